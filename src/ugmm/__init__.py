@@ -1,0 +1,24 @@
+"""Networks whose every neuron is a univariate Gaussian mixture (arXiv:2509.07569).
+
+`import ugmm` is light: submodules load when they are first used.
+"""
+
+import importlib
+from typing import Any
+
+__all__ = ["data", "functional", "kernels", "load", "nn", "tasks"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from ugmm.experiment.checkpoint import load
+
+        return load
+    if name in __all__:
+        return importlib.import_module(f"ugmm.{name}")
+    raise AttributeError(f"module 'ugmm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
