@@ -1,0 +1,54 @@
+# The front door. `make train EXP=mnist_disc` and `make test` need nothing set up before them.
+
+PYTHON ?= python3
+VENV   ?= .venv
+EXP    ?= iris_gen
+ARGS   ?=
+
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ugmm-ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train eval test lint bench clean
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make train EXP=mnist_disc ARGS="seed=1 model.dropout=0.2"'
+	@echo '  make eval RUN=runs/mnist_disc/mnist_disc-...'
+
+setup: $(READY) ## install the package and what it needs into $(VENV); implied by the rest
+
+# An environment may have no pip of its own (uv makes such); uv then installs into it.
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || uv venv $(VENV)
+	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  echo "$(BIN)/python -m pip install -c constraints.txt -e .[dev]"; \
+	  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'; \
+	elif command -v uv >/dev/null; then \
+	  echo "uv pip install -c constraints.txt -e .[dev]"; \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+	  $(BIN)/python -m ensurepip --upgrade && \
+	  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $@
+
+train: $(READY) ## train an experiment: EXP=name, ARGS="key=value ..."
+	@$(BIN)/ugmm train $(EXP) $(ARGS)
+
+eval: $(READY) ## test the checkpoint of a run again: RUN=folder
+	@$(BIN)/ugmm eval $(RUN)
+
+test: $(READY) ## run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(READY) ## compare the kernels with eager torch and torch.compile
+	@$(BIN)/python benchmarks/kernels.py $(ARGS)
+
+clean: ## remove the environment and caches; runs/ stays
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

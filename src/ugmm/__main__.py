@@ -1,0 +1,7 @@
+"""`python -m ugmm`."""
+
+import sys
+
+from ugmm.cli import main
+
+sys.exit(main())

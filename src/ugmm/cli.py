@@ -1,0 +1,99 @@
+"""The `ugmm` command. Torch and Lightning are imported by the commands that need them."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ugmm.errors import UserError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except UserError as error:
+        sys.stderr.write(f"ugmm: error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\nugmm: interrupted\n")
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ugmm", description="Networks of mixture neurons.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train, test and draw an experiment")
+    train.add_argument(
+        "experiment", nargs="?", help="a name that `ugmm list` shows, or a YAML file"
+    )
+    train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, model=mlp ...")
+    train.add_argument("--resume", metavar="RUN", help="continue the run of this folder")
+    train.set_defaults(command=_train)
+
+    evaluate = commands.add_parser("eval", help="test the checkpoint of a run again")
+    evaluate.add_argument("run", help="a run folder")
+    evaluate.set_defaults(command=_eval)
+
+    listing = commands.add_parser("list", help="list the experiments")
+    listing.set_defaults(command=_list)
+
+    show = commands.add_parser("show", help="print an experiment's resolved configuration")
+    show.add_argument("experiment")
+    show.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    show.set_defaults(command=_show)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    if bool(options.resume) == bool(options.experiment):
+        raise UserError("name an experiment, or a run folder with --resume; not both")
+    if options.resume:
+        from ugmm.experiment.run import resume
+
+        run, summary = resume(options.resume)
+    else:
+        from ugmm.experiment.compose import compose
+
+        config = compose(options.experiment, options.overrides)
+        from ugmm.experiment.run import start
+
+        run, summary = start(config)
+    from ugmm.experiment.launch import rank
+
+    if rank() == 0:
+        _print_results(summary)
+        sys.stdout.write(f"run folder: {run.folder}\n")
+
+
+def _eval(options: argparse.Namespace) -> None:
+    from ugmm.experiment.run import evaluate
+
+    _print_results(evaluate(options.run))
+
+
+def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
+    from ugmm.experiment.files import describe_experiments, project_root
+
+    described = describe_experiments(project_root())
+    width = max(map(len, described), default=0)
+    for name, text in described.items():
+        sys.stdout.write(f"{name:<{width}}  {text}\n")
+
+
+def _show(options: argparse.Namespace) -> None:
+    from ugmm.experiment.compose import compose, to_yaml
+
+    sys.stdout.write(to_yaml(compose(options.experiment, options.overrides)))
+
+
+def _print_results(summary: dict[str, float]) -> None:
+    from rich.console import Console
+
+    from ugmm.report import metrics_table
+
+    Console().print(metrics_table(summary))

@@ -1,0 +1,104 @@
+"""What the trainer does beside training: seeding every epoch, guarding the loss, reporting."""
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from torch import nn
+
+from ugmm.errors import UserError
+
+__all__ = ["ProgressLines", "SeedEpochs", "StopOnNonFinite"]
+
+
+class SeedEpochs(Callback):
+    """Seed all random numbers from the seed, the epoch and the rank as each epoch starts.
+
+    Lightning's checkpoints hold no random states. With this, a resumed epoch draws the numbers
+    that it would have drawn in an uninterrupted run, on however many devices.
+
+    Arguments:
+        seed: The run's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Seed Python, NumPy and torch."""
+        place = (self.seed, trainer.current_epoch, trainer.global_rank)
+        seed_everything(int(np.random.SeedSequence(place).generate_state(1)[0]), verbose=False)
+
+
+class StopOnNonFinite(Callback):
+    """Stop with one line when the loss or the validation is NaN or infinite.
+
+    Arguments:
+        checkpoints: The folder of the run's checkpoints, to name the last good one.
+    """
+
+    def __init__(self, checkpoints: Path) -> None:
+        self.checkpoints = checkpoints
+
+    def on_before_backward(
+        self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor
+    ) -> None:
+        """Look at the loss while the parameters are still those that gave it."""
+        value = float(loss)
+        if not math.isfinite(value):
+            self._stop(trainer, pl_module, f"the loss is {value} at step {trainer.global_step}")
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the validation before it becomes a checkpoint."""
+        nll = float(trainer.callback_metrics.get("val/nll", 0.0))
+        if not math.isfinite(nll):
+            self._stop(trainer, pl_module, f"val/nll is {nll} after step {trainer.global_step}")
+
+    def _stop(self, trainer: Trainer, task: Any, what: str) -> NoReturn:
+        last = self.checkpoints / "last.ckpt"
+        good = f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint yet"
+        raise UserError(
+            f"{what}: {_culprit(trainer, task.network)}; {good}; try a lower optimizer.lr, a higher "
+            "model.min_scale or trainer.gradient_clip_val=1"
+        )
+
+
+def _culprit(trainer: Trainer, network: nn.Module) -> str:
+    """Name the first parameter that is not finite, else the largest, with its group."""
+    groups = {
+        parameter: f"group '{group['name']}', lr {group['lr']:.3g}"
+        for group in trainer.optimizers[0].param_groups
+        for parameter in group["params"]
+    }
+    named = [(name, p.detach()) for name, p in network.named_parameters()]
+    of = {name: groups[p] for name, p in network.named_parameters()}
+    for name, values in named:
+        if not torch.isfinite(values).all():
+            return f"parameter {name} is not finite ({of[name]})"
+    size, name = max((float(values.abs().max()), name) for name, values in named)
+    return f"all parameters are finite, the largest is {size:.3g} in {name} ({of[name]})"
+
+
+class ProgressLines(Callback):
+    """Print a line at a validation, at most one in `seconds`: for logs, where a bar is no use."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self.seconds = seconds
+        self.printed = -math.inf
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Print the epoch and the validation metrics."""
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        due = time.monotonic() - self.printed >= self.seconds
+        if trainer.is_global_zero and not trainer.sanity_checking and (last or due):
+            self.printed = time.monotonic()
+            metrics = trainer.callback_metrics.items()
+            values = "  ".join(f"{name} {float(v):.4g}" for name, v in metrics if name != "lr")
+            line = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {values}\n"
+            sys.stdout.write(line)
+            sys.stdout.flush()

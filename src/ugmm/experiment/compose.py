@@ -1,0 +1,299 @@
+"""From YAML files and the command line to one checked `Config`; a complaint names its source.
+
+Schema < configs/<group>/<choice>.yaml < experiments/<name>.yaml < command line.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ugmm.errors import UserError
+from ugmm.experiment.config import CHOICES, SHARED, Config
+from ugmm.experiment.files import nearest, project_root
+
+__all__ = ["compose", "from_yaml", "read_config", "to_yaml"]
+
+GROUPS = ("data", "model", "task", "trainer", "tracking")
+COMMAND_LINE = "command line"
+# Where a run happens is not what it is: these keys do not become part of its name.
+_UNNAMED = ("runs_dir", "group", "name", "tracking", "trainer.accelerator", "trainer.devices")
+
+
+def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = None) -> Config:
+    """Return the resolved configuration of an experiment.
+
+    Args:
+        experiment: The name of a file in `experiments/`, or the path of a YAML file.
+        overrides: `key=value` settings; `model=mlp` chooses a file of `configs/model/`.
+        root: The folder that holds `configs/` and `experiments/`; by default, the project's.
+
+    Raises:
+        UserError: If anything is unknown, mistyped, out of range or missing.
+    """
+    root = Path(os.path.relpath(root or project_root()))
+    path = experiment_path(experiment, root)
+    layer = _read(path)
+    defaults = layer.pop("defaults", {})
+    chosen, settings = _parse(overrides)
+    choices = {"trainer": "default", "tracking": "default"}
+    choices |= _checked_choices(defaults, str(path)) | chosen
+    for group in GROUPS:
+        if group not in choices:
+            raise UserError(f"{path}: defaults names no {group}; add '{group}: ...' to it")
+
+    config = _schema()
+    for group, choice in choices.items():
+        source = _choice_path(root, group, choice)
+        _merge(config, {group: _read(source)}, str(source))
+    for group in chosen:
+        _keep_shared(layer, group)
+    _merge(config, {"experiment": path.stem}, str(path))
+    _merge(config, layer, str(path))
+    if name := _run_name(overrides):
+        _merge(config, {"name": name}, COMMAND_LINE)
+    for setting in settings:
+        _merge(config, setting, COMMAND_LINE)
+    return _finish(config, "the resolved configuration")
+
+
+def from_yaml(text: str, source: str) -> Config:
+    """Return the configuration that `to_yaml` wrote.
+
+    Raises:
+        UserError: If the text is no longer a valid configuration.
+    """
+    config = _schema()
+    _merge(config, _parse_yaml(text, source), source)
+    return _finish(config, source)
+
+
+def read_config(path: Path) -> Config:
+    """Read a frozen configuration; see `from_yaml`."""
+    return from_yaml(_read_text(path), str(path))
+
+
+def to_yaml(config: Config) -> str:
+    """Return a configuration as YAML, every key with its value."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def experiment_path(experiment: str, root: Path) -> Path:
+    """Return the file of an experiment.
+
+    Raises:
+        UserError: If there is none; names the nearest.
+    """
+    if experiment.endswith((".yaml", ".yml")):
+        if not Path(experiment).is_file():
+            raise UserError(f"no such file: {experiment}")
+        return Path(experiment)
+    path = root / "experiments" / f"{experiment}.yaml"
+    if not path.is_file():
+        names = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise UserError(f"unknown experiment {experiment!r}; {nearest(experiment, names)}")
+    return path
+
+
+def _schema() -> DictConfig:
+    return OmegaConf.structured(Config)
+
+
+def _choice_path(root: Path, group: str, choice: str) -> Path:
+    folder = root / "configs" / group
+    path = folder / f"{choice}.yaml"
+    if not path.is_file():
+        names = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise UserError(f"unknown choice {group}={choice}; {nearest(choice, names)}")
+    return path
+
+
+def _checked_choices(defaults: Any, source: str) -> dict[str, str]:
+    if not isinstance(defaults, dict):
+        raise UserError(f"{source}: defaults must map groups to choices, such as 'model: ugmm'")
+    for group in defaults:
+        if group not in GROUPS:
+            raise UserError(
+                f"{source}: unknown group 'defaults.{group}'; {nearest(group, GROUPS)}"
+            )
+    return {group: str(choice) for group, choice in defaults.items()}
+
+
+def _parse(overrides: Iterable[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Split `model=mlp` from `model.dropout=0.3`."""
+    choices: dict[str, str] = {}
+    settings = []
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        if not equals or not name:
+            raise UserError(f"{COMMAND_LINE}: {override!r} is not of the form key=value")
+        if name in GROUPS:
+            choices[name] = value
+            continue
+        if "[" in name:
+            whole = name.partition("[")[0]
+            raise UserError(f"{COMMAND_LINE}: set the whole list, such as '{whole}=[128,64]'")
+        setting: Any = _parse_yaml(value, COMMAND_LINE, whole=False)
+        for part in reversed(name.split(".")):
+            setting = {part: setting}
+        settings.append(setting)
+    return choices, settings
+
+
+def _keep_shared(layer: dict[str, Any], group: str) -> None:
+    """Drop an experiment's settings for a choice that the command line replaced.
+
+    Those that every choice of the group has, such as a network's widths, stay.
+    """
+    if group in CHOICES and isinstance(layer.get(group), dict):
+        shared = {f.name for f in fields(SHARED[group])} - {"name"}
+        layer[group] = {k: v for k, v in layer[group].items() if k in shared}
+
+
+def _run_name(overrides: Sequence[str]) -> str:
+    unnamed = tuple(f"{key}{end}" for key in _UNNAMED for end in "=.")
+    named = [override for override in overrides if not override.startswith(unnamed)]
+    return " ".join(re.sub(r"^(?:model|task|optimizer|trainer|data)\.", "", o) for o in named)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return _parse_yaml(_read_text(path), str(path))
+
+
+def _parse_yaml(text: str, source: str, whole: bool = True) -> Any:
+    """Parse YAML as OmegaConf does, with neither Python objects nor duplicate keys."""
+    try:
+        wrapped = OmegaConf.create(text) if whole else OmegaConf.from_dotlist([f"value={text}"])
+        value = OmegaConf.to_container(wrapped)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{source}: not valid YAML: {_one_line(error)}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{source}: expected keys and values")
+    return value if whole else value["value"]
+
+
+def _merge(config: DictConfig, layer: dict[str, Any], source: str) -> None:
+    """Lay one source's settings over the configuration, and check them."""
+    for group, kinds in CHOICES.items():
+        if isinstance(layer.get(group), dict) and "name" in layer[group]:
+            name = str(layer[group]["name"])
+            if name not in kinds:
+                raise UserError(f"{source}: unknown {group}.name {name!r}; {nearest(name, kinds)}")
+            if OmegaConf.is_missing(config, group) or config[group].name != name:
+                config[group] = OmegaConf.structured(kinds[name])
+        elif group in layer and OmegaConf.is_missing(config, group):
+            raise UserError(f"{source}: {group}.name is missing; it is one of {', '.join(kinds)}")
+    _check_keys(config, layer, source)
+    try:
+        config.merge_with(layer)
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        raise UserError(f"{source}: {_type_error(error)}") from error
+    _check_ranges(config, layer, source)
+
+
+def _check_keys(
+    config: DictConfig, layer: Mapping[Any, Any], source: str, prefix: str = ""
+) -> None:
+    for name, value in layer.items():
+        if name not in config.keys():  # noqa: SIM118  ("in config" is false for a missing value)
+            known = [prefix + str(k) for k in config]
+            raise UserError(
+                f"{source}: unknown key '{prefix}{name}'; {nearest(f'{prefix}{name}', known)}"
+            )
+        node = config._get_node(name)
+        if isinstance(node, DictConfig) and not isinstance(value, dict):
+            raise UserError(f"{source}: {prefix}{name} holds keys of its own, got {value!r}")
+        if isinstance(node, ListConfig | TupleConfig) and not isinstance(value, list | str):
+            example = OmegaConf.to_container(node) or "[1, 2]"
+            raise UserError(
+                f"{source}: {prefix}{name} is a list, such as {example}; got {value!r}"
+            )
+        if isinstance(node, DictConfig):
+            _check_keys(node, value, source, f"{prefix}{name}.")
+        _refuse_resolvers(value, f"{prefix}{name}", source)
+
+
+def _refuse_resolvers(value: Any, name: str, source: str) -> None:
+    """Configurations are logged: only other keys may be referred to, never the environment."""
+    if isinstance(value, str) and re.search(r"\$\{.*:", value):
+        raise UserError(
+            f"{source}: {name}={value} calls a resolver; only ${{other.key}} is allowed"
+        )
+    if isinstance(value, list):
+        for item in value:
+            _refuse_resolvers(item, name, source)
+
+
+def _check_ranges(
+    config: DictConfig, layer: Mapping[str, Any], source: str, prefix: str = ""
+) -> None:
+    schema: Any = OmegaConf.get_type(config)
+    bounds = {f.name: f.metadata for f in fields(schema)}
+    for name, value in layer.items():
+        node = config._get_node(name)
+        if isinstance(node, DictConfig):
+            _check_ranges(node, value, source, f"{prefix}{name}.")
+        elif bounds[name] and not OmegaConf.is_interpolation(config, name):
+            merged = config[name]
+            for number in merged if isinstance(merged, ListConfig | TupleConfig) else [merged]:
+                if isinstance(number, int | float) and (text := _outside(number, bounds[name])):
+                    raise UserError(f"{source}: {prefix}{name}={number} must be {text}")
+
+
+def _outside(number: float, bounds: Mapping[str, float]) -> str:
+    """Return what a number must be if it is out of bounds, else an empty string."""
+    tests = {
+        "low": ("at least", number >= bounds.get("low", number)),
+        "above": ("above", number > bounds.get("above", number - 1)),
+        "high": ("at most", number <= bounds.get("high", number)),
+        "below": ("below", number < bounds.get("below", number + 1)),
+    }
+    if math.isfinite(number) and all(tests[name][1] for name in bounds):
+        return ""
+    return " and ".join(f"{text} {bounds[n]:g}" for n, (text, _) in tests.items() if n in bounds)
+
+
+def _finish(config: DictConfig, source: str) -> Config:
+    """Resolve references, check what concerns several keys, and hand out plain dataclasses."""
+    try:
+        OmegaConf.resolve(config)
+        result = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{source}: {_type_error(error)}") from error
+    assert isinstance(result, Config)
+    _check_together(result)
+    return result
+
+
+def _check_together(config: Config) -> None:
+    if config.task.name == "generative" and config.model.name == "mlp":
+        raise UserError(
+            "model=mlp with task=generative: an MLP's score has no upper bound, so it cannot be "
+            "maximised; train the MLP with task=discriminative"
+        )
+
+
+def _type_error(error: Exception) -> str:
+    text = str(error).split("\n", 1)[0]
+    key = getattr(error, "full_key", None)
+    return f"{key}: {text}" if key else text
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error))

@@ -1,0 +1,252 @@
+"""What an experiment can say: every key, its type, its range, and what it builds.
+
+A choice of `data`, `model` or `task` is a dataclass whose fields are the keywords of the class it
+builds; `CHOICES` names them. Nothing here imports torch before `build` is called.
+"""
+
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ugmm.data import InMemoryDataModule
+    from ugmm.nn import Classifier
+    from ugmm.tasks import Task
+
+__all__ = ["CHOICES", "SHARED", "Config", "TrainerConfig", "options"]
+
+
+def key(default: Any = MISSING, **bounds: float) -> Any:
+    """Declare a key with bounds: `low` and `high` are allowed themselves, `above`, `below` not."""
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=bounds)
+    return field(default=default, metadata=bounds)
+
+
+def options(config: Any) -> dict[str, Any]:
+    """Return a choice's keys, less its name, as keywords for what it builds."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
+
+
+@dataclass
+class DataConfig:
+    """A data set."""
+
+    name: str = key()
+    batch_size: int = key(256, low=1)  # rows in a step, over all devices together
+
+    def build(self, seed: int) -> "InMemoryDataModule":
+        """Return the Lightning data module."""
+        raise NotImplementedError
+
+
+@dataclass
+class IrisConfig(DataConfig):
+    """Fisher's irises: 150 flowers, 4 measurements, 3 species."""
+
+    name: str = "iris"
+    folds: int = key(5, low=2, high=50)
+    fold: int = key(0, low=0)
+    val_fraction: float = key(0.2, low=0, below=1)
+
+    def build(self, seed: int) -> "InMemoryDataModule":
+        """Return the Lightning data module."""
+        from ugmm.data import IrisDataModule
+
+        return IrisDataModule(seed=seed, **options(self))
+
+
+@dataclass
+class MNISTConfig(DataConfig):
+    """Handwritten digits: 70,000 images of 28 x 28 pixels."""
+
+    name: str = "mnist"
+    val_size: int = key(5000, low=1, high=59999)
+    shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
+
+    def build(self, seed: int) -> "InMemoryDataModule":
+        """Return the Lightning data module."""
+        from ugmm.data import MNISTDataModule
+
+        return MNISTDataModule(seed=seed, **options(self))
+
+
+@dataclass
+class ModelConfig:
+    """A network; `hidden` are the widths between inputs and outputs."""
+
+    name: str = key()
+    hidden: list[int] = key([128, 64], low=1)
+
+    def build(self, n_in: int, n_out: int) -> "Classifier":
+        """Return the network."""
+        raise NotImplementedError
+
+
+@dataclass
+class UGMMConfig(ModelConfig):
+    """A network of mixture neurons; see `ugmm.nn.UGMMNetwork`."""
+
+    name: str = "ugmm"
+    dropout: float | list[float] = key(0.0, low=0, below=1)
+    norm: Literal["none", "layer", "batch"] = "layer"
+    init: Literal["unit", "paper", "data"] = "unit"
+    min_scale: float = key(1e-3, low=0)
+    kernel: Literal["auto", "reference", "cpu"] = "auto"
+
+    def build(self, n_in: int, n_out: int) -> "Classifier":
+        """Return the network."""
+        from ugmm.nn import UGMMNetwork
+
+        keywords = options(self)
+        return UGMMNetwork([n_in, *keywords.pop("hidden"), n_out], **keywords)
+
+
+@dataclass
+class MLPConfig(ModelConfig):
+    """A multi-layer perceptron; see `ugmm.nn.MLP`."""
+
+    name: str = "mlp"
+    dropout: float = key(0.0, low=0, below=1)
+    norm: Literal["none", "layer", "batch"] = "none"
+
+    def build(self, n_in: int, n_out: int) -> "Classifier":
+        """Return the network."""
+        from ugmm.nn import MLP
+
+        keywords = options(self)
+        return MLP([n_in, *keywords.pop("hidden"), n_out], **keywords)
+
+
+@dataclass
+class TaskConfig:
+    """What the network is trained to do."""
+
+    name: str = key()
+
+    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
+        """Build the network with the inputs and outputs that the task needs."""
+        raise NotImplementedError
+
+    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
+        """Return the Lightning module; `training` are `optimizer` and `schedule`."""
+        raise NotImplementedError
+
+
+@dataclass
+class DiscriminativeConfig(TaskConfig):
+    """Cross-entropy on the class scores."""
+
+    name: str = "discriminative"
+    label_smoothing: float = key(0.0, low=0, high=1)
+
+    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
+        """Build a network with an output for every class."""
+        return model.build(n_features, n_classes)
+
+    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
+        """Return the Lightning module."""
+        from ugmm.tasks import DiscriminativeTask
+
+        return DiscriminativeTask(network, n_classes, self.label_smoothing, **training)
+
+
+@dataclass
+class GenerativeConfig(TaskConfig):
+    """The paper's objective: the log-score of features and label together."""
+
+    name: str = "generative"
+    label: Literal["onehot", "real"] = "onehot"
+
+    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
+        """Build a one-output network over features and label."""
+        from ugmm.nn import JointScore
+
+        label_size = n_classes if self.label == "onehot" else 1
+        return JointScore(model.build(n_features + label_size, 1), n_classes, self.label)
+
+    def build(self, network: Any, n_classes: int, **training: Any) -> "Task":
+        """Return the Lightning module."""
+        from ugmm.tasks import GenerativeTask
+
+        return GenerativeTask(network, n_classes, **training)
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimiser; see `ugmm.tasks.optimization.make_optimizer`."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = key(1e-3, above=0)
+    weight_decay: float = key(0.0, low=0)
+    betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"low": 0, "below": 1})
+    momentum: float = key(0.0, low=0, below=1)
+
+
+@dataclass
+class ScheduleConfig:
+    """How the learning rate moves; see `ugmm.tasks.optimization.make_schedule`."""
+
+    name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    milestones: list[int] = key([], low=1)  # epochs
+    gamma: float = key(0.1, above=0)
+    warmup: float = key(0.3, low=0, below=1)  # share of all steps
+
+
+@dataclass
+class TrainerConfig:
+    """How training runs: devices, precision, epochs. Most keys are Lightning's own."""
+
+    max_epochs: int = key(20, low=1)
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int | str = key("auto", low=1)  # a number, or "auto"
+    num_nodes: int = key(1, low=1)
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
+    gradient_clip_val: float | None = key(None, above=0)
+    accumulate_grad_batches: int = key(1, low=1)
+    check_val_every_n_epoch: int = key(1, low=1)
+    log_every_n_steps: int = key(50, low=1)
+    fast_dev_run: bool = False
+    monitor: str = "val/accuracy"  # decides which checkpoint is the best
+    monitor_mode: Literal["max", "min"] = "max"
+    test_checkpoint: Literal["best", "last"] = "best"
+    threads: int | None = key(None, low=1)  # CPU threads a process; null: torch's choice
+
+
+@dataclass
+class TrackingConfig:
+    """Weights & Biases."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: str = "ugmm-${data.name}-${task.name}"
+    entity: str | None = None
+    tags: list[str] = key([])
+    log_model: bool = True  # the best checkpoint, as an artifact, at the end
+
+
+@dataclass
+class Config:
+    """One experiment, wholly resolved."""
+
+    experiment: str
+    data: DataConfig
+    model: ModelConfig
+    task: TaskConfig
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    seed: int = key(0, low=0, high=2**31 - 1)
+    group: str = "${experiment}"  # runs compared with each other
+    name: str = "${experiment}"  # of the run; by default, the settings overridden
+    runs_dir: str = "runs"
+
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "data": {"iris": IrisConfig, "mnist": MNISTConfig},
+    "model": {"ugmm": UGMMConfig, "mlp": MLPConfig},
+    "task": {"discriminative": DiscriminativeConfig, "generative": GenerativeConfig},
+}
+
+# What every choice of a group has.
+SHARED: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "task": TaskConfig}

@@ -1,0 +1,93 @@
+"""The Lightning Trainer of an experiment."""
+
+import sys
+from typing import Any
+
+import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+
+from ugmm.errors import UserError
+from ugmm.experiment.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite
+from ugmm.experiment.checkpoint import AtomicCheckpointIO, Stamp
+from ugmm.experiment.config import Config, TrainerConfig
+from ugmm.runs import Run
+
+__all__ = ["check_hardware", "make_trainer"]
+
+
+def check_hardware(config: TrainerConfig) -> None:
+    """Refuse devices that this machine does not have.
+
+    Raises:
+        UserError: If a GPU is asked for where there is none, or more of them than there are.
+    """
+    if config.accelerator != "gpu":
+        return
+    present = torch.cuda.device_count() or int(torch.backends.mps.is_available())
+    if present == 0:
+        raise UserError(
+            "trainer.accelerator=gpu: torch finds no GPU here; use trainer.accelerator=cpu or auto"
+        )
+    if isinstance(config.devices, int) and config.devices > present:
+        raise UserError(f"trainer.devices={config.devices}: this machine has {present} GPU(s)")
+
+
+def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) -> Trainer:
+    """Return the trainer of a run.
+
+    Args:
+        config: The resolved configuration.
+        run: Where checkpoints go.
+        stamp: What every checkpoint carries.
+        loggers: Where metrics go.
+    """
+    wanted = config.trainer
+    settings: dict[str, Any] = {
+        name: getattr(wanted, name)
+        for name in (
+            "max_epochs",
+            "accelerator",
+            "devices",
+            "num_nodes",
+            "strategy",
+            "precision",
+            "gradient_clip_val",
+            "accumulate_grad_batches",
+            "check_val_every_n_epoch",
+            "log_every_n_steps",
+            "fast_dev_run",
+        )
+    }
+    terminal = sys.stdout.isatty()
+    callbacks: list[Callback] = [SeedEpochs(config.seed), StopOnNonFinite(run.checkpoints), stamp]
+    callbacks.append(RichProgressBar() if terminal else ProgressLines())
+    if not wanted.fast_dev_run:
+        callbacks += _checkpoints(wanted, run)
+    return Trainer(
+        **settings,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        logger=loggers,
+        default_root_dir=run.folder,
+        enable_checkpointing=not wanted.fast_dev_run,
+        enable_progress_bar=terminal,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the data modules divide batches among ranks themselves
+        num_sanity_val_steps=0,
+        # On the CPU every operation used here is deterministic as it is.
+        deterministic=torch.cuda.is_available() and wanted.accelerator != "cpu",
+    )
+
+
+def _checkpoints(wanted: TrainerConfig, run: Run) -> list[Callback]:
+    """Keep the best checkpoint by the validation, and the last one, to resume from."""
+    common: dict[str, Any] = {"dirpath": run.checkpoints, "enable_version_counter": False}
+    best = ModelCheckpoint(
+        filename="best", monitor=wanted.monitor, mode=wanted.monitor_mode, **common
+    )
+    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common)
+    return [best, last] if wanted.test_checkpoint == "best" else [last]

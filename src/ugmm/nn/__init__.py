@@ -1,0 +1,7 @@
+"""Layers and networks of mixture neurons: plain `torch.nn.Module`s."""
+
+from ugmm.nn.classifier import Classifier, JointScore
+from ugmm.nn.mixture import UGMM
+from ugmm.nn.network import MLP, UGMMNetwork
+
+__all__ = ["MLP", "UGMM", "Classifier", "JointScore", "UGMMNetwork"]

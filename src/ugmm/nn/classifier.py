@@ -1,0 +1,81 @@
+"""What every trained network answers: the scores of the classes, their posterior, the best."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Classifier", "JointScore"]
+
+
+class Classifier(nn.Module):
+    """A network that scores the classes of an input; by default, its outputs are the scores."""
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Return one log-score per class: (..., features) to (..., classes)."""
+        return self(x)
+
+    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Set the initial parameters by a batch of data: (batch, features) and labels (batch,)."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be initialised from data")
+
+    def posterior(self, x: Tensor) -> Tensor:
+        r"""Return :math:`p(y \mid x)`, the softmax of the class scores, (..., classes)."""
+        return self.class_scores(x).softmax(-1)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the class with the highest score, (...), as int64."""
+        return self.class_scores(x).argmax(-1)
+
+
+class JointScore(Classifier):
+    r"""The paper's generative model: one neuron scores the features and the label together.
+
+    The class posterior comes from evaluating every label:
+    :math:`p(y \mid x) = \exp f(x, y) / \sum_c \exp f(x, c)`.
+
+    Reference:
+        Z. S. Ali, arXiv:2509.07569.
+
+    Arguments:
+        network: Maps features and encoded label, (..., features + `label_size`), to (..., 1).
+        n_classes: Number of classes.
+        label: How the label enters: ``"onehot"``, or ``"real"``, as one real number (the paper).
+    """
+
+    codes: Tensor
+
+    def __init__(
+        self, network: Classifier, n_classes: int, label: Literal["onehot", "real"] = "onehot"
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("codes", label_codes(n_classes, label), persistent=False)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the log-score of features (..., features) with their labels (...): (...)."""
+        return self.network(self._joined(x, y)).squeeze(-1)
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Return the log-score of `x` with every label: (..., features) to (..., classes)."""
+        classes = torch.arange(len(self.codes), device=x.device)
+        labels = classes.expand(*x.shape[:-1], -1)
+        return self(x.unsqueeze(-2).expand(*labels.shape, -1), labels)
+
+    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Set the network's initial parameters by features and their labels; y is needed."""
+        if y is None:
+            raise ValueError("a joint score is initialised from features and labels")
+        self.network.init_from(self._joined(x, y))
+
+    def _joined(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([x, self.codes[y].to(x.dtype)], -1)
+
+
+def label_codes(n_classes: int, label: Literal["onehot", "real"]) -> Tensor:
+    """Return how each label enters a joint network, (classes, size of the code)."""
+    if label == "onehot":
+        return torch.eye(n_classes)
+    if label == "real":
+        return torch.arange(n_classes, dtype=torch.get_default_dtype()).unsqueeze(1)
+    raise ValueError(f"label must be 'onehot' or 'real', got {label!r}")

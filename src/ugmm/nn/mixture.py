@@ -1,0 +1,157 @@
+"""The layer: neurons that are univariate Gaussian mixtures over their inputs."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ugmm.functional import mixture_log_score
+
+__all__ = ["UGMM"]
+
+# The data's standard deviation stands in for a scale; a constant input has none.
+_SMALLEST_SPREAD = 1e-3
+
+
+class UGMM(nn.Module):
+    r"""A layer of neurons, each a univariate Gaussian mixture with one component per input.
+
+    Neuron :math:`j` maps :math:`x \in \mathbb{R}^N` to the log-score
+
+    .. math::
+        \log p_j(x) = \log \sum_{k=1}^{N} \pi_{jk}
+            \, \mathcal{N}(x_k; \mu_{jk}, \sigma_{jk}^2),
+        \qquad \pi_j = \operatorname{softmax}(\text{logits}_j),
+        \qquad \sigma = \sigma_\text{min} + \exp(\text{raw\_scale}).
+
+    For :math:`N \ge 2` the score is not a normalised density over :math:`x`: component :math:`k`
+    is constant in every input but :math:`x_k`. Scores of one input can be compared with each
+    other (between classes, say), not with another model's likelihood.
+
+    Dropout acts on components: in training, one mask is drawn per pass and shared by the batch; a
+    dropped component's logit becomes :math:`-\infty`, the remaining weights renormalise, and no
+    neuron loses all of its components.
+
+    Reference:
+        Z. S. Ali, *uGMM-NN: Univariate Gaussian Mixture Model Neural Network*, arXiv:2509.07569.
+
+    Arguments:
+        in_features: Number of inputs :math:`N`, hence of components in each neuron.
+        out_features: Number of neurons :math:`M`.
+        dropout: Probability in [0, 1) that a component is dropped.
+        min_scale: Floor :math:`\sigma_\text{min} \ge 0` under every scale; the paper has none.
+        init: ``"unit"`` has scales 1 and equal weights; ``"paper"`` draws the scales and the
+            logits from U(0, 1).
+        loc_std: The means are drawn from N(0, loc_std^2).
+        kernel: How the score is computed; see :func:`ugmm.functional.mixture_log_score`.
+        device: Where the parameters live.
+        dtype: Their floating-point type.
+
+    Shapes:
+        input (..., N), output (..., M); ``loc``, ``raw_scale`` and ``logits`` are (M, N).
+    """
+
+    loc: nn.Parameter
+    raw_scale: nn.Parameter
+    logits: nn.Parameter
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        dropout: float = 0.0,
+        min_scale: float = 1e-3,
+        init: Literal["unit", "paper"] = "unit",
+        loc_std: float = 1.0,
+        kernel: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if in_features < 1 or out_features < 1:
+            raise ValueError(
+                f"a layer needs inputs and outputs, got {in_features}, {out_features}"
+            )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        if min_scale < 0:
+            raise ValueError(f"min_scale must not be negative, got {min_scale}")
+        if init not in ("unit", "paper"):
+            raise ValueError(f"init must be 'unit' or 'paper', got {init!r}")
+        self.in_features = in_features
+        self.out_features = out_features
+        self.dropout = dropout
+        self.min_scale = min_scale
+        self.init = init
+        self.loc_std = loc_std
+        self.kernel = kernel
+        for name in ("loc", "raw_scale", "logits"):
+            empty = torch.empty(out_features, in_features, device=device, dtype=dtype)
+            setattr(self, name, nn.Parameter(empty))
+        self.reset_parameters()
+
+    @property
+    def scale(self) -> Tensor:
+        """The standard deviations, (M, N), at least `min_scale`."""
+        return self.min_scale + self.raw_scale.exp()
+
+    @property
+    def log_scale(self) -> Tensor:
+        """The logarithm of `scale`, (M, N)."""
+        return self.scale.log() if self.min_scale > 0 else self.raw_scale
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the initial means, scales and logits, as `init` says."""
+        self.loc.normal_(0, self.loc_std)
+        if self.init == "paper":
+            self._set_scale(1 - torch.rand_like(self.loc))  # in (0, 1]: a scale of 0 is no scale
+            self.logits.uniform_(0, 1)
+        else:
+            self._set_scale(torch.ones_like(self.loc))
+            self.logits.zero_()
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor) -> None:
+        """Place the neurons on data: each on a random row of `x`, as wide as the inputs spread.
+
+        Args:
+            x: A batch of this layer's inputs, (batch, N), with at least one row.
+
+        Raises:
+            ValueError: If `x` is not a batch of N inputs.
+        """
+        if x.dim() != 2 or x.shape[0] == 0 or x.shape[1] != self.in_features:
+            raise ValueError(
+                f"expected a batch of {self.in_features} inputs, got {tuple(x.shape)}"
+            )
+        rows = torch.randint(x.shape[0], (self.out_features,), device=x.device)
+        self.loc.copy_(x[rows])
+        spread = x.std(0, correction=0).clamp(min=_SMALLEST_SPREAD)
+        self._set_scale(spread.expand_as(self.loc))
+        self.logits.zero_()
+
+    def _set_scale(self, scale: Tensor) -> None:
+        # Near or under the floor, exp(raw_scale) stays a tenth of the scale that was asked for:
+        # any smaller and the scale would hardly feel its gradient.
+        self.raw_scale.copy_(torch.maximum(scale - self.min_scale, scale / 10).log())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the log-scores of a batch: (..., N) to (..., M)."""
+        logits: Tensor = self.logits
+        if self.training and self.dropout > 0:
+            logits = logits.masked_fill(self._dropped(), -math.inf)
+        return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
+
+    def _dropped(self) -> Tensor:
+        draw = torch.rand_like(self.logits)
+        # The component with the largest draw always stays, so that no neuron loses them all.
+        return (draw < self.dropout) & (draw < draw.amax(1, keepdim=True))
+
+    def extra_repr(self) -> str:
+        """Describe the layer in `repr`."""
+        text = f"in_features={self.in_features}, out_features={self.out_features}"
+        if self.dropout:
+            text += f", dropout={self.dropout}"
+        return text + f", min_scale={self.min_scale}, init={self.init!r}, kernel={self.kernel!r}"

@@ -1,0 +1,163 @@
+"""Feed-forward networks: of mixture neurons, and the MLP of the same widths to compare with."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from ugmm.nn.classifier import Classifier
+from ugmm.nn.mixture import UGMM
+
+__all__ = ["MLP", "UGMMNetwork"]
+
+Norm = Literal["none", "layer", "batch"]
+
+
+class UGMMNetwork(Classifier):
+    r"""Layers of mixture neurons: the log-scores of one layer are the inputs of the next.
+
+    Reference:
+        Z. S. Ali, arXiv:2509.07569. The paper's networks are ``norm="none"``, ``init="paper"``,
+        ``min_scale=0``.
+
+    Arguments:
+        sizes: Widths from input to output, such as ``[784, 128, 64, 10]``.
+        dropout: Probability that a component of the *first* layer is dropped, as in the paper; a
+            sequence gives one probability for each layer.
+        norm: What stands between layers: ``"none"``, ``"layer"`` (LayerNorm) or ``"batch"``
+            (BatchNorm). Log-scores spread over tens of units; a norm brings them back to the
+            range where the next layer's components are sensitive.
+        init: ``"unit"`` has scales 1, equal weights and means N(0, 0.5^2) in the first layer,
+            N(0, 1) after it; ``"paper"`` has means N(0, 1), scales and logits U(0, 1);
+            ``"data"`` starts as ``"unit"`` and is completed by :meth:`init_from`.
+        min_scale: Floor under every scale.
+        kernel: See :func:`ugmm.functional.mixture_log_score`.
+        device: Where the parameters live.
+        dtype: Their floating-point type.
+
+    Shapes:
+        input (..., sizes[0]), output (..., sizes[-1]); with ``norm="batch"`` the input is (batch,
+        sizes[0]).
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        dropout: float | Sequence[float] = 0.0,
+        norm: Norm = "none",
+        init: Literal["unit", "paper", "data"] = "unit",
+        min_scale: float = 1e-3,
+        kernel: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_sizes(sizes)
+        if init not in ("unit", "paper", "data"):
+            raise ValueError(f"init must be 'unit', 'paper' or 'data', got {init!r}")
+        n_layers = len(sizes) - 1
+        rates = _per_layer(dropout, n_layers)
+        self.layers = nn.ModuleList(
+            UGMM(
+                n_in,
+                n_out,
+                dropout=rates[i],
+                min_scale=min_scale,
+                init="paper" if init == "paper" else "unit",
+                loc_std=0.5 if i == 0 and init != "paper" else 1.0,
+                kernel=kernel,
+                device=device,
+                dtype=dtype,
+            )
+            for i, (n_in, n_out) in enumerate(pairwise(sizes))
+        )
+        self.norms = nn.ModuleList(_norm(norm, width, device, dtype) for width in sizes[1:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last layer's log-scores: (..., sizes[0]) to (..., sizes[-1])."""
+        for layer, norm in zip(self.layers, self.norms, strict=False):
+            x = norm(layer(x))
+        return self.layers[-1](x)
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:  # noqa: ARG002
+        """Place every layer on what a batch of data looks like there; see `UGMM.init_from`.
+
+        Args:
+            x: (batch, sizes[0]).
+            y: Not looked at.
+        """
+        *hidden, last = cast("list[UGMM]", list(self.layers))
+        for layer, norm in zip(hidden, self.norms, strict=True):
+            layer.init_from(x)
+            x = norm(layer(x))
+        last.init_from(x)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters afresh."""
+        for module in (*self.layers, *self.norms):
+            if isinstance(module, UGMM | nn.LayerNorm | nn.BatchNorm1d):
+                module.reset_parameters()
+
+
+class MLP(Classifier):
+    """A multi-layer perceptron: the baseline of the same widths.
+
+    Arguments:
+        sizes: Widths from input to output, such as ``[784, 128, 64, 10]``.
+        dropout: Probability that a hidden unit is dropped.
+        norm: What stands before each activation: ``"none"``, ``"layer"`` or ``"batch"``.
+        device: Where the parameters live.
+        dtype: Their floating-point type.
+
+    Shapes:
+        input (..., sizes[0]), output (..., sizes[-1]).
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        dropout: float = 0.0,
+        norm: Norm = "none",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_sizes(sizes)
+        blocks: list[nn.Module] = []
+        for n_in, n_out in pairwise(sizes[:-1]):
+            blocks += [nn.Linear(n_in, n_out, device=device, dtype=dtype)]
+            blocks += [_norm(norm, n_out, device, dtype), nn.ReLU(), nn.Dropout(dropout)]
+        blocks += [nn.Linear(sizes[-2], sizes[-1], device=device, dtype=dtype)]
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs: (..., sizes[0]) to (..., sizes[-1])."""
+        return self.blocks(x)
+
+
+def _check_sizes(sizes: Sequence[int]) -> None:
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"sizes must be two or more positive widths, got {list(sizes)}")
+
+
+def _per_layer(dropout: float | Sequence[float], n_layers: int) -> list[float]:
+    if isinstance(dropout, int | float):
+        return [float(dropout)] + [0.0] * (n_layers - 1)
+    if len(dropout) != n_layers:
+        raise ValueError(f"dropout has {len(dropout)} rates for {n_layers} layers")
+    return list(dropout)
+
+
+def _norm(
+    norm: Norm, width: int, device: torch.device | str | None, dtype: torch.dtype | None
+) -> nn.Module:
+    if norm == "none":
+        return nn.Identity()
+    if norm == "layer":
+        return nn.LayerNorm(width, device=device, dtype=dtype)
+    if norm == "batch":
+        return nn.BatchNorm1d(width, device=device, dtype=dtype)
+    raise ValueError(f"norm must be 'none', 'layer' or 'batch', got {norm!r}")

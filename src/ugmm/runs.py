@@ -1,0 +1,160 @@
+"""The run folder: its paths, atomic writing, reading back. Imports no torch."""
+
+import csv
+import json
+import os
+import platform
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ugmm.errors import UserError
+
+__all__ = ["Run", "write_atomic"]
+
+_PACKAGES = (
+    "ugmm",
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "torchvision",
+    "numpy",
+    "numba",
+    "wandb",
+)
+
+
+class Run:
+    """The folder of one run.
+
+    Arguments:
+        folder: It exists already; see `create` and `open`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self.environment = folder / "environment.json"
+        self.checkpoints = folder / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
+        self.metrics = folder / "metrics.csv"
+        self.summary = folder / "summary.json"
+        self.plots = folder / "plots"
+
+    @classmethod
+    def create(
+        cls, runs_dir: str | Path, group: str, name: str, launch_id: str | None = None
+    ) -> "Run":
+        """Make the folder `runs_dir/<group>/<name>-<id>`.
+
+        Args:
+            runs_dir: Where runs lie.
+            group: Runs compared with each other.
+            name: What tells this run from its group.
+            launch_id: What all processes of one launch share: they get the same folder, and so
+                does a later launch with the same id. By default, a time and a random number.
+
+        Raises:
+            UserError: If the folder cannot be made.
+        """
+        unique = launch_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        folder = Path(runs_dir) / _slug(group) / f"{_slug(name)}-{unique}"
+        try:
+            folder.mkdir(parents=True, exist_ok=launch_id is not None)
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from error
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Run":
+        """Return the run of an existing folder.
+
+        Raises:
+            UserError: If the folder does not exist or holds no run.
+        """
+        run = cls(Path(folder))
+        if not run.folder.is_dir():
+            raise UserError(f"no such run folder: {folder}")
+        if not run.config.is_file():
+            raise UserError(f"{folder} is not a run folder: it has no config.yaml")
+        return run
+
+    @property
+    def id(self) -> str:
+        """The name of the folder, which is also the run's id in Weights & Biases."""
+        return self.folder.resolve().name
+
+    def freeze(self, config: str) -> None:
+        """Write down the resolved configuration and the environment, before training starts."""
+        write_atomic(self.environment, json.dumps(_environment(), indent=2) + "\n")
+        write_atomic(self.config, config)
+
+    def read_environment(self) -> dict[str, Any]:
+        """Return `environment.json`."""
+        return json.loads(self.environment.read_text(encoding="utf-8"))
+
+    def read_metrics(self) -> list[dict[str, float | None]]:
+        """Return the rows of `metrics.csv`: `epoch`, `step` and the metrics logged then."""
+        if not self.metrics.is_file():
+            return []
+        with self.metrics.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [{k: float(v) if v else None for k, v in row.items()} for row in rows]
+
+    def write_summary(self, summary: Mapping[str, float]) -> None:
+        """Write `summary.json`."""
+        write_atomic(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def read_summary(self) -> dict[str, float]:
+        """Return `summary.json`; empty before the run has ended."""
+        return json.loads(self.summary.read_text()) if self.summary.is_file() else {}
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file so that, whenever the process dies, it is whole, the old or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", text).strip("_.")[:100] or "run"
+
+
+def _environment() -> dict[str, Any]:
+    packages = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[package] = version(package)
+    return {
+        "command": sys.argv,
+        "git": {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))},
+        "packages": packages,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.node(),
+        "cpus": os.cpu_count(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Ask git about the source tree; None where there is no git or no repository."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,7 @@
+"""LightningModules: a network with an objective, metrics and an optimiser."""
+
+import ugmm._torchvision  # noqa: F401  (before lightning and torchmetrics: see the module)
+
+from ugmm.tasks.classification import DiscriminativeTask, GenerativeTask, Task
+
+__all__ = ["DiscriminativeTask", "GenerativeTask", "Task"]

@@ -1,0 +1,198 @@
+"""Training a network to tell classes apart: discriminatively, or from a joint score."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+)
+from torchmetrics.utilities import dim_zero_cat
+
+from ugmm import objectives
+from ugmm.nn import Classifier, JointScore
+from ugmm.tasks.optimization import make_optimizer, make_schedule
+
+__all__ = ["DiscriminativeTask", "GenerativeTask", "Task"]
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Task(lightning.LightningModule, ABC):
+    """What both ways of training share: evaluation from the class scores, and the optimiser.
+
+    Validation and test log `accuracy`, `nll` (the mean negative log-posterior of the label, in
+    nats) and `ece` (expected calibration error, 15 bins, l1). After a test, `test_record` holds
+    what the pictures are drawn from.
+
+    Arguments:
+        network: Scores the classes.
+        n_classes: Number of classes.
+        optimizer: Keywords of `ugmm.tasks.optimization.make_optimizer`.
+        schedule: Keywords of `ugmm.tasks.optimization.make_schedule`.
+    """
+
+    network: Classifier
+
+    def __init__(
+        self,
+        network: Classifier,
+        n_classes: int,
+        optimizer: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.optimizer = dict(optimizer or {})
+        self.schedule = dict(schedule or {})
+        self.val_metrics = _metrics("val", n_classes)
+        self.test_metrics = _metrics("test", n_classes)
+        self.confusion = MulticlassConfusionMatrix(n_classes)
+        self.test_record: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the training loss of a batch, a scalar."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the class scores: (..., features) to (..., classes)."""
+        return self.network.class_scores(x)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Return the loss of a batch."""
+        loss = self.loss(*batch)
+        several = self.trainer.world_size > 1
+        self.log("train/loss", loss, on_step=True, on_epoch=False, sync_dist=several)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Add a batch to the validation metrics."""
+        x, y = batch
+        _update(self.val_metrics, self(x), y)
+        self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(y))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Add a batch to the test metrics."""
+        x, y = batch
+        scores = self(x)
+        _update(self.test_metrics, scores, y)
+        self.confusion.update(scores, y)
+        self.log_dict(self.test_metrics, batch_size=len(y))
+
+    def on_test_epoch_end(self) -> None:
+        """Gather, from all ranks, what the confusion matrix and reliability diagram show."""
+        calibration: Any = self.test_metrics["ece"]
+        with calibration.sync_context(should_sync=self.trainer.world_size > 1):
+            self.test_record = {
+                "confidence": dim_zero_cat(calibration.confidences).cpu(),
+                "correct": dim_zero_cat(calibration.accuracies).cpu(),
+            }
+        self.test_record["confusion"] = self.confusion.compute().cpu()
+        self.confusion.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimiser and its schedule, advanced at every step."""
+        optimizer = make_optimizer(self.network, **self.optimizer)
+        steps = int(self.trainer.estimated_stepping_batches)
+        per_epoch = math.ceil(steps / max(1, self.trainer.max_epochs or 1))
+        schedule = make_schedule(optimizer, steps, per_epoch, **self.schedule)
+        if schedule is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+        }
+
+
+class DiscriminativeTask(Task):
+    """One output per class, trained by cross-entropy on the log-scores.
+
+    Also logs `train/accuracy`, under dropout and before each step.
+
+    Arguments:
+        network: Maps (batch, features) to (batch, classes).
+        n_classes: Number of classes.
+        label_smoothing: See `ugmm.objectives.cross_entropy`.
+        optimizer: See `Task`.
+        schedule: See `Task`.
+    """
+
+    def __init__(
+        self,
+        network: Classifier,
+        n_classes: int,
+        label_smoothing: float = 0.0,
+        optimizer: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(network, n_classes, optimizer, schedule)
+        self.label_smoothing = label_smoothing
+        self.train_accuracy = MeanMetric()
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the cross-entropy of a batch."""
+        scores = self(x)
+        self.train_accuracy.update((scores.detach().argmax(-1) == y).float())
+        return objectives.cross_entropy(scores, y, self.label_smoothing)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the accuracy over the epoch's training batches."""
+        self.log("train/accuracy", self.train_accuracy.compute())
+        self.train_accuracy.reset()
+
+
+class GenerativeTask(Task):
+    """One neuron scores features and label together; its mean log-score is maximised.
+
+    The class posterior comes from evaluating every label. Validation and test also log `score`,
+    the mean log-score of features and label: not a log-likelihood (see `ugmm.nn.UGMM`).
+
+    Arguments:
+        network: The joint score.
+        n_classes: Number of classes.
+        optimizer: See `Task`.
+        schedule: See `Task`.
+    """
+
+    network: JointScore
+
+    def __init__(
+        self,
+        network: JointScore,
+        n_classes: int,
+        optimizer: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(network, n_classes, optimizer, schedule)
+        self.val_metrics.add_metrics({"score": MeanMetric()})
+        self.test_metrics.add_metrics({"score": MeanMetric()})
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the mean negative log-score of a batch."""
+        return objectives.negative_score(self.network(x, y))
+
+
+def _metrics(split: str, n_classes: int) -> MetricCollection:
+    metrics: dict[str, Metric | MetricCollection] = {
+        "accuracy": MulticlassAccuracy(n_classes, average="micro"),
+        "nll": MeanMetric(),
+        "ece": MulticlassCalibrationError(n_classes, n_bins=15, norm="l1"),
+    }
+    return MetricCollection(metrics, prefix=f"{split}/", compute_groups=False)
+
+
+def _update(metrics: MetricCollection, scores: Tensor, y: Tensor) -> None:
+    log_posterior = scores.float().log_softmax(-1)
+    metrics["accuracy"].update(scores, y)
+    metrics["nll"].update(torch.nn.functional.nll_loss(log_posterior, y, reduction="none"))
+    metrics["ece"].update(log_posterior.exp(), y)
+    if "score" in metrics.keys(keep_base=True):
+        metrics["score"].update(scores.gather(-1, y.unsqueeze(-1)))

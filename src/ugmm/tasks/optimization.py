@@ -1,0 +1,108 @@
+"""Optimisers and learning-rate schedules by name."""
+
+from typing import Any, Literal
+
+from torch import nn, optim
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    SequentialLR,
+)
+
+__all__ = ["make_optimizer", "make_schedule", "parameter_groups"]
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split parameters into those that weight decay shrinks and those that it never touches.
+
+    Decayed are the means of mixture neurons and the weight matrices of linear layers. A decayed
+    scale or logit would be drawn to a value that means nothing; biases and norms are left alone as
+    is usual.
+
+    Args:
+        module: Whose parameters are to be trained.
+        weight_decay: The decay of the first group.
+
+    Returns:
+        One or two groups for a torch optimiser, each with a ``name``.
+    """
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        kind = name.rpartition(".")[2]
+        shrinks = kind == "loc" or (kind == "weight" and parameter.dim() > 1)
+        (decayed if shrinks else free).append(parameter)
+    groups = [
+        {"name": "means and weights", "params": decayed, "weight_decay": weight_decay},
+        {"name": "scales, logits and biases", "params": free, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def make_optimizer(
+    module: nn.Module,
+    name: Literal["adam", "adamw", "sgd"] = "adam",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.999),
+    momentum: float = 0.0,
+) -> optim.Optimizer:
+    """Return an optimiser over a module's parameters.
+
+    Args:
+        module: What to train.
+        name: ``"adam"``, ``"adamw"`` or ``"sgd"``.
+        lr: Learning rate.
+        weight_decay: Never applied to scales and logits; see `parameter_groups`.
+        betas: Of Adam and AdamW.
+        momentum: Of SGD.
+    """
+    groups = parameter_groups(module, weight_decay)
+    if name == "adam":
+        return optim.Adam(groups, lr=lr, betas=betas)
+    if name == "adamw":
+        return optim.AdamW(groups, lr=lr, betas=betas)
+    if name == "sgd":
+        return optim.SGD(groups, lr=lr, momentum=momentum)
+    raise ValueError(f"optimizer must be 'adam', 'adamw' or 'sgd', got {name!r}")
+
+
+def make_schedule(
+    optimizer: optim.Optimizer,
+    steps: int,
+    steps_per_epoch: int,
+    name: Literal["constant", "step", "cosine", "one_cycle"] = "constant",
+    milestones: tuple[int, ...] = (),
+    gamma: float = 0.1,
+    warmup: float = 0.3,
+) -> LRScheduler | None:
+    """Return a schedule that is advanced after every optimiser step, or None if it is constant.
+
+    Args:
+        optimizer: Its learning rates are scheduled; ``one_cycle`` peaks at its ``lr``.
+        steps: Optimiser steps in the whole training.
+        steps_per_epoch: Optimiser steps in an epoch.
+        name: ``"constant"``; ``"step"``: times `gamma` after each epoch of `milestones`;
+            ``"cosine"``: to zero, after a linear warm-up; ``"one_cycle"``: torch's OneCycleLR.
+        milestones: Epochs.
+        gamma: Factor at each milestone.
+        warmup: Share of the steps in which the rate rises (``cosine``, ``one_cycle``).
+    """
+    if name == "constant":
+        return None
+    if name == "step":
+        return MultiStepLR(optimizer, [m * steps_per_epoch for m in milestones], gamma)
+    if name == "cosine":
+        rising = round(warmup * steps)
+        falling = CosineAnnealingLR(optimizer, max(1, steps - rising))
+        if rising == 0:
+            return falling
+        rise = LinearLR(optimizer, start_factor=1 / (rising + 1), total_iters=rising)
+        return SequentialLR(optimizer, [rise, falling], milestones=[rising])
+    if name == "one_cycle":
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, max_lr=peaks, total_steps=steps, pct_start=warmup)
+    raise ValueError(f"schedule must be 'constant', 'step', 'cosine' or 'one_cycle', got {name!r}")
