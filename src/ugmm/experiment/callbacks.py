@@ -49,7 +49,7 @@ class StopOnNonFinite(Callback):
         self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor
     ) -> None:
         """Look at the loss while the parameters are still those that gave it."""
-        value = float(loss)
+        value = float(loss.detach())
         if not math.isfinite(value):
             self._stop(trainer, pl_module, f"the loss is {value} at step {trainer.global_step}")
 
@@ -63,8 +63,8 @@ class StopOnNonFinite(Callback):
         last = self.checkpoints / "last.ckpt"
         good = f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint yet"
         raise UserError(
-            f"{what}: {_culprit(trainer, task.network)}; {good}; try a lower optimizer.lr, a higher "
-            "model.min_scale or trainer.gradient_clip_val=1"
+            f"{what}: {_culprit(trainer, task.network)}; {good}; try a lower "
+            "optimizer.lr, a higher model.min_scale or trainer.gradient_clip_val=1"
         )
 
 

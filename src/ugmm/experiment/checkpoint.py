@@ -18,7 +18,7 @@ from ugmm.experiment.config import Config
 from ugmm.nn import Classifier
 from ugmm.runs import Run
 
-__all__ = ["AtomicCheckpointIO", "Stamp", "load", "load_network", "read_checkpoint"]
+__all__ = ["AtomicCheckpointIO", "KeepLast", "Stamp", "load", "load_network", "read_checkpoint"]
 
 FORMAT = 1
 
@@ -68,6 +68,25 @@ class Stamp(Callback):
     ) -> None:
         """Add the stamp."""
         checkpoint["ugmm"] = self.stamp
+
+
+class KeepLast(Callback):
+    """Save a checkpoint to resume from: after every `epochs` epochs, and after the final one.
+
+    Arguments:
+        path: Where to; each replaces the one before.
+        epochs: How often.
+    """
+
+    def __init__(self, path: Path, epochs: int) -> None:
+        self.path = path
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Save, if it is time; by then the epoch's validation is over."""
+        done = trainer.current_epoch + 1
+        if done % self.epochs == 0 or done == trainer.max_epochs:
+            trainer.save_checkpoint(self.path)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

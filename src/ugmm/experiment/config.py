@@ -87,7 +87,7 @@ class UGMMConfig(ModelConfig):
     """A network of mixture neurons; see `ugmm.nn.UGMMNetwork`."""
 
     name: str = "ugmm"
-    dropout: float | list[float] = key(0.0, low=0, below=1)
+    dropout: float | int | list[float | int] = key(0.0, low=0, below=1)
     norm: Literal["none", "layer", "batch"] = "layer"
     init: Literal["unit", "paper", "data"] = "unit"
     min_scale: float = key(1e-3, low=0)

@@ -103,12 +103,20 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         summary = {
             **_validation(run, config),
             **results,
-            "train/seconds": round(seconds, 2),
-            "train/steps": trainer.global_step,
+            "seconds": round(seconds, 2),
+            "steps": trainer.global_step,
             "parameters": sum(p.numel() for p in task.network.parameters()),
         }
         run.write_summary(summary)
-        plots = draw_run(run, task.network, data, task.test_record)
+        plots = draw_run(
+            run,
+            task.network,
+            task.test_record,
+            x=data.splits["train"].x,
+            class_names=data.class_names,
+            feature_names=data.feature_names,
+            image_shape=data.image_shape,
+        )
         if tracked_run is not None:
             best = _tested(run, config) if config.tracking.log_model else None
             log_results(tracked_run, summary, plots, best)
@@ -170,7 +178,7 @@ def _validation(run: Run, config: Config) -> dict[str, float]:
         sign = 1 if config.trainer.monitor_mode == "max" else -1
         row = max(rows, key=lambda row: sign * (row[monitor] or 0.0))
     values = _floats({name: value for name, value in row.items() if name.startswith("val/")})
-    return {**values, "val/epoch": 1 + (row["epoch"] or 0.0)}
+    return {**values, "epoch": 1 + (row["epoch"] or 0.0)}
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """The Lightning Trainer of an experiment."""
 
+import logging
 import sys
+import warnings
 from typing import Any
 
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
@@ -12,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 
 from ugmm.errors import UserError
 from ugmm.experiment.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite
-from ugmm.experiment.checkpoint import AtomicCheckpointIO, Stamp
+from ugmm.experiment.checkpoint import AtomicCheckpointIO, KeepLast, Stamp
 from ugmm.experiment.config import Config, TrainerConfig
 from ugmm.runs import Run
 
@@ -57,11 +59,11 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
             "precision",
             "gradient_clip_val",
             "accumulate_grad_batches",
-            "check_val_every_n_epoch",
             "log_every_n_steps",
             "fast_dev_run",
         )
     }
+    _quieten()
     terminal = sys.stdout.isatty()
     callbacks: list[Callback] = [SeedEpochs(config.seed), StopOnNonFinite(run.checkpoints), stamp]
     callbacks.append(RichProgressBar() if terminal else ProgressLines())
@@ -69,6 +71,8 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
         callbacks += _checkpoints(wanted, run)
     return Trainer(
         **settings,
+        # At least one validation, however few the epochs: it chooses the best checkpoint.
+        check_val_every_n_epoch=min(wanted.check_val_every_n_epoch, wanted.max_epochs),
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         logger=loggers,
@@ -85,9 +89,26 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
 
 def _checkpoints(wanted: TrainerConfig, run: Run) -> list[Callback]:
     """Keep the best checkpoint by the validation, and the last one, to resume from."""
-    common: dict[str, Any] = {"dirpath": run.checkpoints, "enable_version_counter": False}
+    last = KeepLast(run.last, wanted.check_val_every_n_epoch)
+    if wanted.test_checkpoint == "last":
+        return [last]
     best = ModelCheckpoint(
-        filename="best", monitor=wanted.monitor, mode=wanted.monitor_mode, **common
+        dirpath=run.checkpoints,
+        filename=run.best.stem,
+        monitor=wanted.monitor,
+        mode=wanted.monitor_mode,
+        enable_version_counter=False,
     )
-    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common)
-    return [best, last] if wanted.test_checkpoint == "best" else [last]
+    return [best, last]
+
+
+def _quieten() -> None:
+    """Silence what Lightning says at every start and nobody can act on."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning calling torch
+        "The number of training batches",  # fewer than log_every_n_steps: steps are counted
+        "The '.*' does not have many workers",  # batches are cut from memory
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -38,8 +38,7 @@ class UGMMNetwork(Classifier):
         dtype: Their floating-point type.
 
     Shapes:
-        input (..., sizes[0]), output (..., sizes[-1]); with ``norm="batch"`` the input is (batch,
-        sizes[0]).
+        input (..., sizes[0]), output (..., sizes[-1]).
     """
 
     def __init__(
@@ -138,6 +137,13 @@ class MLP(Classifier):
         return self.blocks(x)
 
 
+class _BatchNorm(nn.BatchNorm1d):
+    """BatchNorm over all leading dimensions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+
 def _check_sizes(sizes: Sequence[int]) -> None:
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"sizes must be two or more positive widths, got {list(sizes)}")
@@ -159,5 +165,5 @@ def _norm(
     if norm == "layer":
         return nn.LayerNorm(width, device=device, dtype=dtype)
     if norm == "batch":
-        return nn.BatchNorm1d(width, device=device, dtype=dtype)
+        return _BatchNorm(width, device=device, dtype=dtype)
     raise ValueError(f"norm must be 'none', 'layer' or 'batch', got {norm!r}")

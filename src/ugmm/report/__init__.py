@@ -1,0 +1,39 @@
+"""Tables and plots of a run: they read metrics and layers and never train.
+
+Each name is loaded when it is first used, so `import ugmm.report` imports no matplotlib or rich.
+"""
+
+import importlib
+from typing import Any
+
+__all__ = [
+    "confusion_matrix",
+    "draw_run",
+    "first_layer_images",
+    "metrics_table",
+    "neuron_densities",
+    "reliability_diagram",
+    "save",
+    "training_curves",
+]
+
+_HOME = {
+    "confusion_matrix": "plots",
+    "draw_run": "pictures",
+    "first_layer_images": "neurons",
+    "metrics_table": "table",
+    "neuron_densities": "neurons",
+    "reliability_diagram": "plots",
+    "save": "style",
+    "training_curves": "curves",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"ugmm.report.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'ugmm.report' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

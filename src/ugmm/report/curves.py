@@ -1,0 +1,217 @@
+"""Training curves: what a run logged, against its steps and epochs."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from ugmm.report.style import FIRST, INK, MUTED, SECOND, label_log, new_figure, tidy
+
+__all__ = ["training_curves"]
+
+Rows = Sequence[Mapping[str, float | None]]
+Best = Callable[[np.ndarray], np.intp]
+
+
+class _Panel(NamedTuple):
+    """One pair of axes.
+
+    Attributes:
+        ylabel: Its label.
+        metrics: What is drawn on it.
+        factor: What values are multiplied by, for each metric.
+        best: Finds the best value, to be marked in the validation's line.
+        may_be_log: Whether values that span more than a decade get a logarithmic axis.
+        context: Whether it is no result: drawn smaller, without a legend.
+    """
+
+    ylabel: str
+    metrics: tuple[str, ...]
+    factor: tuple[float, ...] = (1, 1)
+    best: Best | None = None
+    may_be_log: bool = False
+    context: bool = False
+
+
+def training_curves(rows: Rows, title: str, *, loss_is_nll: bool | None = None) -> Figure:
+    """Draw a run's loss, accuracy and learning rate against its steps.
+
+    Metrics that were never logged get no panel. Where a step was logged twice (by a run that
+    resumed from an earlier checkpoint) the later row counts.
+
+    Args:
+        rows: The lines of `metrics.csv`: dicts with `epoch` and `step` (both counted from 0) and
+            any of `train/loss`, `train/accuracy`, `val/accuracy`, `val/nll`, `val/score` and `lr`
+            (or `lr/<group>`); None or no key where a line has no such value.
+        title: The figure's title, for instance the run's name.
+        loss_is_nll: Whether `train/loss` is a cross-entropy, and so may share its axis with
+            `val/nll`. A generative loss may not: it is a negative score, which is not normalised
+            and stands beside `-val/score`. By default a run that logs `val/score` is taken for
+            generative. (Label smoothing adds to `train/loss` and not to `val/nll`.)
+    """
+    if loss_is_nll is None:
+        loss_is_nll = not _read(rows, "val/score")[0].size
+    panels = _panels(rows, loss_is_nll)
+    columns = len(panels) if len(panels) <= 3 else math.ceil(len(panels) / 2)
+    lines = math.ceil(len(panels) / max(columns, 1))
+    figure = new_figure(max(4.6 * columns, 6), 3.6 * max(lines, 1) + 0.4, title)
+    if not panels:
+        figure.text(0.5, 0.45, "no metrics were logged", ha="center", fontsize=11, color=MUTED)
+        return figure
+    # The learning rate is context, not a result: less room for it where all stand in one row.
+    widths = [0.7 if lines == 1 and p.context else 1.0 for p in panels[:columns]]
+    grid = figure.add_gridspec(lines, columns, width_ratios=widths)
+    for index, panel in enumerate(panels):
+        _draw(figure.add_subplot(grid[divmod(index, columns)]), panel, rows)
+    return figure
+
+
+def _panels(rows: Rows, loss_is_nll: bool) -> list[_Panel]:
+    """The panels for which something was logged."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    # A rate for each group of parameters is logged as lr/<group>; they share one schedule.
+    rate = next((key for key in keys if key == "lr" or key.startswith("lr/")), "lr")
+    nll, accuracy = ("train/loss", "val/nll"), ("train/accuracy", "val/accuracy")
+    losses = [_Panel("cross-entropy (nats)", nll, best=np.nanargmin, may_be_log=True)]
+    if not loss_is_nll:
+        score = "negative log-score (nats, not normalised)"
+        losses = [
+            _Panel(score, ("train/loss", "val/score"), factor=(1, -1)),
+            _Panel("NLL of the label (nats)", nll[1:], best=np.nanargmin, may_be_log=True),
+        ]
+    panels = [
+        *losses,
+        _Panel("accuracy (%)", accuracy, factor=(100, 100), best=np.nanargmax),
+        _Panel("learning rate", (rate,), context=True),
+    ]
+    return [panel for panel in panels if any(_read(rows, m)[0].size for m in panel.metrics)]
+
+
+def _read(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """The steps at which a metric was logged, and its values: NaN where they are not finite."""
+    logged = {
+        step: value
+        for row in rows
+        if (step := row.get("step")) is not None and (value := row.get(metric)) is not None
+    }
+    steps = np.array(sorted(logged), dtype=float)
+    values = np.array([logged[step] for step in steps], dtype=float)
+    return steps, np.where(np.isfinite(values), values, np.nan)
+
+
+def _draw(axes: Axes, panel: _Panel, rows: Rows) -> None:
+    steps_per_epoch = _steps_per_epoch(rows)
+    end = max(step for row in rows if (step := row.get("step")) is not None) + 1
+    shown = []
+    for metric, factor in zip(panel.metrics, panel.factor, strict=False):
+        steps, values = _read(rows, metric)
+        if steps.size:
+            best = panel.best if metric.startswith("val/") else None
+            values = _draw_line(axes, metric, steps, factor * values, best, steps_per_epoch)
+            # The first steps may run off the axis: they would flatten all that follows.
+            later = values[steps >= 0.04 * end]
+            shown.append(later if np.isfinite(later).any() else values)
+    tidy(axes, "step", panel.ylabel)
+    _label_steps(axes, end, steps_per_epoch)
+    _limit_values(axes, panel, np.concatenate(shown))
+    if not panel.context:
+        axes.legend(fontsize=9, labelcolor=INK, framealpha=0.85, edgecolor="none")
+
+
+def _draw_line(
+    axes: Axes,
+    metric: str,
+    steps: np.ndarray,
+    values: np.ndarray,
+    best: Best | None,
+    steps_per_epoch: float,
+) -> np.ndarray:
+    """Draw one metric; returns the values of its main line."""
+    validation = metric.startswith("val/")
+    colour, label = (SECOND, "validation") if validation else (FIRST, "training")
+    not_finite = int(np.isnan(values).sum())
+    if metric.startswith("train/") and steps.size >= 30:
+        axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
+        window = steps.size // 30 * 2 + 1
+        values = _running_mean(values, window)
+        label += f" (mean of {window} points)"
+    if best is not None and steps.size - not_finite > 1:
+        at = best(values)
+        epoch = (steps[at] + 1) / steps_per_epoch
+        label += f", best {values[at]:.4g} at epoch {epoch:.4g}"
+        axes.plot(steps[at], values[at], "o", markersize=9, markerfacecolor="none", color=colour)
+    if not_finite:
+        label += f"\n({not_finite} not finite: not drawn)"
+    marker = "o" if steps.size == 1 or (validation and steps.size <= 60) else ""
+    axes.plot(
+        steps, values, marker=marker, markersize=3.5, linewidth=1.6, color=colour, label=label
+    )
+    return values
+
+
+def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """The mean of the `window` values around each, NaN where the value itself is NaN.
+
+    Near the start the window shrinks on both sides, for a mean of what follows alone would hide
+    how steeply a loss falls; near the end, where it is flat, on the right side only.
+    """
+    finite = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    index = np.arange(values.size)
+    half = np.minimum(window // 2, index)
+    low, high = index - half, np.minimum(index + half + 1, values.size)
+    count = np.maximum(counts[high] - counts[low], 1)
+    return np.where(finite, (sums[high] - sums[low]) / count, np.nan)
+
+
+def _steps_per_epoch(rows: Rows) -> float:
+    """How many steps make an epoch, from the last step seen in each epoch."""
+    last: dict[float, float] = {}
+    for row in rows:
+        epoch, step = row.get("epoch"), row.get("step")
+        if epoch is not None and step is not None:
+            last[epoch] = max(step, last.get(epoch, 0))
+    epochs = sorted(last)
+    if len(epochs) >= 3:  # the last one may have been cut short
+        return (last[epochs[-2]] - last[epochs[0]]) / (epochs[-2] - epochs[0])
+    return (last[epochs[-1]] + 1) / (epochs[-1] + 1) if epochs else 1.0
+
+
+def _label_steps(axes: Axes, end: float, steps_per_epoch: float) -> None:
+    """The same steps on every panel's x axis, and the epochs above them."""
+    axes.set_xlim(-0.02 * end, 1.02 * end)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    if steps_per_epoch <= 1:
+        axes.set_xlabel("step (one an epoch)")
+        return
+    epochs = axes.secondary_xaxis(
+        "top",
+        functions=(
+            lambda step: np.add(step, 1) / steps_per_epoch,
+            lambda epoch: np.multiply(epoch, steps_per_epoch) - 1,
+        ),
+    )
+    epochs.set_xlabel("epoch", fontsize=10, color=INK)
+    epochs.tick_params(labelsize=9, color=MUTED, labelcolor=INK)
+    epochs.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    epochs.spines["top"].set_visible(False)
+
+
+def _limit_values(axes: Axes, panel: _Panel, values: np.ndarray) -> None:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return
+    low, high = float(values.min()), float(values.max())
+    if panel.may_be_log and low > 0 and high > 10 * low:
+        axes.set_yscale("log")
+        label_log(axes.yaxis, low, high)
+        axes.set_ylabel(f"{panel.ylabel[:-1]}, log scale)")
+    elif high > low:
+        margin = 0.08 * (high - low)
+        axes.set_ylim(low - margin, high + margin)

@@ -1,0 +1,43 @@
+"""A run's results as a table for the terminal."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+__all__ = ["metrics_table"]
+
+_FIRST = ("accuracy", "nll", "ece", "score")
+
+
+def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Table:
+    """One row a metric, with its value on the validation and on the test split.
+
+    Args:
+        summary: Values by `split/name`, as in `summary.json`. Only the splits `val` and `test`
+            are shown.
+        title: Written above the table.
+    """
+    found = {key.partition("/")[2] for key in summary if key.startswith(("val/", "test/"))}
+    names = [name for name in _FIRST if name in found] + sorted(found.difference(_FIRST))
+    # A score looks like a log-likelihood and is not one: say so wherever it is shown.
+    caption = (
+        "score: mean log-score, not a normalised log-likelihood" if "score" in found else None
+    )
+    table = Table(title=title, caption=caption)
+    table.add_column("metric")
+    table.add_column("validation", justify="right")
+    table.add_column("test", justify="right")
+    for name in names:
+        cells = (_cell(name, summary.get(f"{split}/{name}")) for split in ("val", "test"))
+        table.add_row(name, *cells)
+    return table
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"  # noqa: RUF001 - an en dash, for what is missing
+    if name == "accuracy":
+        return f"{value:.2%}"
+    if name == "epoch":
+        return f"{value:.0f}"
+    return f"{value:#.4g}".rstrip(".")  # "#" keeps the zeros that are significant: 0.5000

@@ -1,0 +1,176 @@
+"""The layer: its values against SciPy's mixtures, its dropout, floors and initial values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp
+from scipy.stats import norm
+
+from ugmm.nn import UGMM
+
+
+def scipy_score(layer, x, logits=None):
+    """The neuron's formula, by SciPy."""
+    logits = (layer.logits if logits is None else logits).detach().numpy()
+    loc, scale = layer.loc.detach().numpy(), layer.scale.detach().numpy()
+    log_weights = logits - logsumexp(logits, axis=1, keepdims=True)
+    terms = log_weights + norm.logpdf(x.numpy()[..., None, :], loc, scale)
+    return logsumexp(terms, axis=-1)
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(0)
+    return UGMM(7, 5, init="paper", min_scale=0.05, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3), (2, 1, 4), (0,), (3, 0)])
+def test_any_leading_shape(layer, lead):
+    x = torch.randn(*lead, 7, dtype=torch.float64)
+    np.testing.assert_allclose(layer(x).detach().numpy(), scipy_score(layer, x), rtol=1e-12)
+    assert layer(x).shape == (*lead, 5)
+
+
+def test_float32(layer):
+    x = torch.randn(11, 7)
+    expected = scipy_score(layer, x.double())
+    np.testing.assert_allclose(layer.float()(x).detach().numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_autocast_computes_in_float32(layer):
+    x = torch.randn(11, 7)
+    layer.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        score = layer(x)
+    assert score.dtype == torch.float32
+    torch.testing.assert_close(score, layer(x))
+
+
+def test_every_parameter_gets_a_gradient(layer):
+    layer(torch.randn(3, 7, dtype=torch.float64)).sum().backward()
+    for parameter in layer.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().max() > 0
+
+
+class TestDropout:
+    """Components are dropped, the remaining weights renormalise."""
+
+    def test_values_are_those_of_the_remaining_mixture(self, layer):
+        layer.dropout = 0.5
+        x = torch.randn(4, 7, dtype=torch.float64)
+        torch.manual_seed(3)
+        dropped = layer._dropped()
+        torch.manual_seed(3)
+        score = layer(x)
+        logits = layer.logits.detach().masked_fill(dropped, -math.inf)
+        np.testing.assert_allclose(
+            score.detach().numpy(), scipy_score(layer, x, logits), rtol=1e-12
+        )
+        assert dropped.any()
+
+    def test_one_mask_is_shared_by_the_batch(self, layer):
+        layer.dropout = 0.5
+        row = torch.randn(1, 7, dtype=torch.float64)
+        scores = layer(row.expand(6, 7))
+        assert torch.equal(scores, scores[:1].expand_as(scores))
+        assert not torch.equal(scores[:1], layer(row))
+
+    @pytest.mark.parametrize("rate", [0.2, 0.9])
+    def test_the_rate_is_the_rate(self, rate):
+        torch.manual_seed(0)
+        layer = UGMM(1000, 200, dropout=rate)
+        share = layer._dropped().float().mean()
+        assert share == pytest.approx(rate, abs=0.005)
+
+    def test_no_neuron_loses_all_components(self):
+        torch.manual_seed(0)
+        layer = UGMM(2, 20000, dropout=0.99)
+        assert (~layer._dropped()).any(1).all()
+        assert layer(torch.randn(3, 2)).isfinite().all()
+        alone = UGMM(1, 5, dropout=0.99)
+        assert not alone._dropped().any()
+
+    def test_evaluation_drops_nothing(self, layer):
+        layer.dropout = 0.5
+        x = torch.randn(4, 7, dtype=torch.float64)
+        np.testing.assert_allclose(layer.eval()(x).detach().numpy(), scipy_score(layer, x))
+
+
+class TestScale:
+    """The floor holds, and the initial scales are what was asked for."""
+
+    def test_the_floor_holds_wherever_training_goes(self):
+        layer = UGMM(3, 2, min_scale=0.1)
+        with torch.no_grad():
+            layer.raw_scale.fill_(-1000)
+        assert (layer.scale >= 0.1).all()
+        torch.testing.assert_close(layer.log_scale, layer.scale.log())
+
+    def test_without_a_floor_log_scale_is_the_parameter(self):
+        layer = UGMM(3, 2, min_scale=0)
+        assert layer.log_scale is layer.raw_scale
+
+    @pytest.mark.parametrize("floor", [0, 1e-3, 0.5])
+    def test_unit_scales_are_one(self, floor):
+        scale = UGMM(30, 20, min_scale=floor).scale
+        torch.testing.assert_close(scale, torch.ones_like(scale))
+
+    @pytest.mark.parametrize("floor", [1.0, 2.0])
+    def test_a_floor_above_the_initial_scale_keeps_a_live_gradient(self, floor):
+        layer = UGMM(3, 2, min_scale=floor)
+        layer(torch.randn(5, 3)).sum().backward()
+        assert layer.raw_scale.grad.abs().max() > 1e-4
+
+    def test_the_papers_draws(self):
+        torch.manual_seed(0)
+        layer = UGMM(1000, 100, init="paper", min_scale=0)
+        for values, mean, std in (
+            (layer.loc, 0, 1),
+            (layer.scale, 0.5, 1 / math.sqrt(12)),
+            (layer.logits, 0.5, 1 / math.sqrt(12)),
+        ):
+            assert values.mean() == pytest.approx(mean, abs=0.01)
+            assert values.std() == pytest.approx(std, abs=0.01)
+        assert layer.scale.min() > 0
+        assert layer.scale.max() <= 1
+
+
+def test_init_from_data_places_neurons_on_rows():
+    torch.manual_seed(0)
+    x = torch.randn(50, 4) * torch.tensor([1.0, 5.0, 0.0, 2.0])
+    layer = UGMM(4, 9, min_scale=1e-3)
+    layer.init_from(x)
+    rows = {tuple(row.tolist()) for row in x}
+    assert all(tuple(row.tolist()) in rows for row in layer.loc)
+    spread = x.double().numpy().std(0)
+    spread[2] = layer.scale[0, 2].item()  # a constant input has no spread: any positive scale
+    assert spread[2] > 0
+    np.testing.assert_allclose(layer.scale.detach().numpy(), np.tile(spread, (9, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("x", [torch.zeros(0, 4), torch.zeros(4), torch.zeros(3, 5)])
+def test_init_from_refuses_what_is_no_batch(x):
+    with pytest.raises(ValueError, match="expected a batch of 4 inputs"):
+        UGMM(4, 2).init_from(x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"in_features": 0}, "needs inputs and outputs"),
+        ({"dropout": 1.0}, "dropout must be in"),
+        ({"min_scale": -1}, "min_scale must not be negative"),
+        ({"init": "zeros"}, "init must be"),
+    ],
+)
+def test_bad_arguments(arguments, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        UGMM(**{"in_features": 3, "out_features": 2, **arguments})
+
+
+def test_repr_tells_the_settings(layer):
+    text = repr(UGMM(3, 2, dropout=0.25))
+    assert "in_features=3, out_features=2, dropout=0.25" in text

@@ -1,0 +1,53 @@
+"""Writing a figure to disk, and what importing the package costs."""
+
+import subprocess
+import sys
+
+import pytest
+from matplotlib.image import imread
+
+from ugmm import report
+from ugmm.report.style import new_figure
+
+
+def test_save_writes_a_readable_white_png_and_makes_its_folder(tmp_path):
+    path = tmp_path / "plots" / "empty.png"
+    report.save(new_figure(4, 3, "nothing"), path)
+    image = imread(path)
+    assert image.shape[:2] == (450, 600)
+    assert (image[-1] == 1).all()
+    assert [file.name for file in path.parent.iterdir()] == ["empty.png"]
+
+
+def test_a_failing_save_leaves_the_old_picture_and_no_other_file(tmp_path, monkeypatch):
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"old")
+    figure = new_figure(4, 3, "nothing")
+
+    def fail(file, **_):
+        file.write_bytes(b"half a picture")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        report.save(figure, path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_public_name_is_found():
+    assert all(callable(getattr(report, name)) for name in report.__all__)
+    assert set(report.__all__) <= set(dir(report))
+    with pytest.raises(AttributeError, match="has no attribute 'pie_chart'"):
+        _ = report.pie_chart
+
+
+def test_the_package_loads_matplotlib_late_and_pyplot_never():
+    code = """if True:
+        import sys, ugmm.report
+        assert not {"matplotlib", "rich", "torch", "numpy"} & set(sys.modules)
+        for name in ugmm.report.__all__:
+            getattr(ugmm.report, name)
+        assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)

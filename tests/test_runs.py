@@ -1,0 +1,63 @@
+"""Run folders: made once, written whole, read back as written."""
+
+import json
+
+import pytest
+
+from ugmm.errors import UserError
+from ugmm.runs import Run, write_atomic
+
+
+def test_every_run_has_a_folder_of_its_own(tmp_path):
+    runs = [Run.create(tmp_path, "mnist_disc", "dropout=0.3 seed=1") for _ in range(20)]
+    assert len({run.id for run in runs}) == 20
+    assert all(run.id.startswith("dropout-0.3_seed-1-") for run in runs)
+    assert runs[0].folder.parent == tmp_path / "mnist_disc"
+
+
+def test_processes_of_one_launch_share_a_folder(tmp_path):
+    first, second = (Run.create(tmp_path, "group", "name", "slurm17") for _ in range(2))
+    assert first.folder == second.folder == tmp_path / "group" / "name-slurm17"
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "ü : ?#", "", "." * 300])
+def test_names_become_plain_file_names(tmp_path, name):
+    run = Run.create(tmp_path, name, name)
+    assert run.folder.parent.parent == tmp_path
+    assert len(run.id) <= 128  # what W&B allows
+    assert set(run.id) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot make the run folder"):
+        Run.create(tmp_path / "file", "group", "name")
+
+
+def test_only_run_folders_open(tmp_path):
+    with pytest.raises(UserError, match="no such run folder"):
+        Run.open(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="not a run folder"):
+        Run.open(tmp_path)
+
+
+def test_freeze_and_summary_round_trip(tmp_path):
+    run = Run.create(tmp_path, "group", "name")
+    assert run.read_summary() == {}
+    run.freeze("seed: 1\n")
+    run.write_summary({"test/accuracy": 0.5})
+    again = Run.open(run.folder)
+    assert again.config.read_text() == "seed: 1\n"
+    assert again.read_summary() == {"test/accuracy": 0.5}
+    environment = again.read_environment()
+    assert environment["packages"]["torch"]
+    assert set(environment["git"]) == {"commit", "dirty"}
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "summary.json"
+    write_atomic(path, json.dumps({"old": 1}))
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(path, "\ud800")
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]
