@@ -129,7 +129,9 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^\w.=-]+", "_", text).strip("_.")[:100] or "run"
+    """Keep what is plain in paths, W&B ids and artifact names alike."""
+    text = text.replace("=", "-")
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_.-")[:80] or "run"
 
 
 def _environment() -> dict[str, Any]:

@@ -132,8 +132,8 @@ class TestScale:
             (layer.scale, 0.5, 1 / math.sqrt(12)),
             (layer.logits, 0.5, 1 / math.sqrt(12)),
         ):
-            assert values.mean() == pytest.approx(mean, abs=0.01)
-            assert values.std() == pytest.approx(std, abs=0.01)
+            assert values.mean().item() == pytest.approx(mean, abs=0.01)
+            assert values.std().item() == pytest.approx(std, abs=0.01)
         assert layer.scale.min() > 0
         assert layer.scale.max() <= 1
 

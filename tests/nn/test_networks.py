@@ -71,10 +71,10 @@ def test_one_dropout_rate_is_the_first_layers():
 def test_initial_means_spread_as_documented():
     torch.manual_seed(0)
     wide = UGMMNetwork([400, 300, 300])
-    assert wide.layers[0].loc.std() == pytest.approx(0.5, abs=0.01)
-    assert wide.layers[1].loc.std() == pytest.approx(1.0, abs=0.01)
+    assert wide.layers[0].loc.std().item() == pytest.approx(0.5, abs=0.01)
+    assert wide.layers[1].loc.std().item() == pytest.approx(1.0, abs=0.01)
     paper = UGMMNetwork([400, 300, 300], init="paper")
-    assert paper.layers[0].loc.std() == pytest.approx(1.0, abs=0.01)
+    assert paper.layers[0].loc.std().item() == pytest.approx(1.0, abs=0.01)
 
 
 def test_init_from_data_reaches_every_layer():

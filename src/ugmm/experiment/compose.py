@@ -287,6 +287,13 @@ def _check_together(config: Config) -> None:
             "model=mlp with task=generative: an MLP's score has no upper bound, so it cannot be "
             "maximised; train the MLP with task=discriminative"
         )
+    if config.trainer.monitor == "val/score" and config.task.name != "generative":
+        raise UserError("trainer.monitor=val/score: only task=generative has a score")
+    if getattr(config.data, "val_fraction", 1) == 0 and config.trainer.test_checkpoint == "best":
+        raise UserError(
+            "data.val_fraction=0 leaves no validation to choose the best checkpoint by; "
+            "set trainer.test_checkpoint=last"
+        )
 
 
 def _type_error(error: Exception) -> str:

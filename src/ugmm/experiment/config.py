@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ugmm.nn import Classifier
     from ugmm.tasks import Task
 
-__all__ = ["CHOICES", "SHARED", "Config", "TrainerConfig", "options"]
+__all__ = ["CHOICES", "GOALS", "SHARED", "Config", "TrainerConfig", "options"]
 
 
 def key(default: Any = MISSING, **bounds: float) -> Any:
@@ -207,8 +207,8 @@ class TrainerConfig:
     check_val_every_n_epoch: int = key(1, low=1)
     log_every_n_steps: int = key(50, low=1)
     fast_dev_run: bool = False
-    monitor: str = "val/accuracy"  # decides which checkpoint is the best
-    monitor_mode: Literal["max", "min"] = "max"
+    # Which metric decides on the best checkpoint; val/score exists for task=generative.
+    monitor: Literal["val/accuracy", "val/nll", "val/ece", "val/score"] = "val/accuracy"
     test_checkpoint: Literal["best", "last"] = "best"
     threads: int | None = key(None, low=1)  # CPU threads a process; null: torch's choice
 
@@ -241,6 +241,14 @@ class Config:
     name: str = "${experiment}"  # of the run; by default, the settings overridden
     runs_dir: str = "runs"
 
+
+# Which way each metric is better.
+GOALS: dict[str, Literal["max", "min"]] = {
+    "accuracy": "max",
+    "nll": "min",
+    "ece": "min",
+    "score": "max",
+}
 
 CHOICES: dict[str, dict[str, Any]] = {
     "data": {"iris": IrisConfig, "mnist": MNISTConfig},

@@ -15,7 +15,7 @@ from ugmm.data import InMemoryDataModule
 from ugmm.errors import UserError
 from ugmm.experiment.checkpoint import Stamp, load_network, read_checkpoint
 from ugmm.experiment.compose import read_config
-from ugmm.experiment.config import Config, options
+from ugmm.experiment.config import GOALS, Config, options
 from ugmm.experiment.launch import ends_on_sigterm, open_run, rank
 from ugmm.experiment.metrics_csv import MetricsCSV
 from ugmm.experiment.tracking import log_results, tracked
@@ -175,7 +175,7 @@ def _validation(run: Run, config: Config) -> dict[str, float]:
     if config.trainer.test_checkpoint == "last":
         row = rows[-1]
     else:
-        sign = 1 if config.trainer.monitor_mode == "max" else -1
+        sign = 1 if GOALS[monitor.removeprefix("val/")] == "max" else -1
         row = max(rows, key=lambda row: sign * (row[monitor] or 0.0))
     values = _floats({name: value for name, value in row.items() if name.startswith("val/")})
     return {**values, "epoch": 1 + (row["epoch"] or 0.0)}

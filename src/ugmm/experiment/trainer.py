@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger
 from ugmm.errors import UserError
 from ugmm.experiment.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite
 from ugmm.experiment.checkpoint import AtomicCheckpointIO, KeepLast, Stamp
-from ugmm.experiment.config import Config, TrainerConfig
+from ugmm.experiment.config import GOALS, Config, TrainerConfig
 from ugmm.runs import Run
 
 __all__ = ["check_hardware", "make_trainer"]
@@ -96,7 +96,7 @@ def _checkpoints(wanted: TrainerConfig, run: Run) -> list[Callback]:
         dirpath=run.checkpoints,
         filename=run.best.stem,
         monitor=wanted.monitor,
-        mode=wanted.monitor_mode,
+        mode=GOALS[wanted.monitor.removeprefix("val/")],
         enable_version_counter=False,
     )
     return [best, last]
@@ -109,6 +109,7 @@ def _quieten() -> None:
     for message in (
         "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning calling torch
         "The number of training batches",  # fewer than log_every_n_steps: steps are counted
-        "The '.*' does not have many workers",  # batches are cut from memory
+        "Checkpoint directory .* exists and is not empty",  # that of the run being resumed
+        "Total length of `list` across ranks is zero",  # no validation, by data.val_fraction=0
     ):
         warnings.filterwarnings("ignore", message)

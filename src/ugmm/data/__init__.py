@@ -1,0 +1,9 @@
+"""Data sets held in memory, as LightningDataModules, fetched once and verified."""
+
+# First: lightning, which every module below imports, may not be importable without it.
+from ugmm import _torchvision  # noqa: F401
+from ugmm.data.base import InMemoryDataModule, Split
+from ugmm.data.iris import IrisDataModule
+from ugmm.data.mnist import MNISTDataModule
+
+__all__ = ["InMemoryDataModule", "IrisDataModule", "MNISTDataModule", "Split"]

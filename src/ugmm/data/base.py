@@ -1,0 +1,161 @@
+"""What the data modules share: checked splits in memory, and loaders that cut them."""
+
+from abc import abstractmethod
+from typing import Literal, NamedTuple
+
+import lightning
+import torch
+from torch import Tensor
+
+from ugmm.data.batches import Augmentation, EvaluationBatches, TrainingBatches
+from ugmm.errors import UserError
+
+__all__ = ["InMemoryDataModule", "Split", "SplitName"]
+
+SplitName = Literal["train", "val", "test"]
+
+
+class Split(NamedTuple):
+    """Rows of a data set.
+
+    Attributes:
+        x: Features, (n, n_features), float32.
+        y: Labels, (n,), int64, from 0 to n_classes - 1.
+    """
+
+    x: Tensor
+    y: Tensor
+
+
+class InMemoryDataModule(lightning.LightningDataModule):
+    """A labelled data set that fits in memory.
+
+    A new data set states the attributes below and implements `load` (and `prepare_data`, if
+    anything must be fetched). The attributes are known without `setup`, which networks and
+    configs rely on; `splits` is filled by `setup`.
+
+    Batches are (x, y): (B, n_features) float32 and (B,) int64, on the CPU. An attached trainer
+    says how many devices share a batch and which epoch it is; without one there is one device
+    and the epoch is 0.
+
+    Args:
+        batch_size: Rows of a batch, which all devices share.
+        seed: Decides the order of the training rows, and whatever else a subclass leaves to
+            chance.
+
+    Attributes:
+        n_features: Number of features.
+        n_classes: Number of classes.
+        class_names: One name a class.
+        feature_names: One name a feature; empty where they have none.
+        image_shape: Height and width if a row is an image, else None.
+        splits: Rows by split: "train", "val" (perhaps empty) and "test".
+
+    Raises:
+        UserError: If an argument is out of range.
+    """
+
+    n_features: int
+    n_classes: int
+    class_names: tuple[str, ...]
+    feature_names: tuple[str, ...] = ()
+    image_shape: tuple[int, int] | None = None
+
+    def __init__(self, *, batch_size: int, seed: int) -> None:
+        super().__init__()
+        check_range("batch_size", batch_size, 1)
+        check_range("seed", seed, 0, 2**32 - 1)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.augment: Augmentation | None = None
+        self.splits: dict[SplitName, Split] = {}
+
+    @abstractmethod
+    def load(self) -> dict[SplitName, Split]:
+        """Read the data set and split it. Runs on every rank, after `prepare_data` on one."""
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002  Lightning's signature
+        """Fill `splits`, unless they are filled.
+
+        Raises:
+            UserError: If the data set cannot be read, or does not hold what it should.
+        """
+        if not self.splits:
+            splits = self.load()
+            for name, split in splits.items():
+                self._check(name, split)
+            self.splits = splits
+
+    def train_dataloader(self) -> TrainingBatches:
+        """Full batches in an order given by the seed and the trainer's epoch."""
+        rank, world_size = self._place()
+        return TrainingBatches(
+            *self.splits["train"],
+            batch_size=self.batch_size,
+            epoch=self._current_epoch,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+            augment=self.augment,
+        )
+
+    def val_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
+        """All validation rows in order; if there are none, an empty list: no validation."""
+        return self._evaluation_batches("val") if len(self.splits["val"].x) else []
+
+    def test_dataloader(self) -> EvaluationBatches:
+        """All test rows in order."""
+        return self._evaluation_batches("test")
+
+    def _evaluation_batches(self, split: SplitName) -> EvaluationBatches:
+        rank, world_size = self._place()
+        return EvaluationBatches(
+            *self.splits[split], batch_size=self.batch_size, rank=rank, world_size=world_size
+        )
+
+    def _place(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _current_epoch(self) -> int:
+        return 0 if self.trainer is None else self.trainer.current_epoch
+
+    def _check(self, name: str, split: Split) -> None:
+        """Refuse what would only show as NaN, or as an index error, far inside training."""
+        x, y = split
+        if x.ndim != 2 or x.shape[1] != self.n_features or y.shape != x.shape[:1]:
+            raise UserError(
+                f"the {name} rows of {type(self).__name__} have features {tuple(x.shape)} and "
+                f"labels {tuple(y.shape)}; make them (n, {self.n_features}) and (n,)"
+            )
+        if not len(x):
+            return
+        # The extremes are finite only if every value is, and cost no mask as large as x.
+        if not all(extreme.isfinite() for extreme in torch.aminmax(x)):
+            row, column = (~x.isfinite()).nonzero()[0].tolist()
+            feature = self.feature_names[column] if self.feature_names else f"number {column}"
+            raise UserError(
+                f"the {name} rows of {type(self).__name__} hold a value that is not finite (row "
+                f"{row}, feature {feature}); fill it in or leave the row out"
+            )
+        if y.min() < 0 or y.max() >= self.n_classes:
+            wrong = y[(y < 0) | (y >= self.n_classes)][0].item()
+            raise UserError(
+                f"the {name} rows of {type(self).__name__} have the label {wrong}; labels must "
+                f"be 0 to {self.n_classes - 1}"
+            )
+
+
+def check_range(
+    key: str, value: float, low: float, high: float | None = None, *, below: bool = False
+) -> None:
+    """Check that low <= value <= high (or value < high, with `below`).
+
+    Raises:
+        UserError: If it is not; the line names the config key `data.<key>`.
+    """
+    if value >= low and (high is None or (value < high if below else value <= high)):
+        return
+    limits = f"at least {low}" if high is None else f"from {low} to {'below ' * below}{high}"
+    raise UserError(f"data.{key}={value} is out of range; it must be {limits}")

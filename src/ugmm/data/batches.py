@@ -1,0 +1,175 @@
+"""Batches cut from tensors held in memory, the same whatever the number of devices."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ugmm.errors import UserError
+
+__all__ = ["Augmentation", "EvaluationBatches", "TrainingBatches"]
+
+
+class Augmentation(Protocol):
+    """A random change of training features, one batch at a time.
+
+    The random numbers are drawn for all rows of an epoch at once and handed back row by row, so
+    that a row is changed in the same way on whichever device it lands.
+    """
+
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """Draw one epoch's random numbers: (rows, ...)."""
+
+    def __call__(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """Change a batch `x` (B, N) by its rows' numbers (B, ...): (B, N)."""
+
+
+class TrainingBatches:
+    """One rank's share of an epoch of training batches, in an order given by seed and epoch.
+
+    The batch size is that of the *global* batch, of which rank r takes the rows r, r + world_size,
+    r + 2 world_size, ...; together the ranks see exactly what one process would. Every batch is
+    full: the rows left over at the end of an epoch's order wait for another epoch. Fewer rows
+    than one batch make a single batch of all of them (less the last n % world_size).
+
+    The global random state is neither read nor changed. After `load_state_dict` the iteration
+    of the saved epoch continues behind the last batch that was handed out, which is how
+    Lightning resumes in the middle of an epoch.
+
+    Args:
+        x: Features, (n, N), on the CPU.
+        y: Labels, (n,), on the CPU.
+        batch_size: Rows of a global batch.
+        epoch: Says which epoch it is. Asked when the first batch is, not before: Lightning
+            creates its first iterator before it has settled where a resumed run stands.
+        seed: Decides, with the epoch, the order and the augmentation.
+        rank: This process's place among `world_size`.
+        world_size: Among how many processes each global batch is divided.
+        augment: Changes the features of each batch; None leaves them alone.
+
+    Raises:
+        UserError: If the rows cannot be divided evenly among the processes.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        batch_size: int,
+        epoch: Callable[[], int],
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        augment: Augmentation | None = None,
+    ) -> None:
+        if batch_size % world_size:
+            below = batch_size - batch_size % world_size
+            raise UserError(
+                f"data.batch_size={batch_size} cannot be divided among {world_size} devices; use "
+                + (f"{below} or " if below else "")
+                + f"{below + world_size}"
+            )
+        _check_enough_rows(len(x), world_size)
+        self._x, self._y = x, y
+        self._rows = min(batch_size, len(x) - len(x) % world_size)
+        self._epoch = epoch
+        self._seed = seed
+        self._rank, self._world_size = rank, world_size
+        self._augment = augment
+        # The epoch last begun and how many of its batches have been handed out.
+        self._state = {"epoch": -1, "batch": 0}
+        self._resumed: dict[str, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._x) // self._rows
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        epoch = self._epoch()
+        generator = _generator(self._seed, epoch)
+        order = torch.randperm(len(self._x), generator=generator)
+        numbers = None
+        if self._augment is not None:
+            numbers = self._augment.draw(len(self._x), generator)
+        for batch in range(self._take_resumed(epoch), len(self)):
+            start = batch * self._rows
+            rows = slice(start + self._rank, start + self._rows, self._world_size)
+            x, y = _take(self._x, order[rows]), _take(self._y, order[rows])
+            if self._augment is not None and numbers is not None:
+                x = self._augment(x, numbers[rows])
+            self._state = {"epoch": epoch, "batch": batch + 1}
+            yield x, y
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the iteration stands; the same on every rank."""
+        return dict(self._state)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next iteration over the saved epoch begin where the saved one stood."""
+        self._resumed = dict(state)
+
+    def _take_resumed(self, epoch: int) -> int:
+        resumed, self._resumed = self._resumed, None
+        return resumed["batch"] if resumed is not None and resumed["epoch"] == epoch else 0
+
+
+class EvaluationBatches:
+    """One rank's share of all rows, in order, each exactly once.
+
+    The rows are cut into global batches of nearly equal size, no larger than `batch_size` unless
+    that is close to the number of processes: every rank must find at least one row in each
+    batch, because ranks that run different numbers of steps would wait for one another for ever.
+
+    Args:
+        x: Features, (n, N). The batches may be views of it: do not change them in place.
+        y: Labels, (n,).
+        batch_size: Rows of a global batch.
+        rank: This process's place among `world_size`.
+        world_size: Among how many processes each global batch is divided.
+
+    Raises:
+        UserError: If there are fewer rows than processes.
+    """
+
+    def __init__(
+        self, x: Tensor, y: Tensor, *, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        _check_enough_rows(len(x), world_size)
+        self._x, self._y = x, y
+        self._count = min(math.ceil(len(x) / batch_size), len(x) // world_size)
+        self._rank, self._world_size = rank, world_size
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        n = len(self._x)
+        for batch in range(self._count):
+            start, stop = batch * n // self._count, (batch + 1) * n // self._count
+            rows = slice(start + self._rank, stop, self._world_size)
+            yield self._x[rows].contiguous(), self._y[rows].contiguous()
+
+
+def _take(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Copy rows of a tensor.
+
+    In NumPy, hence on one thread: torch would divide so short a copy among threads, which saves
+    less than it costs as soon as something else wants a core (then, up to 50 times more).
+    """
+    return torch.from_numpy(tensor.numpy().take(rows.numpy(), axis=0))
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    """A generator of its own for every (seed, epoch); neighbouring pairs are unrelated."""
+    mixed = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(mixed[0]))
+
+
+def _check_enough_rows(rows: int, world_size: int) -> None:
+    if rows < world_size:
+        raise UserError(
+            f"{rows} rows of data cannot be divided among {world_size} devices; use fewer devices"
+        )

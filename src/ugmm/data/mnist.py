@@ -1,0 +1,70 @@
+"""MNIST's handwritten digits: 70,000 images of 28 by 28 pixels, 10 classes."""
+
+import numpy as np
+import torch
+
+from ugmm.data.augment import RandomShift
+from ugmm.data.base import InMemoryDataModule, Split, SplitName, check_range
+from ugmm.data.mnist_files import fetch_mnist, read_mnist
+
+__all__ = ["MNISTDataModule"]
+
+_TRAIN_ROWS = 60_000
+
+
+class MNISTDataModule(InMemoryDataModule):
+    """MNIST as rows of 784 pixels in [0, 1], fetched once into the user's cache.
+
+    The last `val_size` rows of the 60,000 training images are the validation split, whatever
+    the seed, so that runs can be compared; the 10,000 test images are the test split.
+
+    Args:
+        batch_size: Rows of a batch.
+        seed: Decides the order of the training rows, and the shifts.
+        val_size: Rows held out for validation. With 0 there is no validation split: all 60,000
+            train, and no validation loop runs.
+        shift: Training images are moved at random by up to so many pixels along each axis.
+
+    Raises:
+        UserError: If an argument is out of range.
+    """
+
+    n_features = 784
+    n_classes = 10
+    class_names = tuple("0123456789")
+    image_shape = (28, 28)
+
+    def __init__(
+        self, *, batch_size: int = 256, seed: int = 0, val_size: int = 5000, shift: int = 0
+    ) -> None:
+        super().__init__(batch_size=batch_size, seed=seed)
+        check_range("val_size", val_size, 0, _TRAIN_ROWS - 1)
+        check_range("shift", shift, 0, max(self.image_shape) - 1)
+        self.val_size, self.shift = val_size, shift
+        self.augment = RandomShift(shift, self.image_shape) if shift else None
+
+    def prepare_data(self) -> None:
+        """Fetch what the cache lacks. Lightning calls this on one process of each node.
+
+        Raises:
+            UserError: If it cannot be fetched.
+        """
+        fetch_mnist()
+
+    def load(self) -> dict[SplitName, Split]:
+        """Read the cache; pixels become float32 once, so that a batch is only a copy of rows."""
+        arrays = read_mnist()
+        train = _to_split(*arrays["train"])
+        cut = len(train.x) - self.val_size
+        return {
+            "train": Split(train.x[:cut], train.y[:cut]),
+            "val": Split(train.x[cut:], train.y[cut:]),
+            "test": _to_split(*arrays["test"]),
+        }
+
+
+def _to_split(images: np.ndarray, labels: np.ndarray) -> Split:
+    """Flatten and scale images (n, 28, 28) of uint8."""
+    x = images.reshape(len(images), -1).astype(np.float32)
+    x /= 255
+    return Split(torch.from_numpy(x), torch.from_numpy(labels.astype(np.int64)))
