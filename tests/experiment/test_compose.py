@@ -100,9 +100,7 @@ def test_a_mistake_on_the_command_line_is_one_line(override, complaint):
 
 
 def test_an_unknown_experiment_names_the_nearest():
-    with pytest.raises(
-        UserError, match="'mnist_dsic'; did you mean mnist_disc"
-    ):
+    with pytest.raises(UserError, match="'mnist_dsic'; did you mean mnist_disc"):
         compose("mnist_dsic")
 
 

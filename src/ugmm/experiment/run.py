@@ -178,7 +178,7 @@ def _validation(run: Run, config: Config) -> dict[str, float]:
         sign = 1 if GOALS[monitor.removeprefix("val/")] == "max" else -1
         row = max(rows, key=lambda row: sign * (row[monitor] or 0.0))
     values = _floats({name: value for name, value in row.items() if name.startswith("val/")})
-    return {**values, "epoch": 1 + (row["epoch"] or 0.0)}
+    return {**values, "tested_epoch": 1 + (row["epoch"] or 0.0)}
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:

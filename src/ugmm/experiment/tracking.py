@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import wandb
 
 from ugmm.errors import UserError
-from ugmm.experiment.config import Config
+from ugmm.experiment.config import GOALS, Config
 from ugmm.runs import Run
 
 __all__ = ["log_results", "tracked"]
@@ -70,7 +70,7 @@ def _obstacle() -> str | None:
     """Say what keeps W&B from being reached, within seconds."""
     if not wandb.login(prompt=False, verify=False):
         return "no W&B account is configured on this machine"
-    url = urlsplit(wandb.Settings().base_url)
+    url = urlsplit(os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url)
     port = url.port or (443 if url.scheme == "https" else 80)
     try:
         socket.create_connection((url.hostname or "", port), _CONNECT_SECONDS).close()
@@ -100,15 +100,8 @@ def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
     )
     tracked_run.define_metric("trainer/global_step")
     tracked_run.define_metric("*", step_metric="trainer/global_step")
-    for split in ("val", "test"):
-        for metric, best in {
-            "accuracy": "max",
-            "nll": "min",
-            "ece": "min",
-            "score": "max",
-        }.items():
-            name = f"{split}/{metric}"
-            tracked_run.define_metric(name, summary=best, step_metric="trainer/global_step")
+    for metric, best in GOALS.items():  # the summary keeps the best: val/accuracy.max
+        tracked_run.define_metric(f"val/{metric}", summary=best, step_metric="trainer/global_step")
     if mode == "offline":
         where = Path(tracked_run.dir).parent
         sys.stdout.write(f"W&B is offline; upload this run later with: wandb sync {where}\n")
@@ -129,7 +122,8 @@ def log_results(
     tracked_run: "wandb.Run", summary: Mapping[str, Any], plots: Sequence[Path], best: Path | None
 ) -> None:
     """Log what is known once, at the end: the summary, the plots and the best checkpoint."""
-    tracked_run.summary.update(dict(summary))
+    # Validation and test metrics are there already, from the history.
+    tracked_run.summary.update({k: v for k, v in summary.items() if "/" not in k})
     tracked_run.log({f"plots/{path.stem}": wandb.Image(str(path)) for path in plots})
     if best is not None:
         artifact = wandb.Artifact(f"model-{tracked_run.id}", type="model")

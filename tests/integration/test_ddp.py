@@ -1,0 +1,54 @@
+"""Two processes with half a batch each do what one process does with all of it."""
+
+import pytest
+import torch
+
+SGD = ("optimizer.name=sgd", "data.batch_size=48", "trainer.log_every_n_steps=1")
+DDP = ("trainer.devices=2", "trainer.strategy=ddp")
+
+
+def final_weights(run):
+    state = torch.load(run.last, weights_only=True)["state_dict"]
+    return {name: tensor for name, tensor in state.items() if name.startswith("network.")}
+
+
+@pytest.mark.parametrize(("experiment", "lr"), [("iris_disc", 0.1), ("iris_gen", 0.01)])
+def test_the_same_weights_after_ten_steps_in_float64(ugmm_command, experiment, lr):
+    settings = (*SGD, f"optimizer.lr={lr}", "trainer.precision=64-true", "trainer.max_epochs=5")
+    ugmm_command("train", experiment, *settings, "trainer.devices=1")
+    ugmm_command("train", experiment, *settings, *DDP)
+    one, two = ugmm_command.all_runs()
+    assert one.read_summary()["steps"] == two.read_summary()["steps"] == 10
+    expected, weights = final_weights(one), final_weights(two)
+    for name in expected:
+        assert expected[name].dtype == torch.float64
+        torch.testing.assert_close(weights[name], expected[name], rtol=1e-10, atol=1e-10)
+    for name, value in one.read_summary().items():
+        if name != "seconds":
+            assert two.read_summary()[name] == pytest.approx(value, rel=1e-6), name
+
+
+def test_the_same_gradient_in_float32(ugmm_command):
+    """One step of SGD at rate 1 moves the weights by the gradient."""
+    settings = (*SGD, "optimizer.lr=1", "trainer.max_epochs=1", "data.batch_size=96")
+    ugmm_command("train", "iris_disc", *settings, "trainer.devices=1")
+    ugmm_command("train", "iris_disc", *settings, *DDP)
+    one, two = (final_weights(run) for run in ugmm_command.all_runs())
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)
+    assert any((one[name] - two[name]).abs().max() > 0 for name in one), "not a second process?"
+
+
+def test_ranks_write_one_run(ugmm_command):
+    settings = ("trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", *DDP)
+    output = ugmm_command("train", "iris_disc", *settings)
+    assert output.count("run folder:") == 1
+    (run,) = ugmm_command.all_runs()
+    rows = [row for row in run.read_metrics() if row["val/accuracy"] is not None]
+    assert [row["epoch"] for row in rows] == [1, 3]
+
+
+def test_a_batch_that_cannot_be_divided_is_one_line(ugmm_command):
+    output = ugmm_command("train", "iris_disc", "data.batch_size=9", *DDP, code=1)
+    assert "data.batch_size=9 cannot be divided among 2 devices" in output
+    assert "Traceback" not in output

@@ -1,0 +1,65 @@
+"""A run that is killed can be resumed, and ends as an uninterrupted one would have."""
+
+import signal
+import time
+
+import torch
+
+SETTINGS = (
+    "model.dropout=0.3",
+    "schedule.name=one_cycle",
+    "trainer.max_epochs=400",
+    "trainer.check_val_every_n_epoch=10",
+    "trainer.log_every_n_steps=1",
+)
+
+
+def wait_for_epoch(command, epoch, process):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        runs = command.all_runs()
+        rows = runs[-1].read_metrics() if runs and runs[-1].last.is_file() else []
+        if rows and rows[-1]["epoch"] >= epoch:
+            return runs[-1]
+        time.sleep(0.02)
+    raise AssertionError(f"epoch {epoch} was not seen: {process.communicate()}")
+
+
+def test_sigkill_then_resume_equals_an_unbroken_run(ugmm_command):
+    ugmm_command("train", "iris_disc", *SETTINGS)
+    (whole,) = ugmm_command.all_runs()
+    process = ugmm_command.start("train", "iris_disc", *SETTINGS)
+    killed = wait_for_epoch(ugmm_command, 50, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert killed.read_summary() == {}
+    resumed_from = torch.load(killed.last, weights_only=True)["epoch"]
+    assert 0 < resumed_from < 399
+
+    ugmm_command("train", "--resume", str(killed.folder))
+    assert killed.metrics.read_bytes() == whole.metrics.read_bytes()
+    one, two = (torch.load(r.last, weights_only=True)["state_dict"] for r in (killed, whole))
+    assert all(torch.equal(one[name], two[name]) for name in two)
+    same, expected = killed.read_summary(), whole.read_summary()
+    assert {**same, "seconds": 0} == {**expected, "seconds": 0}
+
+
+def test_sigkill_before_the_first_checkpoint(ugmm_command):
+    process = ugmm_command.start("train", "iris_disc", *SETTINGS)
+    while not ugmm_command.all_runs():
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    (run,) = ugmm_command.all_runs()
+    ugmm_command("train", "--resume", str(run.folder))
+    assert run.read_summary()["steps"] == 400
+
+
+def test_sigterm_ends_a_run_cleanly(ugmm_command):
+    process = ugmm_command.start("train", "iris_disc", *SETTINGS, "trainer.max_epochs=100000")
+    run = wait_for_epoch(ugmm_command, 10, process)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in out + err
+    assert f"ugmm train --resume {run.folder}" in err

@@ -1,0 +1,35 @@
+"""Start-up imports only what a command needs."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "lightning", "wandb", "matplotlib", "omegaconf", "numba", "torchvision"}
+
+
+def imported(code):
+    code += "; import sys; print(*sorted(m.partition('.')[0] for m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["train", "--help"]])
+def test_help_and_list_are_light(arguments):
+    code = f"import contextlib; from ugmm.cli import main\nwith contextlib.suppress(SystemExit): main({arguments})\n"
+    code += "pass"
+    assert not imported(code) & HEAVY
+
+
+def test_importing_the_package_is_light():
+    assert not imported("import ugmm") & HEAVY
+
+
+def test_layers_need_no_experiment_packages():
+    loaded = imported("import ugmm; ugmm.nn.UGMM(3, 2)")
+    assert not loaded & {"lightning", "wandb", "matplotlib", "omegaconf", "torchvision", "sklearn"}
+
+
+def test_composing_a_configuration_needs_no_torch():
+    loaded = imported("from ugmm.experiment.compose import compose; compose('mnist_disc')")
+    assert not loaded & {"torch", "lightning", "wandb"}
