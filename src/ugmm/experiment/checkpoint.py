@@ -86,7 +86,7 @@ class KeepLast(Callback):
         """Save, if it is time; by then the epoch's validation is over."""
         done = trainer.current_epoch + 1
         if done % self.epochs == 0 or done == trainer.max_epochs:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)  # the optimiser too
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
