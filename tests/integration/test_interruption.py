@@ -2,6 +2,7 @@
 
 import signal
 import time
+from pathlib import Path
 
 import torch
 
@@ -14,13 +15,15 @@ SETTINGS = (
 )
 
 
-def wait_for_epoch(command, epoch, process):
+def wait_for_epoch(command, epoch, process, before=()):
+    """Return the run that is not among those before, once it has come to an epoch."""
+    known = {run.folder for run in before}
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        runs = command.all_runs()
-        rows = runs[-1].read_metrics() if runs and runs[-1].last.is_file() else []
-        if rows and rows[-1]["epoch"] >= epoch:
-            return runs[-1]
+        for run in command.all_runs():
+            rows = run.read_metrics() if run.folder not in known and run.last.is_file() else []
+            if rows and rows[-1]["epoch"] >= epoch:
+                return run
         time.sleep(0.02)
     raise AssertionError(f"epoch {epoch} was not seen: {process.communicate()}")
 
@@ -29,7 +32,7 @@ def test_sigkill_then_resume_equals_an_unbroken_run(ugmm_command):
     ugmm_command("train", "iris_disc", *SETTINGS)
     (whole,) = ugmm_command.all_runs()
     process = ugmm_command.start("train", "iris_disc", *SETTINGS)
-    killed = wait_for_epoch(ugmm_command, 50, process)
+    killed = wait_for_epoch(ugmm_command, 50, process, before=[whole])
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert killed.read_summary() == {}
@@ -63,3 +66,23 @@ def test_sigterm_ends_a_run_cleanly(ugmm_command):
     assert process.returncode == 143
     assert "Traceback" not in out + err
     assert f"ugmm train --resume {run.folder}" in err
+
+
+def test_sigterm_ends_all_processes_of_a_run(ugmm_command):
+    ddp = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=100000")
+    process = ugmm_command.start("train", "iris_disc", *SETTINGS, *ddp)
+    wait_for_epoch(ugmm_command, 10, process)
+    (child,) = children(process.pid)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, out + err
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() < deadline, "the second process lives on"
+        time.sleep(0.1)
+
+
+def children(pid):
+    """Return the processes that a process has started to train beside it."""
+    tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [p for p in tasks if "ugmm" in Path(f"/proc/{p}/cmdline").read_text()]

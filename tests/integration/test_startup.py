@@ -16,8 +16,12 @@ def imported(code):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["train", "--help"]])
 def test_help_and_list_are_light(arguments):
-    code = f"import contextlib; from ugmm.cli import main\nwith contextlib.suppress(SystemExit): main({arguments})\n"
-    code += "pass"
+    code = f"""
+import contextlib
+from ugmm.cli import main
+with contextlib.suppress(SystemExit):
+    main({arguments})
+pass"""
     assert not imported(code) & HEAVY
 
 

@@ -42,10 +42,10 @@ class IrisDataModule(InMemoryDataModule):
     n_classes = 3
     class_names = ("setosa", "versicolor", "virginica")
     feature_names = (
-        "sepal length (cm)",
-        "sepal width (cm)",
-        "petal length (cm)",
-        "petal width (cm)",
+        "sepal length",
+        "sepal width",
+        "petal length",
+        "petal width",
     )
     mean: Tensor
     std: Tensor

@@ -1,9 +1,11 @@
 """What the trainer does beside training: seeding every epoch, guarding the loss, reporting."""
 
 import math
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import nn
 
 from ugmm.errors import UserError
 
-__all__ = ["ProgressLines", "SeedEpochs", "StopOnNonFinite"]
+__all__ = ["ProgressLines", "SeedEpochs", "StopOnNonFinite", "StopOnSigterm"]
 
 
 class SeedEpochs(Callback):
@@ -82,6 +84,28 @@ def _culprit(trainer: Trainer, network: nn.Module) -> str:
             return f"parameter {name} is not finite ({of[name]})"
     size, name = max((float(values.abs().max()), name) for name, values in named)
     return f"all parameters are finite, the largest is {size:.3g} in {name} ({of[name]})"
+
+
+class StopOnSigterm(Callback):
+    """End all processes of a run when the leading one gets SIGTERM.
+
+    Lightning's own handler broadcasts the signal to the other processes from within the handler,
+    and hangs when they are in the middle of another exchange.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Take the place of Lightning's handler, which it has just set."""
+
+        def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(signum)
+            sys.exit(128 + signum)
+
+        signal.signal(signal.SIGTERM, stop)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Again, for Lightning sets its handler for every task."""
+        self.on_train_start(trainer, pl_module)
 
 
 class ProgressLines(Callback):

@@ -13,7 +13,7 @@ from ugmm.experiment.compose import read_config, to_yaml
 from ugmm.experiment.config import Config
 from ugmm.runs import Run
 
-__all__ = ["ends_on_sigterm", "open_run", "rank"]
+__all__ = ["open_run", "rank", "stops_cleanly"]
 
 # Set by the process that made the folder, for those that Lightning then starts.
 _FOLDER = "UGMM_RUN_FOLDER"
@@ -75,8 +75,11 @@ def _wait_for(run: Run) -> None:
 
 
 @contextmanager
-def ends_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into `SystemExit(143)` within the body, so that what is open gets closed."""
+def stops_cleanly(run: Run) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the body as `SystemExit`, so that what is open gets closed.
+
+    The leading process then says how to go on.
+    """
 
     def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
         sys.exit(128 + signum)
@@ -84,5 +87,11 @@ def ends_on_sigterm() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except SystemExit as stopped:
+        if rank() == 0:
+            sys.stderr.write(f"stopped; go on with: ugmm train --resume {run.folder}\n")
+        if stopped.code == 1:  # what Lightning makes of Ctrl-C
+            raise SystemExit(128 + signal.SIGINT) from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -16,7 +16,7 @@ from ugmm.errors import UserError
 from ugmm.experiment.checkpoint import Stamp, load_network, read_checkpoint
 from ugmm.experiment.compose import read_config
 from ugmm.experiment.config import GOALS, Config, options
-from ugmm.experiment.launch import ends_on_sigterm, open_run, rank
+from ugmm.experiment.launch import open_run, rank, stops_cleanly
 from ugmm.experiment.metrics_csv import MetricsCSV
 from ugmm.experiment.tracking import log_results, tracked
 from ugmm.experiment.trainer import check_hardware, make_trainer
@@ -87,7 +87,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
     if checkpoint is not None:
         load_network(task.network, run.last)
     leads = rank() == 0
-    with ends_on_sigterm(), tracked(config, run, enabled=leads) as tracked_run:
+    with stops_cleanly(run), tracked(config, run, enabled=leads) as tracked_run:
         epoch = checkpoint["epoch"] + 1 if checkpoint else 0
         loggers: list[Logger] = [MetricsCSV(run, epoch)]
         if tracked_run is not None:

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from ugmm.errors import UserError
-from ugmm.experiment.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite
+from ugmm.experiment.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSigterm
 from ugmm.experiment.checkpoint import AtomicCheckpointIO, KeepLast, Stamp
 from ugmm.experiment.config import GOALS, Config, TrainerConfig
 from ugmm.runs import Run
@@ -65,8 +65,13 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
     }
     _quieten()
     terminal = sys.stdout.isatty()
-    callbacks: list[Callback] = [SeedEpochs(config.seed), StopOnNonFinite(run.checkpoints), stamp]
-    callbacks.append(RichProgressBar() if terminal else ProgressLines())
+    callbacks: list[Callback] = [
+        SeedEpochs(config.seed),
+        StopOnNonFinite(run.checkpoints),
+        StopOnSigterm(),
+        stamp,
+        RichProgressBar() if terminal else ProgressLines(),
+    ]
     if not wanted.fast_dev_run:
         callbacks += _checkpoints(wanted, run)
     return Trainer(
