@@ -134,8 +134,9 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     data, task = build(config)
     load_network(task.network, _tested(run, config))
     trainer = Trainer(
-        accelerator="cpu" if not torch.cuda.is_available() else config.trainer.accelerator,
+        accelerator="auto",  # perhaps another machine than the one it was trained on
         devices=1,
+        precision=config.trainer.precision,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -1,0 +1,137 @@
+"""Registers a kernel with PyTorch, so that compile, export, autocast and DDP see one operation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Kernel", "Problem", "empty_gradients", "register"]
+
+_LIBRARY = torch.library.Library("ugmm", "DEF")
+_INPUTS = "Tensor x, Tensor loc, Tensor log_scale, Tensor logits"
+
+
+class Problem(NamedTuple):
+    """The tensors of one layer: x (batch, in); the others (out, in)."""
+
+    x: Tensor
+    loc: Tensor
+    log_scale: Tensor
+    logits: Tensor
+
+
+class Kernel(NamedTuple):
+    """How the operation is computed.
+
+    Attributes:
+        name: the operator is `torch.ops.ugmm.<name>`.
+        forward: takes a problem; returns the scores (batch, out) and a tensor that backward
+            needs, of shape `saved_shape(batch, out)`.
+        backward: takes the scores' gradient, the saved tensor, the problem and whether the
+            gradient by x, and those by the parameters, are needed; returns the four
+            gradients, empty where not needed.
+        saved_shape: see forward.
+        dispatch_key: the devices it works on, in the dispatcher's words.
+    """
+
+    name: str
+    forward: Callable[[Problem], tuple[Tensor, Tensor]]
+    backward: Callable[[Tensor, Tensor, Problem, bool, bool], tuple[Tensor, ...]]
+    saved_shape: Callable[[Any, Any], tuple[Any, ...]]
+    dispatch_key: str
+
+
+def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Register a kernel's two operators.
+
+    `torch.library.custom_op` would do the same, but imports torch._dynamo at its first use,
+    which takes a second, and costs twice as much per call.
+
+    Args:
+        kernel: what to register.
+
+    Returns:
+        the forward operator: (x, loc, log_scale, logits) to (scores, saved tensor).
+    """
+    name, grads = kernel.name, f"{kernel.name}_backward"
+    qualified, qualified_grads = f"ugmm::{name}", f"ugmm::{grads}"
+    _LIBRARY.define(f"{name}({_INPUTS}) -> (Tensor, Tensor)")
+    _LIBRARY.define(
+        f"{grads}(Tensor grad, Tensor saved, {_INPUTS}, bool need_x, bool need_parameters)"
+        " -> (Tensor, Tensor, Tensor, Tensor)"
+    )
+    forward_op = getattr(torch.ops.ugmm, name).default
+    backward_op = getattr(torch.ops.ugmm, grads).default
+
+    def forward(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor) -> Any:
+        return kernel.forward(Problem(x, loc, log_scale, logits))
+
+    def backward(
+        grad: Tensor,
+        saved: Tensor,
+        x: Tensor,
+        loc: Tensor,
+        log_scale: Tensor,
+        logits: Tensor,
+        need_x: bool,
+        need_parameters: bool,
+    ) -> Any:
+        problem = Problem(x, loc, log_scale, logits)
+        return kernel.backward(grad, saved, problem, need_x, need_parameters)
+
+    def fake_forward(x: Tensor, loc: Tensor, _log_scale: Tensor, _logits: Tensor) -> Any:
+        batch, n_out = x.shape[0], loc.shape[0]
+        saved = x.new_empty(kernel.saved_shape(batch, n_out))
+        return x.new_empty(batch, n_out), saved
+
+    def fake_backward(
+        _grad: Tensor,
+        _saved: Tensor,
+        x: Tensor,
+        loc: Tensor,
+        _log_scale: Tensor,
+        _logits: Tensor,
+        need_x: bool,
+        need_parameters: bool,
+    ) -> Any:
+        return empty_gradients(x, loc, need_x, need_parameters)
+
+    def save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(output[1], *inputs)
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+
+    def differentiate(ctx: Any, grad: Tensor | None, _grad_saved: Tensor | None) -> Any:
+        if grad is None:
+            return None, None, None, None
+        need_x, *need_parameters = ctx.needs_input_grad
+        results = backward_op(grad, *ctx.saved_tensors, need_x, any(need_parameters))
+        return tuple(
+            result if need else None
+            for result, need in zip(results, ctx.needs_input_grad, strict=True)
+        )
+
+    def refuse(_ctx: Any, *_grads: Tensor) -> Any:
+        raise RuntimeError("mixture_log_score has a first derivative only, no second")
+
+    _LIBRARY.impl(name, forward, kernel.dispatch_key)
+    _LIBRARY.impl(grads, backward, kernel.dispatch_key)
+    torch.library.register_fake(qualified, fake_forward, lib=_LIBRARY)
+    torch.library.register_fake(qualified_grads, fake_backward, lib=_LIBRARY)
+    torch.library.register_autograd(qualified, differentiate, setup_context=save, lib=_LIBRARY)
+    torch.library.register_autograd(qualified_grads, refuse, lib=_LIBRARY)
+    for device in ("cpu", "cuda"):
+        torch.library.register_autocast(qualified, device, torch.float32, lib=_LIBRARY)
+    return forward_op
+
+
+def empty_gradients(x: Tensor, loc: Tensor, need_x: bool, need_parameters: bool) -> Any:
+    """Contiguous, uninitialised gradients of the four inputs; of no element where not needed."""
+    parameter_shape = loc.shape if need_parameters else (0, 0)
+    return (
+        x.new_empty(x.shape if need_x else (0, 0)),
+        x.new_empty(parameter_shape),
+        x.new_empty(parameter_shape),
+        x.new_empty(parameter_shape),
+    )

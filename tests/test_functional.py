@@ -1,0 +1,46 @@
+"""The public operation: shapes, and errors that say what is wrong."""
+
+import pytest
+import torch
+
+from ugmm.functional import mixture_log_score
+
+
+def parameters(n_out=4, n_in=3):
+    return [torch.randn(n_out, n_in) for _ in range(3)]
+
+
+@pytest.mark.parametrize("kernel", ["auto", "reference", "cpu"])
+@pytest.mark.parametrize("leading", [(), (5,), (2, 5), (2, 0, 3), (1, 2, 3, 4)])
+def test_leading_dimensions(kernel, leading):
+    x, (loc, log_scale, logits) = torch.randn(*leading, 3), parameters()
+    score = mixture_log_score(x, loc, log_scale, logits, kernel=kernel)
+    assert score.shape == (*leading, 4)
+    flat = mixture_log_score(x.reshape(-1, 3), loc, log_scale, logits, kernel=kernel)
+    torch.testing.assert_close(score.reshape(-1, 4), flat)
+
+
+def test_one_input_is_a_normal_density():
+    x, (loc, log_scale, logits) = torch.randn(6, 1), parameters(1, 1)
+    expected = torch.distributions.Normal(loc[0], log_scale[0].exp()).log_prob(x)
+    torch.testing.assert_close(mixture_log_score(x, loc, log_scale, logits), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": torch.zeros(2, 5)}, ValueError, "3 inputs"),
+        ({"x": torch.zeros(())}, ValueError, "3 inputs"),
+        ({"loc": torch.zeros(3)}, ValueError, r"\(M, N\)"),
+        ({"logits": torch.zeros(4, 2)}, ValueError, "same shape"),
+        ({"x": torch.zeros(2, 3, dtype=torch.float64)}, TypeError, "one dtype"),
+        ({"x": torch.zeros(2, 3, dtype=torch.int64)}, TypeError, "float32 or float64"),
+        ({"loc": torch.zeros(4, 3, device="meta")}, ValueError, "one device"),
+        ({"kernel": "fast"}, ValueError, "kernel must be one of"),
+    ],
+)
+def test_errors(change, error, message):
+    loc, log_scale, logits = parameters()
+    inputs = {"x": torch.zeros(2, 3), "loc": loc, "log_scale": log_scale, "logits": logits}
+    with pytest.raises(error, match=message):
+        mixture_log_score(**(inputs | change))
