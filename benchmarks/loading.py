@@ -12,6 +12,7 @@ REPETITIONS = 5
 
 
 def main() -> None:
+    """Time an epoch of loading, and one of loading and training, in turn."""
     data = MNISTDataModule(batch_size=256)
     data.prepare_data()
     data.setup()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.functional import mixture_log_score
+from ugmm.kernels import KernelName
 
 __all__ = ["UGMM"]
 
@@ -64,7 +65,7 @@ class UGMM(nn.Module):
         min_scale: float = 1e-3,
         init: Literal["unit", "paper"] = "unit",
         loc_std: float = 1.0,
-        kernel: str = "auto",
+        kernel: KernelName = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:

@@ -7,6 +7,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from ugmm.kernels import KernelName
 from ugmm.nn.classifier import Classifier
 from ugmm.nn.mixture import UGMM
 
@@ -48,7 +49,7 @@ class UGMMNetwork(Classifier):
         norm: Norm = "none",
         init: Literal["unit", "paper", "data"] = "unit",
         min_scale: float = 1e-3,
-        kernel: str = "auto",
+        kernel: KernelName = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
