@@ -112,6 +112,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             run,
             task.network,
             task.test_record,
+            title=" ".join(dict.fromkeys((config.experiment, config.name))),
             x=data.splits["train"].x,
             class_names=data.class_names,
             feature_names=data.feature_names,

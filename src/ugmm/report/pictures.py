@@ -22,6 +22,7 @@ def draw_run(
     network: nn.Module,
     record: Mapping[str, Tensor],
     *,
+    title: str,
     x: Tensor,
     class_names: Sequence[str],
     feature_names: Sequence[str] = (),
@@ -33,6 +34,7 @@ def draw_run(
         run: Its metrics become the training curves.
         network: The trained network; if its first layer is of mixture neurons, they are drawn.
         record: `confusion` (C, C), `confidence` (n,) and `correct` (n,) of the test set.
+        title: What the run is called, above the training curves.
         x: Training rows, (n, features): the inputs' range.
         class_names: C names.
         feature_names: Names of the features, or none.
@@ -43,7 +45,7 @@ def draw_run(
     """
     figures: dict[str, Figure] = {}
     if rows := run.read_metrics():
-        figures["training"] = training_curves(rows, run.id)
+        figures["training"] = training_curves(rows, title)
     figures["confusion"] = confusion_matrix(record["confusion"].numpy(), class_names)
     figures["reliability"] = reliability_diagram(
         record["confidence"].numpy(), record["correct"].numpy()

@@ -67,10 +67,11 @@ class Task(lightning.LightningModule, ABC):
         return self.network.class_scores(x)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Return the loss of a batch."""
+        """Return the loss of a batch; log it, and the learning rate."""
         loss = self.loss(*batch)
         several = self.trainer.world_size > 1
         self.log("train/loss", loss, on_step=True, on_epoch=False, sync_dist=several)
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
