@@ -24,8 +24,12 @@ __all__ = ["compose", "from_yaml", "read_config", "to_yaml"]
 GROUPS = ("data", "model", "task", "trainer", "tracking")
 COMMAND_LINE = "command line"
 # Where a run happens is not what it is: these keys do not become part of its name.
-_UNNAMED = ("runs_dir", "group", "name", "tracking") + tuple(
-    f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy", "threads")
+_UNNAMED = (
+    "runs_dir",
+    "group",
+    "name",
+    "tracking",
+    *(f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy", "threads")),
 )
 
 

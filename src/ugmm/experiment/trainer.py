@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from ugmm.errors import UserError
 from ugmm.experiment.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSigterm
@@ -74,12 +75,16 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
     ]
     if not wanted.fast_dev_run:
         callbacks += _checkpoints(wanted, run)
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # Lightning's own requeueing hangs when ranks are uneven; a requeued job resumes anyway.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     return Trainer(
         **settings,
         # At least one validation, however few the epochs: it chooses the best checkpoint.
         check_val_every_n_epoch=min(wanted.check_val_every_n_epoch, wanted.max_epochs),
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        plugins=plugins,
         logger=loggers,
         default_root_dir=run.folder,
         enable_checkpointing=not wanted.fast_dev_run,

@@ -146,7 +146,8 @@ class DiscriminativeTask(Task):
 
     def on_train_epoch_end(self) -> None:
         """Log the accuracy over the epoch's training batches."""
-        self.log("train/accuracy", self.train_accuracy.compute())
+        several = self.trainer.world_size > 1
+        self.log("train/accuracy", self.train_accuracy.compute(), sync_dist=several)
         self.train_accuracy.reset()
 
 
