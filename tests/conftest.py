@@ -1,8 +1,29 @@
 """What all tests share."""
 
+import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import ugmm._torchvision  # noqa: F401  (before any test imports lightning)
 
+import pytest
+
 # Tests must not reach for an account or leave anything in the home folder.
 os.environ.setdefault("WANDB_MODE", "disabled")
+
+
+@pytest.fixture
+def inspect():
+    """Read a run's latest offline W&B record back with W&B's own reader."""
+
+    def inspect(run, *, records=False):
+        record = max(run.folder.glob("wandb/offline-run-*/*.wandb"), key=os.path.getmtime)
+        program = str(Path(sys.executable).with_name("wandb"))
+        how = ["--json"] if records else ["--json", "--summary"]
+        command = [program, "leet", "inspect", *how, str(record)]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return [json.loads(line) for line in text.splitlines()] if records else json.loads(text)
+
+    return inspect

@@ -1,8 +1,5 @@
 """Weights & Biases: which mode is taken, and what an offline run holds when it is read back."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -59,17 +56,9 @@ def test_online_fails_at_once_without_a_connection(account, monkeypatch):
         resolve_mode("online")
 
 
-def inspect(run, *arguments: str) -> str:
-    """Read an offline run back with W&B's own reader."""
-    (record,) = run.folder.glob("wandb/offline-run-*/*.wandb")
-    program = str(Path(sys.executable).with_name("wandb"))
-    command = [program, "leet", "inspect", *arguments, "--json", str(record)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def test_an_offline_run_holds_what_dashboards_need(train):
+def test_an_offline_run_holds_what_dashboards_need(train, inspect):
     run = train("iris_gen", "tracking.mode=offline", "tracking.tags=[demo]", "seed=7")
-    state = json.loads(inspect(run, "--summary"))
+    state = inspect(run)
     assert state["run_id"] == run.id
     assert state["state"] == "finished"
     assert state["exit_code"] == 0
@@ -96,7 +85,7 @@ def test_an_offline_run_holds_what_dashboards_need(train):
         (file,) = run.folder.glob(f"wandb/offline-run-*/files/media/images/plots/{picture}_*.png")
         assert file.read_bytes() == (run.plots / f"{picture}.png").read_bytes()
 
-    records = [json.loads(line) for line in inspect(run).splitlines()]
+    records = inspect(run, records=True)
     described = next(record["run"] for record in records if record["type"] == "run")
     assert described["run_group"] == "iris_gen"
     assert described["job_type"] == "train"
@@ -110,16 +99,16 @@ def test_an_offline_run_holds_what_dashboards_need(train):
     assert Path(staged).is_relative_to(run.folder)  # a copied folder can still be synced
 
 
-def test_a_failed_run_is_marked_failed(train, tmp_path):
+def test_a_failed_run_is_marked_failed(train, inspect, tmp_path):
     train("iris_disc", "tracking.mode=offline", "optimizer={name: sgd, lr: 1.0e+38}")
     (folder,) = (tmp_path / "runs").glob("*/*")
-    state = json.loads(inspect(Run.open(folder), "--summary"))
+    state = inspect(Run.open(folder))
     assert state["exit_code"] == 1
     assert state["state"] != "finished"
 
 
-def test_two_runs_in_one_process_are_two_runs(train):
+def test_two_runs_in_one_process_are_two_runs(train, inspect):
     one, two = (train("iris_disc", "tracking.mode=offline", f"seed={seed}") for seed in (1, 2))
-    states = [json.loads(inspect(run, "--summary")) for run in (one, two)]
+    states = [inspect(run) for run in (one, two)]
     assert [state["config"]["seed"] for state in states] == [1, 2]
     assert states[0]["run_id"] != states[1]["run_id"]

@@ -39,13 +39,15 @@ def test_the_same_gradient_in_float32(ugmm_command):
     assert any((one[name] - two[name]).abs().max() > 0 for name in one), "not a second process?"
 
 
-def test_ranks_write_one_run(ugmm_command):
+def test_ranks_write_one_run(ugmm_command, inspect):
     settings = ("trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", *DDP)
-    output = ugmm_command("train", "iris_disc", *settings)
+    output = ugmm_command("train", "iris_disc", *settings, WANDB_MODE="offline")
     assert output.count("run folder:") == 1
     (run,) = ugmm_command.all_runs()
     rows = [row for row in run.read_metrics() if row["val/accuracy"] is not None]
     assert [row["epoch"] for row in rows] == [1, 3]
+    assert len(list(ugmm_command.runs.rglob("offline-run-*"))) == 1
+    assert inspect(run)["exit_code"] == 0
 
 
 def test_a_batch_that_cannot_be_divided_is_one_line(ugmm_command):

@@ -58,14 +58,25 @@ def test_sigkill_before_the_first_checkpoint(ugmm_command):
     assert run.read_summary()["steps"] == 400
 
 
-def test_sigterm_ends_a_run_cleanly(ugmm_command):
-    process = ugmm_command.start("train", "iris_disc", *SETTINGS, "trainer.max_epochs=100000")
+def test_sigterm_ends_a_run_cleanly_and_resuming_continues_the_tracked_run(ugmm_command, inspect):
+    offline = {"WANDB_MODE": "offline"}
+    process = ugmm_command.start("train", "iris_disc", *SETTINGS, **offline)
     run = wait_for_epoch(ugmm_command, 10, process)
     process.terminate()
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert process.returncode == 143, out + err
     assert "Traceback" not in out + err
     assert f"ugmm train --resume {run.folder}" in err
+    state = inspect(run)
+    assert state["exit_code"] == 143
+    assert state["summary"]["val/accuracy"]["max"] > 0  # what was logged is there
+
+    ugmm_command("train", "--resume", str(run.folder), **offline)
+    resumed = inspect(run)
+    assert resumed["run_id"] == state["run_id"] == run.id
+    assert resumed["exit_code"] == 0
+    assert resumed["summary"]["steps"] == 400
+    assert len(list(run.folder.glob("wandb/offline-run-*"))) == 2  # W&B merges them by their id
 
 
 def test_sigterm_ends_all_processes_of_a_run(ugmm_command):
