@@ -61,3 +61,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomic(path, "\ud800")
     assert json.loads(path.read_text()) == {"old": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_metrics_survive_a_line_that_was_cut_short(tmp_path):
+    run = Run.create(tmp_path, "group", "name")
+    run.metrics.write_text("epoch,step,val/accuracy\n0,9,0.5\n1,19,0.7")
+    assert run.read_metrics() == [{"epoch": 0, "step": 9, "val/accuracy": 0.5}]
+
+
+@pytest.mark.parametrize("line", ["1,x,0.5", "1,2,0.5,4"])
+def test_damaged_metrics_are_one_line(tmp_path, line):
+    run = Run.create(tmp_path, "group", "name")
+    run.metrics.write_text(f"epoch,step,val/accuracy\n{line}\n")
+    with pytest.raises(UserError, match=r"metrics\.csv is damaged"):
+        run.read_metrics()

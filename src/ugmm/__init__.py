@@ -6,13 +6,13 @@
 import importlib
 from typing import Any
 
-__all__ = ["data", "functional", "kernels", "load", "nn", "tasks"]
+__all__ = ["data", "functional", "kernels", "load", "nn", "objectives", "report", "tasks"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from ugmm.experiment.checkpoint import load
+        from ugmm.experiment.loading import load
 
         return load
     if name in __all__:

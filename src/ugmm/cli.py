@@ -52,20 +52,24 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> None:
     if bool(options.resume) == bool(options.experiment):
         raise UserError("name an experiment, or a run folder with --resume; not both")
-    if options.resume:
+    from ugmm.experiment.launch import leads, running
+    from ugmm.runs import Run
+
+    run = Run.open(options.resume) if options.resume else running(options.overrides)
+    if run is not None:
         from ugmm.experiment.run import resume
 
-        run, summary = resume(options.resume)
+        if run.read_summary() and leads():
+            sys.stdout.write("this run has ended already\n")
+        summary = resume(run)
     else:
         from ugmm.experiment.compose import compose
 
-        config = compose(options.experiment, options.overrides)
+        config = compose(options.experiment, options.overrides)  # before torch is imported
         from ugmm.experiment.run import start
 
-        run, summary = start(config)
-    from ugmm.experiment.launch import rank
-
-    if rank() == 0:
+        run, summary = start(config, options.overrides)
+    if leads():
         _print_results(summary)
         sys.stdout.write(f"run folder: {run.folder}\n")
 

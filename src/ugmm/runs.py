@@ -9,15 +9,15 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ugmm.errors import UserError
 
-__all__ = ["Run", "write_atomic"]
+__all__ = ["Run", "replacing", "write_atomic"]
 
 _PACKAGES = (
     "ugmm",
@@ -102,12 +102,23 @@ class Run:
         return json.loads(self.environment.read_text(encoding="utf-8"))
 
     def read_metrics(self) -> list[dict[str, float | None]]:
-        """Return the rows of `metrics.csv`: `epoch`, `step` and the metrics logged then."""
+        """Return the rows of `metrics.csv`: `epoch`, `step` and the metrics logged then.
+
+        A last line that was cut short, because the machine went down, is left out.
+
+        Raises:
+            UserError: If any other line is damaged.
+        """
         if not self.metrics.is_file():
             return []
-        with self.metrics.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [{k: float(v) if v else None for k, v in row.items()} for row in rows]
+        with self.metrics.open(newline="", encoding="utf-8") as file:
+            lines = file.read().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        rows = list(csv.DictReader(whole))
+        try:
+            return [{k: float(v) if v else None for k, v in row.items()} for row in rows]
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.metrics} is damaged ({error}); mend or remove it") from error
 
     def write_summary(self, summary: Mapping[str, float]) -> None:
         """Write `summary.json`."""
@@ -118,14 +129,26 @@ class Run:
         return json.loads(self.summary.read_text()) if self.summary.is_file() else {}
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file so that, whenever the process dies, it is whole, the old or the new one."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, which takes the place of `path` when the body ends.
+
+    Whenever the process dies, `path` is whole: the old file or the new one.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file, wholly or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _slug(text: str) -> str:

@@ -51,6 +51,18 @@ def test_another_model_keeps_the_widths_of_the_experiment():
     assert isinstance(compose("mnist_mlp", ["model=ugmm"]).model, UGMMConfig)
 
 
+def test_naming_the_choice_that_the_experiment_has_changes_nothing():
+    assert compose("iris_gen", ["model=ugmm"]).model == compose("iris_gen").model
+    assert compose("iris_gen", ["model=ugmm_paper"]).model == compose("iris_paper").model
+
+
+def test_a_frozen_configuration_that_is_cut_short_is_one_line():
+    whole = to_yaml(compose("iris_gen"))
+    for text in ("", whole[: len(whole) // 2]):
+        with pytest.raises(UserError, match=r"config\.yaml (is incomplete|: not valid YAML)"):
+            from_yaml(text, "config.yaml")
+
+
 def test_dropout_is_a_number_or_one_for_each_layer():
     assert compose("mnist_disc", ["model.dropout=[0.1,0.2,0]"]).model.dropout == [0.1, 0.2, 0.0]
 
@@ -68,12 +80,22 @@ def test_references_reach_other_keys():
         ),
         ("optimiser.lr=1", "command line: unknown key 'optimiser'; did you mean optimizer"),
         ("model=mpl", "unknown choice model=mpl; did you mean mlp"),
-        ("model.name=cnn", "command line: unknown model.name 'cnn'; there are ugmm, mlp"),
+        ("model=../model/mlp", "unknown choice model=../model/mlp"),
+        ("model.name=mlp", "command line: choose by model=mlp, not by model.name"),
+        ("experiment=mine", "experiment is the name of the file and cannot be set"),
+        ("seed=???", "seed has no value"),
         ("optimizer.lr=fast", "command line: optimizer.lr: Value 'fast'"),
         ("optimizer.lr=0", "command line: optimizer.lr=0.0 must be above 0"),
         ("optimizer.lr=nan", "optimizer.lr=nan must be above 0"),
         ("optimizer.lr=inf", "optimizer.lr=inf must be above 0"),
         ("optimizer.betas=[0.9,1]", "optimizer.betas=1.0 must be at least 0 and below 1"),
+        ("optimizer.betas=[0.9]", "optimizer.betas has 2 values; got [0.9]"),
+        ("optimizer.lr=${seed}", "optimizer.lr=0.0 must be above 0"),
+        ("trainer.devices=2,3", "trainer.devices=2,3 must be a number or auto"),
+        ("trainer.devices=0", "trainer.devices=0 must be at least 1"),
+        ("data.val_size=0", "there is no best checkpoint to test"),
+        ("model.norm=batch data.batch_size=1", "model.norm=batch needs a data.batch_size of 2"),
+        ("seed=${oc.env:HOME}", "command line: seed=${oc.env:HOME} calls a resolver"),
         ("optimizer.name=rmsprop", "optimizer.name: Invalid value 'rmsprop', expected one of"),
         ("model.dropout=[0.1,1.5,0]", "model.dropout=1.5 must be at least 0 and below 1"),
         ("model.hidden=128", "model.hidden is a list, such as [128, 64]; got 128"),
@@ -107,6 +129,8 @@ def test_an_unknown_experiment_names_the_nearest():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("model:\n  name: cnn\n", "unknown model.name 'cnn'; there are ugmm, mlp"),
+        ("experiment: other\n", "experiment is the name of the file and cannot be set"),
         ("modle:\n  hidden: [3]\n", "unknown key 'modle'; did you mean model"),
         ("model:\n  hiden: [3]\n", "unknown key 'model.hiden'; did you mean model.hidden"),
         ("seed: [1]\n", "seed: Value '[1]' of type"),
@@ -133,6 +157,14 @@ def test_an_experiment_must_choose_its_groups(tmp_path):
     path.write_text("defaults: {data: iris, model: ugmm}\n")
     with pytest.raises(UserError, match=r"defaults names no task; add 'task: ...'"):
         compose(str(path))
+    for defaults, complaint in (
+        ("{1: iris}", "unknown group 'defaults.1'"),
+        ("{data: null}", "defaults.data must name a file of configs/data/"),
+        ("[iris]", "defaults must map groups to choices"),
+    ):
+        path.write_text(f"defaults: {defaults}\n")
+        with pytest.raises(UserError, match=complaint):
+            compose(str(path))
     path.write_text("defaults: {dta: iris}\n")
     with pytest.raises(UserError, match=r"unknown group 'defaults.dta'; did you mean data"):
         compose(str(path))

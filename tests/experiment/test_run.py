@@ -60,11 +60,11 @@ def test_the_same_command_gives_the_same_numbers(train):
 
 def test_eval_repeats_the_test(train, capfd):
     run = train("iris_gen")
-    before = sorted(run.folder.rglob("*"))
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
     assert main(["eval", str(run.folder)]) == 0
     accuracy = run.read_summary()["test/accuracy"]
     assert f"{accuracy:.2%}" in capfd.readouterr().out
-    assert sorted(run.folder.rglob("*")) == before
+    assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
 
 
 def test_resuming_continues_an_interrupted_run_exactly(train, monkeypatch, capfd):
@@ -97,11 +97,52 @@ def test_resuming_continues_an_interrupted_run_exactly(train, monkeypatch, capfd
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)
 
 
-def test_a_configuration_edited_later_does_not_change_a_run(train, capfd):
-    """Resuming reads the frozen configuration, so more overrides are refused."""
-    run = train("iris_disc")
+def test_a_configuration_edited_later_does_not_change_a_run(train, capfd, tmp_path):
+    experiment = tmp_path / "mine.yaml"
+    experiment.write_text(
+        "defaults: {data: iris, model: ugmm, task: discriminative}\noptimizer: {lr: 0.25}\n"
+    )
+    run = train(str(experiment))
+    frozen, metrics = run.config.read_bytes(), run.metrics.read_bytes()
+    experiment.write_text(experiment.read_text().replace("0.25", "0.5") + "bogus: 1\n")
+    run.summary.unlink()  # as if it had been killed during the test
+    assert main(["train", "--resume", str(run.folder)]) == 0
+    assert run.config.read_bytes() == frozen
+    assert run.metrics.read_bytes().startswith(metrics)
+    capfd.readouterr()
     assert main(["train", "--resume", str(run.folder), "seed=2"]) == 1
     assert "not both" in capfd.readouterr().err
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(train, capfd):
+    run = train("iris_disc")
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    assert main(["train", "--resume", str(run.folder)]) == 0
+    assert "ended already" in capfd.readouterr().out
+    assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+
+
+def test_validation_figures_are_those_of_the_tested_checkpoint(train):
+    """The last epoch may have no validation of its own."""
+    run = train("iris_disc", "trainer.max_epochs=5", "trainer.test_checkpoint=last")
+    summary = run.read_summary()
+    assert summary["tested_epoch"] == 5
+    assert "val/accuracy" not in summary
+    best = train("iris_disc", "trainer.max_epochs=5").read_summary()
+    assert best["tested_epoch"] in (2, 4)
+    assert "val/accuracy" in best
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["trainer.gradient_clip_val=0.1", "trainer.accumulate_grad_batches=2", "kernel"],
+)
+def test_settings_reach_the_trainer(train, setting):
+    """Each changes what is learned, but for the kernel, which must not."""
+    plain = weights(train("iris_disc", "data.batch_size=16"))["network.layers.0.loc"]
+    changed = setting.replace("kernel", "model.kernel=reference")
+    other = weights(train("iris_disc", "data.batch_size=16", changed))["network.layers.0.loc"]
+    assert torch.allclose(plain, other, atol=1e-4) == (setting == "kernel")
 
 
 def test_fast_dev_run(train):
@@ -135,6 +176,7 @@ class TestErrors:
             ("iris_disc", ["trainer.monitor=val/acuracy"], "trainer.monitor: Invalid value"),
             ("iris_disc", ["trainer.monitor=val/score"], "only task=generative has a score"),
             ("iris_disc", ["data.val_fraction=0"], "trainer.test_checkpoint=last"),
+            ("iris_disc", ["trainer.num_nodes=2"], "needs a launcher on every node"),
         ],
     )
     def test_before_there_is_a_folder(self, train, tmp_path, experiment, overrides, complaint):
@@ -177,19 +219,34 @@ class TestErrors:
             content = run.best.read_bytes()[:-1000]
         run.best.write_bytes(content)
         run.last.write_bytes(content)
+        run.summary.unlink()
         for command in (["eval"], ["train", "--resume"]):
             assert main([*command, str(run.folder)]) == 1
             line = capfd.readouterr().err
             assert "is corrupt and cannot be read" in line
             assert line.count("\n") == 1
 
-    def test_a_checkpoint_of_another_architecture(self, train, capfd):
-        run, other = train("iris_disc"), train("iris_disc", "model.hidden=[7]")
+    @pytest.mark.parametrize(
+        ("setting", "difference"),
+        [
+            ("model.hidden=[7]", "model.hidden is [7] there and [10, 5] here"),
+            ("model.min_scale=0.5", "model.min_scale is 0.5 there and 0.001 here"),
+        ],
+    )
+    def test_a_checkpoint_of_another_architecture(self, train, capfd, setting, difference):
+        run, other = train("iris_disc"), train("iris_disc", setting)
         run.best.write_bytes(other.best.read_bytes())
         assert main(["eval", str(run.folder)]) == 1
         line = capfd.readouterr().err
-        assert "is of another architecture than its run's config.yaml" in line
+        assert f"is of another architecture than its run's config.yaml: {difference}" in line
         assert line.count("\n") == 1
+
+    def test_a_run_without_its_best_checkpoint(self, train, capfd):
+        run = train("iris_disc")
+        run.best.unlink()
+        run.summary.unlink()
+        assert main(["train", "--resume", str(run.folder)]) == 1
+        assert f"no checkpoint at {run.best}" in capfd.readouterr().err
 
     def test_a_checkpoint_that_is_not_ours(self, train, capfd):
         run = train("iris_disc")

@@ -1,5 +1,6 @@
 """The layer: its values against SciPy's mixtures, its dropout, floors and initial values."""
 
+import itertools
 import math
 
 import numpy as np
@@ -58,18 +59,23 @@ def test_every_parameter_gets_a_gradient(layer):
 class TestDropout:
     """Components are dropped, the remaining weights renormalise."""
 
-    def test_values_are_those_of_the_remaining_mixture(self, layer):
-        layer.dropout = 0.5
-        x = torch.randn(4, 7, dtype=torch.float64)
-        torch.manual_seed(3)
-        dropped = layer._dropped()
-        torch.manual_seed(3)
-        score = layer(x)
-        logits = layer.logits.detach().masked_fill(dropped, -math.inf)
-        np.testing.assert_allclose(
-            score.detach().numpy(), scipy_score(layer, x, logits), rtol=1e-12
-        )
-        assert dropped.any()
+    def test_values_are_those_of_a_renormalised_part_of_the_mixture(self, layer):
+        """Every neuron scores all rows by one subset of its components; brute force finds it."""
+        layer = UGMM(4, 6, dropout=0.5, init="paper", dtype=torch.float64)
+        x = torch.randn(5, 4, dtype=torch.float64)
+        scores = layer(x).detach().numpy()
+        subsets = [
+            np.array(kept, bool) for kept in itertools.product([0, 1], repeat=4) if any(kept)
+        ]
+        found = []
+        for j in range(6):
+            for kept in subsets:
+                logits = layer.logits.detach().clone()
+                logits[j, torch.from_numpy(~kept)] = -math.inf
+                if np.allclose(scipy_score(layer, x, logits)[:, j], scores[:, j], rtol=1e-10):
+                    found.append(tuple(kept))
+        assert len(found) == 6
+        assert len(set(found)) > 1  # not one mask for all neurons
 
     def test_one_mask_is_shared_by_the_batch(self, layer):
         layer.dropout = 0.5

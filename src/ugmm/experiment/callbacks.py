@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,21 +52,23 @@ class StopOnNonFinite(Callback):
     ) -> None:
         """Look at the loss while the parameters are still those that gave it."""
         value = float(loss.detach())
-        if not math.isfinite(value):
-            self._stop(trainer, pl_module, f"the loss is {value} at step {trainer.global_step}")
+        self._look(trainer, pl_module, f"the loss is {value} at", math.isfinite(value))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the validation before it becomes a checkpoint."""
-        nll = float(trainer.callback_metrics.get("val/nll", 0.0))
-        if not math.isfinite(nll):
-            self._stop(trainer, pl_module, f"val/nll is {nll} after step {trainer.global_step}")
+        value = float(trainer.callback_metrics.get("val/nll", 0.0))
+        self._look(trainer, pl_module, f"val/nll is {value} after", math.isfinite(value))
 
-    def _stop(self, trainer: Trainer, task: Any, what: str) -> NoReturn:
+    def _look(self, trainer: Trainer, task: Any, what: str, finite: bool) -> None:
+        if trainer.world_size > 1:  # stop together: others would wait for the one that stopped
+            finite = trainer.strategy.reduce_boolean_decision(finite, all=True)
+        if finite:
+            return
         last = self.checkpoints / "last.ckpt"
         good = f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint yet"
         raise UserError(
-            f"{what}: {_culprit(trainer, task.network)}; {good}; try a lower "
-            "optimizer.lr, a higher model.min_scale or trainer.gradient_clip_val=1"
+            f"{what} step {trainer.global_step}: {_culprit(trainer, task.network)}; {good}; try a "
+            "lower optimizer.lr, a higher model.min_scale or trainer.gradient_clip_val=1"
         )
 
 

@@ -59,14 +59,15 @@ def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = 
     for group, choice in choices.items():
         source = _choice_path(root, group, choice)
         _merge(config, {group: _read(source)}, str(source))
-    for group in chosen:
-        _keep_shared(layer, group)
-    _merge(config, {"experiment": path.stem}, str(path))
-    _merge(config, layer, str(path))
-    if name := _run_name(overrides):
-        _merge(config, {"name": name}, COMMAND_LINE)
+    for group, choice in chosen.items():
+        if choice != defaults.get(group):
+            _keep_shared(layer, group)
+    config.experiment = path.stem
+    _merge(config, layer, str(path), reserved=True)
     for setting in settings:
-        _merge(config, setting, COMMAND_LINE)
+        _merge(config, setting, COMMAND_LINE, reserved=True)
+    if not any("name" in setting for setting in settings) and (name := _run_name(overrides)):
+        _merge(config, {"name": name}, COMMAND_LINE)
     return _finish(config, "the resolved configuration")
 
 
@@ -77,7 +78,10 @@ def from_yaml(text: str, source: str) -> Config:
         UserError: If the text is no longer a valid configuration.
     """
     config = _schema()
-    _merge(config, _parse_yaml(text, source), source)
+    layer = _parse_yaml(text, source)
+    if missing := [f.name for f in fields(Config) if f.name not in layer]:
+        raise UserError(f"{source} is incomplete: it lacks {', '.join(missing)}")
+    _merge(config, layer, source)
     return _finish(config, source)
 
 
@@ -115,7 +119,7 @@ def _schema() -> DictConfig:
 def _choice_path(root: Path, group: str, choice: str) -> Path:
     folder = root / "configs" / group
     path = folder / f"{choice}.yaml"
-    if not path.is_file():
+    if not path.is_file() or choice != path.stem:
         names = sorted(p.stem for p in folder.glob("*.yaml"))
         raise UserError(f"unknown choice {group}={choice}; {nearest(choice, names)}")
     return path
@@ -124,12 +128,14 @@ def _choice_path(root: Path, group: str, choice: str) -> Path:
 def _checked_choices(defaults: Any, source: str) -> dict[str, str]:
     if not isinstance(defaults, dict):
         raise UserError(f"{source}: defaults must map groups to choices, such as 'model: ugmm'")
-    for group in defaults:
+    for group, choice in defaults.items():
         if group not in GROUPS:
             raise UserError(
                 f"{source}: unknown group 'defaults.{group}'; {nearest(group, GROUPS)}"
             )
-    return {group: str(choice) for group, choice in defaults.items()}
+        if not isinstance(choice, str):
+            raise UserError(f"{source}: defaults.{group} must name a file of configs/{group}/")
+    return defaults
 
 
 def _parse(overrides: Iterable[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
@@ -143,6 +149,9 @@ def _parse(overrides: Iterable[str]) -> tuple[dict[str, str], list[dict[str, Any
         if name in GROUPS:
             choices[name] = value
             continue
+        if name in {f"{group}.name" for group in CHOICES}:
+            group = name.partition(".")[0]
+            raise UserError(f"{COMMAND_LINE}: choose by {group}={value or '...'}, not by {name}")
         if "[" in name:
             whole = name.partition("[")[0]
             raise UserError(f"{COMMAND_LINE}: set the whole list, such as '{whole}=[128,64]'")
@@ -188,14 +197,19 @@ def _parse_yaml(text: str, source: str, whole: bool = True) -> Any:
         wrapped = OmegaConf.create(text) if whole else OmegaConf.from_dotlist([f"value={text}"])
         value = OmegaConf.to_container(wrapped)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{source}: not valid YAML: {_one_line(error)}") from error
+        text = " ".join(str(error).split("full_key", 1)[0].split())
+        raise UserError(f"{source}: not valid YAML: {text}") from error
     if not isinstance(value, dict):
         raise UserError(f"{source}: expected keys and values")
     return value if whole else value["value"]
 
 
-def _merge(config: DictConfig, layer: dict[str, Any], source: str) -> None:
+def _merge(
+    config: DictConfig, layer: dict[str, Any], source: str, *, reserved: bool = False
+) -> None:
     """Lay one source's settings over the configuration, and check them."""
+    if reserved and "experiment" in layer:
+        raise UserError(f"{source}: experiment is the name of the file and cannot be set")
     for group, kinds in CHOICES.items():
         if isinstance(layer.get(group), dict) and "name" in layer[group]:
             name = str(layer[group]["name"])
@@ -230,6 +244,10 @@ def _check_keys(
             raise UserError(
                 f"{source}: {prefix}{name} is a list, such as {example}; got {value!r}"
             )
+        if isinstance(node, TupleConfig) and isinstance(value, list) and len(value) != len(node):
+            raise UserError(f"{source}: {prefix}{name} has {len(node)} values; got {value!r}")
+        if value == "???":  # how OmegaConf writes that there is none
+            raise UserError(f"{source}: {prefix}{name} has no value")
         if isinstance(node, DictConfig):
             _check_keys(node, value, source, f"{prefix}{name}.")
         _refuse_resolvers(value, f"{prefix}{name}", source)
@@ -255,7 +273,7 @@ def _check_ranges(
         node = config._get_node(name)
         if isinstance(node, DictConfig):
             _check_ranges(node, value, source, f"{prefix}{name}.")
-        elif bounds[name] and not OmegaConf.is_interpolation(config, name):
+        elif bounds.get(name) and not OmegaConf.is_interpolation(config, name):
             merged = config[name]
             for number in merged if isinstance(merged, ListConfig | TupleConfig) else [merged]:
                 if isinstance(number, int | float) and (text := _outside(number, bounds[name])):
@@ -279,6 +297,8 @@ def _finish(config: DictConfig, source: str) -> Config:
     """Resolve references, check what concerns several keys, and hand out plain dataclasses."""
     try:
         OmegaConf.resolve(config)
+        # Again, for what was referred to by ${other.key}.
+        _check_ranges(config, OmegaConf.to_container(config), source)  # type: ignore[arg-type]
         result = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         raise UserError(f"{source}: {_type_error(error)}") from error
@@ -295,18 +315,18 @@ def _check_together(config: Config) -> None:
         )
     if config.trainer.monitor == "val/score" and config.task.name != "generative":
         raise UserError("trainer.monitor=val/score: only task=generative has a score")
-    if getattr(config.data, "val_fraction", 1) == 0 and config.trainer.test_checkpoint == "best":
+    if not config.data.has_validation and config.trainer.test_checkpoint == "best":
         raise UserError(
-            "data.val_fraction=0 leaves no validation to choose the best checkpoint by; "
-            "set trainer.test_checkpoint=last"
+            "without validation rows there is no best checkpoint to test; set "
+            "trainer.test_checkpoint=last"
         )
+    if isinstance(config.trainer.devices, str) and config.trainer.devices != "auto":
+        raise UserError(f"trainer.devices={config.trainer.devices} must be a number or auto")
+    if getattr(config.model, "norm", "") == "batch" and config.data.batch_size < 2:
+        raise UserError("model.norm=batch needs a data.batch_size of 2 or more")
 
 
 def _type_error(error: Exception) -> str:
     text = str(error).split("\n", 1)[0]
     key = getattr(error, "full_key", None)
     return f"{key}: {text}" if key else text
-
-
-def _one_line(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error))

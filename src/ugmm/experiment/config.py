@@ -34,6 +34,11 @@ class DataConfig:
     name: str = key()
     batch_size: int = key(256, low=1)  # rows in a step, over all devices together
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are rows to validate on."""
+        return True
+
     def build(self, seed: int) -> "InMemoryDataModule":
         """Return the Lightning data module."""
         raise NotImplementedError
@@ -48,6 +53,11 @@ class IrisConfig(DataConfig):
     fold: int = key(0, low=0)
     val_fraction: float = key(0.2, low=0, below=1)
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are rows to validate on."""
+        return self.val_fraction > 0
+
     def build(self, seed: int) -> "InMemoryDataModule":
         """Return the Lightning data module."""
         from ugmm.data import IrisDataModule
@@ -60,8 +70,13 @@ class MNISTConfig(DataConfig):
     """Handwritten digits: 70,000 images of 28 x 28 pixels."""
 
     name: str = "mnist"
-    val_size: int = key(5000, low=1, high=59999)
+    val_size: int = key(5000, low=0, high=59999)
     shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are rows to validate on."""
+        return self.val_size > 0
 
     def build(self, seed: int) -> "InMemoryDataModule":
         """Return the Lightning data module."""
@@ -88,7 +103,7 @@ class UGMMConfig(ModelConfig):
 
     name: str = "ugmm"
     dropout: float | int | list[float | int] = key(0.0, low=0, below=1)
-    norm: Literal["none", "layer", "batch"] = "layer"
+    norm: Literal["none", "layer", "batch"] = "none"
     init: Literal["unit", "paper", "data"] = "unit"
     min_scale: float = key(1e-3, low=0)
     kernel: Literal["auto", "reference", "cpu"] = "auto"

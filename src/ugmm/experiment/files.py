@@ -34,10 +34,10 @@ def describe_experiments(root: Path) -> dict[str, str]:
     return found
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: object, known: Iterable[str]) -> str:
     """Return the end of an error's line: the known names nearest to a mistyped one, or all."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"
     return "there are " + ", ".join(known) if known else "there are none"

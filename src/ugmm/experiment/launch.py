@@ -1,75 +1,112 @@
-"""Which process of a run this is, and the folder that all of its processes share."""
+"""Which process of a run this is, and how all of its processes find the same folder."""
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from ugmm.errors import UserError
-from ugmm.experiment.compose import read_config, to_yaml
-from ugmm.experiment.config import Config
-from ugmm.runs import Run
+from ugmm.runs import Run, write_atomic
 
-__all__ = ["open_run", "rank", "stops_cleanly"]
+__all__ = ["announce", "launch_id", "leads", "running", "stops_cleanly"]
 
 # Set by the process that made the folder, for those that Lightning then starts.
 _FOLDER = "UGMM_RUN_FOLDER"
-_WAIT_SECONDS = 120
+_WAIT_SECONDS = 120.0
 
 
-def rank() -> int:
-    """Return this process's place among the run's processes; 0 leads."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if name in os.environ:
-            return int(os.environ[name])
-    return 0
-
-
-def open_run(config: Config) -> tuple[Run, Config]:
-    """Return the run's folder and the configuration frozen in it.
-
-    The leading process makes the folder. Others (started by Lightning, torchrun or srun) read the
-    configuration from it and nothing else, so that editing a YAML never changes a run under way;
-    so does a job that Slurm has requeued, which continues its run.
+def launch_id() -> str | None:
+    """Return what all processes of an srun or torchrun launch share; None without a launcher.
 
     Raises:
-        UserError: If the folder cannot be made, or does not appear.
+        UserError: If torchrun was given several nodes and no id.
     """
-    if _FOLDER in os.environ and rank() > 0:
-        run = Run.open(os.environ[_FOLDER])
-        return run, read_config(run.config)
-    run = Run.create(config.runs_dir, config.group, config.name, _launch_id())
-    if rank() > 0:
-        _wait_for(run)
-    if run.config.is_file():
-        return run, read_config(run.config)
-    run.freeze(to_yaml(config))
-    os.environ[_FOLDER] = str(run.folder.resolve())
-    return run, config
-
-
-def _launch_id() -> str | None:
-    """Return what all processes of an srun or torchrun launch know; None without a launcher."""
     environment = os.environ
-    if "SLURM_PROCID" in environment and int(environment.get("SLURM_NTASKS", 1)) > 1:
-        return f"slurm{environment['SLURM_JOB_ID']}"
     if "TORCHELASTIC_RUN_ID" in environment:
         launch = environment["TORCHELASTIC_RUN_ID"]
-        # Without --rdzv-id the id is "none": one agent, the parent of all processes.
-        return f"torchrun{os.getppid() if launch == 'none' else launch}"
+        if launch == "none":
+            raise UserError("torchrun on several nodes needs --rdzv-id, a new one for every run")
+        return f"torchrun-{launch}"
+    # In a shell that was started by srun, Lightning starts the processes.
+    interactive = environment.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    if int(environment.get("SLURM_NTASKS", 1)) > 1 and not interactive:
+        return f"slurm-{environment['SLURM_JOB_ID']}"
     return None
 
 
-def _wait_for(run: Run) -> None:
+def leads() -> bool:
+    """Return whether this process is the one that makes the folder, tracks, draws and reports."""
+    if launch_id() is None:
+        return not _started_by_lightning()
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
+
+
+def running(overrides: Sequence[str]) -> Run | None:
+    """Return the run that this process belongs to, if it exists already.
+
+    A process that does not lead waits for it. A leading process finds one if its job was requeued
+    or restarted. Neither looks at any YAML but the frozen one in the folder, so that editing a
+    YAML never changes a run under way.
+
+    Args:
+        overrides: The command's `key=value` settings.
+
+    Raises:
+        UserError: If the run does not appear, or belongs to an earlier launch of the same id.
+    """
+    if _started_by_lightning():
+        return Run.open(os.environ[_FOLDER])
+    pointer = _pointer(overrides)
+    if pointer is None:
+        return None
+    if not leads():
+        _wait_for(pointer)
+        return Run.open(pointer.read_text(encoding="utf-8"))
+    if not pointer.is_file():
+        return None
+    run = Run.open(pointer.read_text(encoding="utf-8"))
+    restarts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
+    if not any(int(os.environ.get(name, 0)) for name in restarts):
+        raise UserError(
+            f"launch {launch_id()} has a run already, {run.folder}; go on with it by "
+            f"'ugmm train --resume {run.folder}', or launch with another id"
+        )
+    return run
+
+
+def announce(run: Run, overrides: Sequence[str]) -> None:
+    """Tell the other processes of this run where its folder is."""
+    folder = str(run.folder.resolve())
+    os.environ[_FOLDER] = folder
+    if pointer := _pointer(overrides):
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(pointer, folder)
+
+
+def _started_by_lightning() -> bool:
+    return _FOLDER in os.environ and int(os.environ.get("LOCAL_RANK", 0)) > 0
+
+
+def _pointer(overrides: Sequence[str]) -> Path | None:
+    """Return the file that names a launch's folder; the command line alone says where it is."""
+    launch = launch_id()
+    if launch is None:
+        return None
+    settings = dict(override.partition("=")[::2] for override in overrides)
+    return Path(settings.get("runs_dir", "runs")) / ".launches" / launch
+
+
+def _wait_for(pointer: Path) -> None:
     deadline = time.monotonic() + _WAIT_SECONDS
-    while not run.config.is_file():
+    while not pointer.is_file():
         if time.monotonic() > deadline:
             raise UserError(
-                f"no {run.config} after {_WAIT_SECONDS} s: did the first process fail, and do "
-                "all nodes see this folder?"
+                f"no {pointer} after {_WAIT_SECONDS:g} s: did the first process fail, and do all "
+                "nodes see this folder?"
             )
         time.sleep(0.1)
 
@@ -88,7 +125,7 @@ def stops_cleanly(run: Run) -> Iterator[None]:
     try:
         yield
     except SystemExit as stopped:
-        if rank() == 0:
+        if leads():
             sys.stderr.write(f"stopped; go on with: ugmm train --resume {run.folder}\n")
         if stopped.code == 1:  # what Lightning makes of Ctrl-C
             raise SystemExit(128 + signal.SIGINT) from None

@@ -1,7 +1,7 @@
 """Running one experiment: train, test, draw, write down."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from ugmm.data import InMemoryDataModule
 from ugmm.errors import UserError
-from ugmm.experiment.checkpoint import Stamp, load_network, read_checkpoint
-from ugmm.experiment.compose import read_config
-from ugmm.experiment.config import GOALS, Config, options
-from ugmm.experiment.launch import open_run, rank, stops_cleanly
+from ugmm.experiment.checkpoint import Stamp
+from ugmm.experiment.compose import read_config, to_yaml
+from ugmm.experiment.config import GOALS, Config
+from ugmm.experiment.launch import announce, launch_id, leads, stops_cleanly
+from ugmm.experiment.loading import read_checkpoint, restore, tested_checkpoint
 from ugmm.experiment.metrics_csv import MetricsCSV
 from ugmm.experiment.tracking import log_results, tracked
-from ugmm.experiment.trainer import check_hardware, make_trainer
+from ugmm.experiment.trainer import check_hardware, make_trainer, quieten
 from ugmm.report import draw_run
 from ugmm.runs import Run
 from ugmm.tasks import Task
@@ -29,28 +30,37 @@ __all__ = ["evaluate", "resume", "start"]
 _INIT_ROWS = 1000  # of the training data, for an initialisation that looks at it
 
 
-def start(config: Config) -> tuple[Run, dict[str, float]]:
-    """Run an experiment in a new folder, or in the one that this process's launch already has.
+def start(config: Config, overrides: Sequence[str] = ()) -> tuple[Run, dict[str, float]]:
+    """Run an experiment in a new folder.
+
+    Args:
+        config: The resolved configuration.
+        overrides: The command's settings, which other processes of the run were given too.
 
     Raises:
         UserError: If anything the user can mend keeps it from running.
     """
     check_hardware(config.trainer)
     build(config)  # complains before there is a folder
-    run, config = open_run(config)
+    run = Run.create(config.runs_dir, config.group, config.name, launch_id())
+    run.freeze(to_yaml(config))
+    announce(run, overrides)
     return run, execute(config, run)
 
 
-def resume(folder: str | Path) -> tuple[Run, dict[str, float]]:
-    """Continue an interrupted run from its last checkpoint, with its frozen configuration.
+def resume(run: Run) -> dict[str, float]:
+    """Continue a run from its last checkpoint, with its frozen configuration.
+
+    A run that has ended is left as it is.
 
     Raises:
-        UserError: If the folder holds no run, or its checkpoint cannot be used.
+        UserError: If its configuration or checkpoint cannot be used.
     """
-    run = Run.open(folder)
+    if summary := run.read_summary():
+        return summary
     config = read_config(run.config)
     check_hardware(config.trainer)
-    return run, execute(config, run)
+    return execute(config, run)
 
 
 def build(config: Config) -> tuple[InMemoryDataModule, Task]:
@@ -59,6 +69,8 @@ def build(config: Config) -> tuple[InMemoryDataModule, Task]:
     Raises:
         UserError: If the configuration asks for what they refuse.
     """
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
     seed_everything(config.seed, verbose=False)
     data = config.data.build(config.seed)
     try:
@@ -68,8 +80,8 @@ def build(config: Config) -> tuple[InMemoryDataModule, Task]:
     task = config.task.build(
         network,
         data.n_classes,
-        optimizer={"name": config.optimizer.name, **options(config.optimizer)},
-        schedule={"name": config.schedule.name, **options(config.schedule)},
+        optimizer=asdict(config.optimizer),
+        schedule=asdict(config.schedule),
     )
     return data, task
 
@@ -80,34 +92,27 @@ def execute(config: Config, run: Run) -> dict[str, float]:
     Returns:
         The summary, on the leading process; on others, what they tested.
     """
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
     data, task = build(config)
-    checkpoint = read_checkpoint(run.last) if run.last.is_file() else None
-    if checkpoint is not None:
-        load_network(task.network, run.last)
-    leads = rank() == 0
-    with stops_cleanly(run), tracked(config, run, enabled=leads) as tracked_run:
-        epoch = checkpoint["epoch"] + 1 if checkpoint else 0
-        loggers: list[Logger] = [MetricsCSV(run, epoch)]
+    last = read_checkpoint(run.last, config) if run.last.is_file() else None
+    with stops_cleanly(run), tracked(config, run, enabled=leads()) as tracked_run:
+        loggers: list[Logger] = [MetricsCSV(run, last["epoch"] + 1 if last else 0)]
         if tracked_run is not None:
             loggers.append(WandbLogger(experiment=tracked_run))
-        stamp = Stamp(config, data.n_features, data.n_classes)
+        before = last["ugmm"]["seconds"] if last else 0.0
+        stamp = Stamp(config, data.n_features, data.n_classes, before)
         trainer = make_trainer(config, run, stamp, loggers)
-        began = time.perf_counter()
-        _fit(trainer, task, data, config, run.last if checkpoint else None)
-        seconds = time.perf_counter() - began
+        if tracked_run is not None:
+            tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
+        if last is None and getattr(config.model, "init", None) == "data":
+            _init_from_data(task, data)
+        trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
+        seconds = round(stamp.seconds(), 2)
         results = _test(trainer, task, data, config, run)
-        if not leads:
+        if not leads():
             return results
-        summary = {
-            **_validation(run, config),
-            **results,
-            "seconds": round(seconds, 2),
-            "steps": trainer.global_step,
-            "parameters": sum(p.numel() for p in task.network.parameters()),
-        }
-        run.write_summary(summary)
+        results["seconds"] = seconds
+        results["steps"] = trainer.global_step
+        results["parameters"] = sum(p.numel() for p in task.network.parameters())
         plots = draw_run(
             run,
             task.network,
@@ -119,9 +124,11 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             image_shape=data.image_shape,
         )
         if tracked_run is not None:
-            best = _tested(run, config) if config.tracking.log_model else None
-            log_results(tracked_run, summary, plots, best)
-    return summary
+            tested = tested_checkpoint(run, config)
+            wanted = config.tracking.log_model and tested.is_file()
+            log_results(tracked_run, results, plots, tested if wanted else None)
+        run.write_summary(results)  # last: it tells that the run has ended
+    return results
 
 
 def evaluate(folder: str | Path) -> dict[str, float]:
@@ -133,9 +140,11 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     run = Run.open(folder)
     config = read_config(run.config)
     data, task = build(config)
-    load_network(task.network, _tested(run, config))
+    restore(task.network, read_checkpoint(tested_checkpoint(run, config), config))
+    quieten()
     trainer = Trainer(
-        accelerator="auto",  # perhaps another machine than the one it was trained on
+        # Perhaps on another machine than the one it was trained on.
+        accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
         devices=1,
         precision=config.trainer.precision,
         logger=False,
@@ -145,43 +154,32 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     return _floats(trainer.test(task, data, verbose=False)[0])
 
 
-def _fit(
-    trainer: Trainer, task: Task, data: InMemoryDataModule, config: Config, last: Path | None
-) -> None:
-    if last is None and getattr(config.model, "init", None) == "data":
-        data.prepare_data()
-        data.setup("fit")
-        x, y = data.splits["train"]
-        task.network.init_from(x[:_INIT_ROWS], y[:_INIT_ROWS])
-    trainer.fit(task, data, ckpt_path=last, weights_only=True)
+def _init_from_data(task: Task, data: InMemoryDataModule) -> None:
+    data.prepare_data()
+    data.setup("fit")
+    x, y = data.splits["train"]
+    task.network.init_from(x[:_INIT_ROWS], y[:_INIT_ROWS])
 
 
 def _test(
     trainer: Trainer, task: Task, data: InMemoryDataModule, config: Config, run: Run
 ) -> dict[str, float]:
-    """Test once, with the weights of the checkpoint that the validation chose."""
-    path = None if config.trainer.fast_dev_run else _tested(run, config)
-    return _floats(trainer.test(task, data, ckpt_path=path, weights_only=True, verbose=False)[0])
-
-
-def _tested(run: Run, config: Config) -> Path:
-    return run.best if config.trainer.test_checkpoint == "best" else run.last
-
-
-def _validation(run: Run, config: Config) -> dict[str, float]:
-    """Return the validation metrics of the tested checkpoint, and its epoch."""
-    monitor = config.trainer.monitor
-    rows = [row for row in run.read_metrics() if row.get(monitor) is not None]
-    if not rows:
-        return {}
-    if config.trainer.test_checkpoint == "last":
-        row = rows[-1]
-    else:
-        sign = 1 if GOALS[monitor.removeprefix("val/")] == "max" else -1
-        row = max(rows, key=lambda row: sign * (row[monitor] or 0.0))
-    values = _floats({name: value for name, value in row.items() if name.startswith("val/")})
-    return {**values, "tested_epoch": 1 + (row["epoch"] or 0.0)}
+    """Test once, with the checkpoint that the validation chose; return its validation too."""
+    if config.trainer.fast_dev_run:
+        return _floats(trainer.test(task, data, verbose=False)[0])
+    path = tested_checkpoint(run, config)
+    epoch = read_checkpoint(path, config)["epoch"]
+    tested = trainer.test(task, data, ckpt_path=path, weights_only=True, verbose=False)[0]
+    # The checkpoint's epoch may have no validation, if it is the last one.
+    rows = [row for row in run.read_metrics() if row["epoch"] == epoch]
+    values = {
+        f"val/{metric}": row[f"val/{metric}"]
+        for row in rows
+        for metric in GOALS
+        if row.get(f"val/{metric}") is not None
+    }
+    return {**_floats(values), **_floats(tested), "tested_epoch": epoch + 1}
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items() if value is not None}
+    return {name: float(value) for name, value in metrics.items()}

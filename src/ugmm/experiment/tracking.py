@@ -103,7 +103,7 @@ def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
     for metric, best in GOALS.items():  # the summary keeps the best: val/accuracy.max
         tracked_run.define_metric(f"val/{metric}", summary=best, step_metric="trainer/global_step")
     if mode == "offline":
-        where = Path(tracked_run.dir).parent
+        where = run.folder / "wandb" / "offline-run-*"  # several, if the run was resumed
         sys.stdout.write(f"W&B is offline; upload this run later with: wandb sync {where}\n")
     return tracked_run
 

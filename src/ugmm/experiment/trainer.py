@@ -17,26 +17,32 @@ from ugmm.errors import UserError
 from ugmm.experiment.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSigterm
 from ugmm.experiment.checkpoint import AtomicCheckpointIO, KeepLast, Stamp
 from ugmm.experiment.config import GOALS, Config, TrainerConfig
+from ugmm.experiment.launch import launch_id
 from ugmm.runs import Run
 
-__all__ = ["check_hardware", "make_trainer"]
+__all__ = ["check_hardware", "make_trainer", "quieten"]
 
 
 def check_hardware(config: TrainerConfig) -> None:
     """Refuse devices that this machine does not have.
 
     Raises:
-        UserError: If a GPU is asked for where there is none, or more of them than there are.
+        UserError: If a GPU is asked for where there is none, or more of them than there are, or
+            several nodes without a launcher.
     """
-    if config.accelerator != "gpu":
-        return
     present = torch.cuda.device_count() or int(torch.backends.mps.is_available())
-    if present == 0:
+    if config.accelerator == "gpu" and present == 0:
         raise UserError(
             "trainer.accelerator=gpu: torch finds no GPU here; use trainer.accelerator=cpu or auto"
         )
-    if isinstance(config.devices, int) and config.devices > present:
+    on_gpu = config.accelerator != "cpu" and present > 0
+    if on_gpu and isinstance(config.devices, int) and config.devices > present:
         raise UserError(f"trainer.devices={config.devices}: this machine has {present} GPU(s)")
+    if config.num_nodes > 1 and launch_id() is None:
+        raise UserError(
+            f"trainer.num_nodes={config.num_nodes} needs a launcher on every node: start with "
+            "srun or torchrun"
+        )
 
 
 def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) -> Trainer:
@@ -64,7 +70,7 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
             "fast_dev_run",
         )
     }
-    _quieten()
+    quieten()
     terminal = sys.stdout.isatty()
     callbacks: list[Callback] = [
         SeedEpochs(config.seed),
@@ -112,7 +118,7 @@ def _checkpoints(wanted: TrainerConfig, run: Run) -> list[Callback]:
     return [best, last]
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Silence what Lightning says at every start and nobody can act on."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -120,6 +126,7 @@ def _quieten() -> None:
         "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning calling torch
         "The number of training batches",  # fewer than log_every_n_steps: steps are counted
         "Checkpoint directory .* exists and is not empty",  # that of the run being resumed
+        "The `srun` command is available",  # it need not be used
         "Total length of `list` across ranks is zero",  # no validation, by data.val_fraction=0
     ):
         warnings.filterwarnings("ignore", message)
