@@ -3,19 +3,19 @@
 Schema < configs/<group>/<choice>.yaml < experiments/<name>.yaml < command line.
 """
 
-import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ugmm.errors import UserError
+from ugmm.experiment.checks import check_keys, check_ranges, check_together
 from ugmm.experiment.config import CHOICES, SHARED, Config
 from ugmm.experiment.files import nearest, project_root
 
@@ -219,78 +219,12 @@ def _merge(
                 config[group] = OmegaConf.structured(kinds[name])
         elif group in layer and OmegaConf.is_missing(config, group):
             raise UserError(f"{source}: {group}.name is missing; it is one of {', '.join(kinds)}")
-    _check_keys(config, layer, source)
+    check_keys(config, layer, source)
     try:
         config.merge_with(layer)
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{source}: {_type_error(error)}") from error
-    _check_ranges(config, layer, source)
-
-
-def _check_keys(
-    config: DictConfig, layer: Mapping[Any, Any], source: str, prefix: str = ""
-) -> None:
-    for name, value in layer.items():
-        if name not in config.keys():  # noqa: SIM118  ("in config" is false for a missing value)
-            known = [prefix + str(k) for k in config]
-            raise UserError(
-                f"{source}: unknown key '{prefix}{name}'; {nearest(f'{prefix}{name}', known)}"
-            )
-        node = config._get_node(name)
-        if isinstance(node, DictConfig) and not isinstance(value, dict):
-            raise UserError(f"{source}: {prefix}{name} holds keys of its own, got {value!r}")
-        if isinstance(node, ListConfig | TupleConfig) and not isinstance(value, list | str):
-            example = OmegaConf.to_container(node) or "[1, 2]"
-            raise UserError(
-                f"{source}: {prefix}{name} is a list, such as {example}; got {value!r}"
-            )
-        if isinstance(node, TupleConfig) and isinstance(value, list) and len(value) != len(node):
-            raise UserError(f"{source}: {prefix}{name} has {len(node)} values; got {value!r}")
-        if value == "???":  # how OmegaConf writes that there is none
-            raise UserError(f"{source}: {prefix}{name} has no value")
-        if isinstance(node, DictConfig):
-            _check_keys(node, value, source, f"{prefix}{name}.")
-        _refuse_resolvers(value, f"{prefix}{name}", source)
-
-
-def _refuse_resolvers(value: Any, name: str, source: str) -> None:
-    """Configurations are logged: only other keys may be referred to, never the environment."""
-    if isinstance(value, str) and re.search(r"\$\{.*:", value):
-        raise UserError(
-            f"{source}: {name}={value} calls a resolver; only ${{other.key}} is allowed"
-        )
-    if isinstance(value, list):
-        for item in value:
-            _refuse_resolvers(item, name, source)
-
-
-def _check_ranges(
-    config: DictConfig, layer: Mapping[str, Any], source: str, prefix: str = ""
-) -> None:
-    schema: Any = OmegaConf.get_type(config)
-    bounds = {f.name: f.metadata for f in fields(schema)}
-    for name, value in layer.items():
-        node = config._get_node(name)
-        if isinstance(node, DictConfig):
-            _check_ranges(node, value, source, f"{prefix}{name}.")
-        elif bounds.get(name) and not OmegaConf.is_interpolation(config, name):
-            merged = config[name]
-            for number in merged if isinstance(merged, ListConfig | TupleConfig) else [merged]:
-                if isinstance(number, int | float) and (text := _outside(number, bounds[name])):
-                    raise UserError(f"{source}: {prefix}{name}={number} must be {text}")
-
-
-def _outside(number: float, bounds: Mapping[str, float]) -> str:
-    """Return what a number must be if it is out of bounds, else an empty string."""
-    tests = {
-        "low": ("at least", number >= bounds.get("low", number)),
-        "above": ("above", number > bounds.get("above", number - 1)),
-        "high": ("at most", number <= bounds.get("high", number)),
-        "below": ("below", number < bounds.get("below", number + 1)),
-    }
-    if math.isfinite(number) and all(tests[name][1] for name in bounds):
-        return ""
-    return " and ".join(f"{text} {bounds[n]:g}" for n, (text, _) in tests.items() if n in bounds)
+    check_ranges(config, layer, source)
 
 
 def _finish(config: DictConfig, source: str) -> Config:
@@ -298,32 +232,13 @@ def _finish(config: DictConfig, source: str) -> Config:
     try:
         OmegaConf.resolve(config)
         # Again, for what was referred to by ${other.key}.
-        _check_ranges(config, OmegaConf.to_container(config), source)  # type: ignore[arg-type]
+        check_ranges(config, OmegaConf.to_container(config), source)  # type: ignore[arg-type]
         result = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         raise UserError(f"{source}: {_type_error(error)}") from error
     assert isinstance(result, Config)
-    _check_together(result)
+    check_together(result)
     return result
-
-
-def _check_together(config: Config) -> None:
-    if config.task.name == "generative" and config.model.name == "mlp":
-        raise UserError(
-            "model=mlp with task=generative: an MLP's score has no upper bound, so it cannot be "
-            "maximised; train the MLP with task=discriminative"
-        )
-    if config.trainer.monitor == "val/score" and config.task.name != "generative":
-        raise UserError("trainer.monitor=val/score: only task=generative has a score")
-    if not config.data.has_validation and config.trainer.test_checkpoint == "best":
-        raise UserError(
-            "without validation rows there is no best checkpoint to test; set "
-            "trainer.test_checkpoint=last"
-        )
-    if isinstance(config.trainer.devices, str) and config.trainer.devices != "auto":
-        raise UserError(f"trainer.devices={config.trainer.devices} must be a number or auto")
-    if getattr(config.model, "norm", "") == "batch" and config.data.batch_size < 2:
-        raise UserError("model.norm=batch needs a data.batch_size of 2 or more")
 
 
 def _type_error(error: Exception) -> str:
