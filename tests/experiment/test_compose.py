@@ -30,7 +30,7 @@ def test_every_shipped_choice_can_be_chosen(path):
 def test_layers_override_one_another():
     config = compose("mnist_disc", ["model.dropout=0.1", "seed=3", "trainer.max_epochs=2"])
     assert config.model.dropout == 0.1  # the command line over the experiment
-    assert config.optimizer.lr == 0.01  # the experiment over the schema
+    assert config.optimizer.lr == 0.02  # the experiment over the schema
     assert config.data.batch_size == 256  # the choice
     assert config.optimizer.betas == (0.9, 0.999)  # the schema
     assert config.name == "dropout=0.1 seed=3 max_epochs=2"
@@ -68,7 +68,7 @@ def test_dropout_is_a_number_or_one_for_each_layer():
 
 
 def test_references_reach_other_keys():
-    assert compose("mnist_disc", ["name=lr ${optimizer.lr}"]).name == "lr 0.01"
+    assert compose("mnist_disc", ["name=lr ${optimizer.lr}"]).name == "lr 0.02"
 
 
 @pytest.mark.parametrize(
