@@ -167,9 +167,15 @@ def quartiles(values):
     return low, middle, high
 
 
+def say(what):
+    """Show what is going on, in a terminal, until the next line takes its place."""
+    if sys.stdout.isatty():
+        print(f"... {what}", end="\r", flush=True)
+
+
 def print_size(size, seconds):
     """Measure and print the lines of one size."""
-    print(f"... {'x'.join(map(str, size))}: timing", end="\r", flush=True)
+    say(f"{'x'.join(map(str, size))}: timing")
     results = time_all(size, seconds)
     totals = {
         name: statistics.median(f + b for f, b in steps)
@@ -187,7 +193,7 @@ def print_size(size, seconds):
             f"{totals[other] / totals[name]:7.1f}x" if other in totals else "       -"
             for other in ("eager", "compile")
         ]
-        print(f"... {label}: memory", end="\r", flush=True)
+        say(f"{label}: memory")
         memory = memory_cell(name, size)
         print(
             f"{label} {statistics.median(forward) * 1e3:9.3f} "

@@ -1,0 +1,51 @@
+"""What the README shows is so."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from ugmm.cli import main
+from ugmm.experiment.compose import compose
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_layer_alone():
+    (code,) = [block for block in blocks("python") if "UGMM(784" in block]
+    names = {}
+    exec(code, names)
+    assert names["scores"].shape == (256, 128)
+    assert names["network"](torch.rand(2, 784)).shape == (2, 10)
+
+
+def test_the_experiment_is_valid(tmp_path):
+    (text,) = blocks("yaml")
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert compose(str(path)).model.hidden == [64, 32]
+
+
+def test_a_mistake_is_the_line_that_is_shown(capsys):
+    command, line = re.search(
+        r"\$ ugmm (train mnist_disc model\.dropot=.*)\n(.*)\n", README
+    ).groups()
+    assert main(command.split()) == 1
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_the_commands_exist():
+    for command in re.findall(r"^\$ ugmm (\w+)", README, re.MULTILINE):
+        assert command in ("train", "eval", "list", "show")
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^\$ make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_files_exist():
+    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (Path(__file__).parents[1] / path).exists(), path
