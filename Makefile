@@ -8,8 +8,16 @@ ARGS   ?=
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ugmm-ready
 
+TARGETS := help setup train eval test lint bench clean
 .DEFAULT_GOAL := help
-.PHONY: help setup train eval test lint bench clean
+.PHONY: $(TARGETS)
+
+# `make train iris_disc` or `make train seed=1` would train something else than was meant.
+GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
+STRAY := $(filter-out PYTHON VENV EXP ARGS RUN,$(GIVEN)) $(filter-out $(TARGETS),$(MAKECMDGOALS))
+ifneq ($(strip $(STRAY)),)
+$(error do not know '$(strip $(STRAY))': an experiment goes into EXP=, its settings into ARGS="...")
+endif
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +46,7 @@ train: $(READY) ## train an experiment: EXP=name, ARGS="key=value ..."
 	@$(BIN)/ugmm train $(EXP) $(ARGS)
 
 eval: $(READY) ## test the checkpoint of a run again: RUN=folder
+	@$(if $(RUN),,$(error name the run folder: make eval RUN=runs/...))
 	@$(BIN)/ugmm eval $(RUN)
 
 test: $(READY) ## run all tests

@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> None:
     if bool(options.resume) == bool(options.experiment):
-        raise UserError("name an experiment, or a run folder with --resume; not both")
+        raise UserError(
+            "name an experiment with its settings, or a run folder with --resume and nothing else"
+        )
     from ugmm.experiment.launch import leads, running
     from ugmm.runs import Run
 

@@ -211,6 +211,7 @@ class Numbered(Rows):
     """Rows whose labels are their numbers."""
 
     n_classes = 22
+    class_names = tuple(map(str, range(22)))
 
     def __init__(self):
         super().__init__([[i, -i] for i in range(22)], list(range(22)))
@@ -274,3 +275,24 @@ def test_a_resumed_run_sees_what_was_left(moment, uninterrupted, tmp_path):
     resumed = fit(Recorder(), tmp_path, ckpt_path=tmp_path / "saved.ckpt", weights_only=True)
     assert resumed.seen == uninterrupted.seen[moment[1] :]
     assert torch.equal(resumed.layer.weight, uninterrupted.layer.weight)
+
+
+class Tiny(InMemoryDataModule):
+    n_features, n_classes, class_names = 1, 2, ("no", "yes")
+
+    def load(self):
+        split = Split(torch.zeros(4, 1), torch.tensor([0, 1, 0, 1]))
+        return {"train": split, "test": split}
+
+
+def test_a_data_set_may_have_no_validation():
+    module = Tiny(batch_size=2, seed=0)
+    module.setup()
+    assert module.val_dataloader() == []
+
+
+@pytest.mark.parametrize("names", [(), ("no",)])
+def test_a_data_set_must_name_its_classes(monkeypatch, names):
+    monkeypatch.setattr(Tiny, "class_names", names)
+    with pytest.raises(UserError, match="Tiny must state class_names, one for each of its 2"):
+        Tiny(batch_size=2, seed=0).setup()

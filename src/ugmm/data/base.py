@@ -49,7 +49,8 @@ class InMemoryDataModule(lightning.LightningDataModule):
         class_names: One name a class.
         feature_names: One name a feature; empty where they have none.
         image_shape: Height and width if a row is an image, else None.
-        splits: Rows by split: "train", "val" (perhaps empty) and "test".
+        splits: Rows by split: "train", "val" (perhaps empty) and "test". `load` may leave out
+            "val".
 
     Raises:
         UserError: If an argument is out of range.
@@ -82,6 +83,13 @@ class InMemoryDataModule(lightning.LightningDataModule):
         """
         if not self.splits:
             splits = self.load()
+            train = splits["train"]
+            splits.setdefault("val", Split(train.x[:0], train.y[:0]))
+            if len(getattr(self, "class_names", ())) != self.n_classes:
+                raise UserError(
+                    f"{type(self).__name__} must state class_names, one for each of its "
+                    f"{self.n_classes} classes"
+                )
             for name, split in splits.items():
                 self._check(name, split)
             self.splits = splits

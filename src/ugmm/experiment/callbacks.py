@@ -123,8 +123,10 @@ class ProgressLines(Callback):
         due = time.monotonic() - self.printed >= self.seconds
         if trainer.is_global_zero and not trainer.sanity_checking and (last or due):
             self.printed = time.monotonic()
+            # train/accuracy is that of the epoch before: this epoch's is logged at its very end.
             metrics = trainer.callback_metrics.items()
-            values = "  ".join(f"{name} {float(v):.4g}" for name, v in metrics if name != "lr")
+            shown = [(k, v) for k, v in metrics if k.startswith("val/") or k == "train/loss"]
+            values = "  ".join(f"{name} {float(value):.4g}" for name, value in shown)
             line = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {values}\n"
             sys.stdout.write(line)
             sys.stdout.flush()

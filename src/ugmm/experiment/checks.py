@@ -22,13 +22,17 @@ def check_keys(
     for name, value in layer.items():
         if name not in config.keys():  # noqa: SIM118  ("in config" is false for a missing value)
             known = [prefix + str(k) for k in config]
-            raise UserError(
-                f"{source}: unknown key '{prefix}{name}'; {nearest(f'{prefix}{name}', known)}"
-            )
+            deeper = [path for path in _paths(config) if path.endswith(f".{name}")]
+            hint = nearest(f"{prefix}{name}", known)
+            if deeper:
+                hint = "did you mean " + " or ".join(deeper) + "?"
+            raise UserError(f"{source}: unknown key '{prefix}{name}'; {hint}")
         node = config._get_node(name)
         if isinstance(node, DictConfig) and not isinstance(value, dict):
-            raise UserError(f"{source}: {prefix}{name} holds keys of its own, got {value!r}")
-        if isinstance(node, ListConfig | TupleConfig) and not isinstance(value, list | str):
+            hint = f"; did you mean {prefix}{name}.name={value}?" if "name" in node else ""
+            raise UserError(f"{source}: {prefix}{name} holds keys of its own, got {value!r}{hint}")
+        refers = isinstance(value, str) and "${" in value
+        if isinstance(node, ListConfig | TupleConfig) and not (isinstance(value, list) or refers):
             example = OmegaConf.to_container(node) or "[1, 2]"
             raise UserError(
                 f"{source}: {prefix}{name} is a list, such as {example}; got {value!r}"
@@ -40,6 +44,17 @@ def check_keys(
         if isinstance(node, DictConfig):
             check_keys(node, value, source, f"{prefix}{name}.")
         _refuse_resolvers(value, f"{prefix}{name}", source)
+
+
+def _paths(config: DictConfig, prefix: str = "") -> list[str]:
+    """Return the full names of all keys below a node."""
+    found = []
+    for name in map(str, config):
+        node = config._get_node(name)
+        found.append(prefix + name)
+        if isinstance(node, DictConfig):
+            found += _paths(node, f"{prefix}{name}.")
+    return found
 
 
 def _refuse_resolvers(value: Any, name: str, source: str) -> None:

@@ -105,9 +105,10 @@ def experiment_path(experiment: str, root: Path) -> Path:
         if not Path(experiment).is_file():
             raise UserError(f"no such file: {experiment}")
         return Path(experiment)
-    path = root / "experiments" / f"{experiment}.yaml"
+    folder = root / "experiments"
+    path = folder / f"{experiment}.yaml"
     if not path.is_file():
-        names = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        names = sorted(p.stem for p in folder.glob("*.yaml"))
         raise UserError(f"unknown experiment {experiment!r}; {nearest(experiment, names)}")
     return path
 

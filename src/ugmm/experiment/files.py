@@ -37,7 +37,8 @@ def describe_experiments(root: Path) -> dict[str, str]:
 def nearest(name: object, known: Iterable[str]) -> str:
     """Return the end of an error's line: the known names nearest to a mistyped one, or all."""
     known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    by_lower = {text.lower(): text for text in known}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.5)
     if close:
-        return "did you mean " + " or ".join(close) + "?"
+        return "did you mean " + " or ".join(by_lower[text] for text in close) + "?"
     return "there are " + ", ".join(known) if known else "there are none"

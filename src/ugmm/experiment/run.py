@@ -1,5 +1,6 @@
 """Running one experiment: train, test, draw, write down."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -94,6 +95,8 @@ def execute(config: Config, run: Run) -> dict[str, float]:
     """
     data, task = build(config)
     last = read_checkpoint(run.last, config) if run.last.is_file() else None
+    if last is not None and leads():
+        sys.stdout.write(f"going on after epoch {last['epoch'] + 1}\n")
     with stops_cleanly(run), tracked(config, run, enabled=leads()) as tracked_run:
         loggers: list[Logger] = [MetricsCSV(run, last["epoch"] + 1 if last else 0)]
         if tracked_run is not None:

@@ -10,7 +10,7 @@ _FIRST = ("accuracy", "nll", "ece", "score")
 
 
 def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Table:
-    """One row a metric, with its value on the validation and on the test split.
+    """One row a metric, with its value on the validation and on the test split, if there are any.
 
     Args:
         summary: Values by `split/name`, as in `summary.json`. Only the splits `val` and `test`
@@ -25,11 +25,11 @@ def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Tab
     )
     table = Table(title=title, caption=caption)
     table.add_column("metric")
-    table.add_column("validation", justify="right")
-    table.add_column("test", justify="right")
+    shown = [s for s in ("val", "test") if any(key.startswith(f"{s}/") for key in summary)]
+    for split in shown:
+        table.add_column({"val": "validation", "test": "test"}[split], justify="right")
     for name in names:
-        cells = (_cell(name, summary.get(f"{split}/{name}")) for split in ("val", "test"))
-        table.add_row(name, *cells)
+        table.add_row(name, *(_cell(name, summary.get(f"{split}/{name}")) for split in shown))
     return table
 
 
