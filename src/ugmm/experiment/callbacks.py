@@ -41,11 +41,11 @@ class StopOnNonFinite(Callback):
     """Stop with one line when the loss or the validation is NaN or infinite.
 
     Arguments:
-        checkpoints: The folder of the run's checkpoints, to name the last good one.
+        last: The run's last checkpoint, to name it if there is one: all that is saved is good.
     """
 
-    def __init__(self, checkpoints: Path) -> None:
-        self.checkpoints = checkpoints
+    def __init__(self, last: Path) -> None:
+        self.last = last
 
     def on_before_backward(
         self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor
@@ -64,8 +64,8 @@ class StopOnNonFinite(Callback):
             finite = trainer.strategy.reduce_boolean_decision(finite, all=True)
         if finite:
             return
-        last = self.checkpoints / "last.ckpt"
-        good = f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint yet"
+        saved = self.last.is_file()
+        good = f"the last good checkpoint is {self.last}" if saved else "no checkpoint yet"
         raise UserError(
             f"{what} step {trainer.global_step}: {_culprit(trainer, task.network)}; {good}; try a "
             "lower optimizer.lr, a higher model.min_scale or trainer.gradient_clip_val=1"

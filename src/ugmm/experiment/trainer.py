@@ -74,7 +74,7 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
     terminal = sys.stdout.isatty()
     callbacks: list[Callback] = [
         SeedEpochs(config.seed),
-        StopOnNonFinite(run.checkpoints),
+        StopOnNonFinite(run.last),
         StopOnSigterm(),
         stamp,
         RichProgressBar() if terminal else ProgressLines(),
