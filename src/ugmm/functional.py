@@ -47,7 +47,7 @@ def mixture_log_score(
     operator = choose_kernel(x, kernel)
     if x.dim() == 2:
         return operator(x, loc, log_scale, logits)[0]
-    score, _ = operator(x.reshape(-1, x.shape[-1]), loc, log_scale, logits)
+    score = operator(x.reshape(-1, x.shape[-1]), loc, log_scale, logits)[0]
     return score.reshape(*x.shape[:-1], loc.shape[0])
 
 

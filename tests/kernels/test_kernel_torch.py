@@ -34,10 +34,10 @@ def test_opcheck(kernel):
     torch.library.opcheck(operator, inputs)
     torch.library.opcheck(operator, layer(requires_grad=False))
     inputs = [i.detach() for i in inputs]
-    score, saved = operator(*inputs)
+    score, *saved = operator(*inputs)
     backward = getattr(torch.ops.ugmm, f"mixture_log_score_{kernel}_backward").default
     for needs in ((True, True), (True, False), (False, True)):
-        torch.library.opcheck(backward, (torch.ones_like(score), saved, *inputs, *needs))
+        torch.library.opcheck(backward, (torch.ones_like(score), *saved, *inputs, *needs))
 
 
 @each_kernel
@@ -101,7 +101,7 @@ def test_no_component_tensor_is_saved(kernel):
         lambda tensor: sizes.append(tensor.numel()) or tensor, lambda tensor: tensor
     ):
         mixture_log_score(*inputs, kernel=kernel)
-    assert max(sizes) <= 64 * 48
+    assert max(sizes) <= 4 * 32 * 48  # a few constants a parameter, not one number a component
 
 
 @each_kernel
@@ -131,7 +131,7 @@ def test_autocast_runs_in_float32(kernel):
     with torch.autocast("cpu", torch.bfloat16):
         assert mixture_log_score(*inputs, kernel=kernel).dtype == torch.float32
         mixed = mixture_log_score(inputs[0].bfloat16(), *inputs[1:], kernel=kernel)
-        by_operator, _ = choose_kernel(inputs[0], kernel)(inputs[0].bfloat16(), *inputs[1:])
+        by_operator = choose_kernel(inputs[0], kernel)(inputs[0].bfloat16(), *inputs[1:])[0]
     assert mixed.dtype == by_operator.dtype == torch.float32
     torch.testing.assert_close(mixed, expected, rtol=0.1, atol=0.1)
     torch.testing.assert_close(mixed, by_operator)

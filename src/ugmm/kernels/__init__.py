@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ugmm.kernels.reference import REFERENCE
 
-CPU: Callable[..., tuple[Tensor, Tensor]] | None
+CPU: Callable[..., tuple[Tensor, ...]] | None
 try:
     from ugmm.kernels.cpu import CPU
 except ImportError:  # Numba is missing
@@ -22,7 +22,7 @@ _NAMES = ("auto", "reference", "cpu")
 _warned = False
 
 
-def choose_kernel(x: Tensor, kernel: str = "auto") -> Callable[..., tuple[Tensor, Tensor]]:
+def choose_kernel(x: Tensor, kernel: str = "auto") -> Callable[..., tuple[Tensor, ...]]:
     """The operator that computes a layer's scores, for an input of this device and type.
 
     Args:
@@ -32,7 +32,7 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> Callable[..., tuple[Tensor
             float32, `auto` and `cpu` both fall back to `reference`, with one warning a process.
 
     Returns:
-        an operator: (x, loc, log_scale, logits) to (scores, what its backward needs).
+        an operator: (x, loc, log_scale, logits) to (scores, and two tensors that its backward needs).
 
     Raises:
         ValueError: `kernel` is none of the names, or is `cpu` and `x` is on another device.

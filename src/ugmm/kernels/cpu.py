@@ -16,7 +16,6 @@ from ugmm.kernels.operator import Kernel, Problem, empty_gradients, register
 
 __all__ = ["CPU"]
 
-_FORWARD, _BACKWARD, _FINISH = range(3)
 _SMALL = 2**15  # components: a smaller problem is done before a second thread has begun
 
 
@@ -38,16 +37,18 @@ class _Threads:
     def _after_fork(self) -> None:
         self._forked = self._used
 
-    def run(self, loop: int, tasks: int, *args: Any) -> None:
-        if tasks == 1 or self._forked or not self._lock.acquire(blocking=False):
-            _loops.SERIAL[loop](*args)
+    def run(self, loops: tuple[Any, Any], *args: Any, tasks: Any) -> None:
+        serial, parallel = loops
+        n = len(tasks)
+        if n == 1 or self._forked or not self._lock.acquire(blocking=False):
+            serial(*args, tasks)
             return
         try:
             self._used = True
             before = numba.get_num_threads()
-            numba.set_num_threads(tasks)
+            numba.set_num_threads(n)
             try:
-                _loops.PARALLEL[loop](*args)
+                parallel(*args, tasks)
             finally:
                 numba.set_num_threads(before)
         finally:
@@ -110,43 +111,52 @@ def _tasks(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> A
     )
 
 
-def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+def _addresses(*tensors: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.data_ptr() for tensor in tensors)
 
 
-def _forward(problem: Problem) -> tuple[Tensor, Tensor]:
-    x, loc = problem.x, problem.loc
-    batch, (n_out, n_in) = x.shape[0], loc.shape
-    score, total = x.new_empty(batch, n_out), x.new_empty(batch, n_out)
+def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
+    """The sum of each score; each neuron's prepared constants, padded to whole vectors."""
+    width = (n_in + _loops.LANES - 1) // _loops.LANES * _loops.LANES
+    return (batch, n_out), (n_out, _loops.SLOTS * width)
+
+
+def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
+    x, *parameters = (tensor.contiguous() for tensor in problem)
+    batch, n_in, n_out = *x.shape, parameters[0].shape[0]
+    score = x.new_empty(batch, n_out)
+    total, constants = (x.new_empty(shape) for shape in _saved_shapes(batch, n_out, n_in))
     if batch:
         tasks = _tasks(batch, n_out, n_in, _thread_count(batch, n_out, n_in), False)
-        _threads.run(_FORWARD, len(tasks), *_arrays(*problem, score, total), tasks)
-    return score, total
+        layer = _addresses(x, *parameters, constants, total)
+        _threads.run(_loops.FORWARD, layer, score.data_ptr(), batch, n_out, n_in, tasks=tasks)
+    return score, total, constants
 
 
 def _backward(
-    grad: Tensor, total: Tensor, problem: Problem, need_x: bool, need_parameters: bool
+    grad: Tensor,
+    total: Tensor,
+    constants: Tensor,
+    problem: Problem,
+    need_x: bool,
+    need_parameters: bool,
 ) -> tuple[Tensor, ...]:
-    x, loc = problem.x, problem.loc
-    batch, (n_out, n_in) = x.shape[0], loc.shape
-    results = empty_gradients(x, loc, need_x, need_parameters)
+    x, *parameters = (tensor.contiguous() for tensor in problem)
+    batch, n_in, n_out = *x.shape, parameters[0].shape[0]
     if not batch:
+        results = empty_gradients(x, parameters[0], need_x, need_parameters)
         return tuple(result.zero_() for result in results)
     tasks = _tasks(batch, n_out, n_in, _thread_count(batch, n_out, n_in), True)
-    outs, rows = tasks[-1, 4:] + 1
     # The loops sum for the parameters in any case: that costs little and a branch as much.
-    sums = results[1:] if need_parameters else [loc.new_empty(loc.shape) for _ in range(3)]
-    sums = [sums[2], sums[0], sums[1]]  # of w, w * z and w * z**2: by logits, loc, log_scale
-    more_dx = np.empty((outs - 1, batch if need_x else 0, n_in), np.float32)
-    more_sums = np.empty((rows - 1, 3, n_out, n_in), np.float32)
-    grad_array, total_array, *inputs = _arrays(grad, total, *problem)
-    dx, *sum_arrays = _arrays(results[0], *sums)
-    buffers = (dx, *sum_arrays, more_dx, more_sums)
-    _threads.run(_BACKWARD, len(tasks), grad_array, total_array, *inputs, *buffers, need_x, tasks)
-    finish = (grad_array, *inputs[2:], *buffers, need_parameters, len(tasks))
-    if need_parameters or outs > 1:
-        _threads.run(_FINISH, len(tasks), *finish)
-    return results
+    dx, by_loc, by_log_scale, by_logits = empty_gradients(x, parameters[0], need_x, True)
+    grad = grad.contiguous()
+    layer = _addresses(x, *parameters, constants, total)
+    gradients = _addresses(grad, dx, by_logits, by_loc, by_log_scale)
+    sizes = (batch, n_out, n_in, batch if need_x else 0)
+    _threads.run(_loops.BACKWARD, layer, gradients, *sizes, tasks=tasks)
+    if need_parameters:
+        return dx, by_loc, by_log_scale, by_logits
+    return dx, *(loc.new_empty(0, 0) for loc in parameters)
 
 
 CPU = register(
@@ -154,7 +164,7 @@ CPU = register(
         name="mixture_log_score_cpu",
         forward=_forward,
         backward=_backward,
-        saved_shape=lambda batch, n_out: (batch, n_out),
+        saved_shapes=_saved_shapes,
         dispatch_key="CPU",
     )
 )

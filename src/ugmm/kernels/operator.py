@@ -26,23 +26,23 @@ class Kernel(NamedTuple):
 
     Attributes:
         name: the operator is `torch.ops.ugmm.<name>`.
-        forward: takes a problem; returns the scores (batch, out) and a tensor that backward
-            needs, of shape `saved_shape(batch, out)`.
-        backward: takes the scores' gradient, the saved tensor, the problem and whether the
+        forward: takes a problem; returns the scores (batch, out) and two tensors that backward
+            needs: one about the scores, one about the parameters.
+        backward: takes the scores' gradient, the two saved tensors, the problem and whether the
             gradient by x, and those by the parameters, are needed; returns the four
             gradients, empty where not needed.
-        saved_shape: see forward.
+        saved_shapes: takes batch, out and in; returns the shapes of the two saved tensors.
         dispatch_key: the devices it works on, in the dispatcher's words.
     """
 
     name: str
-    forward: Callable[[Problem], tuple[Tensor, Tensor]]
-    backward: Callable[[Tensor, Tensor, Problem, bool, bool], tuple[Tensor, ...]]
-    saved_shape: Callable[[Any, Any], tuple[Any, ...]]
+    forward: Callable[[Problem], tuple[Tensor, Tensor, Tensor]]
+    backward: Callable[[Tensor, Tensor, Tensor, Problem, bool, bool], tuple[Tensor, ...]]
+    saved_shapes: Callable[[Any, Any, Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
     dispatch_key: str
 
 
-def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor]]:
+def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """Register a kernel's two operators.
 
     `torch.library.custom_op` would do the same, but imports torch._dynamo at its first use,
@@ -52,14 +52,14 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor]]:
         kernel: what to register.
 
     Returns:
-        the forward operator: (x, loc, log_scale, logits) to (scores, saved tensor).
+        the forward operator: (x, loc, log_scale, logits) to (scores, two saved tensors).
     """
     name, grads = kernel.name, f"{kernel.name}_backward"
     qualified, qualified_grads = f"ugmm::{name}", f"ugmm::{grads}"
-    _LIBRARY.define(f"{name}({_INPUTS}) -> (Tensor, Tensor)")
+    _LIBRARY.define(f"{name}({_INPUTS}) -> (Tensor, Tensor, Tensor)")
     _LIBRARY.define(
-        f"{grads}(Tensor grad, Tensor saved, {_INPUTS}, bool need_x, bool need_parameters)"
-        " -> (Tensor, Tensor, Tensor, Tensor)"
+        f"{grads}(Tensor grad, Tensor of_scores, Tensor of_parameters, {_INPUTS},"
+        " bool need_x, bool need_parameters) -> (Tensor, Tensor, Tensor, Tensor)"
     )
     forward_op = getattr(torch.ops.ugmm, name).default
     backward_op = getattr(torch.ops.ugmm, grads).default
@@ -69,7 +69,8 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor]]:
 
     def backward(
         grad: Tensor,
-        saved: Tensor,
+        of_scores: Tensor,
+        of_parameters: Tensor,
         x: Tensor,
         loc: Tensor,
         log_scale: Tensor,
@@ -78,16 +79,17 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor]]:
         need_parameters: bool,
     ) -> Any:
         problem = Problem(x, loc, log_scale, logits)
-        return kernel.backward(grad, saved, problem, need_x, need_parameters)
+        return kernel.backward(grad, of_scores, of_parameters, problem, need_x, need_parameters)
 
     def fake_forward(x: Tensor, loc: Tensor, _log_scale: Tensor, _logits: Tensor) -> Any:
-        batch, n_out = x.shape[0], loc.shape[0]
-        saved = x.new_empty(kernel.saved_shape(batch, n_out))
-        return x.new_empty(batch, n_out), saved
+        batch, (n_out, n_in) = x.shape[0], loc.shape
+        saved = (x.new_empty(shape) for shape in kernel.saved_shapes(batch, n_out, n_in))
+        return x.new_empty(batch, n_out), *saved
 
     def fake_backward(
         _grad: Tensor,
-        _saved: Tensor,
+        _of_scores: Tensor,
+        _of_parameters: Tensor,
         x: Tensor,
         loc: Tensor,
         _log_scale: Tensor,
@@ -97,12 +99,12 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor]]:
     ) -> Any:
         return empty_gradients(x, loc, need_x, need_parameters)
 
-    def save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.save_for_backward(output[1], *inputs)
-        ctx.mark_non_differentiable(output[1])
+    def save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*output[1:], *inputs)
+        ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
 
-    def differentiate(ctx: Any, grad: Tensor | None, _grad_saved: Tensor | None) -> Any:
+    def differentiate(ctx: Any, grad: Tensor | None, *_of_saved: None) -> Any:
         if grad is None:
             return None, None, None, None
         need_x, *need_parameters = ctx.needs_input_grad

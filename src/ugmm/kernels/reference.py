@@ -29,17 +29,22 @@ def _components(x: Tensor, p: Problem, log_weight: Tensor) -> tuple[Tensor, Tens
     return z, z.square().mul_(-0.5).add_(log_weight - p.log_scale - _HALF_LOG_2PI)
 
 
-def _forward(p: Problem) -> tuple[Tensor, Tensor]:
+def _forward(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
     score = p.x.new_empty(p.x.shape[0], p.loc.shape[0])
     log_weight = p.logits.log_softmax(-1)
     for rows in _chunks(p):
         _, components = _components(p.x[rows], p, log_weight)
         torch.logsumexp(components, -1, out=score[rows])
-    return score, p.x.new_empty(0)
+    return score, p.x.new_empty(0), p.x.new_empty(0)
 
 
 def _backward(
-    grad: Tensor, _saved: Tensor, p: Problem, need_x: bool, need_parameters: bool
+    grad: Tensor,
+    _of_scores: Tensor,
+    _of_parameters: Tensor,
+    p: Problem,
+    need_x: bool,
+    need_parameters: bool,
 ) -> tuple[Tensor, ...]:
     log_weight, scale = p.logits.log_softmax(-1), p.log_scale.exp()
     by_x, by_loc, by_log_scale, by_logits = empty_gradients(p.x, p.loc, need_x, need_parameters)
@@ -69,7 +74,7 @@ REFERENCE = register(
         name="mixture_log_score_reference",
         forward=_forward,
         backward=_backward,
-        saved_shape=lambda _batch, _n_out: (0,),
+        saved_shapes=lambda _batch, _n_out, _n_in: ((0,), (0,)),
         dispatch_key="CompositeExplicitAutograd",
     )
 )
