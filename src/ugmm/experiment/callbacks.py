@@ -40,18 +40,28 @@ class SeedEpochs(Callback):
 class StopOnNonFinite(Callback):
     """Stop with one line when the loss or the validation is NaN or infinite.
 
+    Looking at a loss waits for the device, and in several processes for each other. There it is
+    done every `log_every_n_steps` steps, when logging waits anyway, and at the end of an epoch,
+    before anything is saved; in one process on a CPU at every step.
+
     Arguments:
         last: The run's last checkpoint, to name it if there is one: all that is saved is good.
     """
 
     def __init__(self, last: Path) -> None:
         self.last = last
+        self.since_last_look: torch.Tensor | float = 0.0
 
     def on_before_backward(
         self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor
     ) -> None:
-        """Look at the loss while the parameters are still those that gave it."""
-        value = float(loss.detach())
+        """Add the loss to those not yet looked at: the sum is finite only if all are."""
+        self.since_last_look = self.since_last_look + loss.detach()
+        waits = trainer.world_size > 1 or loss.device.type != "cpu"
+        logs = (trainer.global_step + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if waits and not (logs or trainer.is_last_batch):
+            return
+        value, self.since_last_look = float(self.since_last_look), 0.0
         self._look(trainer, pl_module, f"the loss is {value} at", math.isfinite(value))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -213,7 +213,7 @@ def _emit_exp2(
 
 
 def _emit_terms(builder: Any, xs: Any, mean: Any, rate: Any, level: Any) -> tuple[Any, Any, Any]:
-    """z, and the two factors of 2**t: what forward and backward must compute alike."""
+    """Return z and the two factors of 2**t: what forward and backward must compute alike."""
     zs = [builder.fsub(x, mean) for x in xs]
     zs = [builder.fmul(z, rate) for z in zs]
     ts = [_call_fma(builder, builder.fneg(z), z, level) for z in zs]
@@ -271,7 +271,7 @@ def _add_terms(
 def _weigh_terms(
     _typing: Any, x0: Any, x1: Any, weight0: Any, weight1: Any, mean: Any, rate: Any, level: Any
 ) -> Any:
-    """z and w = 2**t * weight of two rows: z0, z1, w0, w1."""
+    """Of two rows, z and w = 2**t * weight: z0, z1, w0, w1."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         zs, ps, powers = _emit_terms(builder, args[:2], *args[4:])

@@ -49,6 +49,7 @@ def make_optimizer(
     weight_decay: float = 0.0,
     betas: tuple[float, float] = (0.9, 0.999),
     momentum: float = 0.0,
+    fused: bool = True,
 ) -> optim.Optimizer:
     """Return an optimiser over a module's parameters.
 
@@ -59,14 +60,15 @@ def make_optimizer(
         weight_decay: Never applied to scales and logits; see `parameter_groups`.
         betas: Of Adam and AdamW.
         momentum: Of SGD.
+        fused: Whether a step is one pass over all parameters.
     """
     groups = parameter_groups(module, weight_decay)
     if name == "adam":
-        return optim.Adam(groups, lr=lr, betas=betas)
+        return optim.Adam(groups, lr=lr, betas=betas, fused=fused)
     if name == "adamw":
-        return optim.AdamW(groups, lr=lr, betas=betas)
+        return optim.AdamW(groups, lr=lr, betas=betas, fused=fused)
     if name == "sgd":
-        return optim.SGD(groups, lr=lr, momentum=momentum)
+        return optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
     raise ValueError(f"optimizer must be 'adam', 'adamw' or 'sgd', got {name!r}")
 
 
