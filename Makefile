@@ -5,8 +5,9 @@ VENV   ?= .venv
 EXP    ?= iris_gen
 ARGS   ?=
 
-BIN   := $(VENV)/bin
-READY := $(VENV)/.ugmm-ready
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ugmm-ready
+SPFLOW := $(VENV)/.ugmm-spflow
 
 TARGETS := help setup train eval test lint bench clean
 .DEFAULT_GOAL := help
@@ -28,18 +29,22 @@ help: ## show this help
 setup: $(READY) ## install the package and what it needs into $(VENV); implied by the rest
 
 # An environment may have no pip of its own (uv makes such); uv then installs into it.
+define install
+if $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+  echo "$(BIN)/python -m pip install -c constraints.txt -e .[$(1)]"; \
+  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(1)]'; \
+elif command -v uv >/dev/null; then \
+  echo "uv pip install -c constraints.txt -e .[$(1)]"; \
+  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(1)]'; \
+else \
+  $(BIN)/python -m ensurepip --upgrade && \
+  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(1)]'; \
+fi
+endef
+
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || uv venv $(VENV)
-	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-	  echo "$(BIN)/python -m pip install -c constraints.txt -e .[dev]"; \
-	  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'; \
-	elif command -v uv >/dev/null; then \
-	  echo "uv pip install -c constraints.txt -e .[dev]"; \
-	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
-	else \
-	  $(BIN)/python -m ensurepip --upgrade && \
-	  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'; \
-	fi
+	@$(call install,dev)
 	@touch $@
 
 train: $(READY) ## train an experiment: EXP=name, ARGS="key=value ..."
@@ -55,8 +60,12 @@ test: $(READY) ## run all tests
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: $(READY) ## compare the kernels with eager torch and torch.compile
-	@$(BIN)/python benchmarks/kernels.py $(ARGS)
+# spflow is only compared with; without it the benchmarks leave its rows out and say so.
+$(SPFLOW): $(READY)
+	@($(call install,bench)) && touch $@ || echo "spflow could not be installed: going on without"
+
+bench: $(SPFLOW) ## measure all speeds into benchmarks/RESULTS.md: ARGS=--quick
+	@$(BIN)/python benchmarks $(ARGS)
 
 clean: ## remove the environment and caches; runs/ stays
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

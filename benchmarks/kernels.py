@@ -1,33 +1,33 @@
-"""Times one layer, forward and backward, by four contenders side by side, and their memory.
+"""Times one layer, forward and backward, beside eager torch, torch.compile and the limit.
 
-Run as `python benchmarks/kernels.py [--quick]`. Repetitions of the contenders alternate, so that
-a noisy moment of the machine meets all of them; the table gives medians and the spread between
-the quartiles. Memory is measured in a fresh process for each cell: the peak of its resident set
-above what it held after a warm-up on a small layer, less the tensors of the layer itself.
+Run as `python benchmarks/kernels.py [--quick] [--device cuda]`. Memory on a CPU is measured in a
+fresh process for each cell: the peak of its resident set above what it held after a warm-up on a
+small layer, less the tensors of the layer itself.
 """
 
-import argparse
 import functools
-import os
-import platform
-import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import torch
 
+from common import (
+    Table,
+    alternate,
+    announce,
+    in_fresh_process,
+    medians,
+    mib_at_peak,
+    mib_available,
+    parser,
+    save,
+    say,
+    spread_of_sums,
+)
 from ugmm.functional import mixture_log_score
 
-SIZES = [
-    (128, 128, 784),
-    (256, 128, 784),
-    (128, 64, 128),
-    (128, 10, 64),
-    (1024, 1024, 1024),
-]
-CONTENDERS = ("eager", "compile", "reference", "cpu")
+SIZES = [(128, 128, 784), (256, 128, 784), (128, 64, 128), (128, 10, 64), (1024, 1024, 1024)]
+NO_DX = ", no dx"  # the input needs no gradient, as in a network's first layer
+LARGE = 2**25  # components: above, the reference is left out, and the memory of `compile`
 COPIES = {"eager": 8, "compile": 4}  # (batch, out, in) tensors alive at once, at most
 HALF_LOG_2PI = 0.9189385332046727
 
@@ -49,29 +49,41 @@ def lean(x, loc, log_scale, logits):
 
 
 def contender(name):
-    """The function of this name."""
+    """The function of this name; what it is not, is a kernel of ours."""
     if name == "eager":
         return eager
     if name == "compile":
         return torch.compile(lean, dynamic=False)
-    return functools.partial(mixture_log_score, kernel=name)
+    return functools.partial(mixture_log_score, kernel=name.removesuffix(NO_DX))
 
 
-def layer(size):
+def contenders(size, device):
+    """The names that are compared at one size."""
+    batch, n_out, n_in = size
+    reference = ["reference"] if batch * n_out * n_in <= LARGE else []
+    return ["eager", "compile", *reference, device, device + NO_DX]
+
+
+def layer(size, device="cpu", need_x=True):
     """A layer's inputs, as the paper initialises them, and a gradient for its scores."""
     batch, n_out, n_in = size
     torch.manual_seed(0)
-    x = torch.rand(batch, n_in, requires_grad=True)
-    loc = torch.randn(n_out, n_in, requires_grad=True)
-    log_scale = torch.rand(n_out, n_in).log_().requires_grad_()
-    logits = torch.rand(n_out, n_in, requires_grad=True)
-    return [x, loc, log_scale, logits], torch.randn(batch, n_out)
+    x = torch.rand(batch, n_in)
+    loc = torch.randn(n_out, n_in)
+    log_scale = torch.rand(n_out, n_in).log_()
+    logits = torch.rand(n_out, n_in)
+    inputs = [tensor.to(device) for tensor in (x, loc, log_scale, logits)]
+    for tensor in inputs[0 if need_x else 1 :]:
+        tensor.requires_grad_()
+    return inputs, torch.randn(batch, n_out).to(device)
 
 
 def step(function, inputs, grad):
     """The times of forward and backward, in seconds."""
     for tensor in inputs:
         tensor.grad = None
+    if grad.is_cuda:
+        return step_on_gpu(function, inputs, grad)
     start = time.perf_counter()
     score = function(*inputs)
     middle = time.perf_counter()
@@ -79,36 +91,31 @@ def step(function, inputs, grad):
     return middle - start, time.perf_counter() - middle
 
 
-def mib_of_tensors(size):
+def step_on_gpu(function, inputs, grad):
+    """The same by the GPU's clock, the waits for Python included."""
+    start, middle, end = (torch.cuda.Event(enable_timing=True) for _ in range(3))
+    torch.cuda.synchronize()
+    start.record()
+    score = function(*inputs)
+    middle.record()
+    score.backward(grad)
+    end.record()
+    torch.cuda.synchronize()
+    return 1e-3 * start.elapsed_time(middle), 1e-3 * middle.elapsed_time(end)
+
+
+def mib_of_tensors(name, size):
     """Inputs, outputs and all gradients."""
     batch, n_out, n_in = size
-    return 4 * 2 * (batch * (n_in + n_out) + 3 * n_out * n_in) / 2**20
+    without = batch * n_in if name.endswith(NO_DX) else 0
+    return 4 * (2 * (batch * (n_in + n_out) + 3 * n_out * n_in) - without) / 2**20
 
 
-def mib_needed(name, size):
-    """The components that a contender holds at its peak."""
-    return COPIES.get(name, 0) * 4 * size[0] * size[1] * size[2] / 2**20
-
-
-def mib_available():
-    """Free memory."""
-    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) / 1024
-
-
-def refusal(name, size):
+def refusal(name, size, device):
     """Why a contender cannot run, or nothing."""
-    if mib_needed(name, size) > 0.8 * mib_available():
-        return f"needs {mib_needed(name, size) / 1024:.0f} GiB"
-    return ""
-
-
-def status(key):
-    """A figure of this process's memory, in MiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) / 1024
-    raise KeyError(key)
+    needed = COPIES.get(name, 0) * 4 * size[0] * size[1] * size[2] / 2**20
+    free = torch.cuda.mem_get_info()[0] / 2**20 if device == "cuda" else mib_available()
+    return f"needs {needed / 1024:.0f} GiB" if needed > 0.8 * free else ""
 
 
 def measure_memory(name, size):
@@ -116,125 +123,120 @@ def measure_memory(name, size):
 
     Inputs, outputs and gradients are then taken off, and what is left is the extra memory.
     """
-    function = contender(name)
+    function, need_x = contender(name), not name.endswith(NO_DX)
     if name == "compile":  # compiled code is for one size: compile it without counting that
         step(function, *layer(size))
-    step(function, *layer((64, 16, 64)))  # large enough to start the threads
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before = status("VmRSS")
-    inputs, grad = layer(size)
-    step(function, inputs, grad)
-    return max(0.0, status("VmHWM") - before - mib_of_tensors(size))
+    step(function, *layer((64, 16, 64), need_x=need_x))  # large enough to start the threads
+    peak = mib_at_peak(lambda: step(function, *layer(size, need_x=need_x)))
+    return max(0.0, peak - mib_of_tensors(name, size))
 
 
-def memory_cell(name, size):
-    """The extra memory as text, measured in a fresh process."""
-    command = [sys.executable, __file__, "--memory", name, *map(str, size)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return "failed"
-    return f"{float(done.stdout.split()[-1]):.1f}"
+def measure_memory_on_gpu(name, size):
+    """The same, as torch's allocator counts it."""
+    function = contender(name)
+    step(function, *layer(size, "cuda"))
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    step(function, *layer(size, "cuda", not name.endswith(NO_DX)))
+    peak = (torch.cuda.max_memory_allocated() - before) / 2**20
+    return max(0.0, peak - mib_of_tensors(name, size))
 
 
-def time_all(size, seconds):
-    """Interleaved steps: each contender's (forward, backward) times, or why it has none."""
-    inputs, grad = layer(size)
-    runners, results = {}, {}
-    for name in CONTENDERS:
-        results[name] = refusal(name, size)
-        if results[name]:
+def extra_memory(name, size, device):
+    """The extra memory in MiB, or None where it is not measured."""
+    if device == "cuda":
+        return measure_memory_on_gpu(name, size)
+    if name == "compile" and size[0] * size[1] * size[2] > LARGE:
+        return None  # two more steps of many seconds
+    return in_fresh_process(__file__, "--memory", name, *size)
+
+
+def time_size(size, seconds, device, limit):
+    """Interleaved steps of one size: by name, the timed steps; and why others have none."""
+    steps, refused = {}, {}
+    for name in contenders(size, device):
+        refused[name] = refusal(name, size, device)
+        if not refused[name]:
+            inputs, grad = layer(size, device, not name.endswith(NO_DX))
+            steps[name] = functools.partial(step, contender(name), inputs, grad)
+    if device == "cpu":
+        steps["limit"] = limit
+    results, failed = alternate(steps, seconds)
+    return results, {name: text for name, text in refused.items() if text} | failed
+
+
+def add_rows(table, size, device, results, refused, limit):
+    """The rows of one size; returns what the figure needs of them."""
+    batch, n_out, n_in = size
+    label = f"{batch}x{n_out}x{n_in}"
+    limits = limit.rates(results.pop("limit", None))
+    spreads = {name: spread_of_sums(steps) for name, steps in results.items()}
+    data = []
+    for name in contenders(size, device):
+        if name in refused:
+            table.add(label, name, refused[name])
             continue
-        try:
-            function = contender(name)
-            for _ in range(2):
-                step(function, inputs, grad)
-        except Exception as error:
-            results[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:60]}"
-            continue
-        runners[name], results[name] = function, []
-    deadline, rounds = time.perf_counter() + seconds, 0
-    while rounds < 3 or (time.perf_counter() < deadline and rounds < 300):
-        for name, function in runners.items():
-            step(function, inputs, grad)  # one to fill the caches anew after the others
-            results[name].append(step(function, inputs, grad))
-        rounds += 1
-    return results
-
-
-def quartiles(values):
-    """First, second and third quartile."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return low, middle, high
-
-
-def say(what):
-    """Show what is going on, in a terminal, until the next line takes its place."""
-    if sys.stdout.isatty():
-        print(f"... {what}", end="\r", flush=True)
-
-
-def print_size(size, seconds):
-    """Measure and print the lines of one size."""
-    say(f"{'x'.join(map(str, size))}: timing")
-    results = time_all(size, seconds)
-    totals = {
-        name: statistics.median(f + b for f, b in steps)
-        for name, steps in results.items()
-        if not isinstance(steps, str)
-    }
-    for name in CONTENDERS:
-        label = f"{'x'.join(map(str, size)):>15}  {name:<9}"
-        if name not in totals:
-            print(f"{label}  {results[name]}")
-            continue
-        forward, backward = zip(*results[name], strict=True)
-        low, middle, high = quartiles([f + b for f, b in results[name]])
+        forward, backward = medians(results[name])
+        total = spreads[name].median
         ratios = [
-            f"{totals[other] / totals[name]:7.1f}x" if other in totals else "       -"
+            f"{spreads[other].median / total:.1f}x" if other in spreads else "-"
             for other in ("eager", "compile")
         ]
-        say(f"{label}: memory")
-        memory = memory_cell(name, size)
-        print(
-            f"{label} {statistics.median(forward) * 1e3:9.3f} "
-            f"{statistics.median(backward) * 1e3:9.3f} {middle * 1e3:9.3f} "
-            f"{low * 1e3:8.3f}..{high * 1e3:<9.3f} {len(forward):4d} {' '.join(ratios)} "
-            f"{memory:>9} {mib_of_tensors(size):8.1f}"
-        )
-
-
-def cpu_name():
-    """What the machine calls its processor."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
+        share = "-"
+        if limits:
+            best = limits["both" + (NO_DX if name.endswith(NO_DX) else "")]
+            share = f"{batch * n_out * n_in / best / total:.0%}"
+        say(f"{label} {name}: memory")
+        extra = extra_memory(name, size, device)
+        median, *rest = spreads[name].milliseconds()
+        times = [f"{1e3 * forward:.3f}", f"{1e3 * backward:.3f}", median, *rest]
+        memory = ["-" if extra is None else f"{extra:.1f}", f"{mib_of_tensors(name, size):.1f}"]
+        table.add(label, name, *times, *ratios, share, *memory)
+        data.append({"name": name, "seconds": total, "extra": extra, "share": share})
+    best = batch * n_out * n_in / limits["both"] if limits else None
+    return {"size": size, "contenders": data, "limit": best}
 
 
 def main():
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="about a tenth of the repetitions")
-    parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    options.add_argument("--memory", nargs=4, help="for this program's own use")
+    options = options.parse_args()
     if options.memory:
         name, *size = options.memory
         print(measure_memory(name, tuple(map(int, size))))
         return
-    print(
-        f"{cpu_name()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}, Python {platform.python_version()}"
+    device = options.device
+    announce(device)
+    if device == "cuda":
+        import gpu
+
+        limit = gpu.Limit()
+    else:  # needs Numba, which a machine with a GPU may lack
+        from limit import Limit
+
+        limit = Limit()
+    columns = "size:14 contender:11 forward:9 backward:9 both:9 quartiles:20 reps:4 eager:7"
+    columns += " compile:7 limit:5 extra:7 tensors:7"
+    table = Table(
+        "One layer, forward and backward",
+        columns.split(),
+        "size: batch x out x in. Times in ms: medians, and the quartiles of both together.\n"
+        "eager, compile: how many times as long those take; limit: the share of the machine's "
+        "limit reached.\nMemory in MiB: peak extra, and the size of inputs, outputs, gradients.\n"
+        f"Limit: {limit}.",
     )
-    print(
-        "Times in ms: medians, and the quartiles of forward and backward together. Memory in MiB:"
-    )
-    print("peak extra, and the size of inputs, outputs and gradients.")
-    print(
-        f"{'batch x out x in':>16} {'contender':<9}   forward  backward      both  "
-        "quartiles          reps    eager  compile     extra  tensors"
-    )
+    data = []
     for size in SIZES:
-        print_size(size, 2 if options.quick else 20)
+        say(f"{'x'.join(map(str, size))}: timing")
+        timed = time_size(size, 2 if options.quick else 10, device, limit)
+        data.append(add_rows(table, size, device, *timed, limit))
+    tables = [table]
+    if device == "cuda":
+        inputs, grad = layer(SIZES[-1], device)
+        tables.append(gpu.profile(lambda: step(contender(device), inputs, grad), SIZES[-1]))
+    save(options.save, "kernels", tables, data, device)
 
 
 if __name__ == "__main__":
