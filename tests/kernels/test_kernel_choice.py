@@ -35,8 +35,47 @@ def test_float64_falls_back_with_one_warning(kernel):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="auto, reference, cpu, not 'gpu'"):
+    with pytest.raises(ValueError, match="auto, reference, cpu, cuda, not 'gpu'"):
         choose_kernel(torch.zeros(1), "gpu")
+
+
+class OnCuda:
+    """Stands in for a tensor on a GPU, of which there may be none."""
+
+    device = torch.device("cuda:0")
+
+    def __init__(self, dtype=torch.float32):
+        self.dtype = dtype
+
+
+@pytest.mark.parametrize(("kernel", "x"), [("cpu", OnCuda()), ("cuda", torch.zeros(1))])
+def test_a_kernel_for_another_device(kernel, x):
+    with pytest.raises(ValueError, match=f"kernel='{kernel}' needs tensors on .* {x.device}"):
+        choose_kernel(x, kernel)
+
+
+@pytest.mark.parametrize("kernel", ["auto", "cuda"])
+def test_on_a_gpu(kernel, monkeypatch):
+    operator = object()
+    monkeypatch.setattr(kernels, "_cuda", lambda: operator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose_kernel(OnCuda(), kernel) is operator
+        assert choose_kernel(OnCuda(), "reference") is kernels.REFERENCE
+    with pytest.warns(RuntimeWarning, match="float64"):
+        assert choose_kernel(OnCuda(torch.float64), kernel) is kernels.REFERENCE
+
+
+def test_without_triton(monkeypatch):
+    monkeypatch.setattr(kernels, "_cuda", lambda: None)
+    with pytest.warns(RuntimeWarning, match="CUDA kernel is not used, since Triton"):
+        assert choose_kernel(OnCuda()) is kernels.REFERENCE
+
+
+def test_elsewhere_the_reference_says_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose_kernel(torch.zeros(1, device="meta")) is kernels.REFERENCE
 
 
 WITHOUT_NUMBA = """
@@ -58,10 +97,21 @@ from ugmm.functional import mixture_log_score
 inputs = [torch.randn(4, 3)] + [torch.randn(2, 3, requires_grad=True) for _ in range(3)]
 mixture_log_score(*inputs).sum().backward()
 assert "torch._dynamo" not in sys.modules
+assert "triton" not in sys.modules
+"""
+
+WITHOUT_TRITON = """
+import sys
+sys.modules["triton"] = None
+from ugmm import kernels
+assert kernels._cuda() is None
 """
 
 
-@pytest.mark.parametrize("script", [WITHOUT_NUMBA, LIGHT], ids=["without Numba", "light"])
+SCRIPTS = {"without Numba": WITHOUT_NUMBA, "without Triton": WITHOUT_TRITON, "light": LIGHT}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_in_a_fresh_process(script):
     # The loops must be in Numba's disk cache: compiling them imports what this test looks for.
     inputs = [torch.randn(4, 3)] + [torch.randn(2, 3, requires_grad=True) for _ in range(3)]

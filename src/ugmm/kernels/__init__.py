@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ugmm.kernels.reference import REFERENCE
 
-CPU: Callable[..., tuple[Tensor, ...]] | None
+_Operator = Callable[..., tuple[Tensor, ...]]
+CPU: _Operator | None
 try:
     from ugmm.kernels.cpu import CPU
 except ImportError:  # Numba is missing
@@ -17,48 +18,68 @@ except ImportError:  # Numba is missing
 
 __all__ = ["KernelName", "choose_kernel"]
 
-KernelName = Literal["auto", "reference", "cpu"]
-_NAMES = ("auto", "reference", "cpu")
-_warned = False
+KernelName = Literal["auto", "reference", "cpu", "cuda"]
+_NAMES = ("auto", "reference", "cpu", "cuda")
+_warned = _without_triton = False
 
 
-def choose_kernel(x: Tensor, kernel: str = "auto") -> Callable[..., tuple[Tensor, ...]]:
+def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
     """The operator that computes a layer's scores, for an input of this device and type.
 
     Args:
         x: the layer's input.
-        kernel: `reference` is the definition, in plain PyTorch; `cpu` the fused one, for float32
-            on a CPU; `auto` takes `cpu` where it can. Where Numba is missing or the type is not
-            float32, `auto` and `cpu` both fall back to `reference`, with one warning a process.
+        kernel: `reference` is the definition, in plain PyTorch; `cpu` and `cuda` are the fused
+            ones, for float32 on such a device; `auto` takes the device's own. Where Numba or
+            Triton, which these need, is missing or the type is not float32, the reference takes
+            their place, with one warning a process.
 
     Returns:
-        an operator: (x, loc, log_scale, logits) to (scores, and two tensors that its backward needs).
+        an operator: (x, loc, log_scale, logits) to (scores, two tensors for its backward).
 
     Raises:
-        ValueError: `kernel` is none of the names, or is `cpu` and `x` is on another device.
+        ValueError: `kernel` is none of the names, or is for another device than `x` is on.
     """
     if kernel not in _NAMES:
         raise ValueError(f"kernel must be one of {', '.join(_NAMES)}, not {kernel!r}")
     if kernel == "reference":
         return REFERENCE
-    if x.device.type not in ("cpu", "meta"):
-        if kernel == "cpu":
-            raise ValueError(f"kernel='cpu' needs tensors on the CPU, not on {x.device}")
+    device = x.device.type
+    if kernel != "auto" and device not in (kernel, "meta"):
+        where = "the CPU" if kernel == "cpu" else "a CUDA device"
+        raise ValueError(f"kernel={kernel!r} needs tensors on {where}, not on {x.device}")
+    if device not in ("cpu", "cuda"):
         return REFERENCE
-    if CPU is not None and x.dtype == torch.float32 and x.device.type == "cpu":
-        return CPU
+    fused = _cuda() if device == "cuda" else CPU
+    if fused is not None and x.dtype == torch.float32:
+        return fused
     if not torch.compiler.is_compiling():
-        _warn_once("Numba is not installed" if CPU is None else f"it does not do {x.dtype}")
+        package = "Triton" if device == "cuda" else "Numba"
+        _warn_once(
+            f"{package} is not installed" if fused is None else f"it does not do {x.dtype}", device
+        )
     return REFERENCE
 
 
-def _warn_once(reason: str) -> None:
+def _cuda() -> _Operator | None:
+    """The CUDA kernel; a machine without such a device need not import Triton."""
+    global _without_triton
+    if _without_triton:
+        return None
+    try:
+        from ugmm.kernels.cuda import CUDA
+    except ImportError:
+        _without_triton = True
+        return None
+    return CUDA
+
+
+def _warn_once(reason: str, device: str) -> None:
     global _warned
     if not _warned:
         _warned = True
         warnings.warn(
-            f"the fused CPU kernel is not used, since {reason}: the reference takes its place, "
-            "which is slower",
+            f"the fused {device.upper()} kernel is not used, since {reason}: the reference takes "
+            "its place, which is slower",
             RuntimeWarning,
             stacklevel=4,
         )
