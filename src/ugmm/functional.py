@@ -32,7 +32,7 @@ def mixture_log_score(
         loc: means of the components, (M, N).
         log_scale: logarithms of their standard deviations, (M, N).
         logits: unnormalised logarithms of their weights, (M, N).
-        kernel: `auto`, `reference` or `cpu`; see `ugmm.kernels.choose_kernel`.
+        kernel: `auto`, `reference`, `cpu` or `cuda`; see `ugmm.kernels.choose_kernel`.
 
     Returns:
         scores, (..., M).

@@ -106,7 +106,7 @@ class UGMMConfig(ModelConfig):
     norm: Literal["none", "layer", "batch"] = "none"
     init: Literal["unit", "paper", "data"] = "unit"
     min_scale: float = key(1e-3, low=0)
-    kernel: Literal["auto", "reference", "cpu"] = "auto"
+    kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the network."""
