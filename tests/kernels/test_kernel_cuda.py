@@ -2,6 +2,7 @@
 
 # ruff: noqa: E402
 
+import importlib
 import os
 import subprocess
 import sys
@@ -11,9 +12,12 @@ import pytest
 import torch
 
 ON_GPU = torch.cuda.is_available()
-if not ON_GPU:  # Triton reads this when it is imported, which nothing before does
+if not ON_GPU:
     os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton")
+if not ON_GPU:  # lightning may have imported Triton before, when it was not to be interpreted
+    for library in ("triton.language.standard", "triton.language"):
+        importlib.reload(sys.modules[library])
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
