@@ -83,8 +83,8 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
 
     def fake_forward(x: Tensor, loc: Tensor, _log_scale: Tensor, _logits: Tensor) -> Any:
         batch, (n_out, n_in) = x.shape[0], loc.shape
-        saved = (x.new_empty(shape) for shape in kernel.saved_shapes(batch, n_out, n_in))
-        return x.new_empty(batch, n_out), *saved
+        saved = (loc.new_empty(shape) for shape in kernel.saved_shapes(batch, n_out, n_in))
+        return loc.new_empty(batch, n_out), *saved
 
     def fake_backward(
         _grad: Tensor,
@@ -133,7 +133,7 @@ def empty_gradients(x: Tensor, loc: Tensor, need_x: bool, need_parameters: bool)
     parameter_shape = loc.shape if need_parameters else (0, 0)
     return (
         x.new_empty(x.shape if need_x else (0, 0)),
-        x.new_empty(parameter_shape),
-        x.new_empty(parameter_shape),
-        x.new_empty(parameter_shape),
+        loc.new_empty(parameter_shape),
+        loc.new_empty(parameter_shape),
+        loc.new_empty(parameter_shape),
     )
