@@ -14,18 +14,8 @@ import torch
 from numba import njit, prange
 
 from common import Table, alternate, announce, medians, parser, save, spread
-from ugmm.kernels._loops import (
-    LANES,
-    SLOPE,
-    _add,
-    _add_product,
-    _add_terms,
-    _load,
-    _multiply,
-    _near_pair,
-    _splat,
-    _store,
-)
+from ugmm.kernels._loops import SLOPE, near_pair
+from ugmm.kernels._vectors import LANES, add, add_product, add_terms, load, multiply, splat, store
 
 INPUTS, ROWS = 256, 4  # forward then touches 7 KiB, backward 14 KiB
 REPEATS = 10_000  # of ROWS x INPUTS components, in each thread: some milliseconds
@@ -38,41 +28,41 @@ _parallel = njit(error_model="numpy", parallel=True)
 @_compiled
 def _forward(x, constants, out, repeats):
     n = INPUTS
-    t0, t1, t2, t3 = _splat(ZERO), _splat(ZERO), _splat(ZERO), _splat(ZERO)
+    t0, t1, t2, t3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
     for _ in range(repeats):
         for k in range(0, n, LANES):
-            m, r, c = _load(constants, k), _load(constants, n + k), _load(constants, 2 * n + k)
+            m, r, c = load(constants, k), load(constants, n + k), load(constants, 2 * n + k)
             x0, x1, x2, x3 = (
-                _load(x, k),
-                _load(x, n + k),
-                _load(x, 2 * n + k),
-                _load(x, 3 * n + k),
+                load(x, k),
+                load(x, n + k),
+                load(x, 2 * n + k),
+                load(x, 3 * n + k),
             )
-            t0, t1, t2, t3 = _add_terms(t0, t1, t2, t3, x0, x1, x2, x3, m, r, c)
-    _store(out, 0, _add(_add(t0, t1), _add(t2, t3)))
+            t0, t1, t2, t3 = add_terms(t0, t1, t2, t3, x0, x1, x2, x3, m, r, c)
+    store(out, 0, add(add(t0, t1), add(t2, t3)))
 
 
 @_compiled
 def _backward(x, constants, out, dx, repeats, inputs):
-    n, weight = INPUTS, _splat(WEIGHT)
+    n, weight = INPUTS, splat(WEIGHT)
     for _ in range(repeats):
         for k in range(0, n, LANES):
-            m, r, c = _load(constants, k), _load(constants, n + k), _load(constants, 2 * n + k)
-            s0, s1, s2 = _load(out, k), _load(out, n + k), _load(out, 2 * n + k)
-            slope = _multiply(r, _splat(SLOPE))
-            x0, x1 = _load(x, k), _load(x, n + k)
-            s0, s1, s2, d0, d1 = _near_pair(x0, x1, weight, weight, m, r, c, s0, s1, s2)
+            m, r, c = load(constants, k), load(constants, n + k), load(constants, 2 * n + k)
+            s0, s1, s2 = load(out, k), load(out, n + k), load(out, 2 * n + k)
+            slope = multiply(r, splat(SLOPE))
+            x0, x1 = load(x, k), load(x, n + k)
+            s0, s1, s2, d0, d1 = near_pair(x0, x1, weight, weight, m, r, c, s0, s1, s2)
             if inputs:
-                _store(dx, k, _add_product(_load(dx, k), d0, slope))
-                _store(dx, n + k, _add_product(_load(dx, n + k), d1, slope))
-            x0, x1 = _load(x, 2 * n + k), _load(x, 3 * n + k)
-            s0, s1, s2, d0, d1 = _near_pair(x0, x1, weight, weight, m, r, c, s0, s1, s2)
+                store(dx, k, add_product(load(dx, k), d0, slope))
+                store(dx, n + k, add_product(load(dx, n + k), d1, slope))
+            x0, x1 = load(x, 2 * n + k), load(x, 3 * n + k)
+            s0, s1, s2, d0, d1 = near_pair(x0, x1, weight, weight, m, r, c, s0, s1, s2)
             if inputs:
-                _store(dx, 2 * n + k, _add_product(_load(dx, 2 * n + k), d0, slope))
-                _store(dx, 3 * n + k, _add_product(_load(dx, 3 * n + k), d1, slope))
-            _store(out, k, s0)
-            _store(out, n + k, s1)
-            _store(out, 2 * n + k, s2)
+                store(dx, 2 * n + k, add_product(load(dx, 2 * n + k), d0, slope))
+                store(dx, 3 * n + k, add_product(load(dx, 3 * n + k), d1, slope))
+            store(out, k, s0)
+            store(out, n + k, s1)
+            store(out, 2 * n + k, s2)
 
 
 @_parallel

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ugmm.functional import mixture_log_score
-from ugmm.kernels import choose_kernel
+from ugmm.kernels import choose_kernel, cpu
 
 KERNELS = ["reference", "cpu"]
 each_kernel = pytest.mark.parametrize("kernel", KERNELS)
@@ -163,6 +163,14 @@ def test_splits_over_rows_and_outputs(sizes):
         torch.set_num_threads(before)
     for result, wanted in zip(results, expected, strict=True):
         assert (result - wanted).norm() < 1e-5 * wanted.norm()
+
+
+def test_without_an_openmp_of_torchs(monkeypatch):
+    inputs = layer(200, 30, 100)
+    expected = gradients(inputs, "cpu")
+    monkeypatch.setattr(cpu, "_openmp", lambda: None)
+    results = gradients(inputs, "cpu")
+    torch.testing.assert_close(results, expected, rtol=0, atol=0)
 
 
 def test_concurrent_calls():

@@ -12,31 +12,47 @@ underflow, or whose input is not finite, is computed in float64 around its true 
 saves one number a score, the sum, negative for a far row. Backward computes t_k again by the same
 operations, so its 2**t_k / sum repeats forward's to the bit.
 
-The near rows are written with explicit vectors of 16 floats (`_Vector`), in blocks of four rows:
-left to itself LLVM stops at 8 floats, checks at every row whether arrays overlap, and needs
-fast-math flags, which would round forward and backward differently and hide a NaN. Several rows
-go through their exponentials in step, because a processor looks only some hundred instructions
-ahead for one that does not wait for another: that is a tenth of the time.
-Everything Numba compiles is in this one file, because its disk cache notices changes to one file
-only.
+The near rows are written with explicit vectors (`_vectors`), in blocks of four rows.
 """
 
-# ruff: noqa: ANN001, ANN202, ARG001, ARG005
+# ruff: noqa: ANN001, ANN202
 # mypy: ignore-errors
-# Numba, not Python, gives the functions of this file their types and some of their arguments.
+# Numba, not Python, gives the functions of this file their types.
 
+import functools
 import math
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, njit, prange, types
-from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba import carray, cfunc, from_dtype, njit, types
 
-__all__ = ["BACKWARD", "FORWARD", "LANES", "ROWS", "SLOTS", "TILE"]
+from ugmm.kernels._vectors import (
+    LANES,
+    add,
+    add_product,
+    add_terms,
+    doubles,
+    exp2,
+    exp2_of_sum,
+    floats,
+    integers,
+    larger,
+    largest,
+    load,
+    multiply,
+    next_task,
+    splat,
+    store,
+    subtract,
+    subtract_product,
+    sum_lanes,
+    weigh_terms,
+)
 
-LANES = 16
+__all__ = ["CALL", "ROWS", "SLOTS", "TILE", "c_function", "passes"]
+
 ROWS = 4  # rows that share one load of a neuron's constants
 TILE = 2**17  # floats in a block of rows: with its gradient 1 MiB, half a usual L2 cache
 SLOTS = 4  # a neuron's prepared constants: mean, rate, level and weight
@@ -56,253 +72,27 @@ ZERO = np.float32(0.0)
 LOWEST_LOG_SCALE = np.float32(-41.0)  # keeps rates below 2**HUGE
 MINUS_INF = np.float32(-np.inf)
 
-# 2**f for |f| <= 1/2 to a relative 2e-7, and exactly 1 at 0. MAGIC rounds to an integer and
-# leaves it, biased, in the low bits. Below CUT the power of two is exactly 0.
-EXP2 = (0.0013264727, 0.009671513, 0.055507336, 0.24022242, 0.693147, 1.0)
-FINE_EXP2 = (
-    0.00015345810970757157,
-    0.0013399930903688073,
-    0.009618489071726799,
-    0.05550328642129898,
-    0.24022646248340607,
-    0.6931471824645996,
-    1.0,
-)
-MAGIC = 1.5 * 2.0**23 + 127.0
-CUT = -127.0
+inlined = njit(forceinline=True, error_model="numpy")
+compiled = njit(error_model="numpy")
 
 
-class _Vector(types.Type):
-    """Sixteen floats in registers."""
-
-    def __init__(self) -> None:
-        super().__init__(name=f"Vector{LANES}")
-
-
-_vector = _Vector()
-_WIDE = ir.VectorType(ir.FloatType(), LANES)
-
-
-@register_model(_Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _WIDE)
-
-
-def _constant(value: float) -> ir.Constant:
-    return ir.Constant(_WIDE, [float(np.float32(value))] * LANES)
-
-
-def _call(builder: Any, name: str, result: Any, *args: Any, fastmath: tuple[str, ...] = ()) -> Any:
-    kind = ir.FunctionType(result, [arg.type for arg in args])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32")
-    return builder.call(function, args, fastmath=fastmath)
-
-
-def _call_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    return _call(builder, "fma", _WIDE, a, b, c)
-
-
-def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    return builder.bitcast(builder.gep(array.data, [args[1]]), _WIDE.as_pointer())
-
-
-@intrinsic
-def _load(_typing: Any, array: Any, index: Any) -> Any:
-    """Sixteen floats of a flat array, from `index` on."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(_pointer(context, builder, signature, args), align=4)
-
-    return _vector(array, types.intp), codegen
-
-
-@intrinsic
-def _store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _pointer(context, builder, signature, args), align=4)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value), codegen
-
-
-@intrinsic
-def _splat(_typing: Any, value: Any) -> Any:
-    """The same number in every lane."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        one = builder.insert_element(
-            ir.Constant(_WIDE, ir.Undefined), args[0], ir.Constant(ir.IntType(32), 0)
-        )
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(one, one, mask)
-
-    return _vector(types.float32), codegen
-
-
-@intrinsic
-def _sum(_typing: Any, vector: Any) -> Any:
-    """The sum of the lanes, by halves: an order of its own, but always the same."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        start = ir.Constant(ir.FloatType(), -0.0)
-        name = "vector.reduce.fadd"
-        return _call(builder, name, ir.FloatType(), start, args[0], fastmath=("reassoc",))
-
-    return types.float32(vector), codegen
-
-
-@intrinsic
-def _largest(_typing: Any, vector: Any) -> Any:
-    """The largest lane. It may skip a NaN: every caller meets the NaN again in its sum."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return _call(builder, "vector.reduce.fmax", ir.FloatType(), args[0])
-
-    return types.float32(vector), codegen
-
-
-@intrinsic
-def _floats(_typing: Any, address: Any) -> Any:
-    """The floats that begin at this address."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.FloatType().as_pointer())
-
-    return types.CPointer(types.float32)(address), codegen
-
-
-def _operation(emit: Any, n_args: int) -> Any:
-    """An operation on vectors, which LLVM may neither fuse, split nor reorder."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return emit(builder, *args)
-
-    kind = _vector(*[_vector] * n_args)
-    if n_args == 1:
-        return intrinsic(lambda _typing, a: (kind, codegen))
-    if n_args == 2:
-        return intrinsic(lambda _typing, a, b: (kind, codegen))
-    return intrinsic(lambda _typing, a, b, c: (kind, codegen))
-
-
-def _emit_larger(builder: Any, a: Any, b: Any) -> Any:
-    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
-
-
-def _emit_exp2(
-    builder: Any, ts: Any, rest: Any = None, coefficients: tuple[float, ...] = EXP2
-) -> tuple[Any, Any]:
-    """2**t of several vectors in step: numbers about 1, and powers of two to multiply them by."""
-    magic, integers = _constant(MAGIC), ir.VectorType(ir.IntType(32), LANES)
-    ts = [_emit_larger(builder, _constant(CUT), t) for t in ts]
-    rounded = [builder.fadd(t, magic) for t in ts]
-    fs = [builder.fsub(r, magic) for r in rounded]
-    fs = [builder.fsub(t, f) for t, f in zip(ts, fs, strict=True)]
-    if rest is not None:
-        fs = [builder.fadd(f, rest) for f in fs]
-    shift = ir.Constant(integers, [23] * LANES)
-    powers = [builder.shl(builder.bitcast(r, integers), shift) for r in rounded]
-    ps = [_constant(coefficients[0])] * len(ts)
-    for coefficient in coefficients[1:]:
-        ps = [
-            _call_fma(builder, p, f, _constant(coefficient)) for p, f in zip(ps, fs, strict=True)
-        ]
-    return ps, [builder.bitcast(power, _WIDE) for power in powers]
-
-
-def _emit_terms(builder: Any, xs: Any, mean: Any, rate: Any, level: Any) -> tuple[Any, Any, Any]:
-    """Return z and the two factors of 2**t: what forward and backward must compute alike."""
-    zs = [builder.fsub(x, mean) for x in xs]
-    zs = [builder.fmul(z, rate) for z in zs]
-    ts = [_call_fma(builder, builder.fneg(z), z, level) for z in zs]
-    return zs, *_emit_exp2(builder, ts)
-
-
-_add = _operation(lambda builder, a, b: builder.fadd(a, b), 2)
-_subtract = _operation(lambda builder, a, b: builder.fsub(a, b), 2)
-_multiply = _operation(lambda builder, a, b: builder.fmul(a, b), 2)
-_add_product = _operation(lambda builder, a, b, c: _call_fma(builder, b, c, a), 3)
-_subtract_product = _operation(
-    lambda builder, a, b, c: _call_fma(builder, builder.fneg(b), c, a), 3
-)
-_larger = _operation(_emit_larger, 2)
-
-
-@intrinsic
-def _exp2(_typing: Any, t: Any) -> Any:
-    """2**t for t < 128, to a relative 2e-7; exactly 0 below -127; a NaN stays one."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        (p,), (power,) = _emit_exp2(builder, args)
-        return builder.fmul(p, power)
-
-    return _vector(t), codegen
-
-
-@intrinsic
-def _exp2_of_sum(_typing: Any, t: Any, rest: Any) -> Any:
-    """2**(t + rest) for a small rest, to a relative 8e-8."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        (p,), (power,) = _emit_exp2(builder, args[:1], args[1], FINE_EXP2)
-        return builder.fmul(p, power)
-
-    return _vector(t, rest), codegen
-
-
-@intrinsic
-def _add_terms(
-    _typing: Any, s0: Any, s1: Any, s2: Any, s3: Any, x0: Any, x1: Any, x2: Any, x3: Any,
-    mean: Any, rate: Any, level: Any,
-) -> Any:  # fmt: skip
-    """The sums of four rows with their 2**t added: exact products, rounded once."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, ps, powers = _emit_terms(builder, args[4:8], *args[8:])
-        sums = [_call_fma(builder, *three) for three in zip(ps, powers, args[:4], strict=True)]
-        return context.make_tuple(builder, signature.return_type, sums)
-
-    return types.UniTuple(_vector, 4)(s0, s1, s2, s3, x0, x1, x2, x3, mean, rate, level), codegen
-
-
-@intrinsic
-def _weigh_terms(
-    _typing: Any, x0: Any, x1: Any, weight0: Any, weight1: Any, mean: Any, rate: Any, level: Any
-) -> Any:
-    """Of two rows, z and w = 2**t * weight: z0, z1, w0, w1."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        zs, ps, powers = _emit_terms(builder, args[:2], *args[4:])
-        powers = [builder.fmul(power, w) for power, w in zip(powers, args[2:4], strict=True)]
-        ws = [builder.fmul(p, power) for p, power in zip(ps, powers, strict=True)]
-        return context.make_tuple(builder, signature.return_type, zs + ws)
-
-    return types.UniTuple(_vector, 4)(x0, x1, weight0, weight1, mean, rate, level), codegen
-
-
-_inlined = njit(forceinline=True, error_model="numpy")
-_compiled = njit(error_model="numpy")
-
-
-@_inlined
-def _padded(n):
+@inlined
+def padded(n):
     """How many floats hold n in whole vectors."""
     return (n + LANES - 1) // LANES * LANES
 
 
-@_inlined
+@inlined
 def _rate(log_scale):
     """ROOT / scale; the exponent keeps the digits that one float32 product would lose."""
-    log_scale = _larger(_splat(LOWEST_LOG_SCALE), log_scale)
-    t = _multiply(log_scale, _splat(-LOG2_E_HIGH))
-    rest = _subtract_product(_subtract(_splat(ZERO), t), log_scale, _splat(LOG2_E_HIGH))
-    rest = _subtract_product(_add(rest, _splat(ROOT_LOW)), log_scale, _splat(LOG2_E_LOW))
-    return _multiply(_exp2_of_sum(t, rest), _splat(ROOT_HIGH))
+    log_scale = larger(splat(LOWEST_LOG_SCALE), log_scale)
+    t = multiply(log_scale, splat(-LOG2_E_HIGH))
+    rest = subtract_product(subtract(splat(ZERO), t), log_scale, splat(LOG2_E_HIGH))
+    rest = subtract_product(add(rest, splat(ROOT_LOW)), log_scale, splat(LOG2_E_LOW))
+    return multiply(exp2_of_sum(t, rest), splat(ROOT_HIGH))
 
 
-@_compiled
+@compiled
 def _prepare(loc, log_scale, logits, constants):
     """Fill one neuron's constants, one slot after another; return the offset of its scores."""
     n, width = loc.size, constants.size // SLOTS
@@ -314,42 +104,42 @@ def _prepare(loc, log_scale, logits, constants):
     mean[n:] = ZERO
     rate[n:] = ZERO
     weight[n:] = MINUS_INF
-    log2_e, best = _splat(LOG2_E_HIGH), _splat(MINUS_INF)
+    log2_e, best = splat(LOG2_E_HIGH), splat(MINUS_INF)
     for k in range(0, width, LANES):
-        best = _larger(_load(weight, k), best)
-    top_logit = _largest(best)
-    total, best = _splat(ZERO), _splat(MINUS_INF)
+        best = larger(load(weight, k), best)
+    top_logit = largest(best)
+    total, best = splat(ZERO), splat(MINUS_INF)
     for k in range(0, width, LANES):
-        logit, log_width = _load(weight, k), _load(rate, k)
-        e = _exp2(_multiply(_subtract(logit, _splat(top_logit)), log2_e))
-        ratio = _subtract(logit, log_width)
-        total, best = _add(total, e), _larger(ratio, best)
-        _store(rate, k, _rate(log_width))
-        _store(level, k, ratio)
-        _store(weight, k, e)
-    sum_of_weights, top = _sum(total), _largest(best)
-    share = _splat(np.float32(1.0) / sum_of_weights)
+        logit, log_width = load(weight, k), load(rate, k)
+        e = exp2(multiply(subtract(logit, splat(top_logit)), log2_e))
+        ratio = subtract(logit, log_width)
+        total, best = add(total, e), larger(ratio, best)
+        store(rate, k, _rate(log_width))
+        store(level, k, ratio)
+        store(weight, k, e)
+    sum_of_weights, top = sum_lanes(total), largest(best)
+    share = splat(np.float32(1.0) / sum_of_weights)
     for k in range(0, width, LANES):
-        _store(level, k, _multiply(_subtract(_load(level, k), _splat(top)), log2_e))
-        _store(weight, k, _multiply(_load(weight, k), share))
+        store(level, k, multiply(subtract(load(level, k), splat(top)), log2_e))
+        store(weight, k, multiply(load(weight, k), share))
     log_total = np.float64(top_logit) + math.log(np.float64(sum_of_weights))
     return np.float64(top) - log_total - HALF_LOG_2PI
 
 
-@_compiled
+@compiled
 def _load_rows(x, start, stop, tile, width, ordinary):
     """Copy rows into a padded tile; a row with a huge or non-finite input is left 0."""
     n = x.shape[1]
     whole = n // LANES * LANES
     for b in range(start, stop):
         row, at = x[b], (b - start) * width
-        bad = _splat(ZERO)
+        bad = splat(ZERO)
         for k in range(0, whole, LANES):
-            value = _load(row, k)
-            _store(tile, at + k, value)
-            scaled = _multiply(value, _splat(OVERFLOW))
-            bad = _add(bad, _subtract(scaled, scaled))  # inf - inf and NaN - NaN are NaN
-        bad_rest = _sum(bad)
+            value = load(row, k)
+            store(tile, at + k, value)
+            scaled = multiply(value, splat(OVERFLOW))
+            bad = add(bad, subtract(scaled, scaled))  # inf - inf and NaN - NaN are NaN
+        bad_rest = sum_lanes(bad)
         for k in range(whole, n):
             tile[at + k] = row[k]
             bad_rest += row[k] * OVERFLOW - row[k] * OVERFLOW
@@ -360,23 +150,23 @@ def _load_rows(x, start, stop, tile, width, ordinary):
     tile[(stop - start) * width :] = ZERO
 
 
-@_compiled
+@compiled
 def _near_sums(tile, at, constants):
     """The sums of 2**t of four rows, the first of which begins at `at`."""
     width = constants.size // SLOTS
-    total0, total1, total2, total3 = _splat(ZERO), _splat(ZERO), _splat(ZERO), _splat(ZERO)
+    total0, total1, total2, total3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
     for k in range(0, width, LANES):
-        m, r, c = _load(constants, k), _load(constants, k + width), _load(constants, k + 2 * width)
+        m, r, c = load(constants, k), load(constants, k + width), load(constants, k + 2 * width)
         i = at + k
-        x0, x1 = _load(tile, i), _load(tile, i + width)
-        x2, x3 = _load(tile, i + 2 * width), _load(tile, i + 3 * width)
-        total0, total1, total2, total3 = _add_terms(
+        x0, x1 = load(tile, i), load(tile, i + width)
+        x2, x3 = load(tile, i + 2 * width), load(tile, i + 3 * width)
+        total0, total1, total2, total3 = add_terms(
             total0, total1, total2, total3, x0, x1, x2, x3, m, r, c
         )
-    return _sum(total0), _sum(total1), _sum(total2), _sum(total3)
+    return sum_lanes(total0), sum_lanes(total1), sum_lanes(total2), sum_lanes(total3)
 
 
-@_compiled
+@compiled
 def _prepare_far(log_scale, logits, rate, level):
     """The constants of `_prepare` in float64; return the top log ratio."""
     top = MINUS_INF
@@ -389,7 +179,7 @@ def _prepare_far(log_scale, logits, rate, level):
         level[k] = (np.float64(logits[k]) - log_width - np.float64(top)) * LOG2_E
 
 
-@_compiled
+@compiled
 def _far_terms(x, loc, rate, level, z, t):
     """Fill z and t of one row in float64; return the largest t."""
     shift = -1e300
@@ -400,21 +190,44 @@ def _far_terms(x, loc, rate, level, z, t):
     return shift
 
 
-@_inlined
+@compiled
+def finish_scores(x, total, score, ordinary, loc, log_scale, logits, offset, j, far):
+    """Turn one neuron's sums of near rows into scores; compute its far rows.
+
+    `far` (4, inputs) is room for a neuron's far constants and a row's terms.
+    """
+    rate, level, z, t = far[0], far[1], far[2], far[3]
+    prepared = False
+    for b in range(x.shape[0]):
+        if total[b, j] >= NEAR and ordinary[b]:
+            score[b, j] = np.float32(offset) + math.log(total[b, j])
+            continue
+        if not prepared:
+            _prepare_far(log_scale, logits, rate, level)
+            prepared = True
+        shift = _far_terms(x[b], loc, rate, level, z, t)
+        far_sum = 0.0
+        for k in range(x.shape[1]):
+            far_sum += 2.0 ** (t[k] - shift)
+        total[b, j] = -far_sum
+        score[b, j] = offset + shift * LN_2 + math.log(far_sum)
+
+
+@inlined
 def _height(task, width):
     """Rows in a tile."""
     rows = (task[1] - task[0] + ROWS - 1) // ROWS
     return min(max(TILE // width // ROWS, 1), rows) * ROWS
 
 
-@_compiled
+@compiled
 def _forward_block(x, loc, log_scale, logits, constants, offsets, score, total, task):
     """Scores and sums of the rows task[0]:task[1] and the outputs task[2]:task[3]."""
     n = loc.shape[1]
-    width = _padded(n)
+    width = padded(n)
     height = _height(task, width)
     tile, ordinary = np.empty(height * width, np.float32), np.empty(height, np.bool_)
-    far_rate, far_level, z, t = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    far = np.empty((4, n))
     for start in range(task[0], task[1], height):
         stop = min(start + height, task[1])
         _load_rows(x, start, stop, tile, width, ordinary)
@@ -423,72 +236,71 @@ def _forward_block(x, loc, log_scale, logits, constants, offsets, score, total, 
                 sums = _near_sums(tile, (b - start) * width, constants[j])
                 for i in range(min(ROWS, stop - b)):
                     total[b + i, j] = sums[i]
-            far = False
-            for b in range(start, stop):
-                if total[b, j] >= NEAR and ordinary[b - start]:
-                    score[b, j] = np.float32(offsets[j]) + math.log(total[b, j])
-                    continue
-                if not far:
-                    _prepare_far(log_scale[j], logits[j], far_rate, far_level)
-                    far = True
-                shift = _far_terms(x[b], loc[j], far_rate, far_level, z, t)
-                far_sum = 0.0
-                for k in range(n):
-                    far_sum += 2.0 ** (t[k] - shift)
-                total[b, j] = -far_sum
-                score[b, j] = offsets[j] + shift * LN_2 + math.log(far_sum)
+            rows = (x[start:stop], total[start:stop], score[start:stop], ordinary)
+            finish_scores(*rows, loc[j], log_scale[j], logits[j], offsets[j], j, far)
 
 
-@_inlined
-def _near_pair(x0, x1, weight0, weight1, m, r, c, s0, s1, s2):
+@inlined
+def near_pair(x0, x1, weight0, weight1, m, r, c, s0, s1, s2):
     """Add a vector of components of two rows to the sums; also return their w * z."""
-    z0, z1, w0, w1 = _weigh_terms(x0, x1, weight0, weight1, m, r, c)
-    wz0, wz1 = _multiply(w0, z0), _multiply(w1, z1)
-    s0, s1 = _add(_add(s0, w0), w1), _add(_add(s1, wz0), wz1)
-    return s0, s1, _add_product(_add_product(s2, wz0, z0), wz1, z1), wz0, wz1
+    z0, z1, w0, w1 = weigh_terms(x0, x1, weight0, weight1, m, r, c)
+    wz0, wz1 = multiply(w0, z0), multiply(w1, z1)
+    s0, s1 = add(add(s0, w0), w1), add(add(s1, wz0), wz1)
+    return s0, s1, add_product(add_product(s2, wz0, z0), wz1, z1), wz0, wz1
 
 
-@_compiled
+@compiled
 def _near_gradients(tile, dtile, at, constants, weights, sums, inputs):
     """Add four rows to the sums of w, w * z and w * z**2, which lie one after another."""
     width = constants.size // SLOTS
-    w0, w1, w2, w3 = _splat(weights[0]), _splat(weights[1]), _splat(weights[2]), _splat(weights[3])
+    w0, w1, w2, w3 = splat(weights[0]), splat(weights[1]), splat(weights[2]), splat(weights[3])
     for k in range(0, width, LANES):
-        m, r, c = _load(constants, k), _load(constants, k + width), _load(constants, k + 2 * width)
-        s0, s1, s2 = _load(sums, k), _load(sums, width + k), _load(sums, 2 * width + k)
-        slope = _multiply(r, _splat(SLOPE))
+        m, r, c = load(constants, k), load(constants, k + width), load(constants, k + 2 * width)
+        s0, s1, s2 = load(sums, k), load(sums, width + k), load(sums, 2 * width + k)
+        slope = multiply(r, splat(SLOPE))
         i0 = at + k
         i1, i2, i3 = i0 + width, i0 + 2 * width, i0 + 3 * width
-        x0, x1 = _load(tile, i0), _load(tile, i1)
-        s0, s1, s2, wz0, wz1 = _near_pair(x0, x1, w0, w1, m, r, c, s0, s1, s2)
+        x0, x1 = load(tile, i0), load(tile, i1)
+        s0, s1, s2, wz0, wz1 = near_pair(x0, x1, w0, w1, m, r, c, s0, s1, s2)
         if inputs:
-            _store(dtile, i0, _add_product(_load(dtile, i0), wz0, slope))
-            _store(dtile, i1, _add_product(_load(dtile, i1), wz1, slope))
-        x2, x3 = _load(tile, i2), _load(tile, i3)
-        s0, s1, s2, wz2, wz3 = _near_pair(x2, x3, w2, w3, m, r, c, s0, s1, s2)
+            store(dtile, i0, add_product(load(dtile, i0), wz0, slope))
+            store(dtile, i1, add_product(load(dtile, i1), wz1, slope))
+        x2, x3 = load(tile, i2), load(tile, i3)
+        s0, s1, s2, wz2, wz3 = near_pair(x2, x3, w2, w3, m, r, c, s0, s1, s2)
         if inputs:
-            _store(dtile, i2, _add_product(_load(dtile, i2), wz2, slope))
-            _store(dtile, i3, _add_product(_load(dtile, i3), wz3, slope))
-        _store(sums, k, s0)
-        _store(sums, width + k, s1)
-        _store(sums, 2 * width + k, s2)
+            store(dtile, i2, add_product(load(dtile, i2), wz2, slope))
+            store(dtile, i3, add_product(load(dtile, i3), wz3, slope))
+        store(sums, k, s0)
+        store(sums, width + k, s1)
+        store(sums, 2 * width + k, s2)
 
 
-@_compiled
-def _far_gradients(z, t, shift, rate, weight, sums, width, dtile, at, inputs):
-    """Add one far row to the sums and to its input's gradient."""
-    for k in range(z.size):
-        w = 2.0 ** (t[k] - shift) * weight
-        if w != 0.0:  # an infinite input has no gradient where its component has no weight
-            wz = w * z[k]
-            sums[k] += np.float32(w)
-            sums[width + k] += np.float32(wz)
-            sums[2 * width + k] += np.float32(wz * z[k])
-            if inputs:
-                dtile[at + k] += np.float32(wz * rate[k] * SLOPE)
+@compiled
+def add_far_rows(x, total, grad, loc, log_scale, logits, j, far, sums, dtile, inputs):
+    """Add one neuron's far rows to its sums and to their inputs' gradients."""
+    rate, level, z, t = far[0], far[1], far[2], far[3]
+    width = sums.size // 3
+    prepared = False
+    for b in range(x.shape[0]):
+        if total[b, j] > ZERO:
+            continue
+        if not prepared:
+            _prepare_far(log_scale, logits, rate, level)
+            prepared = True
+        shift = _far_terms(x[b], loc, rate, level, z, t)
+        weight = -np.float64(grad[b, j]) / np.float64(total[b, j])
+        for k in range(x.shape[1]):
+            w = 2.0 ** (t[k] - shift) * weight
+            if w != 0.0:  # an infinite input has no gradient where its component has no weight
+                wz = w * z[k]
+                sums[k] += np.float32(w)
+                sums[width + k] += np.float32(wz)
+                sums[2 * width + k] += np.float32(wz * z[k])
+                if inputs:
+                    dtile[b * width + k] += np.float32(wz * rate[k] * SLOPE)
 
 
-@_compiled
+@compiled
 def _backward_block(grad, total, x, loc, log_scale, logits, constants, dx, sums, inputs, task):
     """The gradient by some rows, from some outputs; and those outputs' sums over the rows.
 
@@ -496,37 +308,26 @@ def _backward_block(grad, total, x, loc, log_scale, logits, constants, dx, sums,
     gradient of its score.
     """
     n = loc.shape[1]
-    width = _padded(n)
+    width = padded(n)
     height = _height(task, width)
     tile, ordinary = np.empty(height * width, np.float32), np.empty(height, np.bool_)
     dtile = np.empty(height * width if inputs else 0, np.float32)
     partial, weights = np.empty(3 * width, np.float32), np.empty(ROWS, np.float32)
-    far_rate, far_level, z, t = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    far = np.empty((4, n))
     for start in range(task[0], task[1], height):
         stop = min(start + height, task[1])
         _load_rows(x, start, stop, tile, width, ordinary)
         dtile[:] = ZERO
         for j in range(task[2], task[3]):
             partial[:] = ZERO
-            far = False
             for b in range(start, stop, ROWS):
                 at = (b - start) * width
                 for i in range(ROWS):
                     near = b + i < stop and total[b + i, j] > ZERO
                     weights[i] = grad[b + i, j] / total[b + i, j] if near else ZERO
                 _near_gradients(tile, dtile, at, constants[j], weights, partial, inputs)
-                for i in range(b, min(b + ROWS, stop)):
-                    if total[i, j] > ZERO:
-                        continue
-                    if not far:
-                        _prepare_far(log_scale[j], logits[j], far_rate, far_level)
-                        far = True
-                    shift = _far_terms(x[i], loc[j], far_rate, far_level, z, t)
-                    weight = -np.float64(grad[i, j]) / np.float64(total[i, j])
-                    row = at + (i - b) * width
-                    _far_gradients(
-                        z, t, shift, far_rate, weight, partial, width, dtile, row, inputs
-                    )
+            rows = (x[start:stop], total[start:stop], grad[start:stop])
+            add_far_rows(*rows, loc[j], log_scale[j], logits[j], j, far, partial, dtile, inputs)
             for part in range(3):
                 for k in range(n):
                     value = partial[part * width + k]
@@ -536,14 +337,22 @@ def _backward_block(grad, total, x, loc, log_scale, logits, constants, dx, sums,
                 dx[b] = dtile[(b - start) * width : (b - start) * width + n]
 
 
-@_compiled
-def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
-    """Add the parts up, always in the same order, and turn the sums, in place, into gradients.
+@compiled
+def finish_gradients(by_logits, by_loc, by_log_scale, constants, grad_sum):
+    """Turn a neuron's sums of w, w * z and w * z**2, in place, into its gradients."""
+    width = constants.size // SLOTS
+    rate, weight, grad_sum = constants[width:], constants[3 * width :], np.float32(grad_sum)
+    for k in range(by_loc.size):
+        w = by_logits[k]
+        by_logits[k] = w - weight[k] * grad_sum
+        by_loc[k] *= rate[k] * -SLOPE
+        by_log_scale[k] = by_log_scale[k] * -SLOPE - w
 
-    The sums of w, w * z and w * z**2 become the gradients by logits, loc and log_scale.
-    """
-    n_rows, (n_out, n) = dx.shape[0], sums[0].shape
-    width = _padded(n)
+
+@compiled
+def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
+    """Add the parts up, always in the same order, and turn the sums into gradients."""
+    n_rows, n_out = dx.shape[0], constants.shape[0]
     for b in range(i * n_rows // chunks, (i + 1) * n_rows // chunks):
         for part in range(more_dx.shape[0]):
             dx[b] += more_dx[part, b]
@@ -558,121 +367,122 @@ def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
             by_logits += more_sums[part, 0, j]
             by_loc += more_sums[part, 1, j]
             by_log_scale += more_sums[part, 2, j]
-        grad_sum = np.float32(grad_sums[j - first])
-        rate, weight = constants[j, width:], constants[j, 3 * width :]
-        for k in range(n):
-            w = by_logits[k]
-            by_logits[k] = w - weight[k] * grad_sum
-            by_loc[k] *= rate[k] * -SLOPE
-            by_log_scale[k] = by_log_scale[k] * -SLOPE - w
+        finish_gradients(by_logits, by_loc, by_log_scale, constants[j], grad_sums[j - first])
 
 
-@_compiled
-def _prepare_some(loc, log_scale, logits, constants, offsets, chunks, i):
-    n_out = loc.shape[0]
-    for j in range(i * n_out // chunks, (i + 1) * n_out // chunks):
-        offsets[j] = _prepare(loc[j], log_scale[j], logits[j], constants[j])
+# What enters a C function is one record of sizes and addresses: Numba would unpack an array a
+# microsecond, and a layer has a dozen; and an OpenMP runtime hands over one pointer. Numba's disk
+# cache looks for changes in the file of a C function and in its types only, not in what it calls
+# from other files; so the record's last field is named after the sources of them all.
+_FILES = ("_vectors.py", "_loops.py", "_zeros.py")
+_SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(file).read_bytes() for file in _FILES))
+CALL = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "counter", "n_tasks", "tasks", "batch", "n_out", "n_in", "dx_rows",
+            "x", "loc", "log_scale", "logits", "constants", "total", "offsets", "score",
+            "grad", "dx", "by_loc", "by_log_scale", "by_logits", "more_dx", "more_sums",
+            "columns", "at_zero", "zero_sums", "values", "rows", "counts", "ordinary",
+            "weights", f"sources_{_SOURCES}",
+        )
+    ]
+)  # fmt: skip
+c_function = cfunc(types.void(types.CPointer(from_dtype(CALL))), cache=True, error_model="numpy")
 
 
-@_compiled
-def _backward_task(
-    grad, total, x, loc, log_scale, logits, constants, dx, sums, more_dx, more_sums, task
-):
-    """Part 0 of the outputs or rows writes into the results, the others into buffers."""
-    inputs = dx.shape[0] > 0
-    d = dx if task[4] == 0 else more_dx[task[4] - 1]
-    s = sums
-    if task[5] > 0:
-        part = more_sums[task[5] - 1]
-        s = (part[0], part[1], part[2])
-    _backward_block(grad, total, x, loc, log_scale, logits, constants, d, s, inputs, task)
-
-
-@_inlined
-def _layer(p, batch, n_out, n_in):
-    """The arrays at the addresses of x, loc, log_scale, logits, the constants and the sums."""
-    shape = (n_out, n_in)
+@inlined
+def layer_of(call):
+    """The arrays of x, loc, log_scale, logits, the constants and the sums."""
+    shape = (call.n_out, call.n_in)
     return (
-        carray(_floats(p[0]), (batch, n_in)),
-        carray(_floats(p[1]), shape),
-        carray(_floats(p[2]), shape),
-        carray(_floats(p[3]), shape),
-        carray(_floats(p[4]), (n_out, SLOTS * _padded(n_in))),
-        carray(_floats(p[5]), (batch, n_out)),
+        carray(floats(call.x), (call.batch, call.n_in)),
+        carray(floats(call.loc), shape),
+        carray(floats(call.log_scale), shape),
+        carray(floats(call.logits), shape),
+        carray(floats(call.constants), (call.n_out, SLOTS * padded(call.n_in))),
+        carray(floats(call.total), (call.batch, call.n_out)),
     )
 
 
-# What enters and leaves are addresses: Numba unpacks an array a microsecond, and the layer has a
-# dozen. Two functions each: Numba's disk cache does not tell a parallel version of one function
-# from a serial one, and would load either for both.
-_serial = njit(nogil=True, error_model="numpy", cache=True)
-_parallel = njit(nogil=True, error_model="numpy", cache=True, parallel=True)
-
-
-@_serial
-def _forward(layer, score, batch, n_out, n_in, tasks):
-    x, loc, log_scale, logits, constants, total = _layer(layer, batch, n_out, n_in)
-    offsets, score = np.empty(n_out), carray(_floats(score), (batch, n_out))
-    chunks = tasks.shape[0]
-    for i in range(chunks):
-        _prepare_some(loc, log_scale, logits, constants, offsets, chunks, i)
-    for i in range(chunks):
-        _forward_block(x, loc, log_scale, logits, constants, offsets, score, total, tasks[i])
-
-
-@_parallel
-def _forward_parallel(layer, score, batch, n_out, n_in, tasks):
-    x, loc, log_scale, logits, constants, total = _layer(layer, batch, n_out, n_in)
-    offsets, scores = np.empty(n_out), carray(_floats(score), (batch, n_out))
-    chunks = tasks.shape[0]
-    for i in prange(chunks):
-        _prepare_some(loc, log_scale, logits, constants, offsets, chunks, i)
-    for i in prange(chunks):
-        _forward_block(x, loc, log_scale, logits, constants, offsets, scores, total, tasks[i])
-
-
-@_inlined
-def _gradients(p, batch, n_out, n_in, dx_rows, tasks):
-    """The arrays at the addresses of grad, dx and the three sums; and buffers for the parts."""
-    shape = (n_out, n_in)
+@inlined
+def _gradients(call, tasks):
+    """The arrays of grad, dx, the three sums; and buffers for the parts."""
+    shape = (call.n_out, call.n_in)
     parts_out, parts_rows = tasks[-1, 4], tasks[-1, 5]
     return (
-        carray(_floats(p[0]), (batch, n_out)),
-        carray(_floats(p[1]), (dx_rows, n_in)),
+        carray(floats(call.grad), (call.batch, call.n_out)),
+        carray(floats(call.dx), (call.dx_rows, call.n_in)),
         (
-            carray(_floats(p[2]), shape),
-            carray(_floats(p[3]), shape),
-            carray(_floats(p[4]), shape),
+            carray(floats(call.by_logits), shape),
+            carray(floats(call.by_loc), shape),
+            carray(floats(call.by_log_scale), shape),
         ),
-        np.empty((parts_out, dx_rows, n_in), np.float32),
-        np.empty((parts_rows, 3, n_out, n_in), np.float32),
+        carray(floats(call.more_dx), (parts_out, call.dx_rows, call.n_in)),
+        carray(floats(call.more_sums), (parts_rows, 3, call.n_out, call.n_in)),
     )
 
 
-@_serial
-def _backward(layer, gradients, batch, n_out, n_in, dx_rows, tasks):
-    x, loc, log_scale, logits, constants, total = _layer(layer, batch, n_out, n_in)
-    grad, dx, sums, more_dx, more = _gradients(gradients, batch, n_out, n_in, dx_rows, tasks)
-    chunks = tasks.shape[0]
-    for i in range(chunks):
-        _backward_task(
-            grad, total, x, loc, log_scale, logits, constants, dx, sums, more_dx, more, tasks[i]
-        )
-    for i in range(chunks):
-        _add_parts(grad, constants, dx, more_dx, sums, more, chunks, i)
+def prepare_all(address):
+    call = carray(address, 1)[0]
+    _, loc, log_scale, logits, constants, _ = layer_of(call)
+    offsets = carray(doubles(call.offsets), call.n_out)
+    i = next_task(address)
+    while i < call.n_tasks:
+        for j in range(i * call.n_out // call.n_tasks, (i + 1) * call.n_out // call.n_tasks):
+            offsets[j] = _prepare(loc[j], log_scale[j], logits[j], constants[j])
+        i = next_task(address)
 
 
-@_parallel
-def _backward_parallel(layer, gradients, batch, n_out, n_in, dx_rows, tasks):
-    x, loc, log_scale, logits, constants, total = _layer(layer, batch, n_out, n_in)
-    grad, dx, sums, more_dx, more = _gradients(gradients, batch, n_out, n_in, dx_rows, tasks)
-    chunks = tasks.shape[0]
-    for i in prange(chunks):
-        _backward_task(
-            grad, total, x, loc, log_scale, logits, constants, dx, sums, more_dx, more, tasks[i]
-        )
-    for i in prange(chunks):
-        _add_parts(grad, constants, dx, more_dx, sums, more, chunks, i)
+def _forward(address):
+    call = carray(address, 1)[0]
+    x, loc, log_scale, logits, constants, total = layer_of(call)
+    offsets = carray(doubles(call.offsets), call.n_out)
+    score = carray(floats(call.score), total.shape)
+    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    i = next_task(address)
+    while i < call.n_tasks:
+        _forward_block(x, loc, log_scale, logits, constants, offsets, score, total, tasks[i])
+        i = next_task(address)
 
 
-FORWARD, BACKWARD = (_forward, _forward_parallel), (_backward, _backward_parallel)
+def _backward(address):
+    """Part 0 of the outputs or rows writes into the results, the others into buffers."""
+    call = carray(address, 1)[0]
+    x, loc, log_scale, logits, constants, total = layer_of(call)
+    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    grad, dx, sums, more_dx, more_sums = _gradients(call, tasks)
+    inputs = call.dx_rows > 0
+    i = next_task(address)
+    while i < call.n_tasks:
+        task = tasks[i]
+        d, s = dx, sums
+        if task[4] > 0:
+            d = more_dx[task[4] - 1]
+        if task[5] > 0:
+            part = more_sums[task[5] - 1]
+            s = (part[0], part[1], part[2])
+        _backward_block(grad, total, x, loc, log_scale, logits, constants, d, s, inputs, task)
+        i = next_task(address)
+
+
+def _add_all(address):
+    call = carray(address, 1)[0]
+    constants = layer_of(call)[4]
+    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    grad, dx, sums, more_dx, more_sums = _gradients(call, tasks)
+    i = next_task(address)
+    while i < call.n_tasks:
+        _add_parts(grad, constants, dx, more_dx, sums, more_sums, call.n_tasks, i)
+        i = next_task(address)
+
+
+@functools.cache
+def passes() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """The C functions of forward and of backward, to be called one after the other.
+
+    Each takes the address of a `CALL` and does tasks until none is left, so that any number of
+    threads may be in it at once. They are compiled here, or loaded from the disk cache.
+    """
+    forward = c_function(prepare_all), c_function(_forward)
+    return forward, (c_function(_backward), c_function(_add_all))

@@ -1,67 +1,80 @@
-"""The operation on a CPU in float32: compiled loops (`_loops`), split over threads."""
+"""The operation on a CPU in float32: compiled loops (`_loops`, `_zeros`), split over threads."""
 
+import ctypes
 import functools
 import itertools
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from ugmm.kernels import _loops
+from ugmm.kernels import _loops, _zeros
+from ugmm.kernels._vectors import LANES
 from ugmm.kernels.operator import Kernel, Problem, empty_gradients, register
 
 __all__ = ["CPU"]
 
 _SMALL = 2**15  # components: a smaller problem is done before a second thread has begun
+_FIELDS = _loops.CALL.names or ()
+_MANY_INPUTS = 2**12  # of a batch: fewer are not worth a look for zeros
 
 
-class _Threads:
-    """Runs the loops in Numba's threads, or in the calling thread where those are not safe.
+@functools.cache
+def _openmp() -> Any:
+    """`GOMP_parallel` of the OpenMP runtime that torch itself runs on; None if it has another.
 
-    Numba's threads do not survive a fork (under OpenMP the child would be killed at their next
-    use), and under some threading layers two Python threads may not use them at once. In both
-    cases the same tasks run one after another in the calling thread. The result is the same:
-    the tasks depend on the number of threads asked for only.
+    Threads of our own would compete with torch's: each pool's keep spinning for milliseconds
+    after their work, on the cores that the other's then wait for. What looks for a symbol in a
+    library looks in the libraries that this one needs, too.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._used = self._forked = False
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
-
-    def _after_fork(self) -> None:
-        self._forked = self._used
-
-    def run(self, loops: tuple[Any, Any], *args: Any, tasks: Any) -> None:
-        serial, parallel = loops
-        n = len(tasks)
-        if n == 1 or self._forked or not self._lock.acquire(blocking=False):
-            serial(*args, tasks)
-            return
-        try:
-            self._used = True
-            before = numba.get_num_threads()
-            numba.set_num_threads(n)
-            try:
-                parallel(*args, tasks)
-            finally:
-                numba.set_num_threads(before)
-        finally:
-            self._lock.release()
+    parallel = getattr(ctypes.CDLL(torch._C.__file__), "GOMP_parallel", None)
+    if parallel is not None:
+        parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        parallel.restype = None
+    return parallel
 
 
-_threads = _Threads()
+_forked = threading.Event()  # OpenMP's threads do not survive a fork, and it waits for them
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked.set)
+
+
+def _run(passes: Sequence[Any], n_tasks: int, **fields: Tensor | int) -> None:
+    """Do the tasks of passes one after the other, on as many threads as torch uses.
+
+    The result does not depend on which thread does which task.
+    """
+    call = {name: v.data_ptr() if isinstance(v, Tensor) else v for name, v in fields.items()}
+    call["n_tasks"] = n_tasks
+    record = np.array([tuple(call.get(name, 0) for name in _FIELDS)], _loops.CALL)
+    address, n_threads = record.ctypes.data, min(n_tasks, torch.get_num_threads())
+    for function in passes:
+        record["counter"] = 0
+        if n_threads == 1 or _forked.is_set():
+            function.ctypes(address)
+        elif _openmp() is not None:
+            _openmp()(function.address, address, n_threads, 0)
+        else:
+            _in_python_threads(function, address, n_threads)
+
+
+def _in_python_threads(function: Any, address: int, n: int) -> None:
+    threads = [threading.Thread(target=function.ctypes, args=(address,)) for _ in range(n - 1)]
+    for thread in threads:
+        thread.start()
+    function.ctypes(address)
+    for thread in threads:
+        thread.join()
 
 
 def _thread_count(batch: int, n_out: int, n_in: int) -> int:
     if batch * n_out * n_in < _SMALL:
         return 1
-    return min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    return torch.get_num_threads()
 
 
 @functools.lru_cache(maxsize=256)
@@ -70,8 +83,7 @@ def _tasks(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> A
 
     Splitting outputs needs a buffer a part for the input's gradient, splitting rows one for the
     parameters'. Among the splits whose buffers are small beside the problem the one with the
-    least work a thread is taken; of equals the one with the fewest parts of rows, since every
-    part of rows prepares its neurons anew.
+    least work a thread is taken; of equals the one with the fewest parts of rows.
 
     Returns:
         (thread, 6): first and last row, first and last output, part of outputs, part of rows.
@@ -111,25 +123,34 @@ def _tasks(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> A
     )
 
 
-def _addresses(*tensors: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.data_ptr() for tensor in tensors)
-
-
 def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
     """The sum of each score; each neuron's prepared constants, padded to whole vectors."""
-    width = (n_in + _loops.LANES - 1) // _loops.LANES * _loops.LANES
+    width = (n_in + LANES - 1) // LANES * LANES
     return (batch, n_out), (n_out, _loops.SLOTS * width)
 
 
+def _layer(problem: Problem) -> dict[str, Tensor | int]:
+    """The fields of a call that both ways need."""
+    tensors = {name: tensor.contiguous() for name, tensor in problem._asdict().items()}
+    batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
+    return {**tensors, "batch": batch, "n_out": n_out, "n_in": n_in}
+
+
 def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
-    x, *parameters = (tensor.contiguous() for tensor in problem)
-    batch, n_in, n_out = *x.shape, parameters[0].shape[0]
+    x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
     score = x.new_empty(batch, n_out)
     total, constants = (x.new_empty(shape) for shape in _saved_shapes(batch, n_out, n_in))
-    if batch:
+    results = {"score": score, "total": total, "constants": constants}
+    fields = {**_layer(problem), **results, "offsets": x.new_empty(n_out, dtype=torch.float64)}
+    if _mostly_zero(x, n_out):
+        prepare, set_up, forward, _ = _zeros.passes()
+        blocks, buffers, is_zero = _zero_buffers(problem)
+        _run((prepare, set_up), blocks, **fields, **buffers)
+        zero_sums = is_zero @ buffers["at_zero"]
+        _run((forward,), blocks, **fields, **buffers, zero_sums=zero_sums)
+    elif batch:
         tasks = _tasks(batch, n_out, n_in, _thread_count(batch, n_out, n_in), False)
-        layer = _addresses(x, *parameters, constants, total)
-        _threads.run(_loops.FORWARD, layer, score.data_ptr(), batch, n_out, n_in, tasks=tasks)
+        _run(_loops.passes()[0], len(tasks), **fields, tasks=tasks.ctypes.data)
     return score, total, constants
 
 
@@ -141,22 +162,55 @@ def _backward(
     need_x: bool,
     need_parameters: bool,
 ) -> tuple[Tensor, ...]:
-    x, *parameters = (tensor.contiguous() for tensor in problem)
-    batch, n_in, n_out = *x.shape, parameters[0].shape[0]
-    if not batch:
-        results = empty_gradients(x, parameters[0], need_x, need_parameters)
-        return tuple(result.zero_() for result in results)
-    tasks = _tasks(batch, n_out, n_in, _thread_count(batch, n_out, n_in), True)
+    x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
     # The loops sum for the parameters in any case: that costs little and a branch as much.
-    dx, by_loc, by_log_scale, by_logits = empty_gradients(x, parameters[0], need_x, True)
-    grad = grad.contiguous()
-    layer = _addresses(x, *parameters, constants, total)
-    gradients = _addresses(grad, dx, by_logits, by_loc, by_log_scale)
-    sizes = (batch, n_out, n_in, batch if need_x else 0)
-    _threads.run(_loops.BACKWARD, layer, gradients, *sizes, tasks=tasks)
+    results = empty_gradients(x, problem.loc, need_x, need_parameters or batch > 0)
+    if not batch:
+        return tuple(result.zero_() for result in results)
+    gradients = dict(zip(("dx", "by_loc", "by_log_scale", "by_logits"), results, strict=True))
+    saved = {"grad": grad.contiguous(), "total": total, "constants": constants}
+    fields = {**_layer(problem), **gradients, **saved}
+    if not need_x and _mostly_zero(x, n_out):
+        _, set_up, _, backward = _zeros.passes()
+        blocks, buffers, is_zero = _zero_buffers(problem)
+        _run((set_up,), blocks, **fields, **buffers)
+        weights = torch.where(total > 0, grad / total, 0.0)  # of far rows none
+        weights = torch.nn.functional.pad(weights, (0, blocks * LANES - n_out))
+        zero_weights = is_zero.t() @ weights
+        _run((backward,), blocks, **fields, **buffers, weights=weights, zero_sums=zero_weights)
+    else:
+        tasks = _tasks(batch, n_out, n_in, _thread_count(batch, n_out, n_in), True)
+        parts_out, parts_rows = tasks[-1, 4:]
+        dx_rows = batch if need_x else 0
+        fields["more_dx"] = x.new_empty(parts_out, dx_rows, n_in)
+        fields["more_sums"] = x.new_empty(parts_rows, 3, n_out, n_in)
+        fields |= {"dx_rows": dx_rows, "tasks": tasks.ctypes.data}
+        _run(_loops.passes()[1], len(tasks), **fields)
     if need_parameters:
-        return dx, by_loc, by_log_scale, by_logits
-    return dx, *(loc.new_empty(0, 0) for loc in parameters)
+        return tuple(results)
+    return results[0], *(x.new_empty(0, 0) for _ in range(3))
+
+
+def _mostly_zero(x: Tensor, n_out: int) -> bool:
+    """Whether the way for inputs that are mostly zero pays; for others, hardly takes a look."""
+    if n_out < 2 * LANES or x.numel() < _MANY_INPUTS:
+        return False
+    return 2 * int(x[0].count_nonzero()) < x.shape[1] and 2 * int(x.count_nonzero()) < x.numel()
+
+
+def _zero_buffers(problem: Problem) -> tuple[int, dict[str, Tensor], Tensor]:
+    """How many blocks of neurons; what `_zeros` sets up; and the matrix of which inputs are 0."""
+    x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
+    blocks, lists = -(-n_out // LANES), -(-batch // _zeros.HEIGHT)
+    buffers = {
+        "columns": x.new_empty(blocks, n_in, _zeros.PARTS * LANES),
+        "at_zero": x.new_empty(n_in, blocks * LANES),
+        "values": x.new_empty(lists, n_in, _zeros.HEIGHT),
+        "rows": x.new_empty(lists, n_in, _zeros.HEIGHT, dtype=torch.int32),
+        "counts": x.new_empty(lists, n_in, dtype=torch.int32),
+        "ordinary": x.new_ones(batch, dtype=torch.uint8),
+    }
+    return blocks, buffers, (x == 0).float()
 
 
 CPU = register(

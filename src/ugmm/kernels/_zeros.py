@@ -1,0 +1,260 @@
+"""The compiled loops of the CPU kernel for inputs that are mostly zero, as pixels are.
+
+A component whose input is 0 has the same value in every row, 2**t0_k. So in the notation of
+`_loops` forward's sum over the inputs is
+
+    sum_{k: x_k = 0} 2**t0_k  +  sum_{k: x_k != 0} 2**t_k
+
+whose first part is a product of two matrices, (x == 0) and 2**t0, and only the second needs
+exponentials. Backward's sums over the rows split likewise: with G the scores' gradient divided by
+their sum, (x == 0)^T G holds, of every component, the weight of all rows whose input is 0.
+Nothing is approximated, and as nothing is subtracted no digits are lost.
+
+The lanes of a vector are 16 neurons here, a *block*, and the rows whose input k is not 0 are
+listed: four of them go through their exponentials in step. The lists are of `HEIGHT` rows at most,
+whose sums, of one block, stay in the first-level cache.
+"""
+
+# ruff: noqa: ANN001, ANN202
+# mypy: ignore-errors
+# Numba, not Python, gives the functions of this file their types.
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from ugmm.kernels._loops import (
+    MINUS_INF,
+    OVERFLOW,
+    ROWS,
+    SLOTS,
+    ZERO,
+    add_far_rows,
+    c_function,
+    compiled,
+    finish_gradients,
+    finish_scores,
+    inlined,
+    layer_of,
+    near_pair,
+    padded,
+    prepare_all,
+)
+from ugmm.kernels._vectors import (
+    LANES,
+    add_terms,
+    doubles,
+    exp2,
+    flags,
+    floats,
+    load,
+    multiply,
+    next_task,
+    short_integers,
+    splat,
+    store,
+    subtract,
+    subtract_product,
+)
+
+__all__ = ["HEIGHT", "PARTS", "passes"]
+
+HEIGHT = 256  # rows in a list, at most
+SPARE = HEIGHT * LANES  # where the row begins that fills lists up to whole groups of rows
+PARTS = 3  # of a column: the means, rates and levels of a block's neurons for one input
+
+
+@inlined
+def _arrays(call):
+    """Of blocks their columns and values at 0; the lists; which rows are usual."""
+    blocks, lists = call.n_tasks, (call.batch + HEIGHT - 1) // HEIGHT
+    return (
+        carray(floats(call.columns), (blocks, call.n_in, PARTS * LANES)),
+        carray(floats(call.at_zero), call.n_in * blocks * LANES),
+        carray(floats(call.values), (lists, call.n_in, HEIGHT)),
+        carray(short_integers(call.rows), (lists, call.n_in, HEIGHT)),
+        carray(short_integers(call.counts), (lists, call.n_in)),
+        carray(flags(call.ordinary), call.batch),
+    )
+
+
+@compiled
+def _make_columns(constants, columns, at_zero, block):
+    """Turn the constants of a block's neurons about, and compute 2**t of an input 0."""
+    n_in, width, first = columns.shape[0], constants.shape[1] // SLOTS, block * LANES
+    for start in range(0, n_in, LANES):
+        for lane in range(LANES):
+            for k in range(start, min(start + LANES, n_in)):
+                j = first + lane
+                for part in range(PARTS):
+                    missing = MINUS_INF if part == PARTS - 1 else ZERO
+                    value = constants[j, part * width + k] if j < len(constants) else missing
+                    columns[k, part * LANES + lane] = value
+    row = at_zero.size // n_in
+    for k in range(n_in):
+        m, r, c = load(columns[k], 0), load(columns[k], LANES), load(columns[k], 2 * LANES)
+        z = multiply(subtract(splat(ZERO), m), r)
+        store(at_zero, k * row + first, exp2(subtract_product(c, z, z)))
+
+
+@compiled
+def _make_lists(x, values, rows, counts, ordinary, first, last):
+    """List what is not 0 of the inputs first:last; a huge or non-finite input marks its row."""
+    counts[first:last] = 0
+    for b in range(x.shape[0]):
+        for k in range(first, last):
+            value = x[b, k]
+            scaled = value * OVERFLOW
+            usual = scaled - scaled == ZERO  # inf - inf and NaN - NaN are NaN
+            if not usual:
+                ordinary[b] = 0
+            values[k, counts[k]], rows[k, counts[k]] = value, b * LANES
+            counts[k] += usual and value != ZERO
+    for k in range(first, last):
+        while counts[k] % ROWS:
+            values[k, counts[k]], rows[k, counts[k]] = ZERO, SPARE
+            counts[k] += 1
+
+
+def _set_up(address):
+    call = carray(address, 1)[0]
+    x, _, _, _, constants, _ = layer_of(call)
+    columns, at_zero, values, rows, counts, ordinary = _arrays(call)
+    i = next_task(address)
+    while i < call.n_tasks:
+        _make_columns(constants, columns[i], at_zero, i)
+        first, last = i * call.n_in // call.n_tasks, (i + 1) * call.n_in // call.n_tasks
+        for part in range(len(counts)):
+            some = slice(part * HEIGHT, (part + 1) * HEIGHT)
+            _make_lists(
+                x[some], values[part], rows[part], counts[part], ordinary[some], first, last
+            )
+        i = next_task(address)
+
+
+@compiled
+def _add_listed(columns, values, rows, counts, tile):
+    """Add the listed rows' 2**t to their sums in the tile."""
+    for k in range(len(counts)):
+        column = columns[k]
+        m, r, c = load(column, 0), load(column, LANES), load(column, 2 * LANES)
+        for i in range(0, counts[k], ROWS):
+            a0, a1, a2, a3 = rows[k, i], rows[k, i + 1], rows[k, i + 2], rows[k, i + 3]
+            x0, x1 = splat(values[k, i]), splat(values[k, i + 1])
+            x2, x3 = splat(values[k, i + 2]), splat(values[k, i + 3])
+            s0, s1, s2, s3 = load(tile, a0), load(tile, a1), load(tile, a2), load(tile, a3)
+            s0, s1, s2, s3 = add_terms(s0, s1, s2, s3, x0, x1, x2, x3, m, r, c)
+            store(tile, a0, s0)
+            store(tile, a1, s1)
+            store(tile, a2, s2)
+            store(tile, a3, s3)
+
+
+@compiled
+def _load_tile(matrix, row, start, stop, first, tile):
+    """Copy a block's part of some rows of a flat matrix; the spare row is 0."""
+    for b in range(start, stop):
+        store(tile, (b - start) * LANES, load(matrix, b * row + first))
+    store(tile, SPARE, splat(ZERO))
+
+
+def _forward(address):
+    call = carray(address, 1)[0]
+    x, loc, log_scale, logits, _, total = layer_of(call)
+    columns, _, values, rows, counts, ordinary = _arrays(call)
+    offsets = carray(doubles(call.offsets), call.n_out)
+    score, row = carray(floats(call.score), total.shape), call.n_tasks * LANES
+    zero_sums = carray(floats(call.zero_sums), call.batch * row)
+    tile, far = np.empty(SPARE + LANES, np.float32), np.empty((4, call.n_in))
+    i = next_task(address)
+    while i < call.n_tasks:
+        first, last = i * LANES, min((i + 1) * LANES, call.n_out)
+        for part in range(len(counts)):
+            start, stop = part * HEIGHT, min((part + 1) * HEIGHT, call.batch)
+            _load_tile(zero_sums, row, start, stop, first, tile)
+            _add_listed(columns[i], values[part], rows[part], counts[part], tile)
+            some = (x[start:stop], total[start:stop], score[start:stop], ordinary[start:stop])
+            for j in range(first, last):
+                for b in range(start, stop):
+                    total[b, j] = tile[(b - start) * LANES + j - first]
+                finish_scores(*some, loc[j], log_scale[j], logits[j], offsets[j], j, far)
+        i = next_task(address)
+
+
+@compiled
+def _sum_zeros(columns, at_zero, weights, row, first, sums):
+    """The sums of w, w * z and w * z**2 over the rows in which an input is 0."""
+    for k in range(len(columns)):
+        m, r, at = load(columns[k], 0), load(columns[k], LANES), k * PARTS * LANES
+        z = multiply(subtract(splat(ZERO), m), r)
+        w = multiply(load(at_zero, k * row + first), load(weights, k * row + first))
+        wz = multiply(w, z)
+        store(sums, at, w)
+        store(sums, at + LANES, wz)
+        store(sums, at + 2 * LANES, multiply(wz, z))
+
+
+@compiled
+def _sum_listed(columns, values, rows, counts, tile, sums):
+    """Add the listed rows to the sums; the tile holds their weights."""
+    for k in range(len(counts)):
+        column, at = columns[k], k * PARTS * LANES
+        m, r, c = load(column, 0), load(column, LANES), load(column, 2 * LANES)
+        s0, s1, s2 = load(sums, at), load(sums, at + LANES), load(sums, at + 2 * LANES)
+        for i in range(0, counts[k], 2):
+            w0, w1 = load(tile, rows[k, i]), load(tile, rows[k, i + 1])
+            x0, x1 = splat(values[k, i]), splat(values[k, i + 1])
+            s0, s1, s2, _, _ = near_pair(x0, x1, w0, w1, m, r, c, s0, s1, s2)
+        store(sums, at, s0)
+        store(sums, at + LANES, s1)
+        store(sums, at + 2 * LANES, s2)
+
+
+def _backward(address):
+    call = carray(address, 1)[0]
+    x, loc, log_scale, logits, constants, total = layer_of(call)
+    columns, at_zero, values, rows, counts, _ = _arrays(call)
+    n, width, row = call.n_in, padded(call.n_in), call.n_tasks * LANES
+    grad = carray(floats(call.grad), total.shape)
+    weights = carray(floats(call.weights), call.batch * row)
+    zero_weights = carray(floats(call.zero_sums), n * row)
+    by_loc = carray(floats(call.by_loc), loc.shape)
+    by_log_scale = carray(floats(call.by_log_scale), loc.shape)
+    by_logits = carray(floats(call.by_logits), loc.shape)
+    tile, far = np.empty(SPARE + LANES, np.float32), np.empty((4, n))
+    sums, partial = np.empty(n * PARTS * LANES, np.float32), np.empty(3 * width, np.float32)
+    no_inputs = np.empty(0, np.float32)
+    i = next_task(address)
+    while i < call.n_tasks:
+        first, last = i * LANES, min((i + 1) * LANES, call.n_out)
+        _sum_zeros(columns[i], at_zero, zero_weights, row, first, sums)
+        for part in range(len(counts)):
+            start, stop = part * HEIGHT, min((part + 1) * HEIGHT, call.batch)
+            _load_tile(weights, row, start, stop, first, tile)
+            _sum_listed(columns[i], values[part], rows[part], counts[part], tile, sums)
+        for j in range(first, last):
+            for part in range(PARTS):
+                for k in range(n):
+                    partial[part * width + k] = sums[(k * PARTS + part) * LANES + j - first]
+            add_far_rows(
+                x, total, grad, loc[j], log_scale[j], logits[j], j, far, partial, no_inputs, False
+            )
+            by_logits[j] = partial[:n]
+            by_loc[j] = partial[width : width + n]
+            by_log_scale[j] = partial[2 * width : 2 * width + n]
+            grad_sum = 0.0
+            for b in range(call.batch):
+                grad_sum += np.float64(grad[b, j])
+            finish_gradients(by_logits[j], by_loc[j], by_log_scale[j], constants[j], grad_sum)
+        i = next_task(address)
+
+
+@functools.cache
+def passes() -> tuple[Any, Any, Any, Any]:
+    """The C functions, as `_loops.passes`: the constants, the set-up, forward and backward.
+
+    The set-up comes before either way; the products of matrices between it and that.
+    """
+    return tuple(c_function(f) for f in (prepare_all, _set_up, _forward, _backward))
