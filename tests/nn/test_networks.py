@@ -133,6 +133,30 @@ class TestJointScore:
             torch.testing.assert_close(joint(x, torch.full((6,), c)), scores[:, c])
         torch.testing.assert_close(joint.posterior(x), scores.softmax(-1))
 
+    @pytest.mark.parametrize("sizes", [[7, 1], [7, 6, 5, 1]])
+    @pytest.mark.parametrize("training", [True, False])
+    def test_pairs_are_scored_as_if_joined(self, sizes, training):
+        torch.manual_seed(0)
+        network = UGMMNetwork(sizes, dropout=0.4, norm="layer", init="paper", dtype=torch.float64)
+        network.train(training)
+        x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+        codes = torch.randn(5, 3, dtype=torch.float64)
+        inputs = [x, *network.parameters()]
+
+        def outputs_and_gradients(outputs):
+            torch.manual_seed(1)  # the components dropped, in training
+            result = outputs()
+            return [result.detach(), *torch.autograd.grad(result.square().sum(), inputs)]
+
+        def joined():
+            rows = [torch.cat([x, code.expand(2, 3, -1)], -1) for code in codes]
+            return network(torch.stack(rows, -2))
+
+        found = outputs_and_gradients(lambda: network.score_pairs(x, codes))
+        assert found[0].shape == (2, 3, 5, 1)
+        for result, expected in zip(found, outputs_and_gradients(joined), strict=True):
+            torch.testing.assert_close(result, expected)
+
     def test_with_batch_norm_all_labels_of_a_batch_are_normalised_alike(self):
         joint = JointScore(UGMMNetwork([5, 4, 1], norm="batch"), 3).eval()
         x = torch.randn(6, 2)

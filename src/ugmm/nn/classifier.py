@@ -15,6 +15,20 @@ class Classifier(nn.Module):
         """Return one log-score per class: (..., features) to (..., classes)."""
         return self(x)
 
+    def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
+        """Return the outputs for every input joined with every code.
+
+        Args:
+            x: The first of the network's inputs, (..., F).
+            codes: The other inputs, (C, L), one row a code.
+
+        Returns:
+            (..., C, outputs).
+        """
+        codes = codes.to(x.dtype).expand(*x.shape[:-1], *codes.shape)
+        x = x.unsqueeze(-2).expand(*codes.shape[:-1], -1)
+        return self(torch.cat([x, codes], -1))
+
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
         """Set the initial parameters by a batch of data: (batch, features) and labels (batch,)."""
         raise NotImplementedError(f"{type(self).__name__} cannot be initialised from data")
@@ -58,9 +72,7 @@ class JointScore(Classifier):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return the log-score of `x` with every label: (..., features) to (..., classes)."""
-        classes = torch.arange(len(self.codes), device=x.device)
-        labels = classes.expand(*x.shape[:-1], -1)
-        return self(x.unsqueeze(-2).expand(*labels.shape, -1), labels)
+        return self.network.score_pairs(x, self.codes).squeeze(-1)
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
         """Set the network's initial parameters by features and their labels; y is needed."""

@@ -145,6 +145,33 @@ class UGMM(nn.Module):
             logits = logits.masked_fill(self._dropped(), -math.inf)
         return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
 
+    def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
+        r"""Return the log-scores of every input joined with every code, without dropout.
+
+        The sum over components splits into those that look at `x` and those that look at the
+        code, with the logits :math:`a` as their weights' logarithms:
+
+        .. math::
+            \log \sum_k e^{a_k} p_k = \operatorname{logaddexp}\Big(
+                \log \sum_{k \le F} e^{a_k} p_k, \; \log \sum_{k > F} e^{a_k} p_k \Big)
+
+        Args:
+            x: The first F inputs, (..., F).
+            codes: The other N - F inputs, (C, N - F).
+
+        Returns:
+            (..., C, M).
+        """
+        log_scale, n = self.log_scale, x.shape[-1]
+
+        def part(inputs: Tensor, columns: slice) -> Tensor:
+            parameters = (t[:, columns] for t in (self.loc, log_scale, self.logits))
+            score = mixture_log_score(inputs, *parameters, kernel=self.kernel)
+            return score + self.logits[:, columns].logsumexp(-1)
+
+        both = torch.logaddexp(part(x, slice(n)).unsqueeze(-2), part(codes, slice(n, None)))
+        return both - self.logits.logsumexp(-1)
+
     def _dropped(self) -> Tensor:
         draw = torch.rand_like(self.logits)
         # The component with the largest draw always stays, so that no neuron loses them all.

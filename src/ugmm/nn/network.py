@@ -77,9 +77,19 @@ class UGMMNetwork(Classifier):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's log-scores: (..., sizes[0]) to (..., sizes[-1])."""
-        for layer, norm in zip(self.layers, self.norms, strict=False):
-            x = norm(layer(x))
-        return self.layers[-1](x)
+        return self._after_first(self.layers[0](x))
+
+    def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
+        """See `Classifier.score_pairs`; the first layer computes each part of its inputs once."""
+        first = cast("UGMM", self.layers[0])
+        if self.training and first.dropout:  # which could drop all components of one part
+            return super().score_pairs(x, codes)
+        return self._after_first(first.score_pairs(x, codes.to(x.dtype)))
+
+    def _after_first(self, x: Tensor) -> Tensor:
+        for layer, norm in zip(self.layers[1:], self.norms, strict=True):
+            x = layer(norm(x))
+        return x
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:  # noqa: ARG002
