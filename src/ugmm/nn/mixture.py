@@ -142,7 +142,7 @@ class UGMM(nn.Module):
         """Return the log-scores of a batch: (..., N) to (..., M)."""
         logits: Tensor = self.logits
         if self.training and self.dropout > 0:
-            logits = logits.masked_fill(self._dropped(), -math.inf)
+            logits = torch.where(self._dropped(), -math.inf, logits)  # faster than masked_fill
         return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ class UGMM(nn.Module):
     def _dropped(self) -> Tensor:
         draw = torch.rand_like(self.logits)
         # The component with the largest draw always stays, so that no neuron loses them all.
-        return (draw < self.dropout) & (draw < draw.amax(1, keepdim=True))
+        return draw < draw.amax(1, keepdim=True).clamp(max=self.dropout)
 
     def extra_repr(self) -> str:
         """Describe the layer in `repr`."""
