@@ -67,6 +67,7 @@ ROOT_LOW = np.float32(math.log2(ROOT / float(ROOT_HIGH)))
 SLOPE = np.float32(-2.0 * LN_2)  # the derivative of a score by x is w * z * rate * SLOPE
 NEAR = np.float32(2.0**-24)  # a smaller sum makes a far row
 HUGE = 60  # inputs and rates from 2**HUGE on would make z infinite
+LARGEST = np.float32(2.0**HUGE)
 OVERFLOW = np.float32(2.0 ** (128 - HUGE))  # times such an input is infinite
 ZERO = np.float32(0.0)
 LOWEST_LOG_SCALE = np.float32(-41.0)  # keeps rates below 2**HUGE

@@ -26,8 +26,8 @@ import numpy as np
 from numba import carray
 
 from ugmm.kernels._loops import (
+    LARGEST,
     MINUS_INF,
-    OVERFLOW,
     ROWS,
     SLOTS,
     ZERO,
@@ -84,14 +84,13 @@ def _arrays(call):
 def _make_columns(constants, columns, at_zero, block):
     """Turn the constants of a block's neurons about, and compute 2**t of an input 0."""
     n_in, width, first = columns.shape[0], constants.shape[1] // SLOTS, block * LANES
-    for start in range(0, n_in, LANES):
-        for lane in range(LANES):
-            for k in range(start, min(start + LANES, n_in)):
-                j = first + lane
-                for part in range(PARTS):
-                    missing = MINUS_INF if part == PARTS - 1 else ZERO
-                    value = constants[j, part * width + k] if j < len(constants) else missing
-                    columns[k, part * LANES + lane] = value
+    present = min(LANES, len(constants) - first)
+    for k in range(n_in):
+        for part in range(PARTS):
+            for lane in range(present):
+                columns[k, part * LANES + lane] = constants[first + lane, part * width + k]
+            for lane in range(present, LANES):
+                columns[k, part * LANES + lane] = MINUS_INF if part == PARTS - 1 else ZERO
     row = at_zero.size // n_in
     for k in range(n_in):
         m, r, c = load(columns[k], 0), load(columns[k], LANES), load(columns[k], 2 * LANES)
@@ -102,20 +101,19 @@ def _make_columns(constants, columns, at_zero, block):
 @compiled
 def _make_lists(x, values, rows, counts, ordinary, first, last):
     """List what is not 0 of the inputs first:last; a huge or non-finite input marks its row."""
-    counts[first:last] = 0
-    for b in range(x.shape[0]):
-        for k in range(first, last):
+    for k in range(first, last):
+        n = 0
+        for b in range(x.shape[0]):
             value = x[b, k]
-            scaled = value * OVERFLOW
-            usual = scaled - scaled == ZERO  # inf - inf and NaN - NaN are NaN
+            usual = abs(value) < LARGEST  # neither is an infinite one nor a NaN
             if not usual:
                 ordinary[b] = 0
-            values[k, counts[k]], rows[k, counts[k]] = value, b * LANES
-            counts[k] += usual and value != ZERO
-    for k in range(first, last):
-        while counts[k] % ROWS:
-            values[k, counts[k]], rows[k, counts[k]] = ZERO, SPARE
-            counts[k] += 1
+            values[k, n], rows[k, n] = value, b * LANES
+            n += usual and value != ZERO
+        while n % ROWS:
+            values[k, n], rows[k, n] = ZERO, SPARE
+            n += 1
+        counts[k] = n
 
 
 def _set_up(address):
