@@ -1,7 +1,6 @@
 """The `ugmm` command. Torch and Lightning are imported by the commands that need them."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -13,10 +12,6 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     options = _parser().parse_args(arguments)
-    # Torch and Numba each bring threads that keep spinning for milliseconds after their work, on
-    # cores that the other's then wait for: with another process beside, a hundred times slower.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # some 0.1 ms
     try:
         options.command(options)
     except UserError as error:

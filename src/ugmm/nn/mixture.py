@@ -173,9 +173,13 @@ class UGMM(nn.Module):
         return both - self.logits.logsumexp(-1)
 
     def _dropped(self) -> Tensor:
-        draw = torch.rand_like(self.logits)
+        # Four draws of 16 bits in one number take a third of the time of floats.
+        n_in, low, high = self.in_features, -(2**63), 2**63 - 1
+        shape, device = (self.out_features, (n_in + 3) // 4), self.logits.device
+        draw = torch.randint(low, high, shape, device=device).view(torch.int16)[:, :n_in]
         # The component with the largest draw always stays, so that no neuron loses them all.
-        return draw < draw.amax(1, keepdim=True).clamp(max=self.dropout)
+        lowest_kept = round((self.dropout - 0.5) * 2**16)
+        return draw < draw.amax(1, keepdim=True).clamp(max=lowest_kept)
 
     def extra_repr(self) -> str:
         """Describe the layer in `repr`."""
