@@ -19,9 +19,14 @@ from ugmm.kernels.operator import Kernel, Problem, empty_gradients, register
 __all__ = ["CPU"]
 
 _SMALL = 2**15  # components: a smaller problem is done before a second thread has begun
-_FIELDS = _loops.CALL.names or ()
 _MANY_INPUTS = 2**12  # of a batch: fewer are not worth a look for zeros
 _SAMPLE = 16  # rows that are looked at, or up to twice as many
+
+
+class _Record(ctypes.Structure):
+    """What a C function takes: `_loops.CALL`."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in _loops.CALL.names or ()]
 
 
 @functools.cache
@@ -49,12 +54,12 @@ def _run(passes: Sequence[Any], n_tasks: int, **fields: Tensor | int) -> None:
 
     The result does not depend on which thread does which task.
     """
-    call = {name: v.data_ptr() if isinstance(v, Tensor) else v for name, v in fields.items()}
-    call["n_tasks"] = n_tasks
-    record = np.array([tuple(call.get(name, 0) for name in _FIELDS)], _loops.CALL)
-    address, n_threads = record.ctypes.data, min(n_tasks, torch.get_num_threads())
+    record = _Record(n_tasks=n_tasks)
+    for name, value in fields.items():
+        setattr(record, name, value.data_ptr() if isinstance(value, Tensor) else value)
+    address, n_threads = ctypes.addressof(record), min(n_tasks, torch.get_num_threads())
     for function in passes:
-        record["counter"] = 0
+        record.counter = 0
         if n_threads == 1 or _forked.is_set():
             function.ctypes(address)
         elif _openmp() is not None:
@@ -181,7 +186,7 @@ def _backward(
         _run((backward,), blocks, **fields, **buffers, weights=weights, zero_sums=zero_weights)
     else:
         tasks = _tasks(batch, n_out, n_in, _thread_count(batch, n_out, n_in), True)
-        parts_out, parts_rows = tasks[-1, 4:]
+        parts_out, parts_rows = tasks[-1, 4:].tolist()
         dx_rows = batch if need_x else 0
         fields["more_dx"] = x.new_empty(parts_out, dx_rows, n_in)
         fields["more_sums"] = x.new_empty(parts_rows, 3, n_out, n_in)
