@@ -52,14 +52,14 @@ def test_contenders_alternate():
 def test_the_contenders_agree():
     import kernels
 
-    inputs, grad = kernels.layer((4, 3, 5))
-    names = ("eager", "reference", "cpu", "cpu, no dx")
+    inputs, grad = kernels.layer("cpu", (4, 3, 5))
+    names = ("eager", "reference", "cpu", "cpu, no dx", "cpu, zeros")
     scores = [kernels.contender(name)(*inputs) for name in names]
     scores.append(kernels.lean(*inputs))
     for score in scores[1:]:
         torch.testing.assert_close(score, scores[0], rtol=1e-4, atol=1e-4)
     assert len(kernels.step(kernels.contender("cpu"), inputs, grad)) == 2
-    assert not kernels.layer((4, 3, 5), need_x=False)[0][0].requires_grad
+    assert not kernels.layer("cpu, no dx", (4, 3, 5))[0][0].requires_grad
 
 
 def test_the_limit_does_what_the_formula_says():
