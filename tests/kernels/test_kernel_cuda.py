@@ -223,7 +223,8 @@ def test_empty_batch():
 
 def test_opcheck():
     problem, _ = tensors(ordinary_layer(12, 5, 20))
-    torch.library.opcheck(OPERATOR, [t.requires_grad_() for t in problem])
+    operator = getattr(torch.ops.ugmm, KERNEL.name if ON_GPU else INTERPRETED.name).default
+    torch.library.opcheck(operator, [t.requires_grad_() for t in problem])
 
 
 @pytest.mark.skipif(not ON_GPU, reason="needs 20 GB")

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ugmm.functional import mixture_log_score
 from ugmm.kernels import choose_kernel, cpu
@@ -29,7 +30,7 @@ def gradients(inputs, kernel, **options):
 
 @each_kernel
 def test_opcheck(kernel):
-    operator = choose_kernel(torch.zeros(1), kernel)
+    operator = getattr(torch.ops.ugmm, f"mixture_log_score_{kernel}").default
     inputs = layer()
     torch.library.opcheck(operator, inputs)
     torch.library.opcheck(operator, layer(requires_grad=False))
@@ -38,6 +39,21 @@ def test_opcheck(kernel):
     backward = getattr(torch.ops.ugmm, f"mixture_log_score_{kernel}_backward").default
     for needs in ((True, True), (True, False), (False, True)):
         torch.library.opcheck(backward, (torch.ones_like(score), *saved, *inputs, *needs))
+
+
+@each_kernel
+def test_dispatch_modes_see_one_operation(kernel):
+    class Names(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            names.append(function.name())
+            return function(*args, **(kwargs or {}))
+
+    names, inputs = [], layer()
+    with Names():
+        gradients(inputs, kernel)
+    operators = [name for name in names if name.startswith("ugmm::")]
+    name = f"ugmm::mixture_log_score_{kernel}"
+    assert operators == [name, f"{name}_backward"]
 
 
 @each_kernel
