@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import ugmm.functional
+import ugmm.kernels
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -137,3 +140,15 @@ def test_the_results_keep_other_machines(capsys):
     assert re.findall("^## .*", text, re.MULTILINE) == ["## two", "## one"]
     assert script["replaced"](text, section("two")) == text
     assert "| one | 1.5 |" in text
+
+
+def test_the_profile_sees_the_kernels(monkeypatch):
+    import overhead
+
+    monkeypatch.setattr(ugmm.kernels, "CPU", ugmm.kernels.CPU)  # put back afterwards
+    overhead.time_kernels()
+    inputs = [torch.zeros(3, 4, requires_grad=True) for _ in range(4)]
+    ugmm.functional.mixture_log_score(*inputs).sum().backward()
+    totals = overhead.clock.read()
+    assert totals["kernels, forward"] > 0
+    assert totals["kernels, backward"] > 0

@@ -16,7 +16,7 @@ from ugmm.kernels import _loops, _zeros
 from ugmm.kernels._vectors import LANES
 from ugmm.kernels.operator import Kernel, Problem, empty_gradients, register
 
-__all__ = ["CPU"]
+__all__ = ["CPU", "KERNEL"]
 
 _SMALL = 2**15  # components: a smaller problem is done before a second thread has begun
 _MANY_INPUTS = 2**12  # of a batch: fewer are not worth a look for zeros
@@ -220,12 +220,11 @@ def _zero_buffers(problem: Problem) -> tuple[int, dict[str, Tensor], Tensor]:
     return blocks, buffers, torch.eq(x, 0, out=torch.empty_like(x))
 
 
-CPU = register(
-    Kernel(
-        name="mixture_log_score_cpu",
-        forward=_forward,
-        backward=_backward,
-        saved_shapes=_saved_shapes,
-        dispatch_key="CPU",
-    )
+KERNEL = Kernel(
+    name="mixture_log_score_cpu",
+    forward=_forward,
+    backward=_backward,
+    saved_shapes=_saved_shapes,
+    dispatch_key="CPU",
 )
+CPU = register(KERNEL)
