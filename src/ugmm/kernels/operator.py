@@ -87,29 +87,11 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         saved = (loc.new_empty(shape) for shape in kernel.saved_shapes(batch, n_out, n_in))
         return loc.new_empty(batch, n_out), *saved
 
-    def fake_backward(
-        _grad: Tensor,
-        _of_scores: Tensor,
-        _of_parameters: Tensor,
-        x: Tensor,
-        loc: Tensor,
-        _log_scale: Tensor,
-        _logits: Tensor,
-        need_x: bool,
-        need_parameters: bool,
-    ) -> Any:
-        return empty_gradients(x, loc, need_x, need_parameters)
-
-    def save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.save_for_backward(*output[1:], *inputs)
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
-
     def differentiate(ctx: Any, grad: Tensor | None, *_of_saved: None) -> Any:
         if grad is None:
             return None, None, None, None
         need_x, *need_parameters = ctx.needs_input_grad
-        # With a graph of backward asked for, the dispatcher answers: by `refuse`.
+        # With a graph of backward asked for, the dispatcher answers: by `_refuse`.
         way: Any = backward_op if torch.is_grad_enabled() or _is_watched(grad) else backward
         results = way(grad, *ctx.saved_tensors, need_x, any(need_parameters))
         return tuple(
@@ -117,15 +99,12 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
             for result, need in zip(results, ctx.needs_input_grad, strict=True)
         )
 
-    def refuse(_ctx: Any, *_grads: Tensor) -> Any:
-        raise RuntimeError("mixture_log_score has a first derivative only, no second")
-
     _LIBRARY.impl(name, forward, kernel.dispatch_key)
     _LIBRARY.impl(grads, backward, kernel.dispatch_key)
     torch.library.register_fake(qualified, fake_forward, lib=_LIBRARY)
-    torch.library.register_fake(qualified_grads, fake_backward, lib=_LIBRARY)
-    torch.library.register_autograd(qualified, differentiate, setup_context=save, lib=_LIBRARY)
-    torch.library.register_autograd(qualified_grads, refuse, lib=_LIBRARY)
+    torch.library.register_fake(qualified_grads, _fake_backward, lib=_LIBRARY)
+    torch.library.register_autograd(qualified, differentiate, setup_context=_save, lib=_LIBRARY)
+    torch.library.register_autograd(qualified_grads, _refuse, lib=_LIBRARY)
     for device in ("cpu", "cuda"):
         torch.library.register_autocast(qualified, device, torch.float32, lib=_LIBRARY)
 
@@ -136,8 +115,8 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
 
         @staticmethod
         def forward(ctx: Any, *inputs: Tensor) -> Any:
-            output = kernel.forward(Problem(*inputs))
-            save(ctx, inputs, output)
+            output = forward(*inputs)
+            _save(ctx, inputs, output)
             return output
 
     def operator(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor) -> Any:
@@ -145,6 +124,30 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         return way(x, loc, log_scale, logits)
 
     return operator
+
+
+def _fake_backward(
+    _grad: Tensor,
+    _of_scores: Tensor,
+    _of_parameters: Tensor,
+    x: Tensor,
+    loc: Tensor,
+    _log_scale: Tensor,
+    _logits: Tensor,
+    need_x: bool,
+    need_parameters: bool,
+) -> Any:
+    return empty_gradients(x, loc, need_x, need_parameters)
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*output[1:], *inputs)
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)
+
+
+def _refuse(_ctx: Any, *_grads: Tensor) -> Any:
+    raise RuntimeError("mixture_log_score has a first derivative only, no second")
 
 
 def _is_watched(*tensors: Tensor) -> bool:
