@@ -105,8 +105,13 @@ def check_together(config: Config) -> None:
             "model=mlp with task=generative: an MLP's score has no upper bound, so it cannot be "
             "maximised; train the MLP with task=discriminative"
         )
-    if config.trainer.monitor == "val/score" and config.task.name != "generative":
-        raise UserError("trainer.monitor=val/score: only task=generative has a score")
+    objective = getattr(config.task, "objective", None)
+    if config.trainer.monitor == "val/score" and objective != "score":
+        raise UserError("trainer.monitor=val/score: only task.objective=score of task=generative has a score")
+    if config.trainer.monitor == "val/log_prob" and objective is None:
+        raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
+    if objective == "ranking_nce":
+        _check_fixed(config.model)
     if not config.data.has_validation and config.trainer.test_checkpoint == "best":
         raise UserError(
             "without validation rows there is no best checkpoint to test; set "
@@ -116,3 +121,18 @@ def check_together(config: Config) -> None:
         raise UserError(f"trainer.devices={config.trainer.devices} must be a number or auto")
     if getattr(config.model, "norm", "") == "batch" and config.data.batch_size < 2:
         raise UserError("model.norm=batch needs a data.batch_size of 2 or more")
+
+
+def _check_fixed(model: Any) -> None:
+    """Refuse what makes a score random or dependent on the batch: it would have no Z."""
+    rates = model.dropout if isinstance(model.dropout, list) else [model.dropout]
+    if any(rates):
+        raise UserError(
+            f"model.dropout={model.dropout} with task.objective=ranking_nce: the score must be a "
+            "fixed function of its inputs; set model.dropout=0"
+        )
+    if model.norm == "batch":
+        raise UserError(
+            "model.norm=batch with task.objective=ranking_nce: the score must be a fixed function "
+            "of its inputs; use model.norm=layer or none"
+        )

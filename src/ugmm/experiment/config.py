@@ -167,23 +167,43 @@ class DiscriminativeConfig(TaskConfig):
 
 @dataclass
 class GenerativeConfig(TaskConfig):
-    """The paper's objective: the log-score of features and label together."""
+    """A density of features and label together, or the paper's score of them."""
 
     name: str = "generative"
-    label: Literal["onehot", "real"] = "onehot"
+    objective: Literal["ranking_nce", "likelihood", "score", "cross_entropy"] = "ranking_nce"
+    label: Literal["onehot", "real", "none"] = "onehot"
+    label_weight: float = key(0.0, low=0)  # of the label's cross-entropy, added to the objective
+    noise: float | None = key(None, low=0)  # width of the vicinal noise; null: Silverman's rule
+    n_noise: int = key(512, low=1)  # draws a step for ranking_nce
+    z_draws: int = key(2**18, low=16)  # for each estimate of the partition function, at the test
+    ensemble: int = key(1, low=1)  # densities that are averaged, each normalised by itself
 
     def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
-        """Build a one-output network over features and label."""
+        """Build a density of features and label."""
+        from ugmm.density import Ensemble, TiltedGaussian
         from ugmm.nn import JointScore
 
-        label_size = n_classes if self.label == "onehot" else 1
-        return JointScore(model.build(n_features + label_size, 1), n_classes, self.label)
+        if self.objective == "likelihood":
+            return model.build(n_features, 1 if self.label == "none" else n_classes)
+        label_size = {"onehot": n_classes, "real": 1, "none": 0}[self.label]
 
-    def build(self, network: Any, n_classes: int, **training: Any) -> "Task":
+        def member() -> TiltedGaussian:
+            network = model.build(n_features + label_size, 1)
+            score = JointScore(network, n_classes, self.label)
+            return TiltedGaussian(score, n_features, len(score.codes))
+
+        if self.ensemble == 1:
+            return member()
+        return Ensemble([member() for _ in range(self.ensemble)])
+
+    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
         from ugmm.tasks import GenerativeTask
 
-        return GenerativeTask(network, n_classes, **training)
+        keywords = options(self)
+        has_label = keywords.pop("label") != "none"
+        del keywords["ensemble"]
+        return GenerativeTask(network, n_classes, has_label=has_label, **keywords, **training)
 
 
 @dataclass
@@ -222,8 +242,10 @@ class TrainerConfig:
     check_val_every_n_epoch: int = key(1, low=1)
     log_every_n_steps: int = key(50, low=1)
     fast_dev_run: bool = False
-    # Which metric decides on the best checkpoint; val/score exists for task=generative.
-    monitor: Literal["val/accuracy", "val/nll", "val/ece", "val/score"] = "val/accuracy"
+    # Which metric decides on the best checkpoint; the last two exist for task=generative.
+    monitor: Literal["val/accuracy", "val/nll", "val/ece", "val/log_prob", "val/score"] = (
+        "val/accuracy"
+    )
     test_checkpoint: Literal["best", "last"] = "best"
     threads: int | None = key(None, low=1)  # CPU threads a process; null: torch's choice
 
@@ -262,6 +284,7 @@ GOALS: dict[str, Literal["max", "min"]] = {
     "accuracy": "max",
     "nll": "min",
     "ece": "min",
+    "log_prob": "max",
     "score": "max",
 }
 

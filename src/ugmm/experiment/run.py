@@ -106,8 +106,8 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         trainer = make_trainer(config, run, stamp, loggers)
         if tracked_run is not None:
             tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
-        if last is None and getattr(config.model, "init", None) == "data":
-            _init_from_data(task, data)
+        if last is None:
+            _prepare(task, data, config)
         trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
         seconds = round(stamp.seconds(), 2)
         results = _test(trainer, task, data, config, run)
@@ -157,11 +157,14 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     return _floats(trainer.test(task, data, verbose=False)[0])
 
 
-def _init_from_data(task: Task, data: InMemoryDataModule) -> None:
+def _prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
+    """Show the training rows to what is not trained by gradients, and to the initialisation."""
     data.prepare_data()
     data.setup("fit")
     x, y = data.splits["train"]
-    task.network.init_from(x[:_INIT_ROWS], y[:_INIT_ROWS])
+    task.prepare(x, y)
+    if getattr(config.model, "init", None) == "data":
+        task.network.init_from(x[:_INIT_ROWS], y[:_INIT_ROWS])
 
 
 def _test(

@@ -7,9 +7,17 @@ from torch import Tensor, nn
 
 __all__ = ["Classifier", "JointScore"]
 
+Label = Literal["onehot", "real", "none"]
+
 
 class Classifier(nn.Module):
-    """A network that scores the classes of an input; by default, its outputs are the scores."""
+    """A network that scores the classes of an input; by default, its outputs are the scores.
+
+    Attributes:
+        normalized: Whether the class scores are log p(x, c), a density of x summed over classes.
+    """
+
+    normalized = False
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return one log-score per class: (..., features) to (..., classes)."""
@@ -54,13 +62,14 @@ class JointScore(Classifier):
     Arguments:
         network: Maps features and encoded label, (..., features + `label_size`), to (..., 1).
         n_classes: Number of classes.
-        label: How the label enters: ``"onehot"``, or ``"real"``, as one real number (the paper).
+        label: How the label enters: ``"onehot"``; ``"real"``, as one real number (the paper); or
+            ``"none"``: there is one class, and the network sees the features only.
     """
 
     codes: Tensor
 
     def __init__(
-        self, network: Classifier, n_classes: int, label: Literal["onehot", "real"] = "onehot"
+        self, network: Classifier, n_classes: int, label: Label = "onehot"
     ) -> None:
         super().__init__()
         self.network = network
@@ -72,6 +81,8 @@ class JointScore(Classifier):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return the log-score of `x` with every label: (..., features) to (..., classes)."""
+        if self.codes.shape[1] == 0:
+            return self.network(x)
         return self.network.score_pairs(x, self.codes).squeeze(-1)
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -84,10 +95,12 @@ class JointScore(Classifier):
         return torch.cat([x, self.codes[y].to(x.dtype)], -1)
 
 
-def label_codes(n_classes: int, label: Literal["onehot", "real"]) -> Tensor:
+def label_codes(n_classes: int, label: Label) -> Tensor:
     """Return how each label enters a joint network, (classes, size of the code)."""
+    if label == "none":
+        return torch.empty(1, 0)
     if label == "onehot":
         return torch.eye(n_classes)
     if label == "real":
         return torch.arange(n_classes, dtype=torch.get_default_dtype()).unsqueeze(1)
-    raise ValueError(f"label must be 'onehot' or 'real', got {label!r}")
+    raise ValueError(f"label must be 'onehot', 'real' or 'none', got {label!r}")

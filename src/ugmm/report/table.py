@@ -6,7 +6,7 @@ from rich.table import Table
 
 __all__ = ["metrics_table"]
 
-_FIRST = ("accuracy", "nll", "ece", "score")
+_FIRST = ("accuracy", "nll", "ece", "log_prob", "log_prob_raw", "score")
 
 
 def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Table:

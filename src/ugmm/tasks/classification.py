@@ -1,4 +1,4 @@
-"""Training a network to tell classes apart: discriminatively, or from a joint score."""
+"""Training a network, and telling classes apart by it: what every task shares, and one task."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,10 +18,10 @@ from torchmetrics.classification import (
 from torchmetrics.utilities import dim_zero_cat
 
 from ugmm import objectives
-from ugmm.nn import Classifier, JointScore
+from ugmm.nn import Classifier
 from ugmm.tasks.optimization import make_optimizer, make_schedule
 
-__all__ = ["DiscriminativeTask", "GenerativeTask", "Task"]
+__all__ = ["Batch", "DiscriminativeTask", "Task", "update_metrics"]
 
 Batch = tuple[Tensor, Tensor]
 
@@ -58,6 +58,9 @@ class Task(lightning.LightningModule, ABC):
         self.confusion = MulticlassConfusionMatrix(n_classes)
         self.test_record: dict[str, Tensor] = {}
 
+    def prepare(self, x: Tensor, y: Tensor) -> None:
+        """Look at the training rows (n, features) and labels (n,), once, before training."""
+
     @abstractmethod
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the training loss of a batch, a scalar."""
@@ -82,14 +85,14 @@ class Task(lightning.LightningModule, ABC):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Add a batch to the validation metrics."""
         x, y = batch
-        _update(self.val_metrics, self(x), y)
+        update_metrics(self.val_metrics, self(x), y)
         self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(y))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Add a batch to the test metrics."""
         x, y = batch
         scores = self(x)
-        _update(self.test_metrics, scores, y)
+        update_metrics(self.test_metrics, scores, y)
         self.confusion.update(scores, y)
         self.log_dict(self.test_metrics, batch_size=len(y))
 
@@ -162,37 +165,6 @@ class DiscriminativeTask(Task):
         self.right, self.seen = 0, 0
 
 
-class GenerativeTask(Task):
-    """One neuron scores features and label together; its mean log-score is maximised.
-
-    The class posterior comes from evaluating every label. Validation and test also log `score`,
-    the mean log-score of features and label: not a log-likelihood (see `ugmm.nn.UGMM`).
-
-    Arguments:
-        network: The joint score.
-        n_classes: Number of classes.
-        optimizer: See `Task`.
-        schedule: See `Task`.
-    """
-
-    network: JointScore
-
-    def __init__(
-        self,
-        network: JointScore,
-        n_classes: int,
-        optimizer: Mapping[str, Any] | None = None,
-        schedule: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(network, n_classes, optimizer, schedule)
-        self.val_metrics.add_metrics({"score": MeanMetric()})
-        self.test_metrics.add_metrics({"score": MeanMetric()})
-
-    def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the mean negative log-score of a batch."""
-        return objectives.negative_score(self.network(x, y))
-
-
 def _metrics(split: str, n_classes: int) -> MetricCollection:
     metrics: dict[str, Metric | MetricCollection] = {
         "accuracy": MulticlassAccuracy(n_classes, average="micro"),
@@ -202,10 +174,15 @@ def _metrics(split: str, n_classes: int) -> MetricCollection:
     return MetricCollection(metrics, prefix=f"{split}/", compute_groups=False)
 
 
-def _update(metrics: MetricCollection, scores: Tensor, y: Tensor) -> None:
+def update_metrics(metrics: MetricCollection, scores: Tensor, y: Tensor) -> None:
+    """Add a batch's class scores (batch, classes) and labels (batch,) to those metrics there are."""
     log_posterior = scores.float().log_softmax(-1)
-    metrics["accuracy"].update(scores, y)
-    metrics["nll"].update(torch.nn.functional.nll_loss(log_posterior, y, reduction="none"))
-    metrics["ece"].update(log_posterior.exp(), y)
-    if "score" in metrics.keys(keep_base=True):
-        metrics["score"].update(scores.gather(-1, y.unsqueeze(-1)))
+    metrics_of = {
+        "accuracy": (scores, y),
+        "nll": (torch.nn.functional.nll_loss(log_posterior, y, reduction="none"),),
+        "ece": (log_posterior.exp(), y),
+        "log_prob": (scores.gather(-1, y.unsqueeze(-1)),),
+    }
+    for name in metrics.keys(keep_base=True):
+        if name in metrics_of:
+            metrics[name].update(*metrics_of[name])

@@ -1,0 +1,130 @@
+"""Gaussians fitted to data, in float64: what a score is made a density with."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Gaussian", "GaussianMixture", "covariance"]
+
+# Added to every variance. Features are standardised: a constant one still gets a density.
+_LEAST_VARIANCE = 1e-3
+
+
+def covariance(x: Tensor) -> Tensor:
+    r"""The covariance of rows, shrunk as much as they are few, and at least a little positive.
+
+    .. math::
+        \hat\Sigma = (1 - \rho) S + \rho \, \tfrac{\operatorname{tr} S}{D} I + 10^{-3} I
+
+    with the intensity :math:`\rho \in [0, 1]` of O. Ledoit and M. Wolf, *A well-conditioned
+    estimator for large-dimensional covariance matrices*, J. Multivar. Anal. 88 (2004), Lemma 3.3
+    and equation 14.
+
+    Args:
+        x: (n, D) with at least one row.
+
+    Returns:
+        (D, D), float64.
+    """
+    x = x.double() - x.double().mean(0)
+    n, d = x.shape
+    s = x.T @ x / n
+    mean = s.trace() / d
+    spread = (s - mean * torch.eye(d, dtype=s.dtype)).square().sum()
+    # sum_i |x_i x_i' - S|^2 / n^2, expanded so that no (n, D, D) tensor is needed
+    noise = (x.square().sum(1).square().mean() - s.square().sum()).clamp(min=0) / n
+    rho = (noise / spread).clamp(max=1) if spread > 0 else torch.zeros_like(spread)
+    return (1 - rho) * s + (rho * mean + _LEAST_VARIANCE) * torch.eye(d, dtype=s.dtype)
+
+
+class Gaussian(nn.Module):
+    """A Gaussian in D dimensions, standard until it is fitted; it has no trained parameters.
+
+    Arguments:
+        n_features: D.
+    """
+
+    mean: Tensor
+    tril: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features, dtype=torch.float64))
+        self.register_buffer("tril", torch.eye(n_features, dtype=torch.float64))
+
+    def fit(self, x: Tensor, inflation: float = 1.0) -> None:
+        """Take the mean and `inflation` times the covariance (see `covariance`) of rows (n, D)."""
+        self.mean.copy_(x.double().mean(0))
+        self.tril.copy_(torch.linalg.cholesky(inflation * covariance(x)))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The log-density of (..., D), in nats, (...), float64."""
+        z = self.whiten(x)
+        log_det = self.tril.diagonal().log().sum()
+        return -0.5 * z.square().sum(-1) - log_det - 0.5 * x.shape[-1] * math.log(2 * math.pi)
+
+    def whiten(self, x: Tensor) -> Tensor:
+        """What `colour` maps to (..., D), float64."""
+        rows = (x.double() - self.mean).reshape(-1, x.shape[-1])
+        return torch.linalg.solve_triangular(self.tril, rows.T, upper=False).T.reshape(x.shape)
+
+    def colour(self, normal: Tensor) -> Tensor:
+        """Map draws (..., D) of the standard Gaussian to draws of this one, float64."""
+        return normal.double() @ self.tril.T + self.mean
+
+
+class GaussianMixture(nn.Module):
+    r"""A defensive proposal: half the base, half the classes' own Gaussians, made wider.
+
+    .. math::
+        q(x) = \tfrac12 b(x) + \tfrac1{2C} \sum_c \mathcal N(x; m_c, 1.5 \, S_c)
+
+    Whatever the classes look like, :math:`b / q \le 2`: importance weights have a bound.
+
+    Arguments:
+        base: The Gaussian b, fitted elsewhere.
+        n_classes: C.
+    """
+
+    _INFLATION = 1.5
+
+    def __init__(self, base: Gaussian, n_classes: int) -> None:
+        super().__init__()
+        n_features = len(base.mean)
+        parts = [base, *(Gaussian(n_features) for _ in range(n_classes))]
+        self.parts = nn.ModuleList(parts)
+        shares = torch.tensor([0.5] + [0.5 / n_classes] * n_classes, dtype=torch.float64)
+        self.register_buffer("shares", shares, persistent=False)
+
+    shares: Tensor
+
+    def fit(self, x: Tensor, y: Tensor) -> None:
+        """Fit the classes' Gaussians to rows (n, D) with labels (n,); one without rows to all."""
+        for c, part in enumerate(self.parts[1:]):
+            rows = x[y == c]
+            part.fit(rows if len(rows) else x, self._INFLATION)  # type: ignore[operator]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The log-density of (..., D), (...), float64."""
+        parts = torch.stack([part.log_prob(x) for part in self.parts], -1)  # type: ignore[operator]
+        return (parts + self.shares.log()).logsumexp(-1)
+
+    def place(self, choice: Tensor, normal: Tensor) -> Tensor:
+        """Turn numbers u in [0, 1), (n,), and standard normal ones, (n, D), into draws, (n, D)."""
+        edges = self.shares.cumsum(0)[:-1]
+        part = torch.bucketize(choice.double(), edges, right=True)
+        draws = torch.empty_like(normal, dtype=torch.float64)
+        for index, gaussian in enumerate(self.parts):
+            rows = part == index
+            draws[rows] = gaussian.colour(normal[rows])  # type: ignore[operator]
+        return draws
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw (n, D), float64, from `generator`'s or torch's random numbers."""
+        device, width = self.shares.device, len(self.parts[0].mean)  # type: ignore[arg-type]
+        on = torch.device("cpu") if generator is None else generator.device
+        # Evenly spread choices: each part gets its share of the draws, not only on average.
+        choice = (torch.arange(n) + torch.rand(n, generator=generator, device=on).cpu()) / n
+        normal = torch.randn(n, width, generator=generator, dtype=torch.float64, device=on)
+        return self.place(choice.to(device), normal.to(device))

@@ -1,0 +1,167 @@
+"""The tilted Gaussian: a network's score, made a density by a Gaussian base."""
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ugmm.density.gaussian import Gaussian, GaussianMixture
+from ugmm.density.partition import Estimate, by_importance, by_sobol
+from ugmm.nn import Classifier, JointScore
+
+__all__ = ["Ensemble", "TiltedGaussian"]
+
+
+class TiltedGaussian(Classifier):
+    r"""A density of features and label: a Gaussian, tilted by the score of a network.
+
+    .. math::
+        p(x, y) = \frac{b(x) \exp f(x, y)}{Z}, \qquad
+        b = \mathcal N(m, 1.2 \, \hat\Sigma), \qquad
+        Z = \int b(x) \sum_c \exp f(x, c) \, dx
+
+    f alone is no log-density: the integral of :math:`\exp f` over :math:`\mathbb{R}^N` is
+    infinite (see `ugmm.nn.UGMM`). Under the base, fitted to the training features without their
+    labels, Z is finite: with scales of at least :math:`\sigma_\text{min}` the score has an upper
+    bound. Z is estimated (`normalize`), which needs a fixed f: a network with dropout or
+    BatchNorm must be in evaluation mode.
+
+    Arguments:
+        score: f, of the features and the encoded label.
+        n_features: Number of features.
+        n_classes: Number of classes; 1 where there is no label.
+    """
+
+    normalized = True
+    _INFLATION = 1.2  # a base with tails beyond the data's own
+
+    log_z: Tensor
+    log_z_error: Tensor
+
+    def __init__(self, score: JointScore, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.score = score
+        self.base = Gaussian(n_features)
+        self.proposal = GaussianMixture(self.base, n_classes)
+        self.register_buffer("log_z", torch.tensor(math.nan, dtype=torch.float64))
+        self.register_buffer("log_z_error", torch.tensor(math.nan, dtype=torch.float64))
+
+    def fit_base(self, x: Tensor, y: Tensor) -> None:
+        """Fit the base and the proposal to training features (n, D) and labels (n,)."""
+        self.base.fit(x, self._INFLATION)
+        self.proposal.fit(x, y)
+
+    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Set the network's initial parameters; see `JointScore.init_from`."""
+        self.score.init_from(x, y)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return log p(x, y), in nats: (..., D) and (...) to (...)."""
+        return self.class_scores(x).gather(-1, y.unsqueeze(-1)).squeeze(-1)
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Return log p(x, c) for every class: (..., D) to (..., C). NaN before `normalize`."""
+        constant = self.base.log_prob(x) - self.log_z
+        return self.score.class_scores(x) + constant.unsqueeze(-1).to(x.dtype)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x), the label summed out: (..., D) to (...)."""
+        return self.class_scores(x).logsumexp(-1)
+
+    def log_ratio(self, x: Tensor) -> Tensor:
+        """Return log b(x) - log q(x), at most log 2: (..., D) to (...), float64."""
+        return self.base.log_prob(x) - self.proposal.log_prob(x)
+
+    def log_weight(self, x: Tensor) -> Tensor:
+        r"""Return :math:`\log (b(x) \sum_c \exp f(x, c) / q(x))`: (..., D) to (...), float64."""
+        scores = self.score.class_scores(x.to(self._dtype())).double()
+        return scores.logsumexp(-1) + self.log_ratio(x)
+
+    def normalize(self, n: int = 2**16, seed: int = 0) -> Estimate:
+        """Estimate Z by importance sampling from the proposal and keep it.
+
+        Args:
+            n: How many draws.
+            seed: Of the draws: the same network has the same Z.
+        """
+        estimate = by_importance(self.log_weight, self.proposal, n, seed)
+        self.log_z.fill_(estimate.value)
+        self.log_z_error.fill_(estimate.error)
+        return estimate
+
+    def second_estimate(self, n: int = 2**16, seed: int = 0) -> Estimate:
+        """Estimate Z by scrambled Sobol points, to check `normalize`; keeps nothing."""
+        return by_sobol(self.log_weight, self.proposal, n, seed)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, steps: int = 200, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw features (n, D) and labels (n,) by n chains of independence Metropolis-Hastings.
+
+        A chain's distance from p in total variation falls as :math:`(1 - 1/B)^t` with B the
+        largest :math:`p/q` (L. Tierney, Ann. Statist. 22 (1994), corollary 4): the weights of
+        this proposal are bounded, so it is reached from any start.
+
+        Args:
+            n: How many.
+            steps: Of each chain.
+            generator: Of random numbers on the CPU; by default, torch's.
+        """
+        x = self.proposal.sample(n, generator)[torch.randperm(n, generator=generator)]
+        weight = self.log_weight(x)
+        for _ in range(steps):
+            # Draws spread evenly over the proposal's parts: shuffled, any of them meets a chain.
+            new = self.proposal.sample(n, generator)[torch.randperm(n, generator=generator)]
+            new_weight = self.log_weight(new)
+            chance = torch.rand(n, generator=generator, dtype=x.dtype).to(x.device)
+            taken = chance.log() < new_weight - weight
+            x = torch.where(taken.unsqueeze(-1), new, x)
+            weight = torch.where(taken, new_weight, weight)
+        x = x.to(self._dtype())
+        posterior = self.score.posterior(x).cpu()
+        y = torch.multinomial(posterior, 1, generator=generator).squeeze(-1)
+        return x, y.to(x.device)
+
+    def _dtype(self) -> torch.dtype:
+        return next(self.score.parameters()).dtype
+
+
+class Ensemble(Classifier):
+    r"""The average of densities, each normalised by itself: :math:`p = \frac1K \sum_k p_k`.
+
+    Arguments:
+        members: The densities.
+    """
+
+    normalized = True
+
+    def __init__(self, members: Sequence[TiltedGaussian]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def __iter__(self):  # noqa: ANN204
+        return iter(cast("Sequence[TiltedGaussian]", self.members))
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Return log p(x, c) for every class: (..., D) to (..., C)."""
+        scores = torch.stack([member.class_scores(x) for member in self])
+        return scores.logsumexp(0) - math.log(len(self.members))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x), the label summed out: (..., D) to (...)."""
+        return self.class_scores(x).logsumexp(-1)
+
+    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Set each member's initial parameters."""
+        for member in self:
+            member.init_from(x, y)
+
+    def sample(self, n: int, **options: object) -> tuple[Tensor, Tensor]:
+        """Draw from the members, each as often; see `TiltedGaussian.sample`."""
+        k = len(self.members)
+        sizes = [n // k + (index < n % k) for index in range(k)]
+        draws = [m.sample(s, **options) for m, s in zip(self, sizes, strict=True) if s]  # type: ignore[arg-type]
+        return torch.cat([x for x, _ in draws]), torch.cat([y for _, y in draws])

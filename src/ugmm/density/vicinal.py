@@ -1,0 +1,56 @@
+"""Vicinal noise: what keeps a flexible density from collapsing on its training rows."""
+
+import torch
+from torch import Tensor, nn
+
+from ugmm.density.gaussian import covariance
+
+__all__ = ["VicinalNoise", "silverman_width"]
+
+
+def silverman_width(n: float, n_features: int) -> float:
+    r"""Silverman's rule of thumb for the width of a Gaussian kernel, in standard deviations.
+
+    .. math::
+        h = \left( \frac{4}{D + 2} \right)^{1/(D + 4)} n^{-1/(D + 4)}
+
+    B. W. Silverman, *Density Estimation for Statistics and Data Analysis* (1986), equation 4.14.
+
+    Args:
+        n: Rows (of a class, where classes are modelled).
+        n_features: D.
+    """
+    return float((4 / (n_features + 2) / n) ** (1 / (n_features + 4)))
+
+
+class VicinalNoise(nn.Module):
+    r"""Gaussian noise :math:`\mathcal N(0, h^2 S_w)`, :math:`S_w` the mean within-class covariance.
+
+    A model trained on fresh noise at each step maximises the likelihood of a kernel density
+    estimate instead of the rows themselves (O. Chapelle et al., *Vicinal risk minimization*,
+    NeurIPS 2000).
+
+    Arguments:
+        n_features: D.
+        width: h; None takes Silverman's rule with the mean number of rows of a class.
+    """
+
+    tril: Tensor
+
+    def __init__(self, n_features: int, width: float | None = None) -> None:
+        super().__init__()
+        self.width = width
+        self.register_buffer("tril", torch.zeros(n_features, n_features))
+
+    def fit(self, x: Tensor, y: Tensor) -> None:
+        """Take the noise's shape and, if none was given, its width from rows (n, D)."""
+        groups = [x[y == c] for c in y.unique()]
+        within = torch.stack([covariance(rows) for rows in groups]).mean(0)
+        width = self.width
+        if width is None:
+            width = silverman_width(len(x) / len(groups), x.shape[1])
+        self.tril.copy_(width * torch.linalg.cholesky(within))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add fresh noise to (batch, D)."""
+        return x + torch.randn_like(x) @ self.tril.T.to(x.dtype)

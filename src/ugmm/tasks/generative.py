@@ -1,0 +1,215 @@
+"""Training a model of features and label together: by a normalised objective, or the paper's."""
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, MetricCollection
+
+from ugmm import objectives
+from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
+from ugmm.nn import Classifier
+from ugmm.tasks.classification import Batch, Task, update_metrics
+
+__all__ = ["GenerativeTask", "Objective"]
+
+Objective = Literal["ranking_nce", "likelihood", "score", "cross_entropy"]
+_VALIDATION_DRAWS = 2**14  # for Z at each validation: an error of 0.01 nats or so is enough there
+
+
+class GenerativeTask(Task):
+    r"""A density p(x, y) of features and label, or the paper's score of them.
+
+    The class posterior comes from evaluating every label. Validation and test also log
+    `log_prob`, the mean of log p(x, y) in nats, of the features as the data module serves them;
+    for a tilted Gaussian Z is estimated before each. A test estimates Z in two ways, and logs both
+    with their errors; `log_prob_raw` is `log_prob` in the data's own units.
+
+    Objectives:
+
+    - ``"ranking_nce"``: the tilted Gaussian's; see `ugmm.objectives.ranking_nce`.
+    - ``"likelihood"``: exact, for a network that is normalised by construction.
+    - ``"score"``: the paper's mean log-score. It is no likelihood: it also rewards a network for
+      a larger Z. With this objective, validation and test log `score` too.
+    - ``"cross_entropy"``: of the label given the features, and nothing else.
+
+    Arguments:
+        network: A density, whose class scores are log p(x, c).
+        n_classes: Number of classes.
+        objective: What is minimised.
+        label_weight: Share of the label's cross-entropy that is added to the objective.
+        noise: Width of the vicinal noise on training rows (see `ugmm.density.VicinalNoise`);
+            None takes Silverman's rule, 0 adds none.
+        n_noise: M of ``"ranking_nce"``, drawn afresh at every step.
+        z_draws: Draws for each estimate of Z at the test.
+        has_label: Whether the label is modelled; else only the density is reported.
+        optimizer: See `Task`.
+        schedule: See `Task`.
+    """
+
+    def __init__(
+        self,
+        network: Classifier,
+        n_classes: int,
+        objective: Objective = "ranking_nce",
+        label_weight: float = 0.0,
+        noise: float | None = None,
+        n_noise: int = 512,
+        z_draws: int = 2**18,
+        has_label: bool = True,
+        optimizer: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(network, n_classes, optimizer, schedule)
+        self.objective = objective
+        self.label_weight = label_weight
+        self.noise_width = noise
+        self.noise: VicinalNoise | None = None
+        self.n_noise = n_noise
+        self.z_draws = z_draws
+        self.has_label = has_label
+        for split, metrics in (("val", self.val_metrics), ("test", self.test_metrics)):
+            added = {"log_prob": MeanMetric()}
+            if objective == "score":
+                added["score"] = MeanMetric()
+            metrics.add_metrics(added)
+            if not has_label:
+                only = MetricCollection({"log_prob": MeanMetric()}, prefix=f"{split}/")
+                setattr(self, f"{split}_metrics", only)
+        self.last_batch: tuple[Tensor, Tensor, Tensor] | None = None
+        self.estimates: list[tuple[Estimate, Estimate]] = []
+
+    @property
+    def tilted(self) -> list[TiltedGaussian]:
+        """The parts of the network whose Z must be estimated."""
+        if isinstance(self.network, Ensemble):
+            return list(self.network)
+        return [self.network] if isinstance(self.network, TiltedGaussian) else []
+
+    def prepare(self, x: Tensor, y: Tensor) -> None:
+        """Fit what is not trained by gradients to the training rows: base, proposal, noise."""
+        y = self._labels(y)
+        if self.noise_width != 0:
+            self.noise = VicinalNoise(x.shape[1], self.noise_width)
+            self.noise.fit(x, y)
+        for density in self.tilted:
+            density.fit_base(x, y)
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the objective of a batch; of an ensemble, the sum over its members."""
+        y = self._labels(y)
+        if not self.tilted:
+            x = x if self.noise is None else self.noise(x)
+            return self._weighed(-self.network(x, y).mean(), self.network, x, y)
+        losses = []
+        for density in self.tilted:
+            noisy = x if self.noise is None else self.noise(x)
+            losses.append(self._tilted_loss(density, noisy, y))
+        # The last member's claim: what its loss says of log p, to be verified at a validation.
+        self.last_batch = (noisy.detach(), y, losses[-1].detach())
+        return torch.stack(losses).sum()
+
+    def _tilted_loss(self, density: TiltedGaussian, x: Tensor, y: Tensor) -> Tensor:
+        if self.objective == "ranking_nce":
+            with torch.no_grad():
+                draws = density.proposal.sample(self.n_noise)
+                ratio = density.log_ratio(torch.cat([x.double(), draws])).to(x.dtype)
+            scores = density.score.class_scores(torch.cat([x, draws.to(x.dtype)]))
+            both = scores.logsumexp(-1) + ratio
+            own = scores[: len(x)]
+            chosen = own.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+            loss = objectives.ranking_nce(chosen, both[: len(x)], both[len(x) :])
+        elif self.objective == "score":
+            own = None
+            loss = objectives.negative_score(density.score(x, y))
+        else:
+            own = density.score.class_scores(x)
+            return objectives.cross_entropy(own, y)
+        return self._weighed(loss, density.score, x, y, own)
+
+    def _weighed(
+        self, loss: Tensor, network: Classifier, x: Tensor, y: Tensor, scores: Tensor | None = None
+    ) -> Tensor:
+        if not self.label_weight:
+            return loss
+        scores = network.class_scores(x) if scores is None else scores
+        return loss + self.label_weight * objectives.cross_entropy(scores, y)
+
+    def on_validation_epoch_start(self) -> None:
+        """Estimate Z of the network as it is now; compare what the loss claimed with it."""
+        for density in self.tilted:
+            density.normalize(_VALIDATION_DRAWS)
+        if self.objective == "ranking_nce" and not self.label_weight and self.last_batch:
+            x, y, loss = self.last_batch
+            density = self.tilted[-1]
+            claimed = density.base.log_prob(x).mean() - loss
+            several = self.trainer.world_size > 1
+            self.log("train/claimed", claimed.float(), sync_dist=several)
+            self.log("train/log_prob", density(x, y).mean(), sync_dist=several)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Add a batch to the validation metrics."""
+        x, y = batch
+        self._update(self.val_metrics, x, self._labels(y), self(x))
+        self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(y))
+
+    def on_test_epoch_start(self) -> None:
+        """Estimate Z in two ways, and warn loudly if they disagree."""
+        self.estimates = [
+            (density.normalize(self.z_draws), density.second_estimate(self.z_draws))
+            for density in self.tilted
+        ]
+        for first, second in self.estimates:
+            if not first.agrees_with(second):
+                warnings.warn(
+                    f"Z is not known: log Z is {first.value:.4f} +- {first.error:.4f} by importance "
+                    f"sampling and {second.value:.4f} +- {second.error:.4f} by Sobol points; do "
+                    "not trust log_prob (more task.noise or task.z_draws may help)",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Add a batch to the test metrics."""
+        x, y = batch
+        y, scores = self._labels(y), self(x)
+        self._update(self.test_metrics, x, y, scores)
+        if self.has_label:
+            self.confusion.update(scores, y)
+        self.log_dict(self.test_metrics, batch_size=len(y))
+
+    def on_test_epoch_end(self) -> None:
+        """Log what is known of Z, and the density in raw units."""
+        if self.has_label:
+            super().on_test_epoch_end()
+        to_raw = getattr(self.trainer.datamodule, "log_jacobian", 0.0)  # type: ignore[attr-defined]
+        if to_raw:
+            self.log("test/log_prob_raw", self.test_metrics["log_prob"].compute() + to_raw)
+        for name, value in _summary(self.estimates).items():
+            self.log(f"test/{name}", value)
+
+    def _update(self, metrics: MetricCollection, x: Tensor, y: Tensor, scores: Tensor) -> None:
+        update_metrics(metrics, scores, y)
+        if self.objective == "score":
+            for density in self.tilted:
+                metrics["score"].update(density.score(x, y))
+
+    def _labels(self, y: Tensor) -> Tensor:
+        return y if self.has_label else torch.zeros_like(y)
+
+
+def _summary(estimates: list[tuple[Estimate, Estimate]]) -> dict[str, float]:
+    """Means over the members of an ensemble; the worst of their errors."""
+    if not estimates:
+        return {}
+    n = len(estimates)
+    return {
+        "log_z": math.fsum(first.value for first, _ in estimates) / n,
+        "log_z_error": max(first.error for first, _ in estimates),
+        "log_z_sobol": math.fsum(second.value for _, second in estimates) / n,
+        "log_z_sobol_error": max(second.error for _, second in estimates),
+        "effective_draws": min(first.effective for first, _ in estimates),
+    }
