@@ -3,56 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
-from ugmm.nn import JointScore, UGMMNetwork
-from ugmm.tasks import DiscriminativeTask, GenerativeTask
+from ugmm.nn import UGMMNetwork
+from ugmm.tasks import DiscriminativeTask
 
 
-class Rows:
-    """Batches of unequal size."""
-
-    def __init__(self, x, y):
-        self.batches = [(x[:7], y[:7]), (x[7:], y[7:])]
-
-    def __iter__(self):
-        return iter(self.batches)
-
-    def __len__(self):
-        return len(self.batches)
-
-
-@pytest.fixture
-def rows():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(30, 4, generator=generator)
-    return x, torch.randint(3, (30,), generator=generator)
-
-
-def run(verb, task, rows, **settings):
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **settings,
-    )
-    getattr(trainer, verb)(task, Rows(*rows))
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
-
-
-def make(kind):
+def make():
     torch.manual_seed(0)
-    if kind is DiscriminativeTask:
-        return kind(UGMMNetwork([4, 5, 3], norm="layer"), 3, optimizer={"lr": 0.05})
-    return kind(JointScore(UGMMNetwork([7, 5, 1]), 3), 3, optimizer={"lr": 0.05})
+    return DiscriminativeTask(UGMMNetwork([4, 5, 3], norm="layer"), 3, optimizer={"lr": 0.05})
 
 
-@pytest.mark.parametrize("kind", [DiscriminativeTask, GenerativeTask])
-def test_evaluation_agrees_with_scikit_learn(kind, rows):
-    task = make(kind)
+def test_evaluation_agrees_with_scikit_learn(rows, run):
+    task = make()
     figures = run("test", task, rows)
     x, y = rows
     with torch.no_grad():
@@ -64,10 +27,6 @@ def test_evaluation_agrees_with_scikit_learn(kind, rows):
     np.testing.assert_array_equal(record["confusion"], confusion_matrix(y, posterior.argmax(1)))
     np.testing.assert_allclose(np.sort(record["confidence"]), np.sort(posterior.max(1)))
     assert record["correct"].sum() == (posterior.argmax(1) == y.numpy()).sum()
-    if kind is GenerativeTask:
-        with torch.no_grad():
-            score = task.network(x, y).mean()
-        assert figures["test/score"] == pytest.approx(score.item(), rel=1e-5)
 
 
 def ece(posterior, y, bins=15):
@@ -80,23 +39,22 @@ def ece(posterior, y, bins=15):
     return sum(gaps) / len(y)
 
 
-@pytest.mark.parametrize("kind", [DiscriminativeTask, GenerativeTask])
-def test_training_lowers_the_loss(kind, rows):
-    task = make(kind)
+def test_training_lowers_the_loss(rows, run):
+    task = make()
     before = task.loss(*rows).item()
     figures = run("fit", task, rows, max_epochs=20)
     assert task.loss(*rows).item() < before - 0.05
     assert "train/loss" in figures
 
 
-def test_a_second_test_starts_from_nothing(rows):
-    task = make(DiscriminativeTask)
+def test_a_second_test_starts_from_nothing(rows, run):
+    task = make()
     assert run("test", task, rows) == run("test", task, rows)
     assert task.test_record["confusion"].sum() == 30
 
 
-def test_train_accuracy_is_over_the_epochs_batches(rows):
-    task = make(DiscriminativeTask)
+def test_train_accuracy_is_over_the_epochs_batches(rows, run):
+    task = make()
     task.optimizer["lr"] = 0.0
     figures = run("fit", task, rows, max_epochs=2)
     with torch.no_grad():

@@ -113,7 +113,7 @@ class GaussianMixture(nn.Module):
     def place(self, choice: Tensor, normal: Tensor) -> Tensor:
         """Turn numbers u in [0, 1), (n,), and standard normal ones, (n, D), into draws, (n, D)."""
         edges = self.shares.cumsum(0)[:-1]
-        part = torch.bucketize(choice.double(), edges, right=True)
+        part = torch.bucketize(choice.double().contiguous(), edges, right=True)
         draws = torch.empty_like(normal, dtype=torch.float64)
         for index, gaussian in enumerate(self.parts):
             rows = part == index

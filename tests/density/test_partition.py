@@ -1,0 +1,60 @@
+"""Estimates of Z against closed forms, and their errors against what they are off by."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ugmm.density import Estimate, Gaussian, GaussianMixture, by_importance, by_sobol
+
+SLOPE = torch.tensor([1.0, -0.5, 0.25], dtype=torch.float64)
+LOG_Z = 0.5 * SLOPE.square().sum().item()  # of exp(slope . x) N(x; 0, I)
+
+
+@pytest.fixture
+def proposal():
+    mixture = GaussianMixture(Gaussian(3), 1)
+    mixture.parts[1].mean.copy_(SLOPE)
+    return mixture
+
+
+@pytest.fixture
+def log_weight(proposal):
+    base = proposal.parts[0]
+    return lambda x: x @ SLOPE + base.log_prob(x) - proposal.log_prob(x)
+
+
+@pytest.mark.parametrize("estimate", [by_importance, by_sobol])
+def test_estimates_find_a_known_partition_function(estimate, log_weight, proposal):
+    found = [estimate(log_weight, proposal, 2**12, seed) for seed in range(8)]
+    off = np.array([(e.value - LOG_Z) / e.error for e in found])
+    assert np.sqrt((off**2).mean()) == pytest.approx(1, abs=0.6)  # errors are what they claim
+    assert all(abs(e.value - LOG_Z) < 0.1 for e in found)
+    assert all(0.5 < e.effective <= 1 for e in found)
+
+
+def test_sobol_points_are_the_better_ones(log_weight, proposal):
+    plain, even = (e(log_weight, proposal, 2**14) for e in (by_importance, by_sobol))
+    assert even.error < plain.error / 2
+    assert plain.agrees_with(even)
+
+
+def test_an_estimate_repeats_itself(log_weight, proposal):
+    torch.manual_seed(0)
+    first = by_importance(log_weight, proposal, 1000, 3)
+    torch.manual_seed(1)
+    assert by_importance(log_weight, proposal, 1000, 3) == first
+
+
+def test_a_missed_spike_shows_in_the_effective_draws(proposal):
+    found = by_importance(lambda x: -(x.square().sum(-1) * 1e4), proposal, 2**12)
+    assert found.effective < 0.01
+
+
+@pytest.mark.parametrize(
+    ("other", "agree"),
+    [((1.3, 0.1), True), ((1.5, 0.1), True), ((2.0, 0.1), False), ((math.nan, 0.1), False)],
+)
+def test_agreement(other, agree):
+    assert Estimate(1.0, 0.1, 0.5).agrees_with(Estimate(*other, 0.5)) is agree
