@@ -174,7 +174,7 @@ class TestErrors:
             ("iris_disc", ["model.dropout=[0.1]"], "model: dropout has 1 rates for 3 layers"),
             ("iris_disc", ["trainer.accelerator=gpu"], "torch finds no GPU here"),
             ("iris_disc", ["trainer.monitor=val/acuracy"], "trainer.monitor: Invalid value"),
-            ("iris_disc", ["trainer.monitor=val/score"], "only task=generative has a score"),
+            ("iris_disc", ["trainer.monitor=val/score"], "only task.objective=score"),
             ("iris_disc", ["data.val_fraction=0"], "trainer.test_checkpoint=last"),
             ("iris_disc", ["trainer.num_nodes=2"], "needs a launcher on every node"),
         ],

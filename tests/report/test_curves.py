@@ -49,6 +49,16 @@ def test_a_generative_loss_is_kept_apart_from_the_nll():
     assert "cross-entropy (nats, log scale)" in together
 
 
+def test_a_density_shows_what_was_claimed_beside_what_was_verified():
+    rows = _run(**{"val/log_prob": -3.0, "train/claimed": -1.0, "train/log_prob": -2.0})
+    panels = _panels(training_curves(rows, "run"))
+    density = panels["log p(x, y) (nats)"]
+    labels = ("training, as the loss claims", "training, verified", "validation")
+    for label, value in zip(labels, (-1, -2, -3), strict=True):
+        assert set(_line(density, label).get_ydata()) == {value}
+    assert "objective" in panels
+
+
 def test_a_resumed_run_shows_the_later_of_two_values():
     rows = [{"epoch": 0, "step": s, "val/nll": 1.0} for s in (0, 1, 2)]
     rows += [{"epoch": 0, "step": s, "val/nll": 2.0} for s in (1, 2, 3)]

@@ -9,9 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ugmm.report.style import FIRST, INK, MUTED, SECOND, label_log, new_figure, tidy
+from ugmm.report.style import FIRST, INK, MUTED, SECOND, SERIES, label_log, new_figure, tidy
 
 __all__ = ["training_curves"]
+
+# Lines that stand beside another one of the same split.
+_LINES = {
+    "train/claimed": (SERIES[2], "training, as the loss claims"),
+    "train/log_prob": (FIRST, "training, verified"),
+}
 
 Rows = Sequence[Mapping[str, float | None]]
 Best = Callable[[np.ndarray], np.intp]
@@ -45,16 +51,18 @@ def training_curves(rows: Rows, title: str, *, loss_is_nll: bool | None = None) 
 
     Args:
         rows: The lines of `metrics.csv`: dicts with `epoch` and `step` (both counted from 0) and
-            any of `train/loss`, `train/accuracy`, `val/accuracy`, `val/nll`, `val/score` and `lr`
-            (or `lr/<group>`); None or no key where a line has no such value.
+            any of `train/loss`, `train/accuracy`, `val/accuracy`, `val/nll`, `val/score`,
+            `train/claimed`, `train/log_prob`, `val/log_prob` and `lr` (or `lr/<group>`); None or
+            no key where a line has no such value.
         title: The figure's title, for instance the run's name.
         loss_is_nll: Whether `train/loss` is a cross-entropy, and so may share its axis with
             `val/nll`. A generative loss may not: it is a negative score, which is not normalised
-            and stands beside `-val/score`. By default a run that logs `val/score` is taken for
-            generative. (Label smoothing adds to `train/loss` and not to `val/nll`.)
+            and stands beside `-val/score`, or the objective of a density. By default a run that
+            logs `val/score` or `val/log_prob` is taken for generative. (Label smoothing adds to
+            `train/loss` and not to `val/nll`.)
     """
     if loss_is_nll is None:
-        loss_is_nll = not _read(rows, "val/score")[0].size
+        loss_is_nll = not any(_read(rows, f"val/{m}")[0].size for m in ("score", "log_prob"))
     panels = _panels(rows, loss_is_nll)
     columns = len(panels) if len(panels) <= 3 else math.ceil(len(panels) / 2)
     lines = math.ceil(len(panels) / max(columns, 1))
@@ -78,8 +86,11 @@ def _panels(rows: Rows, loss_is_nll: bool) -> list[_Panel]:
     nll, accuracy = ("train/loss", "val/nll"), ("train/accuracy", "val/accuracy")
     losses = [_Panel("cross-entropy (nats)", nll, best=np.nanargmin, may_be_log=True)]
     if not loss_is_nll:
-        score = "negative log-score (nats, not normalised)"
+        normalised = not _read(rows, "val/score")[0].size
+        score = "objective" if normalised else "negative log-score (nats, not normalised)"
+        density = ("train/claimed", "train/log_prob", "val/log_prob")
         losses = [
+            _Panel("log p(x, y) (nats)", density, factor=(1, 1, 1), best=np.nanargmax),
             _Panel(score, ("train/loss", "val/score"), factor=(1, -1)),
             _Panel("NLL of the label (nats)", nll[1:], best=np.nanargmin, may_be_log=True),
         ]
@@ -132,7 +143,9 @@ def _draw_line(
 ) -> np.ndarray:
     """Draw one metric; returns the values of its main line."""
     validation = metric.startswith("val/")
-    colour, label = (SECOND, "validation") if validation else (FIRST, "training")
+    colour, label = _LINES.get(metric) or (
+        (SECOND, "validation") if validation else (FIRST, "training")
+    )
     not_finite = int(np.isnan(values).sum())
     if metric.startswith("train/") and steps.size >= 30:
         axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)

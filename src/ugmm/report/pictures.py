@@ -33,7 +33,8 @@ def draw_run(
     Args:
         run: Its metrics become the training curves.
         network: The trained network; if its first layer is of mixture neurons, they are drawn.
-        record: `confusion` (C, C), `confidence` (n,) and `correct` (n,) of the test set.
+        record: `confusion` (C, C), `confidence` (n,) and `correct` (n,) of the test set; empty
+            where no label was modelled.
         title: What the run is called, above the training curves.
         x: Training rows, (n, features): the inputs' range.
         class_names: C names.
@@ -46,10 +47,11 @@ def draw_run(
     figures: dict[str, Figure] = {}
     if rows := run.read_metrics():
         figures["training"] = training_curves(rows, title)
-    figures["confusion"] = confusion_matrix(record["confusion"].numpy(), class_names)
-    figures["reliability"] = reliability_diagram(
-        record["confidence"].numpy(), record["correct"].numpy()
-    )
+    if record:
+        figures["confusion"] = confusion_matrix(record["confusion"].numpy(), class_names)
+        figures["reliability"] = reliability_diagram(
+            record["confidence"].numpy(), record["correct"].numpy()
+        )
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
     if layer is not None:
         low, high = (float(value) for value in torch.aminmax(x))
