@@ -107,9 +107,22 @@ def check_together(config: Config) -> None:
         )
     objective = getattr(config.task, "objective", None)
     if config.trainer.monitor == "val/score" and objective != "score":
-        raise UserError("trainer.monitor=val/score: only task.objective=score of task=generative has a score")
+        raise UserError(
+            "trainer.monitor=val/score: only task.objective=score of task=generative has a score"
+        )
     if config.trainer.monitor == "val/log_prob" and objective is None:
         raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
+    if (objective == "likelihood") != (config.model.name == "autoregressive"):
+        raise UserError(
+            f"model={config.model.name} with "
+            + (f"task.objective={objective}" if objective else f"task={config.task.name}")
+            + ": a likelihood needs model=autoregressive, and that needs task=generative "
+            "task.objective=likelihood"
+        )
+    if objective == "likelihood" and (config.task.label == "real" or config.task.ensemble > 1):
+        raise UserError(
+            "task.objective=likelihood takes task.label=onehot or none, and task.ensemble=1"
+        )
     if objective == "ranking_nce":
         _check_fixed(config.model)
     if not config.data.has_validation and config.trainer.test_checkpoint == "best":

@@ -117,6 +117,28 @@ class UGMMConfig(ModelConfig):
 
 
 @dataclass
+class AutoregressiveConfig(ModelConfig):
+    """A density that is normalised by construction; see `ugmm.nn.AutoregressiveUGMM`."""
+
+    name: str = "autoregressive"
+    head: Literal["gaussian", "bernoulli"] = "gaussian"
+    components: int = key(4, low=1)  # of the Gaussian head
+    positions: int | None = key(None, low=1)  # conditionals a training step; null: all
+    dropout: float = key(0.0, low=0, below=1)
+    init: Literal["unit", "data"] = "unit"
+    min_scale: float = key(1e-3, low=0)
+    kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
+
+    def build(self, n_in: int, n_out: int) -> "Classifier":
+        """Return the network, of so many features and classes."""
+        from ugmm.nn import AutoregressiveUGMM
+
+        keywords = options(self)
+        del keywords["init"]
+        return AutoregressiveUGMM(n_in, n_out, **keywords)
+
+
+@dataclass
 class MLPConfig(ModelConfig):
     """A multi-layer perceptron; see `ugmm.nn.MLP`."""
 
@@ -290,7 +312,7 @@ GOALS: dict[str, Literal["max", "min"]] = {
 
 CHOICES: dict[str, dict[str, Any]] = {
     "data": {"iris": IrisConfig, "mnist": MNISTConfig},
-    "model": {"ugmm": UGMMConfig, "mlp": MLPConfig},
+    "model": {"ugmm": UGMMConfig, "mlp": MLPConfig, "autoregressive": AutoregressiveConfig},
     "task": {"discriminative": DiscriminativeConfig, "generative": GenerativeConfig},
 }
 

@@ -121,17 +121,17 @@ class AutoregressiveUGMM(Classifier):
         Returns:
             (batch, D) or (batch, P).
         """
+        return self.head(self.features(x, y, chosen), x, chosen)
+
+    def features(self, x: Tensor, y: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Return what the head reads of each prefix: (batch, D or P, hidden[-1])."""
+        return self._after_first(self._prefix_scores(x, y, chosen))
+
+    def _prefix_scores(self, x: Tensor, y: Tensor, chosen: Tensor | None = None) -> Tensor:
         prefix = self.prefix
-        h = cumulative_log_score(
-            x,
-            prefix.loc,
-            prefix.log_scale,
-            prefix.masked_logits().log_softmax(-1),
-            self.start[y],
-            chosen,
-            kernel=self.kernel,
-        )
-        return self.head(self._after_first(h), x, chosen)
+        log_weights = prefix.masked_logits().log_softmax(-1)
+        parameters = (prefix.loc, prefix.log_scale, log_weights, self.start[y])
+        return cumulative_log_score(x, *parameters, chosen, kernel=self.kernel)
 
     def prefix_log_prob(self, x: Tensor, y: Tensor) -> Tensor:
         """Return log p(x_1, ..., x_d, y) for every d, exact marginals: (batch, D)."""
@@ -188,10 +188,7 @@ class AutoregressiveUGMM(Classifier):
             counts = torch.bincount(y, minlength=len(self.class_logits))
             self.class_logits.copy_((counts + 0.5).log())
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
-        prefix = self.prefix
-        weights = prefix.logits.log_softmax(-1)
-        start = self.start[labels]
-        h = cumulative_log_score(x, prefix.loc, prefix.log_scale, weights, start)
+        h = self._prefix_scores(x, labels)
         for norm, layer in zip(self.norms, self.layers, strict=False):
             h = norm(h)
             layer.init_from(h.reshape(-1, h.shape[-1]))
