@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
 
 from ugmm.errors import UserError
-from ugmm.experiment.config import Config
+from ugmm.experiment.config import Config, GenerativeConfig
 from ugmm.experiment.files import nearest
 
 __all__ = ["check_keys", "check_ranges", "check_together"]
@@ -119,7 +119,12 @@ def check_together(config: Config) -> None:
             + ": a likelihood needs model=autoregressive, and that needs task=generative "
             "task.objective=likelihood"
         )
-    if objective == "likelihood" and (config.task.label == "real" or config.task.ensemble > 1):
+    task = config.task
+    if (
+        isinstance(task, GenerativeConfig)
+        and objective == "likelihood"
+        and (task.label == "real" or task.ensemble > 1)
+    ):
         raise UserError(
             "task.objective=likelihood takes task.label=onehot or none, and task.ensemble=1"
         )

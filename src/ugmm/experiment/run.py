@@ -122,6 +122,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             task.test_record,
             title=" ".join(dict.fromkeys((config.experiment, config.name))),
             x=data.splits["train"].x,
+            y=data.splits["train"].y,
             class_names=data.class_names,
             feature_names=data.feature_names,
             image_shape=data.image_shape,

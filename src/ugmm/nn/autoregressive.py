@@ -64,6 +64,7 @@ class AutoregressiveUGMM(Classifier):
     """
 
     normalized = True
+    head: "GaussianHead | BernoulliHead"
 
     def __init__(
         self,
@@ -92,7 +93,6 @@ class AutoregressiveUGMM(Classifier):
         self.layers = nn.ModuleList(
             UGMM(n, m, min_scale=min_scale, kernel=kernel) for n, m in pairwise(hidden)
         )
-        self.head: GaussianHead | BernoulliHead
         if head == "gaussian":
             self.head = GaussianHead(n_features, hidden[-1], components, min_scale)
         else:
@@ -224,7 +224,7 @@ class GaussianHead(nn.Module):
         return logits.log_softmax(-1), mean, self.min_scale + self.raw_scale[at].exp()
 
     def forward(self, g: Tensor, x: Tensor, chosen: Tensor | None) -> Tensor:
-        """Return the log-densities of features: scores (batch, P, M), x (batch, D) to (batch, P)."""
+        """Return log-densities of features: g (batch, P, M) and x (batch, D) to (batch, P)."""
         log_weight, mean, scale = self.parts(g, x, chosen)
         value = x if chosen is None else x[:, chosen]
         z = (value.unsqueeze(-1) - mean) / scale

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from matplotlib.figure import Figure
@@ -11,10 +12,13 @@ from ugmm.nn import UGMM
 from ugmm.report.curves import training_curves
 from ugmm.report.neurons import first_layer_images, neuron_densities
 from ugmm.report.plots import confusion_matrix, reliability_diagram
+from ugmm.report.samples import image_samples, pair_plot
 from ugmm.report.style import save
 from ugmm.runs import Run
 
 __all__ = ["draw_run"]
+
+_DRAWS, _IMAGES = 3000, 48
 
 
 def draw_run(
@@ -24,6 +28,7 @@ def draw_run(
     *,
     title: str,
     x: Tensor,
+    y: Tensor,
     class_names: Sequence[str],
     feature_names: Sequence[str] = (),
     image_shape: tuple[int, int] | None = None,
@@ -36,7 +41,8 @@ def draw_run(
         record: `confusion` (C, C), `confidence` (n,) and `correct` (n,) of the test set; empty
             where no label was modelled.
         title: What the run is called, above the training curves.
-        x: Training rows, (n, features): the inputs' range.
+        x: Training rows, (n, features): the inputs' range, and what draws are compared with.
+        y: Their labels, (n,).
         class_names: C names.
         feature_names: Names of the features, or none.
         image_shape: Height and width if a row is an image.
@@ -52,6 +58,8 @@ def draw_run(
         figures["reliability"] = reliability_diagram(
             record["confidence"].numpy(), record["correct"].numpy()
         )
+    if isinstance(network, CanSample):
+        figures["samples"] = _samples(network, x, y, class_names, feature_names, image_shape)
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
     if layer is not None:
         low, high = (float(value) for value in torch.aminmax(x))
@@ -64,6 +72,35 @@ def draw_run(
     for path, figure in zip(paths, figures.values(), strict=True):
         save(figure, path)
     return paths
+
+
+@runtime_checkable
+class CanSample(Protocol):
+    """A density that can be drawn from."""
+
+    def sample(self, n: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw features (n, D) and labels (n,)."""
+
+
+def _samples(
+    network: CanSample,
+    x: Tensor,
+    y: Tensor,
+    class_names: Sequence[str],
+    feature_names: Sequence[str],
+    image_shape: tuple[int, int] | None,
+) -> Figure:
+    """Draw from the network, and show that beside the data; an image has its own way."""
+    generator = torch.Generator().manual_seed(0)
+    network = network.cpu().eval()  # type: ignore[attr-defined]
+    if image_shape is not None:
+        draws, _ = network.sample(_IMAGES, generator=generator)
+        return image_samples(x[:_IMAGES], draws, image_shape)
+    draws, labels = network.sample(_DRAWS, generator=generator)
+    labelled = int(labels.max()) > 0 or len(class_names) == 1
+    names, of = (class_names, y) if labelled else (["all rows"], torch.zeros_like(y))
+    rows = torch.randperm(len(x), generator=generator)[:_DRAWS]
+    return pair_plot(x[rows], of[rows], draws, labels, names, feature_names)
 
 
 def _input_names(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from ugmm import objectives
 from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
@@ -72,7 +72,7 @@ class GenerativeTask(Task):
         self.z_draws = z_draws
         self.has_label = has_label
         for split, metrics in (("val", self.val_metrics), ("test", self.test_metrics)):
-            added = {"log_prob": MeanMetric()}
+            added: dict[str, Metric | MetricCollection] = {"log_prob": MeanMetric()}
             if objective == "score":
                 added["score"] = MeanMetric()
             metrics.add_metrics(added)
@@ -165,9 +165,9 @@ class GenerativeTask(Task):
         for first, second in self.estimates:
             if not first.agrees_with(second):
                 warnings.warn(
-                    f"Z is not known: log Z is {first.value:.4f} +- {first.error:.4f} by importance "
-                    f"sampling and {second.value:.4f} +- {second.error:.4f} by Sobol points; do "
-                    "not trust log_prob (more task.noise or task.z_draws may help)",
+                    f"Z is not known: log Z is {first.value:.4f} +- {first.error:.4f} by "
+                    f"importance sampling, {second.value:.4f} +- {second.error:.4f} by Sobol "
+                    "points; do not trust log_prob (more task.noise or task.z_draws may help)",
                     RuntimeWarning,
                     stacklevel=2,
                 )
