@@ -165,7 +165,7 @@ def _prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     x, y = data.splits["train"]
     task.prepare(x, y)
     if getattr(config.model, "init", None) == "data":
-        task.network.init_from(x[:_INIT_ROWS], y[:_INIT_ROWS])
+        task.network.init_from(x[:_INIT_ROWS], task.labels(y[:_INIT_ROWS]))
 
 
 def _test(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -189,7 +189,7 @@ class AutoregressiveUGMM(Classifier):
             self.class_logits.copy_((counts + 0.5).log())
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
         h = self._prefix_scores(x, labels)
-        for norm, layer in zip(self.norms, self.layers, strict=False):
+        for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):
             h = norm(h)
             layer.init_from(h.reshape(-1, h.shape[-1]))
             h = layer(h)

@@ -86,7 +86,7 @@ def _draw_marginals(
     axes: Axes, x: np.ndarray, y: np.ndarray, draws: np.ndarray, labels: np.ndarray
 ) -> None:
     """Histograms of the data, and over them the outlines of the draws' histograms."""
-    edges = np.linspace(*axes.get_xlim(), 25)
+    edges = np.linspace(*axes.get_xlim(), 25).tolist()
     for c in np.unique(y):
         width = edges[1] - edges[0]
         share = np.full((y == c).sum(), 1 / (len(y) * width))
@@ -102,15 +102,16 @@ def _draw_contours(axes: Axes, draws: np.ndarray, colour: str) -> None:
     """Lines that hold given shares of the draws, from their counts on a smoothed grid."""
     if len(draws) < 20:
         return
-    limits = [axes.get_xlim(), axes.get_ylim()]
-    counts, *edges = np.histogram2d(*draws.T, bins=_CELLS, range=limits)
+    cells = [np.linspace(*limits, _CELLS + 1) for limits in (axes.get_xlim(), axes.get_ylim())]
+    counts, *_ = np.histogram2d(draws[:, 0], draws[:, 1], bins=cells)
     smooth = _smoothed(counts)
     ordered = np.sort(smooth.ravel())[::-1]
     held = ordered.cumsum() / len(draws)  # draws outside the axes count, as held by nothing
-    levels = [ordered[min(np.searchsorted(held, share), len(ordered) - 1)] for share in _SHARES]
+    at = np.searchsorted(held, _SHARES).clip(max=len(ordered) - 1)
+    levels = ordered[at]
     if not 0 < levels[0] < levels[1] < smooth.max():
         return
-    centres = [(e[1:] + e[:-1]) / 2 for e in edges]
+    centres = [(edges[1:] + edges[:-1]) / 2 for edges in cells]
     axes.contour(*centres, smooth.T, levels=levels, colors=colour, linewidths=(0.8, 1.4))
 
 

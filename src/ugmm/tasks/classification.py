@@ -61,6 +61,10 @@ class Task(lightning.LightningModule, ABC):
     def prepare(self, x: Tensor, y: Tensor) -> None:
         """Look at the training rows (n, features) and labels (n,), once, before training."""
 
+    def labels(self, y: Tensor) -> Tensor:
+        """Return the labels that the network knows."""
+        return y
+
     @abstractmethod
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the training loss of a batch, a scalar."""
