@@ -55,7 +55,7 @@ def test_training_ends_with_finite_numbers(name, kind):
     network.init_from(x, y)
     task.prepare(x, y)
     optimizer = torch.optim.Adam(network.parameters(), 0.05)
-    for _ in range(150):
+    for _ in range(60):
         optimizer.zero_grad()
         loss = task.loss(x, y)
         loss.backward()
