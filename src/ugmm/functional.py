@@ -77,12 +77,3 @@ def _check(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor) -> None:
             f"x, loc, log_scale and logits must be on one device, not {x.device}, {loc.device}, "
             f"{log_scale.device} and {logits.device}"
         )
-
-
-def cumulative_log_score(x, loc, log_scale, log_weights, start, positions=None, *, kernel="auto"):
-    import math
-
-    z = (x[:, None] - loc) * (-log_scale).exp()
-    t = log_weights - log_scale - 0.5 * math.log(2 * math.pi) - 0.5 * z * z
-    h = torch.cat([start[..., None], t[..., :-1]], -1).logcumsumexp(-1).transpose(1, 2)
-    return h if positions is None else h[:, positions]
