@@ -1,5 +1,6 @@
 """All the pictures of one run."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def draw_run(
         network: The trained network; if its first layer is of mixture neurons, they are drawn.
         record: `confusion` (C, C), `confidence` (n,) and `correct` (n,) of the test set.
         title: What the run is called, above the training curves.
-        x: Training rows, (n, features): the inputs' range.
+        x: Training rows, (n, features): the inputs' range, as far as 5 standard deviations.
         class_names: C names.
         feature_names: Names of the features, or none.
         image_shape: Height and width if a row is an image.
@@ -43,6 +44,9 @@ def draw_run(
     Returns:
         The files written.
     """
+    title = textwrap.fill(_plain(title), 90)
+    class_names = [_short(name) for name in class_names]
+    feature_names = [_short(name) for name in feature_names]
     figures: dict[str, Figure] = {}
     if rows := run.read_metrics():
         figures["training"] = training_curves(rows, title)
@@ -52,7 +56,7 @@ def draw_run(
     )
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
     if layer is not None:
-        low, high = (float(value) for value in torch.aminmax(x))
+        low, high = _range(x)
         margin = 0.1 * (high - low) or 1.0
         names = _input_names(layer.in_features, feature_names, class_names)
         figures["neurons"] = neuron_densities(layer, low - margin, high + margin, 6, names)
@@ -62,6 +66,22 @@ def draw_run(
     for path, figure in zip(paths, figures.values(), strict=True):
         save(figure, path)
     return paths
+
+
+def _range(x: Tensor) -> tuple[float, float]:
+    """The extremes, or less: a single outlier would leave no room for the rest."""
+    low, high = (value.item() for value in torch.aminmax(x))
+    std, mean = (value.item() for value in torch.std_mean(x, correction=0))
+    return max(low, mean - 5 * std), min(high, mean + 5 * std)
+
+
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading dollars as formulas, and a leading _ as "not in the legend"."""
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
+def _short(name: str, most: int = 24) -> str:
+    return _plain(name if len(name) <= most else f"{name[: most - 1]}…")
 
 
 def _input_names(
