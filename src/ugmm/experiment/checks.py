@@ -41,9 +41,20 @@ def check_keys(
             raise UserError(f"{source}: {prefix}{name} has {len(node)} values; got {value!r}")
         if value == "???":  # how OmegaConf writes that there is none
             raise UserError(f"{source}: {prefix}{name} has no value")
-        if isinstance(node, DictConfig):
+        if isinstance(node, DictConfig) and _is_free(node):
+            for item in [item for item, content in value.items() if content is None]:
+                raise UserError(
+                    f"{source}: {prefix}{name} has no value for {item!r}; write "
+                    f"'{prefix}{name}={{name: value}}', with a blank after the colon"
+                )
+        elif isinstance(node, DictConfig):
             check_keys(node, value, source, f"{prefix}{name}.")
         _refuse_resolvers(value, f"{prefix}{name}", source)
+
+
+def _is_free(node: DictConfig) -> bool:
+    """Return whether a node's keys are the user's own, as those of `data.types` are."""
+    return OmegaConf.get_type(node) is dict
 
 
 def _paths(config: DictConfig, prefix: str = "") -> list[str]:
@@ -63,8 +74,8 @@ def _refuse_resolvers(value: Any, name: str, source: str) -> None:
         raise UserError(
             f"{source}: {name}={value} calls a resolver; only ${{other.key}} is allowed"
         )
-    if isinstance(value, list):
-        for item in value:
+    if isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
             _refuse_resolvers(item, name, source)
 
 
@@ -76,7 +87,7 @@ def check_ranges(
     bounds = {f.name: f.metadata for f in fields(schema)}
     for name, value in layer.items():
         node = config._get_node(name)
-        if isinstance(node, DictConfig):
+        if isinstance(node, DictConfig) and not _is_free(node):
             check_ranges(node, value, source, f"{prefix}{name}.")
         elif bounds.get(name) and not OmegaConf.is_interpolation(config, name):
             merged = config[name]

@@ -4,8 +4,11 @@ A choice of `data`, `model` or `task` is a dataclass whose fields are the keywor
 builds; `CHOICES` names them. Nothing here imports torch before `build` is called.
 """
 
+import os
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
+
+from ugmm.errors import UserError
 
 if TYPE_CHECKING:
     from ugmm.data import InMemoryDataModule
@@ -17,14 +20,20 @@ __all__ = ["CHOICES", "GOALS", "SHARED", "Config", "TrainerConfig", "options"]
 
 def key(default: Any = MISSING, **bounds: float) -> Any:
     """Declare a key with bounds: `low` and `high` are allowed themselves, `above`, `below` not."""
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=bounds)
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=bounds)
     return field(default=default, metadata=bounds)
 
 
 def options(config: Any) -> dict[str, Any]:
     """Return a choice's keys, less its name, as keywords for what it builds."""
     return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
+
+
+def need_classes(n_classes: int) -> None:
+    """Refuse data without a label where a task tells classes apart."""
+    if n_classes < 2:
+        raise UserError("the data has one class only; name its label's column by data.label=...")
 
 
 @dataclass
@@ -45,11 +54,10 @@ class DataConfig:
 
 
 @dataclass
-class IrisConfig(DataConfig):
-    """Fisher's irises: 150 flowers, 4 measurements, 3 species."""
+class TabularConfig(DataConfig):
+    """A data set that comes with scikit-learn, by its name there."""
 
-    name: str = "iris"
-    folds: int = key(5, low=2, high=50)
+    folds: int = key(5, low=2)
     fold: int = key(0, low=0)
     val_fraction: float = key(0.2, low=0, below=1)
 
@@ -60,9 +68,32 @@ class IrisConfig(DataConfig):
 
     def build(self, seed: int) -> "InMemoryDataModule":
         """Return the Lightning data module."""
-        from ugmm.data import IrisDataModule
+        from ugmm.data import TabularDataModule
 
-        return IrisDataModule(seed=seed, **options(self))
+        return TabularDataModule(self.name, seed=seed, **options(self))
+
+
+@dataclass
+class CSVConfig(TabularConfig):
+    """A table of one's own; see `ugmm.data.read_csv`."""
+
+    name: str = "csv"
+    path: str = ""  # required; frozen as an absolute path
+    label: str | None = None  # the column of the classes
+    types: dict[str, str] = key({})  # numeric, categorical or drop, where not to be inferred
+    missing: Literal["refuse", "mean", "drop"] = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.path:
+            self.path = os.path.abspath(os.path.expanduser(self.path))
+
+    def build(self, seed: int) -> "InMemoryDataModule":
+        """Return the Lightning data module."""
+        from ugmm.data import TabularDataModule, read_csv
+
+        keywords = options(self)
+        reading = {name: keywords.pop(name) for name in ("path", "label", "types", "missing")}
+        return TabularDataModule(read_csv(**reading), seed=seed, **keywords)
 
 
 @dataclass
@@ -72,6 +103,7 @@ class MNISTConfig(DataConfig):
     name: str = "mnist"
     val_size: int = key(5000, low=0, high=59999)
     shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
+    binarize: int | None = key(None, low=0, high=2**31 - 1)  # the seed of black-or-white pixels
 
     @property
     def has_validation(self) -> bool:
@@ -178,6 +210,7 @@ class DiscriminativeConfig(TaskConfig):
 
     def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
         """Build a network with an output for every class."""
+        need_classes(n_classes)
         return model.build(n_features, n_classes)
 
     def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
@@ -205,6 +238,8 @@ class GenerativeConfig(TaskConfig):
         from ugmm.density import Ensemble, TiltedGaussian
         from ugmm.nn import JointScore
 
+        if self.label != "none":
+            need_classes(n_classes)
         if self.objective == "likelihood":
             return model.build(n_features, 1 if self.label == "none" else n_classes)
         label_size = {"onehot": n_classes, "real": 1, "none": 0}[self.label]
@@ -311,7 +346,11 @@ GOALS: dict[str, Literal["max", "min"]] = {
 }
 
 CHOICES: dict[str, dict[str, Any]] = {
-    "data": {"iris": IrisConfig, "mnist": MNISTConfig},
+    "data": {
+        **dict.fromkeys(("iris", "wine", "breast_cancer", "digits"), TabularConfig),
+        "csv": CSVConfig,
+        "mnist": MNISTConfig,
+    },
     "model": {"ugmm": UGMMConfig, "mlp": MLPConfig, "autoregressive": AutoregressiveConfig},
     "task": {"discriminative": DiscriminativeConfig, "generative": GenerativeConfig},
 }

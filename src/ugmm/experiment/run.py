@@ -94,7 +94,9 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         The summary, on the leading process; on others, what they tested.
     """
     data, task = build(config)
-    last = read_checkpoint(run.last, config) if run.last.is_file() else None
+    if leads() and data.description:
+        sys.stdout.write(f"{data.description}\n")
+    last = _read_for(data, run.last, config) if run.last.is_file() else None
     if last is not None and leads():
         sys.stdout.write(f"going on after epoch {last['epoch'] + 1}\n")
     with stops_cleanly(run), tracked(config, run, enabled=leads()) as tracked_run:
@@ -144,7 +146,7 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     run = Run.open(folder)
     config = read_config(run.config)
     data, task = build(config)
-    restore(task.network, read_checkpoint(tested_checkpoint(run, config), config))
+    restore(task.network, _read_for(data, tested_checkpoint(run, config), config))
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.
@@ -156,6 +158,19 @@ def evaluate(folder: str | Path) -> dict[str, float]:
         enable_model_summary=False,
     )
     return _floats(trainer.test(task, data, verbose=False)[0])
+
+
+def _read_for(data: InMemoryDataModule, path: Path, config: Config) -> dict[str, Any]:
+    """Read a checkpoint of a network of this data, whose file may have changed meanwhile."""
+    checkpoint = read_checkpoint(path, config)
+    for name in ("n_features", "n_classes"):
+        then, now = checkpoint["ugmm"][name], getattr(data, name)
+        if then != now:
+            raise UserError(
+                f"{path} was trained where {name} was {then}, and the data now has {now}; bring "
+                "back the data it was trained on, or train again"
+            )
+    return checkpoint
 
 
 def _prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:

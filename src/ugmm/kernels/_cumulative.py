@@ -143,9 +143,7 @@ def _raise(m, e, t):
 
 
 @compiled
-def _forward_pair(
-    x0, x1, columns, after, begin, end, at0, at1, state, n_out, present, spare, out
-):
+def _forward_pair(x0, x1, columns, after, begin, end, at0, at1, state, n_out, present, spare, out):
     """Move two rows' sums, which lie in `state`, from one input to another."""
     m0, e0 = load(state, 0), load(state, LANES)
     m1, e1 = load(state, PAIR), load(state, PAIR + LANES)

@@ -148,7 +148,11 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     score = x.new_empty(batch, n_out)
     total, constants = (x.new_empty(shape) for shape in _saved_shapes(batch, n_out, n_in))
     results = {"score": score, "total": total, "constants": constants}
-    fields = {**layer_fields(problem), **results, "offsets": x.new_empty(n_out, dtype=torch.float64)}
+    fields = {
+        **layer_fields(problem),
+        **results,
+        "offsets": x.new_empty(n_out, dtype=torch.float64),
+    }
     if _mostly_zero(x, n_out):
         prepare, set_up, forward, _ = _zeros.passes()
         blocks, buffers, is_zero = _zero_buffers(problem)

@@ -40,7 +40,11 @@ def _fields(problem: CumulativeProblem, after: Tensor, wanted: int, backward: bo
     threads = thread_count(batch, n_out, n_in)
     tasks = split(batch, _blocks(n_out), n_in, threads, backward)
     more = {"after": after, "used": len(after), "wanted": wanted, "tasks": tasks.ctypes.data}
-    return tasks, {**layer_fields(Problem(*problem[:4])), "start": problem.start.contiguous(), **more}
+    return tasks, {
+        **layer_fields(Problem(*problem[:4])),
+        "start": problem.start.contiguous(),
+        **more,
+    }
 
 
 def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:

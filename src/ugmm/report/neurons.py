@@ -71,11 +71,12 @@ def neuron_densities(
     for j, axes in enumerate(grid.flat[:shown]):
         _draw_neuron(axes, j, loc[j], scale[j], weights[j], (low, high), names)
     handles, labels = grid[0, 0].get_legend_handles_labels()
+    room = figure.get_figwidth() / (0.085 * max(map(len, labels)) + 0.6)  # inches an entry
     figure.legend(
         handles,
         labels,
         loc="outside lower center",
-        ncols=min(len(labels), 5),
+        ncols=min(len(labels), 5, max(int(room), 1)),
         fontsize=9,
         labelcolor=INK,
         frameon=False,

@@ -1,5 +1,6 @@
 """All the pictures of one run."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -41,7 +42,8 @@ def draw_run(
         record: `confusion` (C, C), `confidence` (n,) and `correct` (n,) of the test set; empty
             where no label was modelled.
         title: What the run is called, above the training curves.
-        x: Training rows, (n, features): the inputs' range, and what draws are compared with.
+        x: Training rows, (n, features): the inputs' range, as far as 5 standard deviations, and
+            what draws are compared with.
         y: Their labels, (n,).
         class_names: C names.
         feature_names: Names of the features, or none.
@@ -50,6 +52,9 @@ def draw_run(
     Returns:
         The files written.
     """
+    title = textwrap.fill(_plain(title), 90)
+    class_names = [_short(name) for name in class_names]
+    feature_names = [_short(name) for name in feature_names]
     figures: dict[str, Figure] = {}
     if rows := run.read_metrics():
         figures["training"] = training_curves(rows, title)
@@ -62,7 +67,7 @@ def draw_run(
         figures["samples"] = _samples(network, x, y, class_names, feature_names, image_shape)
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
     if layer is not None:
-        low, high = (float(value) for value in torch.aminmax(x))
+        low, high = _range(x)
         margin = 0.1 * (high - low) or 1.0
         names = _input_names(layer.in_features, feature_names, class_names)
         figures["neurons"] = neuron_densities(layer, low - margin, high + margin, 6, names)
@@ -101,6 +106,22 @@ def _samples(
     names, of = (class_names, y) if labelled else (["all rows"], torch.zeros_like(y))
     rows = torch.randperm(len(x), generator=generator)[:_DRAWS]
     return pair_plot(x[rows], of[rows], draws, labels, names, feature_names)
+
+
+def _range(x: Tensor) -> tuple[float, float]:
+    """The extremes, or less: a single outlier would leave no room for the rest."""
+    low, high = (value.item() for value in torch.aminmax(x))
+    std, mean = (value.item() for value in torch.std_mean(x, correction=0))
+    return max(low, mean - 5 * std), min(high, mean + 5 * std)
+
+
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading dollars as formulas, and a leading _ as "not in the legend"."""
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
+def _short(name: str, most: int = 24) -> str:
+    return _plain(name if len(name) <= most else f"{name[: most - 1]}…")
 
 
 def _input_names(
