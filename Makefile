@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 SPFLOW := $(VENV)/.ugmm-spflow
 
-TARGETS := help setup train eval test lint bench clean
+TARGETS := help setup train eval crossval test lint bench clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -21,7 +21,7 @@ $(error do not know '$(strip $(STRAY))': an experiment goes into EXP=, its setti
 endif
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make train EXP=mnist_disc ARGS="seed=1 model.dropout=0.2"'
 	@echo '  make eval RUN=runs/mnist_disc/mnist_disc-...'
@@ -53,6 +53,9 @@ train: $(READY) ## train an experiment: EXP=name, ARGS="key=value ..."
 eval: $(READY) ## test the checkpoint of a run again: RUN=folder
 	@$(if $(RUN),,$(error name the run folder: make eval RUN=runs/...))
 	@$(BIN)/ugmm eval $(RUN)
+
+crossval: $(READY) ## compare models by nested cross-validation: EXP=iris ARGS="--jobs 4"
+	@$(BIN)/ugmm crossval $(EXP) $(ARGS)
 
 test: $(READY) ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)

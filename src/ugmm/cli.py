@@ -1,6 +1,7 @@
 """The `ugmm` command. Torch and Lightning are imported by the commands that need them."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("eval", help="test the checkpoint of a run again")
     evaluate.add_argument("run", help="a run folder")
     evaluate.set_defaults(command=_eval)
+
+    crossval = commands.add_parser("crossval", help="compare models by nested cross-validation")
+    crossval.add_argument("evaluation", help="a file of experiments/crossval/, or a YAML file")
+    crossval.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="fits at a time; default: all CPUs"
+    )
+    crossval.set_defaults(command=_crossval)
 
     listing = commands.add_parser("list", help="list the experiments")
     listing.set_defaults(command=_list)
@@ -80,6 +88,12 @@ def _eval(options: argparse.Namespace) -> None:
     from ugmm.experiment.run import evaluate
 
     _print_results(evaluate(options.run))
+
+
+def _crossval(options: argparse.Namespace) -> None:
+    from ugmm.experiment.compare import compare
+
+    compare(options.evaluation, options.jobs)
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001

@@ -104,6 +104,17 @@ class InMemoryDataModule(lightning.LightningDataModule):
                 self._check(name, split)
             self.splits = splits
 
+    def rows(self) -> Split:
+        """Return all rows: features (n, n_features) float64, and labels (n,).
+
+        Their order is the same in every process. By default they are the splits', one after
+        the other; a data set that can should return them in its own order and units.
+        """
+        self.prepare_data()
+        self.setup()
+        x, y = zip(*self.splits.values(), strict=True)
+        return Split(torch.cat(x).double(), torch.cat(y))
+
     def train_dataloader(self) -> TrainingBatches:
         """Full batches in an order given by the seed and the trainer's epoch."""
         rank, world_size = self._place()

@@ -118,6 +118,16 @@ class TabularDataModule(InMemoryDataModule):
         """After `setup`: -sum(log std)."""
         return -self.std.log().sum().item()
 
+    def rows(self) -> Split:
+        """Return the table's rows in its own order and units.
+
+        Raises:
+            UserError: If values are missing.
+        """
+        missing = np.isnan(self.table.x).any(axis=0)
+        self._refuse(missing, "missing in some rows; fill it in, or use data.missing=drop")
+        return Split(torch.from_numpy(self.table.x), torch.from_numpy(self.table.y))
+
     def load(self) -> dict[SplitName, Split]:
         """Split, then standardise in float64 by the training rows, and serve float32."""
         rows = self._split_rows(self.table.y)

@@ -16,10 +16,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ugmm.errors import UserError
 from ugmm.experiment.checks import check_keys, check_ranges, check_together
-from ugmm.experiment.config import CHOICES, SHARED, Config
+from ugmm.experiment.config import CHOICES, SHARED, Config, DataConfig
 from ugmm.experiment.files import nearest, project_root
 
-__all__ = ["compose", "from_yaml", "read_config", "to_yaml"]
+__all__ = [
+    "compose",
+    "compose_data",
+    "filled",
+    "from_yaml",
+    "named_file",
+    "read_config",
+    "read_yaml",
+    "to_yaml",
+]
 
 GROUPS = ("data", "model", "task", "trainer", "tracking")
 COMMAND_LINE = "command line"
@@ -45,8 +54,8 @@ def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = 
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
     root = Path(os.path.relpath(root or project_root()))
-    path = experiment_path(experiment, root)
-    layer = _read(path)
+    path = named_file(experiment, root / "experiments", "experiment")
+    layer = read_yaml(path)
     defaults = layer.pop("defaults", {})
     chosen, settings = _parse(overrides)
     choices = {"trainer": "default", "tracking": "default"}
@@ -58,7 +67,7 @@ def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = 
     config = _schema()
     for group, choice in choices.items():
         source = _choice_path(root, group, choice)
-        _merge(config, {group: _read(source)}, str(source))
+        _merge(config, {group: read_yaml(source)}, str(source))
     for group, choice in chosen.items():
         if choice != defaults.get(group):
             _keep_shared(layer, group)
@@ -69,6 +78,34 @@ def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = 
     if not any("name" in setting for setting in settings) and (name := _run_name(overrides)):
         _merge(config, {"name": name}, COMMAND_LINE)
     return _finish(config, "the resolved configuration")
+
+
+def compose_data(choice: str, root: Path) -> DataConfig:
+    """Return the configuration of a data set alone, a file of `configs/data/`.
+
+    Raises:
+        UserError: If it is unknown or mistyped.
+    """
+    path = _choice_path(root, "data", choice)
+    config = _schema()
+    _merge(config, {"data": read_yaml(path)}, str(path))
+    return OmegaConf.to_object(config.data)  # type: ignore[return-value]
+
+
+def filled(schema: Any, layer: dict[str, Any], source: str, prefix: str = "") -> Any:
+    """Return an instance of a dataclass, with these keys checked and set.
+
+    Raises:
+        UserError: If anything is unknown, mistyped, out of range or missing.
+    """
+    config = OmegaConf.structured(schema)
+    check_keys(config, layer, source, prefix)
+    try:
+        config.merge_with(layer)
+        check_ranges(config, layer, source, prefix)
+        return OmegaConf.to_object(config)
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        raise UserError(f"{source}: {prefix}{_type_error(error)}") from error
 
 
 def from_yaml(text: str, source: str) -> Config:
@@ -95,21 +132,20 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def experiment_path(experiment: str, root: Path) -> Path:
-    """Return the file of an experiment.
+def named_file(name: str, folder: Path, kind: str) -> Path:
+    """Return the YAML file of a name, or of a path that ends in .yaml.
 
     Raises:
         UserError: If there is none; names the nearest.
     """
-    if experiment.endswith((".yaml", ".yml")):
-        if not Path(experiment).is_file():
-            raise UserError(f"no such file: {experiment}")
-        return Path(experiment)
-    folder = root / "experiments"
-    path = folder / f"{experiment}.yaml"
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise UserError(f"no such file: {name}")
+        return Path(name)
+    path = folder / f"{name}.yaml"
     if not path.is_file():
         names = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise UserError(f"unknown experiment {experiment!r}; {nearest(experiment, names)}")
+        raise UserError(f"unknown {kind} {name!r}; {nearest(name, names)}")
     return path
 
 
@@ -188,7 +224,12 @@ def _read_text(path: Path) -> str:
         raise UserError(f"{path} is not a text file") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file of keys and values.
+
+    Raises:
+        UserError: If it is none.
+    """
     return _parse_yaml(_read_text(path), str(path))
 
 

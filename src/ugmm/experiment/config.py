@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ugmm.nn import Classifier
     from ugmm.tasks import Task
 
-__all__ = ["CHOICES", "GOALS", "SHARED", "Config", "TrainerConfig", "options"]
+__all__ = ["CHOICES", "GOALS", "SHARED", "Config", "DataConfig", "TrainerConfig", "key", "options"]
 
 
 def key(default: Any = MISSING, **bounds: float) -> Any:

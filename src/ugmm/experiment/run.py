@@ -26,7 +26,7 @@ from ugmm.report import draw_run
 from ugmm.runs import Run
 from ugmm.tasks import Task
 
-__all__ = ["evaluate", "resume", "start"]
+__all__ = ["build_task", "evaluate", "prepare", "resume", "start"]
 
 _INIT_ROWS = 1000  # of the training data, for an initialisation that looks at it
 
@@ -70,21 +70,29 @@ def build(config: Config) -> tuple[InMemoryDataModule, Task]:
     Raises:
         UserError: If the configuration asks for what they refuse.
     """
+    data = config.data.build(config.seed)
+    return data, build_task(config, data)
+
+
+def build_task(config: Config, data: InMemoryDataModule) -> Task:
+    """Return the task of an experiment on any data, with freshly drawn parameters.
+
+    Raises:
+        UserError: If the configuration asks for what it refuses.
+    """
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     seed_everything(config.seed, verbose=False)
-    data = config.data.build(config.seed)
     try:
         network = config.task.network(config.model, data.n_features, data.n_classes)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
-    task = config.task.build(
+    return config.task.build(
         network,
         data.n_classes,
         optimizer=asdict(config.optimizer),
         schedule=asdict(config.schedule),
     )
-    return data, task
 
 
 def execute(config: Config, run: Run) -> dict[str, float]:
@@ -109,7 +117,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         if tracked_run is not None:
             tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
         if last is None:
-            _prepare(task, data, config)
+            prepare(task, data, config)
         trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
         seconds = round(stamp.seconds(), 2)
         results = _test(trainer, task, data, config, run)
@@ -173,7 +181,7 @@ def _read_for(data: InMemoryDataModule, path: Path, config: Config) -> dict[str,
     return checkpoint
 
 
-def _prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
+def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     """Show the training rows to what is not trained by gradients, and to the initialisation."""
     data.prepare_data()
     data.setup("fit")

@@ -179,7 +179,7 @@ def _metrics(split: str, n_classes: int) -> MetricCollection:
 
 
 def update_metrics(metrics: MetricCollection, scores: Tensor, y: Tensor) -> None:
-    """Add a batch: class scores (batch, classes) and labels (batch,), to what metrics there are."""
+    """Add class scores (batch, classes) and labels (batch,) to what metrics there are."""
     log_posterior = scores.float().log_softmax(-1)
     metrics_of = {
         "accuracy": (scores, y),
