@@ -71,6 +71,7 @@ from ugmm.kernels._vectors import (
 __all__ = ["PARTS", "SPAN", "passes"]
 
 SPAN = 32
+STRIP = 8  # blocks that take a span in turn: what is written lies close together
 PARTS = 3  # of a block's column for one input: means, rates, levels; or of its three sums
 PAIR = 2 * LANES  # floats of a pair of rows; also of one row's m and e
 COLUMN = PARTS * LANES
@@ -170,30 +171,29 @@ def _forward_pair(x0, x1, columns, after, begin, end, at0, at1, state, n_out, pr
 
 
 @compiled
-def _forward_block(x, columns, start, states, after, used, out, task, block):
-    """The results of some rows and one block of outputs; and their sums at every span."""
-    batch, wanted, n_out = out.shape
-    first = block * LANES
-    present = min(LANES, n_out - first)
+def _forward_strip(x, columns, start, states, after, out, task, blocks):
+    """The results of some rows and some blocks of outputs; and their sums at every span."""
+    (batch, wanted, n_out), used = out.shape, after.size
     flat, starts = out.reshape(out.size), start.reshape(start.size)
-    spare = np.zeros(LANES, np.float32)
-    state = np.empty(2 * PAIR, np.float32)
+    spare, state = np.zeros(LANES, np.float32), np.empty(2 * PAIR, np.float32)
     for span in range((used + SPAN - 1) // SPAN):
-        begin = span * SPAN
+        begin, end = span * SPAN, min((span + 1) * SPAN, used)
         for b in range(task[0], task[1], 2):
             c = min(b + 1, task[1] - 1)
-            here = states[span, b // 2]
-            if span == 0:
-                _begin(_load_some(starts, b * n_out + first, present, spare), here)
-                _begin(_load_some(starts, c * n_out + first, present, spare), here[PAIR:])
-            state[:] = here
-            at0, at1 = b * wanted * n_out + first, c * wanted * n_out + first
-            _forward_pair(
-                x[b], x[c], columns, after, begin, min(begin + SPAN, used), at0, at1, state,
-                n_out, present, spare, flat,
-            )  # fmt: skip
-            if span + 1 < len(states):
-                states[span + 1, b // 2] = state
+            for block in range(blocks[0], blocks[1]):
+                first, here = block * LANES, states[block, span, b // 2]
+                present = min(LANES, n_out - first)
+                if span == 0:
+                    _begin(_load_some(starts, b * n_out + first, present, spare), here)
+                    _begin(_load_some(starts, c * n_out + first, present, spare), here[PAIR:])
+                state[:] = here
+                at0, at1 = b * wanted * n_out + first, c * wanted * n_out + first
+                _forward_pair(
+                    x[b], x[c], columns[block], after, begin, end, at0, at1, state,
+                    n_out, present, spare, flat,
+                )  # fmt: skip
+                if span + 1 < states.shape[1]:
+                    states[block, span + 1, b // 2] = state
 
 
 @inlined
@@ -267,40 +267,43 @@ def _go_down(x0, x1, columns, after, begin, end, notes, q, sums, inputs, dx0, dx
 
 
 @compiled
-def _backward_block(
-    x, columns, start, states, after, used, grad, sums, dx, dstart, inputs, task, block
+def _backward_strip(
+    x, columns, start, states, after, grad, sums, dx, dstart, inputs, task, blocks
 ):
-    """One block's sums over some rows, and what it adds to their inputs' gradients."""
-    batch, wanted, n_out = grad.shape
-    first = block * LANES
-    present = min(LANES, n_out - first)
+    """Some blocks' sums over some rows, and what they add to their inputs' gradients."""
+    (batch, wanted, n_out), used = grad.shape, after.size
     flat, dstarts = grad.reshape(grad.size), dstart.reshape(dstart.size)
-    spare = np.zeros(LANES, np.float32)
-    room = np.empty((3, SPAN * PAIR), np.float32)
+    spare, room = np.zeros(LANES, np.float32), np.empty((3, SPAN * PAIR), np.float32)
     notes = (room[0], room[1], room[2], np.empty(SPAN, np.bool_))
-    first_row = task[0] // 2
-    q = np.zeros(((task[1] + 1) // 2 - first_row, PAIR), np.float32)
-    sums[:] = ZERO
+    first_block, first_pair = blocks[0], task[0] // 2
+    pairs = (task[1] + 1) // 2 - first_pair
+    q = np.zeros((blocks[1] - first_block, pairs, PAIR), np.float32)
+    sums[first_block : blocks[1]] = ZERO
     for span in range((used + SPAN - 1) // SPAN - 1, -1, -1):
         begin, end = span * SPAN, min((span + 1) * SPAN, used)
         for b in range(task[0], task[1], 2):
             c = min(b + 1, task[1] - 1)
-            live = splat(np.float32(c - b))
-            at0, at1 = b * wanted * n_out + first, c * wanted * n_out + first
-            _go_up(
-                x[b], x[c], columns, after, begin, end, at0, at1, live, states[span, b // 2],
-                n_out, present, spare, flat, notes,
-            )  # fmt: skip
+            live, pair = splat(np.float32(c - b)), b // 2
             d0, d1 = (dx[b], dx[c]) if inputs else (x[b], x[b])
-            _go_down(
-                x[b], x[c], columns, after, begin, end, notes, q[b // 2 - first_row], sums,
-                inputs, d0, d1,
-            )  # fmt: skip
+            for block in range(first_block, blocks[1]):
+                first = block * LANES
+                at0, at1 = b * wanted * n_out + first, c * wanted * n_out + first
+                _go_up(
+                    x[b], x[c], columns[block], after, begin, end, at0, at1, live,
+                    states[block, span, pair], n_out, min(LANES, n_out - first), spare, flat,
+                    notes,
+                )  # fmt: skip
+                _go_down(
+                    x[b], x[c], columns[block], after, begin, end, notes,
+                    q[block - first_block, pair - first_pair], sums[block], inputs, d0, d1,
+                )  # fmt: skip
     for b in range(task[0], task[1]):
-        lane = b % 2 * LANES
-        m = load(states[0, b // 2], b % 2 * PAIR)
-        value = multiply(load(q[b // 2 - first_row], lane), m)
-        _store_some(dstarts, b * n_out + first, present, spare, value)
+        for block in range(first_block, blocks[1]):
+            m = load(states[block, 0, b // 2], b % 2 * PAIR)
+            at = q[block - first_block, b // 2 - first_pair]
+            first = block * LANES
+            value = multiply(load(at, b % 2 * LANES), m)
+            _store_some(dstarts, b * n_out + first, min(LANES, n_out - first), spare, value)
 
 
 @compiled
@@ -367,10 +370,9 @@ def _forward(address):
     out = carray(floats(call.score), (call.batch, call.wanted, call.n_out))
     i = next_task(address)
     while i < call.n_tasks:
-        for block in range(tasks[i, 2], tasks[i, 3]):
-            _forward_block(
-                x, columns[block], start, states[block], after, call.used, out, tasks[i], block
-            )
+        for block in range(tasks[i, 2], tasks[i, 3], STRIP):
+            blocks = (block, min(block + STRIP, tasks[i, 3]))
+            _forward_strip(x, columns, start, states, after, out, tasks[i], blocks)
         i = next_task(address)
 
 
@@ -387,12 +389,12 @@ def _backward(address):
         task = tasks[i]
         d = more_dx[task[4] - 1] if task[4] > 0 else dx
         d[task[0] : task[1]] = ZERO
-        for block in range(task[2], task[3]):
-            part = sums[task[5], block]
-            _backward_block(
-                x, columns[block], start, states[block], after, call.used, grad, part, d, dstart,
-                inputs, task, block,
-            )  # fmt: skip
+        for block in range(task[2], task[3], STRIP):
+            blocks = (block, min(block + STRIP, task[3]))
+            part = sums[task[5]]
+            _backward_strip(
+                x, columns, start, states, after, grad, part, d, dstart, inputs, task, blocks
+            )
         i = next_task(address)
 
 
