@@ -199,7 +199,8 @@ def _encode(column: _Column, kind: str | None) -> _Features:
     if kind is None and len(categories) == len(present) > 1:
         raise UserError(
             f"column {name!r} has another text in every row, which names rows and is no feature; "
-            f"leave it out by {column.remedy('drop')}"
+            f"leave it out by {column.remedy('drop')}, or keep it by "
+            f"{column.remedy('categorical')}"
         )
     content = f"{len(categories)}: {', '.join(categories)}" if categories[1:] else categories[0]
     categories += ["?"] * (len(present) < len(values))
