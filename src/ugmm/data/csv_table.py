@@ -276,7 +276,10 @@ def _describe(
     head = f"{path}: {rows} rows" + (f" of {of}" if rows < of else "")
     return "\n".join(
         [f"{head}, {sum(len(column.names) for column in features.values())} features"]
-        + [f"  {_cut(n, width):<{width}}  {k:<11}  {m:>7}  {_cut(c, 40)}" for n, k, m, c in found]
+        + [
+            f"  {_cut(name, width):<{width}}  {kind:<11}  {gaps:>7}  {_cut(content, 40)}".rstrip()
+            for name, kind, gaps, content in found
+        ]
     )
 
 
