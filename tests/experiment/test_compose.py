@@ -45,6 +45,29 @@ def test_where_a_run_happens_is_not_part_of_its_name(tmp_path):
     assert config.name == "seed=1"
 
 
+def test_the_path_of_a_table_is_frozen_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = compose("iris_disc", ["data=csv", "data.path=a/../table.csv", "data.label=y"], ROOT)
+    assert config.data.path == str(tmp_path / "table.csv")
+    monkeypatch.chdir("/")
+    assert from_yaml(to_yaml(config), "frozen") == config
+
+
+def test_the_types_of_columns_are_the_users_own_keys():
+    settings = ["data=csv", "data.types={an id: drop, age: numeric}", "data.types.zip=categorical"]
+    config = compose("iris_disc", settings)
+    assert config.data.types == {"an id": "drop", "age": "numeric", "zip": "categorical"}
+    assert from_yaml(to_yaml(config), "frozen") == config
+    for wrong, complaint in (
+        ("{id:drop}", "data.types has no value for 'id:drop'; write 'data.types={name: value}'"),
+        ("{id: '${oc.env:HOME}'}", "calls a resolver"),
+        ("drop", "data.types holds keys of its own, got 'drop'"),
+    ):
+        with pytest.raises(UserError) as caught:
+            compose("iris_disc", ["data=csv", f"data.types={wrong}"])
+        assert complaint in str(caught.value)
+
+
 def test_another_model_keeps_the_widths_of_the_experiment():
     config = compose("mnist_disc", ["model=mlp"])
     assert isinstance(config.model, MLPConfig)

@@ -199,7 +199,8 @@ def _encode(column: _Column, kind: str | None) -> _Features:
     if kind is None and len(categories) == len(present) > 1:
         raise UserError(
             f"column {name!r} has another text in every row, which names rows and is no feature; "
-            f"leave it out by {column.remedy('drop')}"
+            f"leave it out by {column.remedy('drop')}, or keep it by "
+            f"{column.remedy('categorical')}"
         )
     content = f"{len(categories)}: {', '.join(categories)}" if categories[1:] else categories[0]
     categories += ["?"] * (len(present) < len(values))
@@ -275,7 +276,10 @@ def _describe(
     head = f"{path}: {rows} rows" + (f" of {of}" if rows < of else "")
     return "\n".join(
         [f"{head}, {sum(len(column.names) for column in features.values())} features"]
-        + [f"  {_cut(n, width):<{width}}  {k:<11}  {m:>7}  {_cut(c, 40)}" for n, k, m, c in found]
+        + [
+            f"  {_cut(name, width):<{width}}  {kind:<11}  {gaps:>7}  {_cut(content, 40)}".rstrip()
+            for name, kind, gaps, content in found
+        ]
     )
 
 

@@ -4,117 +4,24 @@ A choice of `data`, `model` or `task` is a dataclass whose fields are the keywor
 builds; `CHOICES` names them. Nothing here imports torch before `build` is called.
 """
 
-import os
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ugmm.errors import UserError
+from ugmm.experiment.data_config import CSVConfig, DataConfig, MNISTConfig, TabularConfig
+from ugmm.experiment.keys import key, options
 
 if TYPE_CHECKING:
-    from ugmm.data import InMemoryDataModule
     from ugmm.nn import Classifier
     from ugmm.tasks import Task
 
-__all__ = ["CHOICES", "GOALS", "SHARED", "Config", "DataConfig", "TrainerConfig", "key", "options"]
-
-
-def key(default: Any = MISSING, **bounds: float) -> Any:
-    """Declare a key with bounds: `low` and `high` are allowed themselves, `above`, `below` not."""
-    if isinstance(default, list | dict):
-        return field(default_factory=default.copy, metadata=bounds)
-    return field(default=default, metadata=bounds)
-
-
-def options(config: Any) -> dict[str, Any]:
-    """Return a choice's keys, less its name, as keywords for what it builds."""
-    return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
+__all__ = ["CHOICES", "GOALS", "SHARED", "Config", "DataConfig", "TrainerConfig"]
 
 
 def need_classes(n_classes: int) -> None:
     """Refuse data without a label where a task tells classes apart."""
     if n_classes < 2:
         raise UserError("the data has one class only; name its label's column by data.label=...")
-
-
-@dataclass
-class DataConfig:
-    """A data set."""
-
-    name: str = key()
-    batch_size: int = key(256, low=1)  # rows in a step, over all devices together
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether there are rows to validate on."""
-        return True
-
-    def build(self, seed: int) -> "InMemoryDataModule":
-        """Return the Lightning data module."""
-        raise NotImplementedError
-
-
-@dataclass
-class TabularConfig(DataConfig):
-    """A data set that comes with scikit-learn, by its name there."""
-
-    folds: int = key(5, low=2)
-    fold: int = key(0, low=0)
-    val_fraction: float = key(0.2, low=0, below=1)
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether there are rows to validate on."""
-        return self.val_fraction > 0
-
-    def build(self, seed: int) -> "InMemoryDataModule":
-        """Return the Lightning data module."""
-        from ugmm.data import TabularDataModule
-
-        return TabularDataModule(self.name, seed=seed, **options(self))
-
-
-@dataclass
-class CSVConfig(TabularConfig):
-    """A table of one's own; see `ugmm.data.read_csv`."""
-
-    name: str = "csv"
-    path: str = ""  # required; frozen as an absolute path
-    label: str | None = None  # the column of the classes
-    types: dict[str, str] = key({})  # numeric, categorical or drop, where not to be inferred
-    missing: Literal["refuse", "mean", "drop"] = "refuse"
-
-    def __post_init__(self) -> None:
-        if self.path:
-            self.path = os.path.abspath(os.path.expanduser(self.path))
-
-    def build(self, seed: int) -> "InMemoryDataModule":
-        """Return the Lightning data module."""
-        from ugmm.data import TabularDataModule, read_csv
-
-        keywords = options(self)
-        reading = {name: keywords.pop(name) for name in ("path", "label", "types", "missing")}
-        return TabularDataModule(read_csv(**reading), seed=seed, **keywords)
-
-
-@dataclass
-class MNISTConfig(DataConfig):
-    """Handwritten digits: 70,000 images of 28 x 28 pixels."""
-
-    name: str = "mnist"
-    val_size: int = key(5000, low=0, high=59999)
-    shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
-    binarize: int | None = key(None, low=0, high=2**31 - 1)  # the seed of black-or-white pixels
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether there are rows to validate on."""
-        return self.val_size > 0
-
-    def build(self, seed: int) -> "InMemoryDataModule":
-        """Return the Lightning data module."""
-        from ugmm.data import MNISTDataModule
-
-        return MNISTDataModule(seed=seed, **options(self))
 
 
 @dataclass

@@ -188,6 +188,7 @@ class AutoregressiveUGMM(Classifier):
             counts = torch.bincount(y, minlength=len(self.class_logits))
             self.class_logits.copy_((counts + 0.5).log())
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
+        self.head.init_from(x)
         h = self._prefix_scores(x, labels)
         for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):
             h = norm(h)
@@ -214,6 +215,13 @@ class GaussianHead(nn.Module):
         self.register_buffer("before", torch.ones(n_features, n_features).tril(-1)[:, None])
 
     before: Tensor
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor) -> None:
+        """Begin with components that are spread as each feature is in (batch, D)."""
+        spread = x.std(0, correction=0).clamp(min=1e-3)[:, None]
+        self.loc.normal_().mul_(spread).add_(x.mean(0)[:, None])
+        self.raw_scale.copy_((spread / 2).log().expand_as(self.raw_scale))
 
     def parts(self, g: Tensor, x: Tensor, chosen: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Log-weights and means (batch, P, J), scales (P, J), of chosen features or of all."""
@@ -247,6 +255,12 @@ class BernoulliHead(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(n_features, width))
         self.bias = nn.Parameter(torch.zeros(n_features))
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor) -> None:
+        """Begin with each feature's own share of ones in (batch, D)."""
+        share = (x.sum(0) + 0.5) / (len(x) + 1)
+        self.bias.copy_(share.logit())
 
     def logits(self, g: Tensor, chosen: Tensor | None) -> Tensor:
         """Logits of chosen features, or of all: (batch, P, M) to (batch, P)."""

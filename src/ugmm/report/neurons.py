@@ -201,7 +201,7 @@ def first_layer_images(
 
     most = _percentile(np.abs(means), 99.5)
     image = left.imshow(means, cmap="RdBu_r", norm=Normalize(-most, most))
-    label = r"mean $\mu$ (pixel units; colours end at the 99.5th percentile of $|\mu|$)"
+    label = r"mean $\mu$ (input units; colours end at the 99.5th percentile of $|\mu|$)"
     _finish_image(left, image, "means", label)
 
     shares = tiles(inputs * weights[:shown, :pixels], image_shape)
