@@ -62,7 +62,7 @@ class LDA(Baseline):
 
 @dataclass
 class QDA(Baseline):
-    """Gaussian classes, each covariance (1 - reg) S + reg I."""
+    """Gaussian classes, each covariance (1 - reg) S + reg I, S without bias."""
 
     reg: float = key(0.0, low=0, high=1)
 
@@ -175,7 +175,7 @@ class Flow(Baseline):
 
         noise = VicinalNoise(x.shape[1], self.noise)
         noise.fit(x, y)
-        optimizer = torch.optim.Adam(flow.parameters(), lr=self.lr)
+        optimizer = torch.optim.Adam(flow.parameters(), lr=self.lr, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         for _ in range(self.steps):
             optimizer.zero_grad()
