@@ -14,7 +14,9 @@ def imported(code):
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["train", "--help"], ["crossval", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["train", "--help"], ["crossval", "--help"]]
+)
 def test_help_and_list_are_light(arguments):
     code = f"""
 import contextlib

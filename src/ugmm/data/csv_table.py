@@ -11,8 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ugmm.data.tabular import Table
-from ugmm.errors import UserError
-from ugmm.experiment.files import nearest
+from ugmm.errors import UserError, nearest
 
 __all__ = ["ColumnType", "Missing", "read_csv"]
 

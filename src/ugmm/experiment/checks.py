@@ -8,9 +8,8 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
 
-from ugmm.errors import UserError
+from ugmm.errors import UserError, nearest
 from ugmm.experiment.config import Config, GenerativeConfig
-from ugmm.experiment.files import nearest
 
 __all__ = ["check_keys", "check_ranges", "check_together"]
 

@@ -14,10 +14,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ugmm.errors import UserError
+from ugmm.errors import UserError, nearest
 from ugmm.experiment.checks import check_keys, check_ranges, check_together
 from ugmm.experiment.config import CHOICES, SHARED, Config, DataConfig
-from ugmm.experiment.files import nearest, project_root
+from ugmm.experiment.files import project_root
 
 __all__ = [
     "compose",

@@ -7,11 +7,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from ugmm.errors import UserError
+from ugmm.errors import UserError, nearest
 from ugmm.experiment.baselines import BASELINES, Estimator
 from ugmm.experiment.compose import compose, compose_data, filled, named_file, read_yaml
 from ugmm.experiment.config import DataConfig
-from ugmm.experiment.files import nearest, project_root
+from ugmm.experiment.files import project_root
 from ugmm.experiment.fits import Experiment
 from ugmm.experiment.keys import key
 

@@ -1,7 +1,5 @@
 """Where experiments lie, and what they are called. Imports nothing heavy."""
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 
 from ugmm.errors import UserError
@@ -32,13 +30,3 @@ def describe_experiments(root: Path) -> dict[str, str]:
             first = file.readline().strip()
         found[path.stem] = first.lstrip("# ") if first.startswith("#") else ""
     return found
-
-
-def nearest(name: object, known: Iterable[str]) -> str:
-    """Return the end of an error's line: the known names nearest to a mistyped one, or all."""
-    known = list(known)
-    by_lower = {text.lower(): text for text in known}
-    close = difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.5)
-    if close:
-        return "did you mean " + " or ".join(by_lower[text] for text in close) + "?"
-    return "there are " + ", ".join(known) if known else "there are none"
