@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ugmm.errors import UserError
 
-__all__ = ["describe_experiments", "nearest", "project_root"]
+__all__ = ["describe_experiments", "project_root"]
 
 
 def project_root() -> Path:
