@@ -135,6 +135,8 @@ def test_mnist_arguments_are_checked():
         MNISTDataModule(val_size=60_000)
     with pytest.raises(UserError, match=r"data\.shift=-1"):
         MNISTDataModule(shift=-1)
+    with pytest.raises(UserError, match=r"data\.binarize=-1"):
+        MNISTDataModule(binarize=-1)
 
 
 def test_mnist_that_is_not_there_is_one_clear_line(tmp_path, monkeypatch):

@@ -22,8 +22,10 @@ def test_every_shipped_experiment_loads(name):
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_choice_can_be_chosen(path):
     """A choice that no experiment names would otherwise never be read."""
-    fits = {"generative": "iris_gen"}.get(path.stem, "iris_disc")
-    config = compose(fits, [f"{path.parent.name}={path.stem}"])
+    fits = {"generative": "iris_gen", "score": "iris_paper"}.get(path.stem, "iris_disc")
+    together = {"autoregressive": ["task=likelihood"], "likelihood": ["model=autoregressive"]}
+    choice = f"{path.parent.name}={path.stem}"
+    config = compose(fits, [choice, *together.get(path.stem, [])])
     assert getattr(config, path.parent.name) is not None
 
 
@@ -43,6 +45,29 @@ def test_where_a_run_happens_is_not_part_of_its_name(tmp_path):
     assert config.name == "seed=1"
 
 
+def test_the_path_of_a_table_is_frozen_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = compose("iris_disc", ["data=csv", "data.path=a/../table.csv", "data.label=y"], ROOT)
+    assert config.data.path == str(tmp_path / "table.csv")
+    monkeypatch.chdir("/")
+    assert from_yaml(to_yaml(config), "frozen") == config
+
+
+def test_the_types_of_columns_are_the_users_own_keys():
+    settings = ["data=csv", "data.types={an id: drop, age: numeric}", "data.types.zip=categorical"]
+    config = compose("iris_disc", settings)
+    assert config.data.types == {"an id": "drop", "age": "numeric", "zip": "categorical"}
+    assert from_yaml(to_yaml(config), "frozen") == config
+    for wrong, complaint in (
+        ("{id:drop}", "data.types has no value for 'id:drop'; write 'data.types={name: value}'"),
+        ("{id: '${oc.env:HOME}'}", "calls a resolver"),
+        ("drop", "data.types holds keys of its own, got 'drop'"),
+    ):
+        with pytest.raises(UserError) as caught:
+            compose("iris_disc", ["data=csv", f"data.types={wrong}"])
+        assert complaint in str(caught.value)
+
+
 def test_another_model_keeps_the_widths_of_the_experiment():
     config = compose("mnist_disc", ["model=mlp"])
     assert isinstance(config.model, MLPConfig)
@@ -53,13 +78,13 @@ def test_another_model_keeps_the_widths_of_the_experiment():
 
 def test_naming_the_choice_that_the_experiment_has_changes_nothing():
     assert compose("iris_gen", ["model=ugmm"]).model == compose("iris_gen").model
-    assert compose("iris_gen", ["model=ugmm_paper"]).model == compose("iris_paper").model
+    assert compose("iris_disc", ["model=ugmm_paper"]).model == compose("iris_paper").model
 
 
 def test_a_frozen_configuration_that_is_cut_short_is_one_line():
     whole = to_yaml(compose("iris_gen"))
     for text in ("", whole[: len(whole) // 2]):
-        with pytest.raises(UserError, match=r"config\.yaml (is incomplete|: not valid YAML)"):
+        with pytest.raises(UserError, match=r"config\.yaml( is incomplete|: not valid YAML)"):
             from_yaml(text, "config.yaml")
 
 

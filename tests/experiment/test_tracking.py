@@ -67,7 +67,7 @@ def test_an_offline_run_holds_what_dashboards_need(train, inspect):
     assert state["tags"] == ["iris_gen", "demo"]
 
     config = state["config"]
-    assert config["model"]["hidden"] == [10, 5]  # nested, and numbers rather than strings
+    assert config["model"]["hidden"] == [20, 8]  # nested, and numbers rather than strings
     assert config["optimizer"]["lr"] == 0.001
     assert config["seed"] == 7
     assert set(config["git"]) == {"commit", "dirty"}

@@ -84,9 +84,7 @@ def test_init_from_data_reaches_every_layer():
     network.init_from(x)
     scores = network.layers[0](x)
     spread = scores.std(0, correction=0)
-    np.testing.assert_allclose(
-        network.layers[1].scale[0].detach(), spread.detach(), rtol=1e-4
-    )
+    np.testing.assert_allclose(network.layers[1].scale[0].detach(), spread.detach(), rtol=1e-4)
     distance = (network.layers[1].loc - scores.mean(0)).abs() / spread
     assert distance.max() < 4
 

@@ -49,6 +49,7 @@ class InMemoryDataModule(lightning.LightningDataModule):
         class_names: One name a class.
         feature_names: One name a feature; empty where they have none.
         image_shape: Height and width if a row is an image, else None.
+        description: What is printed when training starts; "" for nothing.
         splits: Rows by split: "train", "val" (perhaps empty) and "test". `load` may leave out
             "val".
 
@@ -61,6 +62,7 @@ class InMemoryDataModule(lightning.LightningDataModule):
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
+    description: str = ""
 
     def __init__(self, *, batch_size: int, seed: int) -> None:
         super().__init__()
@@ -70,6 +72,14 @@ class InMemoryDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.augment: Augmentation | None = None
         self.splits: dict[SplitName, Split] = {}
+
+    @property
+    def log_jacobian(self) -> float:
+        """What turns a log-density of the features served into one of features in their own units.
+
+        It is added to the former; 0 where nothing was scaled.
+        """
+        return 0.0
 
     @abstractmethod
     def load(self) -> dict[SplitName, Split]:

@@ -1,8 +1,8 @@
 """The tilted Gaussian: a network's score, made a density by a Gaussian base."""
 
 import math
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -142,7 +142,7 @@ class Ensemble(Classifier):
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self) -> Iterator[TiltedGaussian]:
         return iter(cast("Sequence[TiltedGaussian]", self.members))
 
     def class_scores(self, x: Tensor) -> Tensor:
@@ -159,9 +159,9 @@ class Ensemble(Classifier):
         for member in self:
             member.init_from(x, y)
 
-    def sample(self, n: int, **options: object) -> tuple[Tensor, Tensor]:
+    def sample(self, n: int, **options: Any) -> tuple[Tensor, Tensor]:
         """Draw from the members, each as often; see `TiltedGaussian.sample`."""
         k = len(self.members)
         sizes = [n // k + (index < n % k) for index in range(k)]
-        draws = [m.sample(s, **options) for m, s in zip(self, sizes, strict=True) if s]  # type: ignore[arg-type]
+        draws = [m.sample(s, **options) for m, s in zip(self, sizes, strict=True) if s]
         return torch.cat([x for x, _ in draws]), torch.cat([y for _, y in draws])

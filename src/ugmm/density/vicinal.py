@@ -24,7 +24,7 @@ def silverman_width(n: float, n_features: int) -> float:
 
 
 class VicinalNoise(nn.Module):
-    r"""Gaussian noise :math:`\mathcal N(0, h^2 S_w)`, :math:`S_w` the mean within-class covariance.
+    r"""Noise :math:`\mathcal N(0, h^2 S_w)`, :math:`S_w` the mean within-class covariance.
 
     A model trained on fresh noise at each step maximises the likelihood of a kernel density
     estimate instead of the rows themselves (O. Chapelle et al., *Vicinal risk minimization*,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from ugmm.errors import UserError
-from ugmm.experiment.config import key
+from ugmm.experiment.keys import key
 
 __all__ = ["BASELINES", "Estimator", "LogJoint"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
 
 from ugmm.errors import UserError
-from ugmm.experiment.config import Config
+from ugmm.experiment.config import Config, GenerativeConfig
 from ugmm.experiment.files import nearest
 
 __all__ = ["check_keys", "check_ranges", "check_together"]
@@ -41,9 +41,20 @@ def check_keys(
             raise UserError(f"{source}: {prefix}{name} has {len(node)} values; got {value!r}")
         if value == "???":  # how OmegaConf writes that there is none
             raise UserError(f"{source}: {prefix}{name} has no value")
-        if isinstance(node, DictConfig):
+        if isinstance(node, DictConfig) and _is_free(node):
+            for item in [item for item, content in value.items() if content is None]:
+                raise UserError(
+                    f"{source}: {prefix}{name} has no value for {item!r}; write "
+                    f"'{prefix}{name}={{name: value}}', with a blank after the colon"
+                )
+        elif isinstance(node, DictConfig):
             check_keys(node, value, source, f"{prefix}{name}.")
         _refuse_resolvers(value, f"{prefix}{name}", source)
+
+
+def _is_free(node: DictConfig) -> bool:
+    """Return whether a node's keys are the user's own, as those of `data.types` are."""
+    return OmegaConf.get_type(node) is dict
 
 
 def _paths(config: DictConfig, prefix: str = "") -> list[str]:
@@ -63,8 +74,8 @@ def _refuse_resolvers(value: Any, name: str, source: str) -> None:
         raise UserError(
             f"{source}: {name}={value} calls a resolver; only ${{other.key}} is allowed"
         )
-    if isinstance(value, list):
-        for item in value:
+    if isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
             _refuse_resolvers(item, name, source)
 
 
@@ -76,7 +87,7 @@ def check_ranges(
     bounds = {f.name: f.metadata for f in fields(schema)}
     for name, value in layer.items():
         node = config._get_node(name)
-        if isinstance(node, DictConfig):
+        if isinstance(node, DictConfig) and not _is_free(node):
             check_ranges(node, value, source, f"{prefix}{name}.")
         elif bounds.get(name) and not OmegaConf.is_interpolation(config, name):
             merged = config[name]
@@ -107,9 +118,27 @@ def check_together(config: Config) -> None:
         )
     objective = getattr(config.task, "objective", None)
     if config.trainer.monitor == "val/score" and objective != "score":
-        raise UserError("trainer.monitor=val/score: only task.objective=score of task=generative has a score")
+        raise UserError(
+            "trainer.monitor=val/score: only task.objective=score of task=generative has a score"
+        )
     if config.trainer.monitor == "val/log_prob" and objective is None:
         raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
+    if (objective == "likelihood") != (config.model.name == "autoregressive"):
+        raise UserError(
+            f"model={config.model.name} with "
+            + (f"task.objective={objective}" if objective else f"task={config.task.name}")
+            + ": a likelihood needs model=autoregressive, and that needs task=generative "
+            "task.objective=likelihood"
+        )
+    task = config.task
+    if (
+        isinstance(task, GenerativeConfig)
+        and objective == "likelihood"
+        and (task.label == "real" or task.ensemble > 1)
+    ):
+        raise UserError(
+            "task.objective=likelihood takes task.label=onehot or none, and task.ensemble=1"
+        )
     if objective == "ranking_nce":
         _check_fixed(config.model)
     if not config.data.has_validation and config.trainer.test_checkpoint == "best":

@@ -4,85 +4,24 @@ A choice of `data`, `model` or `task` is a dataclass whose fields are the keywor
 builds; `CHOICES` names them. Nothing here imports torch before `build` is called.
 """
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ugmm.errors import UserError
+from ugmm.experiment.data_config import CSVConfig, DataConfig, MNISTConfig, TabularConfig
+from ugmm.experiment.keys import key, options
+
 if TYPE_CHECKING:
-    from ugmm.data import InMemoryDataModule
     from ugmm.nn import Classifier
     from ugmm.tasks import Task
 
-__all__ = ["CHOICES", "GOALS", "SHARED", "Config", "DataConfig", "TrainerConfig", "key", "options"]
+__all__ = ["CHOICES", "GOALS", "SHARED", "Config", "DataConfig", "TrainerConfig"]
 
 
-def key(default: Any = MISSING, **bounds: float) -> Any:
-    """Declare a key with bounds: `low` and `high` are allowed themselves, `above`, `below` not."""
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=bounds)
-    return field(default=default, metadata=bounds)
-
-
-def options(config: Any) -> dict[str, Any]:
-    """Return a choice's keys, less its name, as keywords for what it builds."""
-    return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
-
-
-@dataclass
-class DataConfig:
-    """A data set."""
-
-    name: str = key()
-    batch_size: int = key(256, low=1)  # rows in a step, over all devices together
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether there are rows to validate on."""
-        return True
-
-    def build(self, seed: int) -> "InMemoryDataModule":
-        """Return the Lightning data module."""
-        raise NotImplementedError
-
-
-@dataclass
-class IrisConfig(DataConfig):
-    """Fisher's irises: 150 flowers, 4 measurements, 3 species."""
-
-    name: str = "iris"
-    folds: int = key(5, low=2, high=50)
-    fold: int = key(0, low=0)
-    val_fraction: float = key(0.2, low=0, below=1)
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether there are rows to validate on."""
-        return self.val_fraction > 0
-
-    def build(self, seed: int) -> "InMemoryDataModule":
-        """Return the Lightning data module."""
-        from ugmm.data import IrisDataModule
-
-        return IrisDataModule(seed=seed, **options(self))
-
-
-@dataclass
-class MNISTConfig(DataConfig):
-    """Handwritten digits: 70,000 images of 28 x 28 pixels."""
-
-    name: str = "mnist"
-    val_size: int = key(5000, low=0, high=59999)
-    shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether there are rows to validate on."""
-        return self.val_size > 0
-
-    def build(self, seed: int) -> "InMemoryDataModule":
-        """Return the Lightning data module."""
-        from ugmm.data import MNISTDataModule
-
-        return MNISTDataModule(seed=seed, **options(self))
+def need_classes(n_classes: int) -> None:
+    """Refuse data without a label where a task tells classes apart."""
+    if n_classes < 2:
+        raise UserError("the data has one class only; name its label's column by data.label=...")
 
 
 @dataclass
@@ -114,6 +53,28 @@ class UGMMConfig(ModelConfig):
 
         keywords = options(self)
         return UGMMNetwork([n_in, *keywords.pop("hidden"), n_out], **keywords)
+
+
+@dataclass
+class AutoregressiveConfig(ModelConfig):
+    """A density that is normalised by construction; see `ugmm.nn.AutoregressiveUGMM`."""
+
+    name: str = "autoregressive"
+    head: Literal["gaussian", "bernoulli"] = "gaussian"
+    components: int = key(4, low=1)  # of the Gaussian head
+    positions: int | None = key(None, low=1)  # conditionals a training step; null: all
+    dropout: float = key(0.0, low=0, below=1)
+    init: Literal["unit", "data"] = "unit"
+    min_scale: float = key(1e-3, low=0)
+    kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
+
+    def build(self, n_in: int, n_out: int) -> "Classifier":
+        """Return the network, of so many features and classes."""
+        from ugmm.nn import AutoregressiveUGMM
+
+        keywords = options(self)
+        del keywords["init"]
+        return AutoregressiveUGMM(n_in, n_out, **keywords)
 
 
 @dataclass
@@ -156,6 +117,7 @@ class DiscriminativeConfig(TaskConfig):
 
     def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
         """Build a network with an output for every class."""
+        need_classes(n_classes)
         return model.build(n_features, n_classes)
 
     def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
@@ -183,6 +145,8 @@ class GenerativeConfig(TaskConfig):
         from ugmm.density import Ensemble, TiltedGaussian
         from ugmm.nn import JointScore
 
+        if self.label != "none":
+            need_classes(n_classes)
         if self.objective == "likelihood":
             return model.build(n_features, 1 if self.label == "none" else n_classes)
         label_size = {"onehot": n_classes, "real": 1, "none": 0}[self.label]
@@ -289,8 +253,12 @@ GOALS: dict[str, Literal["max", "min"]] = {
 }
 
 CHOICES: dict[str, dict[str, Any]] = {
-    "data": {"iris": IrisConfig, "mnist": MNISTConfig},
-    "model": {"ugmm": UGMMConfig, "mlp": MLPConfig},
+    "data": {
+        **dict.fromkeys(("iris", "wine", "breast_cancer", "digits"), TabularConfig),
+        "csv": CSVConfig,
+        "mnist": MNISTConfig,
+    },
+    "model": {"ugmm": UGMMConfig, "mlp": MLPConfig, "autoregressive": AutoregressiveConfig},
     "task": {"discriminative": DiscriminativeConfig, "generative": GenerativeConfig},
 }
 

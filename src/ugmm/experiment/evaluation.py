@@ -10,9 +10,10 @@ from typing import Any, Literal
 from ugmm.errors import UserError
 from ugmm.experiment.baselines import BASELINES, Estimator
 from ugmm.experiment.compose import compose, compose_data, filled, named_file, read_yaml
-from ugmm.experiment.config import DataConfig, key
+from ugmm.experiment.config import DataConfig
 from ugmm.experiment.files import nearest, project_root
 from ugmm.experiment.fits import Experiment
+from ugmm.experiment.keys import key
 
 __all__ = ["Evaluation", "Model", "Settings", "read_evaluation"]
 

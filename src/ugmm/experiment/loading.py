@@ -24,7 +24,7 @@ def load(run: str | Path, checkpoint: Literal["best", "last"] | None = None) -> 
     """Return the trained network of a run folder, in evaluation mode.
 
     Its `predict`, `posterior` and `class_scores` take features as the run's data module serves
-    them: standardised for Iris, pixels in [0, 1] for MNIST.
+    them: standardised for tables, pixels in [0, 1] for MNIST.
 
     Args:
         run: The run folder.

@@ -102,7 +102,9 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         The summary, on the leading process; on others, what they tested.
     """
     data, task = build(config)
-    last = read_checkpoint(run.last, config) if run.last.is_file() else None
+    if leads() and data.description:
+        sys.stdout.write(f"{data.description}\n")
+    last = _read_for(data, run.last, config) if run.last.is_file() else None
     if last is not None and leads():
         sys.stdout.write(f"going on after epoch {last['epoch'] + 1}\n")
     with stops_cleanly(run), tracked(config, run, enabled=leads()) as tracked_run:
@@ -130,6 +132,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             task.test_record,
             title=" ".join(dict.fromkeys((config.experiment, config.name))),
             x=data.splits["train"].x,
+            y=data.splits["train"].y,
             class_names=data.class_names,
             feature_names=data.feature_names,
             image_shape=data.image_shape,
@@ -151,7 +154,7 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     run = Run.open(folder)
     config = read_config(run.config)
     data, task = build(config)
-    restore(task.network, read_checkpoint(tested_checkpoint(run, config), config))
+    restore(task.network, _read_for(data, tested_checkpoint(run, config), config))
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.
@@ -165,6 +168,19 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     return _floats(trainer.test(task, data, verbose=False)[0])
 
 
+def _read_for(data: InMemoryDataModule, path: Path, config: Config) -> dict[str, Any]:
+    """Read a checkpoint of a network of this data, whose file may have changed meanwhile."""
+    checkpoint = read_checkpoint(path, config)
+    for name in ("n_features", "n_classes"):
+        then, now = checkpoint["ugmm"][name], getattr(data, name)
+        if then != now:
+            raise UserError(
+                f"{path} was trained where {name} was {then}, and the data now has {now}; bring "
+                "back the data it was trained on, or train again"
+            )
+    return checkpoint
+
+
 def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     """Show the training rows to what is not trained by gradients, and to the initialisation."""
     data.prepare_data()
@@ -172,7 +188,7 @@ def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     x, y = data.splits["train"]
     task.prepare(x, y)
     if getattr(config.model, "init", None) == "data":
-        task.network.init_from(x[:_INIT_ROWS], y[:_INIT_ROWS])
+        task.network.init_from(x[:_INIT_ROWS], task.labels(y[:_INIT_ROWS]))
 
 
 def _test(

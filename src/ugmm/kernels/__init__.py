@@ -7,16 +7,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ugmm.kernels.reference import REFERENCE
+from ugmm.kernels.reference import CUMULATIVE_REFERENCE, REFERENCE
 
 _Operator = Callable[..., tuple[Tensor, ...]]
 CPU: _Operator | None
+CUMULATIVE_CPU: _Operator | None
 try:
     from ugmm.kernels.cpu import CPU
+    from ugmm.kernels.cumulative import CPU as CUMULATIVE_CPU
 except ImportError:  # Numba is missing
-    CPU = None
+    CPU = CUMULATIVE_CPU = None
 
-__all__ = ["KernelName", "choose_kernel"]
+__all__ = ["KernelName", "choose_cumulative", "choose_kernel"]
 
 KernelName = Literal["auto", "reference", "cpu", "cuda"]
 _NAMES = ("auto", "reference", "cpu", "cuda")
@@ -39,17 +41,36 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
     Raises:
         ValueError: `kernel` is none of the names, or is for another device than `x` is on.
     """
+    return _choose(x, kernel, REFERENCE, CPU, _cuda)
+
+
+def choose_cumulative(x: Tensor, kernel: str = "auto") -> _Operator:
+    """The operator for cumulative scores, by the rules of `choose_kernel`; none is for CUDA yet.
+
+    Returns:
+        an operator: (x, loc, log_scale, log_weights, start, positions) to (scores, two tensors).
+    """
+    return _choose(x, kernel, CUMULATIVE_REFERENCE, CUMULATIVE_CPU, lambda: None)
+
+
+def _choose(
+    x: Tensor,
+    kernel: str,
+    reference: _Operator,
+    cpu: _Operator | None,
+    cuda: Callable[[], _Operator | None],
+) -> _Operator:
     if kernel not in _NAMES:
         raise ValueError(f"kernel must be one of {', '.join(_NAMES)}, not {kernel!r}")
     if kernel == "reference":
-        return REFERENCE
+        return reference
     device = x.device.type
     if kernel != "auto" and device not in (kernel, "meta"):
         where = "the CPU" if kernel == "cpu" else "a CUDA device"
         raise ValueError(f"kernel={kernel!r} needs tensors on {where}, not on {x.device}")
     if device not in ("cpu", "cuda"):
-        return REFERENCE
-    fused = _cuda() if device == "cuda" else CPU
+        return reference
+    fused = cuda() if device == "cuda" else cpu
     if fused is not None and x.dtype == torch.float32:
         return fused
     if not torch.compiler.is_compiling():
@@ -57,7 +78,7 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
         _warn_once(
             f"{package} is not installed" if fused is None else f"it does not do {x.dtype}", device
         )
-    return REFERENCE
+    return reference
 
 
 def _cuda() -> _Operator | None:
@@ -81,5 +102,5 @@ def _warn_once(reason: str, device: str) -> None:
             f"the fused {device.upper()} kernel is not used, since {reason}: the reference takes "
             "its place, which is slower",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -84,7 +84,7 @@ def padded(n):
 
 
 @inlined
-def _rate(log_scale):
+def rate_of(log_scale):
     """ROOT / scale; the exponent keeps the digits that one float32 product would lose."""
     log_scale = larger(splat(LOWEST_LOG_SCALE), log_scale)
     t = multiply(log_scale, splat(-LOG2_E_HIGH))
@@ -115,7 +115,7 @@ def _prepare(loc, log_scale, logits, constants):
         e = exp2(multiply(subtract(logit, splat(top_logit)), log2_e))
         ratio = subtract(logit, log_width)
         total, best = add(total, e), larger(ratio, best)
-        store(rate, k, _rate(log_width))
+        store(rate, k, rate_of(log_width))
         store(level, k, ratio)
         store(weight, k, e)
     sum_of_weights, top = sum_lanes(total), largest(best)
@@ -375,7 +375,7 @@ def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
 # microsecond, and a layer has a dozen; and an OpenMP runtime hands over one pointer. Numba's disk
 # cache looks for changes in the file of a C function and in its types only, not in what it calls
 # from other files; so the record's last field is named after the sources of them all.
-_FILES = ("_vectors.py", "_loops.py", "_zeros.py")
+_FILES = ("_vectors.py", "_loops.py", "_zeros.py", "_cumulative.py")
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(file).read_bytes() for file in _FILES))
 CALL = np.dtype(
     [
@@ -385,7 +385,7 @@ CALL = np.dtype(
             "x", "loc", "log_scale", "logits", "constants", "total", "offsets", "score",
             "grad", "dx", "by_loc", "by_log_scale", "by_logits", "more_dx", "more_sums",
             "columns", "at_zero", "zero_sums", "values", "rows", "counts", "ordinary",
-            "weights", f"sources_{_SOURCES}",
+            "weights", "start", "dstart", "states", "after", "used", "wanted", f"sources_{_SOURCES}",
         )
     ]
 )  # fmt: skip

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ugmm.kernels import _loops, _zeros
 from ugmm.kernels._vectors import LANES
-from ugmm.kernels.operator import Kernel, Problem, empty_gradients, register
+from ugmm.kernels.operator import Kernel, Problem, register
 
-__all__ = ["CPU", "KERNEL"]
+__all__ = ["CPU", "KERNEL", "layer_fields", "run", "split", "thread_count"]
 
 _SMALL = 2**15  # components: a smaller problem is done before a second thread has begun
 _MANY_INPUTS = 2**12  # of a batch: fewer are not worth a look for zeros
@@ -49,7 +49,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked.set)
 
 
-def _run(passes: Sequence[Any], n_tasks: int, **fields: Tensor | int) -> None:
+def run(passes: Sequence[Any], n_tasks: int, **fields: Tensor | int) -> None:
     """Do the tasks of passes one after the other, on as many threads as torch uses.
 
     The result does not depend on which thread does which task.
@@ -77,14 +77,15 @@ def _in_python_threads(function: Any, address: int, n: int) -> None:
         thread.join()
 
 
-def _thread_count(batch: int, n_out: int, n_in: int) -> int:
+def thread_count(batch: int, n_out: int, n_in: int) -> int:
+    """Threads for a layer of this size."""
     if batch * n_out * n_in < _SMALL:
         return 1
     return torch.get_num_threads()
 
 
 @functools.lru_cache(maxsize=256)
-def _tasks(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> Any:
+def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> Any:
     """Split the layer over outputs and rows: one line a thread.
 
     Splitting outputs needs a buffer a part for the input's gradient, splitting rows one for the
@@ -135,7 +136,7 @@ def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
     return (batch, n_out), (n_out, _loops.SLOTS * width)
 
 
-def _layer(problem: Problem) -> dict[str, Tensor | int]:
+def layer_fields(problem: Problem) -> dict[str, Tensor | int]:
     """The fields of a call that both ways need."""
     tensors = {name: tensor.contiguous() for name, tensor in problem._asdict().items()}
     batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
@@ -147,16 +148,20 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     score = x.new_empty(batch, n_out)
     total, constants = (x.new_empty(shape) for shape in _saved_shapes(batch, n_out, n_in))
     results = {"score": score, "total": total, "constants": constants}
-    fields = {**_layer(problem), **results, "offsets": x.new_empty(n_out, dtype=torch.float64)}
+    fields = {
+        **layer_fields(problem),
+        **results,
+        "offsets": x.new_empty(n_out, dtype=torch.float64),
+    }
     if _mostly_zero(x, n_out):
         prepare, set_up, forward, _ = _zeros.passes()
         blocks, buffers, is_zero = _zero_buffers(problem)
-        _run((prepare, set_up), blocks, **fields, **buffers)
+        run((prepare, set_up), blocks, **fields, **buffers)
         zero_sums = is_zero @ buffers["at_zero"]
-        _run((forward,), blocks, **fields, **buffers, zero_sums=zero_sums)
+        run((forward,), blocks, **fields, **buffers, zero_sums=zero_sums)
     elif batch:
-        tasks = _tasks(batch, n_out, n_in, _thread_count(batch, n_out, n_in), False)
-        _run(_loops.passes()[0], len(tasks), **fields, tasks=tasks.ctypes.data)
+        tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False)
+        run(_loops.passes()[0], len(tasks), **fields, tasks=tasks.ctypes.data)
     return score, total, constants
 
 
@@ -170,28 +175,28 @@ def _backward(
 ) -> tuple[Tensor, ...]:
     x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
     # The loops sum for the parameters in any case: that costs little and a branch as much.
-    results = empty_gradients(x, problem.loc, need_x, need_parameters or batch > 0)
+    results = problem.empty_gradients(need_x, need_parameters or batch > 0)
     if not batch:
         return tuple(result.zero_() for result in results)
     gradients = dict(zip(("dx", "by_loc", "by_log_scale", "by_logits"), results, strict=True))
     saved = {"grad": grad.contiguous(), "total": total, "constants": constants}
-    fields = {**_layer(problem), **gradients, **saved}
+    fields = {**layer_fields(problem), **gradients, **saved}
     if not need_x and _mostly_zero(x, n_out):
         _, set_up, _, backward = _zeros.passes()
         blocks, buffers, is_zero = _zero_buffers(problem)
-        _run((set_up,), blocks, **fields, **buffers)
+        run((set_up,), blocks, **fields, **buffers)
         weights = torch.where(total > 0, grad / total, 0.0)  # of far rows none
         weights = torch.nn.functional.pad(weights, (0, blocks * LANES - n_out))
         zero_weights = is_zero.t() @ weights
-        _run((backward,), blocks, **fields, **buffers, weights=weights, zero_sums=zero_weights)
+        run((backward,), blocks, **fields, **buffers, weights=weights, zero_sums=zero_weights)
     else:
-        tasks = _tasks(batch, n_out, n_in, _thread_count(batch, n_out, n_in), True)
+        tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True)
         parts_out, parts_rows = tasks[-1, 4:].tolist()
         dx_rows = batch if need_x else 0
         fields["more_dx"] = x.new_empty(parts_out, dx_rows, n_in)
         fields["more_sums"] = x.new_empty(parts_rows, 3, n_out, n_in)
         fields |= {"dx_rows": dx_rows, "tasks": tasks.ctypes.data}
-        _run(_loops.passes()[1], len(tasks), **fields)
+        run(_loops.passes()[1], len(tasks), **fields)
     if need_parameters:
         return tuple(results)
     return results[0], *(x.new_empty(0, 0) for _ in range(3))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ugmm.kernels import _triton
-from ugmm.kernels.operator import Kernel, Problem, empty_gradients, register
+from ugmm.kernels.operator import Kernel, Problem, register
 
 __all__ = ["CUDA", "KERNEL"]
 
@@ -112,7 +112,7 @@ def _backward(
     need_parameters: bool,
 ) -> tuple[Tensor, ...]:
     if not problem.x.shape[0]:
-        results = empty_gradients(problem.x, problem.loc, need_x, need_parameters)
+        results = problem.empty_gradients(need_x, need_parameters)
         return tuple(result.zero_() for result in results)
     with torch.cuda.device_of(problem.x):
         layer = _Layer(problem)

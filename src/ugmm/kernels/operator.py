@@ -1,15 +1,16 @@
 """Registers a kernel with PyTorch, so that compile, export, autocast and DDP see one operation."""
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Kernel", "Problem", "empty_gradients", "register"]
+__all__ = ["CumulativeProblem", "Kernel", "Problem", "register"]
 
 _LIBRARY = torch.library.Library("ugmm", "DEF")
-_INPUTS = "Tensor x, Tensor loc, Tensor log_scale, Tensor logits"
+_PLAIN = (Tensor, torch.nn.Parameter, type(None))
 
 
 class Problem(NamedTuple):
@@ -20,6 +21,46 @@ class Problem(NamedTuple):
     log_scale: Tensor
     logits: Tensor
 
+    def score_shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        return self.x.shape[0], self.loc.shape[0]
+
+    def empty_gradients(self, need_x: bool, need_parameters: bool) -> tuple[Tensor, ...]:
+        """Contiguous, uninitialised gradients; of no element where not needed."""
+        x, loc = self[:2]
+        parameter_shape = loc.shape if need_parameters else (0, 0)
+        return (
+            x.new_empty(x.shape if need_x else (0, 0)),
+            loc.new_empty(parameter_shape),
+            loc.new_empty(parameter_shape),
+            loc.new_empty(parameter_shape),
+        )
+
+
+class CumulativeProblem(NamedTuple):
+    """x (batch, in); loc, log_scale, logits (out, in); start (batch, out); positions (wanted).
+
+    The logits are logarithms of weights as they are; without positions every prefix is wanted.
+    """
+
+    x: Tensor
+    loc: Tensor
+    log_scale: Tensor
+    logits: Tensor
+    start: Tensor
+    positions: Tensor | None
+
+    def score_shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        batch, n_in = self.x.shape
+        wanted = n_in if self.positions is None else self.positions.shape[0]
+        return batch, wanted, self.loc.shape[0]
+
+    def empty_gradients(self, need_x: bool, need_parameters: bool) -> tuple[Tensor, ...]:
+        """As of `Problem`, and by start, which is always needed: it costs nothing."""
+        layer = Problem(*self[:4]).empty_gradients(need_x, need_parameters)
+        return *layer, self.start.new_empty(self.start.shape)
+
 
 class Kernel(NamedTuple):
     """How the operation is computed.
@@ -29,17 +70,19 @@ class Kernel(NamedTuple):
         forward: takes a problem; returns the scores (batch, out) and two tensors that backward
             needs: one about the scores, one about the parameters.
         backward: takes the scores' gradient, the two saved tensors, the problem and whether the
-            gradient by x, and those by the parameters, are needed; returns the four
-            gradients, empty where not needed.
+            gradient by x, and those by the parameters, are needed; returns the gradients
+            of the inputs, empty where not needed.
         saved_shapes: takes batch, out and in; returns the shapes of the two saved tensors.
         dispatch_key: the devices it works on, in the dispatcher's words.
+        problem: the kind of problem; the inputs of the operator are its fields.
     """
 
     name: str
-    forward: Callable[[Problem], tuple[Tensor, Tensor, Tensor]]
-    backward: Callable[[Tensor, Tensor, Tensor, Problem, bool, bool], tuple[Tensor, ...]]
+    forward: Callable[[Any], tuple[Tensor, Tensor, Tensor]]
+    backward: Callable[[Tensor, Tensor, Tensor, Any, bool, bool], tuple[Tensor, ...]]
     saved_shapes: Callable[[Any, Any, Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
     dispatch_key: str
+    problem: type[Problem] | type[CumulativeProblem] = Problem
 
 
 def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
@@ -52,57 +95,53 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         kernel: what to register.
 
     Returns:
-        the forward operation: (x, loc, log_scale, logits) to (scores, two saved tensors). It goes
-        past the dispatcher where only autograd watches.
+        the forward operation: (*inputs) to (scores, two saved tensors). It goes past the
+        dispatcher where only autograd watches.
     """
     name, grads = kernel.name, f"{kernel.name}_backward"
     qualified, qualified_grads = f"ugmm::{name}", f"ugmm::{grads}"
-    _LIBRARY.define(f"{name}({_INPUTS}) -> (Tensor, Tensor, Tensor)")
+    problem_of = kernel.problem
+    n_inputs, schema = len(problem_of._fields), _schema(problem_of)
+    n_tensors = schema.count("Tensor ")  # an input that may be None has no gradient
+    _LIBRARY.define(f"{name}({schema}) -> (Tensor, Tensor, Tensor)")
     _LIBRARY.define(
-        f"{grads}(Tensor grad, Tensor of_scores, Tensor of_parameters, {_INPUTS},"
-        " bool need_x, bool need_parameters) -> (Tensor, Tensor, Tensor, Tensor)"
+        f"{grads}(Tensor grad, Tensor of_scores, Tensor of_parameters, {schema},"
+        f" bool need_x, bool need_parameters) -> ({', '.join(['Tensor'] * n_tensors)})"
     )
     forward_op = getattr(torch.ops.ugmm, name).default
     backward_op = getattr(torch.ops.ugmm, grads).default
 
-    def forward(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor) -> Any:
-        return kernel.forward(Problem(x, loc, log_scale, logits))
+    def forward(*inputs: Any) -> Any:
+        return kernel.forward(problem_of(*inputs))
 
-    def backward(
-        grad: Tensor,
-        of_scores: Tensor,
-        of_parameters: Tensor,
-        x: Tensor,
-        loc: Tensor,
-        log_scale: Tensor,
-        logits: Tensor,
-        need_x: bool,
-        need_parameters: bool,
-    ) -> Any:
-        problem = Problem(x, loc, log_scale, logits)
-        return kernel.backward(grad, of_scores, of_parameters, problem, need_x, need_parameters)
+    def backward(grad: Tensor, of_scores: Tensor, of_parameters: Tensor, *rest: Any) -> Any:
+        problem = problem_of(*rest[:n_inputs])
+        return kernel.backward(grad, of_scores, of_parameters, problem, *rest[n_inputs:])
 
-    def fake_forward(x: Tensor, loc: Tensor, _log_scale: Tensor, _logits: Tensor) -> Any:
-        batch, (n_out, n_in) = x.shape[0], loc.shape
-        saved = (loc.new_empty(shape) for shape in kernel.saved_shapes(batch, n_out, n_in))
-        return loc.new_empty(batch, n_out), *saved
+    def fake_forward(*inputs: Any) -> Any:
+        problem = problem_of(*inputs)
+        loc, batch = problem.loc, problem.x.shape[0]
+        saved = (loc.new_empty(shape) for shape in kernel.saved_shapes(batch, *loc.shape))
+        return loc.new_empty(problem.score_shape()), *saved
+
+    def fake_backward(*args: Any) -> Any:
+        return problem_of(*args[3 : 3 + n_inputs]).empty_gradients(*args[3 + n_inputs :])
 
     def differentiate(ctx: Any, grad: Tensor | None, *_of_saved: None) -> Any:
         if grad is None:
-            return None, None, None, None
-        need_x, *need_parameters = ctx.needs_input_grad
+            return (None,) * n_inputs
+        need_x, *need_others = ctx.needs_input_grad
         # With a graph of backward asked for, the dispatcher answers: by `_refuse`.
         way: Any = backward_op if torch.is_grad_enabled() or _is_watched(grad) else backward
-        results = way(grad, *ctx.saved_tensors, need_x, any(need_parameters))
+        results = way(grad, *ctx.saved_tensors, need_x, any(need_others))
         return tuple(
-            result if need else None
-            for result, need in zip(results, ctx.needs_input_grad, strict=True)
+            result if need else None for result, need in zip_longest(results, ctx.needs_input_grad)
         )
 
     _LIBRARY.impl(name, forward, kernel.dispatch_key)
     _LIBRARY.impl(grads, backward, kernel.dispatch_key)
     torch.library.register_fake(qualified, fake_forward, lib=_LIBRARY)
-    torch.library.register_fake(qualified_grads, _fake_backward, lib=_LIBRARY)
+    torch.library.register_fake(qualified_grads, fake_backward, lib=_LIBRARY)
     torch.library.register_autograd(qualified, differentiate, setup_context=_save, lib=_LIBRARY)
     torch.library.register_autograd(qualified_grads, _refuse, lib=_LIBRARY)
     for device in ("cpu", "cuda"):
@@ -114,59 +153,40 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         backward = staticmethod(differentiate)
 
         @staticmethod
-        def forward(ctx: Any, *inputs: Tensor) -> Any:
+        def forward(ctx: Any, *inputs: Any) -> Any:
             output = forward(*inputs)
             _save(ctx, inputs, output)
             return output
 
-    def operator(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor) -> Any:
-        way: Any = forward_op if _is_watched(x, loc, log_scale, logits) else Direct.apply
-        return way(x, loc, log_scale, logits)
+    def operator(*inputs: Any) -> Any:
+        way: Any = forward_op if _is_watched(*inputs) else Direct.apply
+        return way(*inputs)
 
     return operator
 
 
-def _fake_backward(
-    _grad: Tensor,
-    _of_scores: Tensor,
-    _of_parameters: Tensor,
-    x: Tensor,
-    loc: Tensor,
-    _log_scale: Tensor,
-    _logits: Tensor,
-    need_x: bool,
-    need_parameters: bool,
-) -> Any:
-    return empty_gradients(x, loc, need_x, need_parameters)
+def _schema(problem_of: Any) -> str:
+    """A problem's fields, in the words of a registration."""
+    kinds = {Tensor: "Tensor", Tensor | None: "Tensor?"}
+    return ", ".join(f"{kinds[kind]} {name}" for name, kind in problem_of.__annotations__.items())
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*output[1:], *inputs)
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
 
 
 def _refuse(_ctx: Any, *_grads: Tensor) -> Any:
-    raise RuntimeError("mixture_log_score has a first derivative only, no second")
+    raise RuntimeError("a log-score has a first derivative only, no second")
 
 
-def _is_watched(*tensors: Tensor) -> bool:
+def _is_watched(*tensors: Tensor | None) -> bool:
     """Whether more than autograd must see the operation: autocast, a compiler, a mode."""
     return (
         torch.compiler.is_compiling()
-        or torch.is_autocast_enabled(tensors[0].device.type)
+        or torch.is_autocast_enabled(tensors[0].device.type)  # type: ignore[union-attr]
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()
-        or any(type(tensor) not in (Tensor, torch.nn.Parameter) for tensor in tensors)
-    )
-
-
-def empty_gradients(x: Tensor, loc: Tensor, need_x: bool, need_parameters: bool) -> Any:
-    """Contiguous, uninitialised gradients of the four inputs; of no element where not needed."""
-    parameter_shape = loc.shape if need_parameters else (0, 0)
-    return (
-        x.new_empty(x.shape if need_x else (0, 0)),
-        loc.new_empty(parameter_shape),
-        loc.new_empty(parameter_shape),
-        loc.new_empty(parameter_shape),
+        or any(type(tensor) not in _PLAIN for tensor in tensors)
     )

@@ -1,4 +1,4 @@
-"""The definition of the operation, in plain PyTorch: any device, float32 and float64."""
+"""The definition of the operations, in plain PyTorch: any device, float32 and float64."""
 
 import math
 from collections.abc import Iterator
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ugmm.kernels.operator import Kernel, Problem, empty_gradients, register
+from ugmm.kernels.operator import CumulativeProblem, Kernel, Problem, register
 
-__all__ = ["REFERENCE"]
+__all__ = ["CUMULATIVE_REFERENCE", "REFERENCE"]
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 _CHUNK = 2**20  # components computed at once, at most, unless one row has more
 
 
-def _chunks(p: Problem) -> Iterator[slice]:
+def _chunks(p: Problem | CumulativeProblem) -> Iterator[slice]:
     """Rows few enough that their components stay small beside the tensors of the problem."""
     batch, (n_out, n_in) = p.x.shape[0], p.loc.shape
     size = batch * (n_in + n_out) + 3 * n_out * n_in
@@ -23,7 +23,9 @@ def _chunks(p: Problem) -> Iterator[slice]:
         yield slice(start, start + rows)
 
 
-def _components(x: Tensor, p: Problem, log_weight: Tensor) -> tuple[Tensor, Tensor]:
+def _components(
+    x: Tensor, p: Problem | CumulativeProblem, log_weight: Tensor
+) -> tuple[Tensor, Tensor]:
     """The standardised inputs z, and each component's log-density plus log-weight."""
     z = (x.unsqueeze(1) - p.loc).div_(p.log_scale.exp())
     return z, z.square().mul_(-0.5).add_(log_weight - p.log_scale - _HALF_LOG_2PI)
@@ -47,7 +49,7 @@ def _backward(
     need_parameters: bool,
 ) -> tuple[Tensor, ...]:
     log_weight, scale = p.logits.log_softmax(-1), p.log_scale.exp()
-    by_x, by_loc, by_log_scale, by_logits = empty_gradients(p.x, p.loc, need_x, need_parameters)
+    by_x, by_loc, by_log_scale, by_logits = p.empty_gradients(need_x, need_parameters)
     for by_parameter in (by_loc, by_log_scale, by_logits):
         by_parameter.zero_()
     for rows in _chunks(p):
@@ -76,5 +78,79 @@ REFERENCE = register(
         backward=_backward,
         saved_shapes=lambda _batch, _n_out, _n_in: ((0,), (0,)),
         dispatch_key="CompositeExplicitAutograd",
+    )
+)
+
+
+def _used(p: CumulativeProblem) -> tuple[CumulativeProblem, slice | Tensor]:
+    """The problem without the inputs that are in no wanted prefix; and the wanted prefixes."""
+    if p.positions is None:
+        last, wanted = p.x.shape[1] - 1, slice(None)
+    else:
+        last, wanted = int(p.positions[-1]) if len(p.positions) else 0, p.positions
+    x, loc, log_scale, logits = (tensor[:, :last] for tensor in p[:4])
+    return CumulativeProblem(x, loc, log_scale, logits, *p[4:]), wanted
+
+
+def _cumulated(rows: slice, p: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
+    """Of some rows z; start and the components, (rows, out, 1 + in); and their log-sums so far."""
+    z, components = _components(p.x[rows], p, p.logits)
+    terms = torch.cat([p.start[rows].unsqueeze(-1), components], -1)
+    return z, terms, terms.logcumsumexp(-1)
+
+
+def _cumulative_forward(p: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
+    score, (used, wanted) = p.x.new_empty(p.score_shape()), _used(p)
+    for rows in _chunks(p):
+        score[rows] = _cumulated(rows, used)[2][..., wanted].transpose(1, 2)
+    return score, p.x.new_empty(0), p.x.new_empty(0)
+
+
+def _cumulative_backward(
+    grad: Tensor,
+    _of_scores: Tensor,
+    _of_parameters: Tensor,
+    p: CumulativeProblem,
+    need_x: bool,
+    need_parameters: bool,
+) -> tuple[Tensor, ...]:
+    used, wanted = _used(p)
+    scale, last = used.log_scale.exp(), used.x.shape[1]
+    results = p.empty_gradients(need_x, need_parameters)
+    for result in results:
+        result.zero_()
+    by_x, by_loc, by_log_scale, by_logits = (result[:, :last] for result in results[:4])
+    for rows in _chunks(p):
+        z, terms, sums = _cumulated(rows, used)
+        g = torch.zeros_like(sums)
+        g[..., wanted] = grad[rows].transpose(1, 2)
+        h = torch.zeros_like(
+            terms
+        )  # a term's gradient: its ratios to the sums from it on, times g
+        for sign in (1, -1):
+            logs = (sign * g).clamp_(min=0).log_().sub_(sums)
+            logs.masked_fill_(sums == -torch.inf, -torch.inf)  # of no term
+            h += logs.flip(-1).logcumsumexp(-1).flip(-1).add_(terms).exp_().mul_(sign)
+        results[4][rows] = h[..., 0]
+        h = h[..., 1:]
+        z.masked_fill_(h == 0, 0.0)
+        by_mean = (h * z).div_(scale)
+        if need_x:
+            by_x[rows] = -by_mean.sum(1)
+        if need_parameters:
+            by_loc += by_mean.sum(0)
+            by_logits += h.sum(0)
+            by_log_scale += z.square_().sub_(1).mul_(h).sum(0)
+    return results
+
+
+CUMULATIVE_REFERENCE = register(
+    Kernel(
+        name="cumulative_log_score_reference",
+        forward=_cumulative_forward,
+        backward=_cumulative_backward,
+        saved_shapes=lambda _batch, _n_out, _n_in: ((0,), (0,)),
+        dispatch_key="CompositeExplicitAutograd",
+        problem=CumulativeProblem,
     )
 )

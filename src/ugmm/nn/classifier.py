@@ -68,9 +68,7 @@ class JointScore(Classifier):
 
     codes: Tensor
 
-    def __init__(
-        self, network: Classifier, n_classes: int, label: Label = "onehot"
-    ) -> None:
+    def __init__(self, network: Classifier, n_classes: int, label: Label = "onehot") -> None:
         super().__init__()
         self.network = network
         self.register_buffer("codes", label_codes(n_classes, label), persistent=False)

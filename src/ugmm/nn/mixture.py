@@ -143,10 +143,14 @@ class UGMM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the log-scores of a batch: (..., N) to (..., M)."""
-        logits: Tensor = self.logits
-        if self.training and self.dropout > 0:
-            logits = torch.where(self._dropped(), -math.inf, logits)  # faster than masked_fill
+        logits = self.masked_logits()
         return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
+
+    def masked_logits(self) -> Tensor:
+        """The logits, (M, N): in training with dropout, freshly dropped components are -inf."""
+        if self.training and self.dropout > 0:
+            return torch.where(self._dropped(), -math.inf, self.logits)  # masked_fill is slower
+        return self.logits
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
         r"""Return the log-scores of every input joined with every code, without dropout.

@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 
 from ugmm.report.style import INK, MUTED, SERIES, label_log, new_figure, tidy
 
-__all__ = ["MixtureLayer", "first_layer_images", "neuron_densities"]
+__all__ = ["MixtureLayer", "first_layer_images", "neuron_densities", "tiles"]
 
 _DRAWN = 8  # components drawn one by one; the others are summed
 
@@ -71,11 +71,12 @@ def neuron_densities(
     for j, axes in enumerate(grid.flat[:shown]):
         _draw_neuron(axes, j, loc[j], scale[j], weights[j], (low, high), names)
     handles, labels = grid[0, 0].get_legend_handles_labels()
+    room = figure.get_figwidth() / (0.085 * max(map(len, labels)) + 0.6)  # inches an entry
     figure.legend(
         handles,
         labels,
         loc="outside lower center",
-        ncols=min(len(labels), 5),
+        ncols=min(len(labels), 5, max(int(room), 1)),
         fontsize=9,
         labelcolor=INK,
         frameon=False,
@@ -192,7 +193,7 @@ def first_layer_images(
     left_out = (
         f"; {inputs - pixels} inputs that are not pixels left out" if inputs > pixels else ""
     )
-    means = _tiles(loc[:shown, :pixels], image_shape)
+    means = tiles(loc[:shown, :pixels], image_shape)
     height = 5.7 * means.shape[0] / means.shape[1]  # inches, where each half is 5.7 wide
     title = f"First layer: {_which(shown, outputs)}{left_out}"
     figure = new_figure(12, height + 1.6, title)
@@ -200,10 +201,10 @@ def first_layer_images(
 
     most = _percentile(np.abs(means), 99.5)
     image = left.imshow(means, cmap="RdBu_r", norm=Normalize(-most, most))
-    label = r"mean $\mu$ (pixel units; colours end at the 99.5th percentile of $|\mu|$)"
+    label = r"mean $\mu$ (input units; colours end at the 99.5th percentile of $|\mu|$)"
     _finish_image(left, image, "means", label)
 
-    shares = _tiles(inputs * weights[:shown, :pixels], image_shape)
+    shares = tiles(inputs * weights[:shown, :pixels], image_shape)
     high = max(_percentile(shares, 99.5), 2)
     low = max(min(_percentile(shares, 1), 0.5), 1e-3 * high)
     image = right.imshow(shares, cmap="cividis", norm=LogNorm(low, high))
@@ -213,7 +214,7 @@ def first_layer_images(
     return figure
 
 
-def _tiles(rows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def tiles(rows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Images (n, H * W) side by side on one canvas, NaN between them."""
     height, width = shape
     columns = math.ceil(math.sqrt(1.5 * len(rows)))

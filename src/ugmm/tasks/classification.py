@@ -61,6 +61,10 @@ class Task(lightning.LightningModule, ABC):
     def prepare(self, x: Tensor, y: Tensor) -> None:
         """Look at the training rows (n, features) and labels (n,), once, before training."""
 
+    def labels(self, y: Tensor) -> Tensor:
+        """Return the labels that the network knows."""
+        return y
+
     @abstractmethod
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the training loss of a batch, a scalar."""
@@ -175,7 +179,7 @@ def _metrics(split: str, n_classes: int) -> MetricCollection:
 
 
 def update_metrics(metrics: MetricCollection, scores: Tensor, y: Tensor) -> None:
-    """Add a batch's class scores (batch, classes) and labels (batch,) to those metrics there are."""
+    """Add class scores (batch, classes) and labels (batch,) to what metrics there are."""
     log_posterior = scores.float().log_softmax(-1)
     metrics_of = {
         "accuracy": (scores, y),

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from ugmm import objectives
 from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
@@ -72,7 +72,7 @@ class GenerativeTask(Task):
         self.z_draws = z_draws
         self.has_label = has_label
         for split, metrics in (("val", self.val_metrics), ("test", self.test_metrics)):
-            added = {"log_prob": MeanMetric()}
+            added: dict[str, Metric | MetricCollection] = {"log_prob": MeanMetric()}
             if objective == "score":
                 added["score"] = MeanMetric()
             metrics.add_metrics(added)
@@ -91,7 +91,7 @@ class GenerativeTask(Task):
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
         """Fit what is not trained by gradients to the training rows: base, proposal, noise."""
-        y = self._labels(y)
+        y = self.labels(y)
         if self.noise_width != 0:
             self.noise = VicinalNoise(x.shape[1], self.noise_width)
             self.noise.fit(x, y)
@@ -100,7 +100,7 @@ class GenerativeTask(Task):
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the objective of a batch; of an ensemble, the sum over its members."""
-        y = self._labels(y)
+        y = self.labels(y)
         if not self.tilted:
             x = x if self.noise is None else self.noise(x)
             return self._weighed(-self.network(x, y).mean(), self.network, x, y)
@@ -153,7 +153,7 @@ class GenerativeTask(Task):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Add a batch to the validation metrics."""
         x, y = batch
-        self._update(self.val_metrics, x, self._labels(y), self(x))
+        self._update(self.val_metrics, x, self.labels(y), self(x))
         self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(y))
 
     def on_test_epoch_start(self) -> None:
@@ -165,9 +165,9 @@ class GenerativeTask(Task):
         for first, second in self.estimates:
             if not first.agrees_with(second):
                 warnings.warn(
-                    f"Z is not known: log Z is {first.value:.4f} +- {first.error:.4f} by importance "
-                    f"sampling and {second.value:.4f} +- {second.error:.4f} by Sobol points; do "
-                    "not trust log_prob (more task.noise or task.z_draws may help)",
+                    f"Z is not known: log Z is {first.value:.4f} +- {first.error:.4f} by "
+                    f"importance sampling, {second.value:.4f} +- {second.error:.4f} by Sobol "
+                    "points; do not trust log_prob (more task.noise or task.z_draws may help)",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -175,7 +175,7 @@ class GenerativeTask(Task):
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Add a batch to the test metrics."""
         x, y = batch
-        y, scores = self._labels(y), self(x)
+        y, scores = self.labels(y), self(x)
         self._update(self.test_metrics, x, y, scores)
         if self.has_label:
             self.confusion.update(scores, y)
@@ -197,7 +197,8 @@ class GenerativeTask(Task):
             for density in self.tilted:
                 metrics["score"].update(density.score(x, y))
 
-    def _labels(self, y: Tensor) -> Tensor:
+    def labels(self, y: Tensor) -> Tensor:
+        """The labels that the network knows: all 0 where it knows none."""
         return y if self.has_label else torch.zeros_like(y)
 
 

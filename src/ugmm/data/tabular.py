@@ -1,0 +1,187 @@
+"""Tables of measurements: cross-validated in stratified folds, and standardised."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ugmm.data.base import InMemoryDataModule, Split, SplitName, check_range
+from ugmm.errors import UserError
+
+__all__ = ["SCIKIT", "Table", "TabularDataModule", "load_scikit"]
+
+SCIKIT = ("iris", "wine", "breast_cancer", "digits")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers and their classes.
+
+    Attributes:
+        x: Features, (n, N) float64; NaN where a value is missing.
+        y: Classes, (n,) int64 from 0; all 0 in a table without a label.
+        feature_names: N names.
+        class_names: One name a class.
+        image_shape: Height and width if a row is an image, else None.
+        description: What to tell whoever trains on it; "" for nothing.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    feature_names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int] | None = None
+    description: str = ""
+
+
+def load_scikit(name: str) -> Table:
+    """Return a data set that comes with scikit-learn, by its name in `SCIKIT`.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    if name not in SCIKIT:
+        raise UserError(f"there is no data set {name!r}; there are {', '.join(SCIKIT)}")
+    from sklearn import datasets  # a second to import, and MNIST has no use for it
+
+    loaded = getattr(datasets, f"load_{name}")()
+    return Table(
+        loaded.data,
+        loaded.target.astype(np.int64),
+        # Without the unit: what is served is standardised.
+        tuple(feature.removesuffix(" (cm)") for feature in loaded.feature_names),
+        tuple(map(str, loaded.target_names)),
+        image_shape=(8, 8) if name == "digits" else None,
+    )
+
+
+class TabularDataModule(InMemoryDataModule):
+    """A table in stratified folds, standardised by the training rows.
+
+    The rows are dealt into `folds` stratified folds, shuffled by the seed: `fold` is the test
+    set, and of the rest a stratified `val_fraction` is held out for validation. The folds of
+    one seed are disjoint and together are all rows. Values that are missing become the mean of
+    the training rows' values.
+
+    Args:
+        source: A name in `SCIKIT`, or a table such as `ugmm.data.read_csv` returns.
+        batch_size: Rows of a batch; as many as the table has, or more, make each epoch one batch.
+        folds: Number of folds, from 2 to as many as the smallest class has rows.
+        fold: Which of them is the test set, 0 to folds - 1.
+        val_fraction: Fraction of the other rows held out for validation. With 0 there is no
+            validation split: all of them train, and no validation loop runs.
+        seed: Decides the folds, the validation rows and the order of the training rows.
+
+    Attributes:
+        mean: After `setup`: each feature's mean over the training rows, (N,) float64.
+        std: After `setup`: each feature's standard deviation over them, (N,) float64, or 1 where
+            it is constant; a row in its own units is x * std + mean.
+        description: The table's.
+
+    Raises:
+        UserError: If an argument is out of range, or a class has fewer rows than there are folds.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        source: str | Table,
+        *,
+        batch_size: int = 32,
+        folds: int = 5,
+        fold: int = 0,
+        val_fraction: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size=batch_size, seed=seed)
+        self.table = table = load_scikit(source) if isinstance(source, str) else source
+        self.n_features, self.n_classes = table.x.shape[1], len(table.class_names)
+        self.feature_names, self.class_names = table.feature_names, table.class_names
+        self.image_shape, self.description = table.image_shape, table.description
+        rows = np.bincount(table.y, minlength=self.n_classes)
+        if rows.min() < max(folds, 2):
+            raise UserError(
+                f"class {table.class_names[rows.argmin()]!r} has {rows.min()} row(s), fewer than "
+                f"data.folds={folds}; lower data.folds, or leave that class out of the table"
+            )
+        check_range("folds", folds, 2, int(rows.min()))
+        check_range("fold", fold, 0, folds - 1)
+        check_range("val_fraction", val_fraction, 0.0, 1.0, below=True)
+        self.folds, self.fold, self.val_fraction = folds, fold, val_fraction
+
+    @property
+    def log_jacobian(self) -> float:
+        """After `setup`: -sum(log std)."""
+        return -self.std.log().sum().item()
+
+    def rows(self) -> Split:
+        """Return the table's rows in its own order and units.
+
+        Raises:
+            UserError: If values are missing.
+        """
+        missing = np.isnan(self.table.x).any(axis=0)
+        self._refuse(missing, "missing in some rows; fill it in, or use data.missing=drop")
+        return Split(torch.from_numpy(self.table.x), torch.from_numpy(self.table.y))
+
+    def load(self) -> dict[SplitName, Split]:
+        """Split, then standardise in float64 by the training rows, and serve float32."""
+        rows = self._split_rows(self.table.y)
+        x = self._fill(rows["train"])
+        with np.errstate(over="ignore", invalid="ignore"):  # said below, by name
+            mean, std = x[rows["train"]].mean(axis=0), x[rows["train"]].std(axis=0)
+        self._refuse(~np.isfinite(std), "too large to be squared; give it in another unit")
+        # Rounding may leave a constant feature a tiny deviation.
+        std[(np.ptp(x[rows["train"]], axis=0) == 0) | (std == 0)] = 1
+        self.mean, self.std = torch.from_numpy(mean), torch.from_numpy(std)
+        served = torch.from_numpy(((x - mean) / std).astype(np.float32))
+        y = torch.from_numpy(self.table.y)
+        return {name: Split(served[index], y[index]) for name, index in rows.items()}
+
+    def _fill(self, train: np.ndarray) -> np.ndarray:
+        """Return the features with the training rows' means in place of what is missing."""
+        x = self.table.x
+        missing = np.isnan(x)
+        if not missing.any():
+            return x
+        self._refuse(
+            missing[train].all(axis=0),
+            "missing in all training rows; leave it out by data.types={...: drop}",
+        )
+        return np.where(missing, np.nanmean(x[train], axis=0), x)
+
+    def _refuse(self, features: np.ndarray, complaint: str) -> None:
+        """Complain about the first of the features (N,) that are marked, if any."""
+        if features.any():
+            raise UserError(f"feature {self.feature_names[features.argmax()]!r} is {complaint}")
+
+    def _split_rows(self, y: np.ndarray) -> dict[SplitName, np.ndarray]:
+        """Choose the row numbers of each split from the labels (n,)."""
+        from sklearn.model_selection import StratifiedKFold, train_test_split
+
+        folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.seed)
+        train, test = list(folds.split(y, y))[self.fold]
+        val = train[:0]
+        if self.val_fraction:
+            held_out = math.ceil(self.val_fraction * len(train))
+            if not self.n_classes <= held_out <= len(train) - self.n_classes:
+                raise UserError(
+                    f"data.val_fraction={self.val_fraction} divides {len(train)} rows into "
+                    f"{len(train) - held_out} and {held_out}, too few for {self.n_classes} "
+                    "classes on both sides; move it towards 0.5, or use 0 for no validation"
+                )
+            rows = np.bincount(y[train])
+            if rows.min() < 2:
+                raise UserError(
+                    f"class {self.class_names[rows.argmin()]!r} has one row outside the test "
+                    "fold, too few to train and validate; use data.val_fraction=0, or leave that "
+                    "class out of the table"
+                )
+            train, val = train_test_split(
+                train, test_size=held_out, stratify=y[train], random_state=self.seed
+            )
+        return {"train": train, "val": val, "test": test}

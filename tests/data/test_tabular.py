@@ -1,0 +1,138 @@
+"""Tables in folds, against scikit-learn's own scaler, imputer and densities of SciPy."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+from sklearn import datasets
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ugmm.data import IrisDataModule, MNISTDataModule, Table, TabularDataModule
+from ugmm.data.tabular import SCIKIT
+from ugmm.errors import UserError
+
+SIZES = {
+    "iris": (150, 4, 3, None),
+    "wine": (178, 13, 3, None),
+    "breast_cancer": (569, 30, 2, None),
+    "digits": (1797, 64, 10, (8, 8)),
+}
+
+
+def module(source, **options):
+    data = TabularDataModule(source, **options)
+    data.setup()
+    return data
+
+
+def table(x, y=None, classes=("a", "b")):
+    x = np.asarray(x, dtype=np.float64)
+    y = np.arange(len(x)) % len(classes) if y is None else np.asarray(y)
+    return Table(x, y, tuple(f"f{i}" for i in range(x.shape[1])), classes)
+
+
+@pytest.mark.parametrize("name", SCIKIT)
+def test_every_data_set_is_standardised_in_stratified_folds(name):
+    rows, features, classes, shape = SIZES[name]
+    data = TabularDataModule(name, fold=1, val_fraction=0.0, seed=3)
+    assert (data.n_features, data.n_classes, data.image_shape) == (features, classes, shape)
+    assert (len(data.feature_names), len(data.class_names)) == (features, classes)
+    data.setup()
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    train, test = list(StratifiedKFold(5, shuffle=True, random_state=3).split(x, y))[1]
+    scaler = StandardScaler().fit(x[train])
+    assert len(train) + len(test) == rows
+    for split, index in (("train", train), ("test", test)):
+        np.testing.assert_array_equal(data.splits[split].y, y[index])
+        np.testing.assert_allclose(
+            data.splits[split].x, scaler.transform(x[index]), rtol=2e-7, atol=1e-12
+        )
+    np.testing.assert_allclose(data.std, scaler.scale_, rtol=1e-12)
+
+
+def test_iris_is_the_table_of_that_name():
+    one, other = IrisDataModule(seed=2), module("iris", seed=2)
+    one.setup()
+    for name, split in one.splits.items():
+        assert torch.equal(split.x, other.splits[name].x)
+    assert isinstance(one, TabularDataModule)
+    with pytest.raises(
+        UserError, match=r"class 'setosa' has 50 row\(s\), fewer than data.folds=51"
+    ):
+        IrisDataModule(folds=51)
+
+
+def test_the_jacobian_turns_a_density_into_one_of_raw_units():
+    data = module("wine")
+    x = data.splits["test"].x.double()
+    raw = x * data.std + data.mean
+    served = multivariate_normal(np.zeros(13)).logpdf(x)
+    expected = multivariate_normal(data.mean.numpy(), data.std.numpy() ** 2).logpdf(raw)
+    np.testing.assert_allclose(served + data.log_jacobian, expected, rtol=1e-9)
+    assert MNISTDataModule().log_jacobian == 0.0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e-200, 7e9])
+def test_constant_features_stay_finite(value):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    x[:, 1] = value
+    x[0, 1] += 3  # but for one row, which is in the test set of one fold
+    for fold in range(5):
+        data = module(table(x), fold=fold, val_fraction=0.0)
+        raw = data.splits["test"].x[:, 1].double() * data.std[1] + data.mean[1]
+        constant = raw.max().item() == pytest.approx(value + 3, rel=0, abs=0.1)
+        assert constant == (data.std[1] == 1)
+        assert np.isfinite(data.log_jacobian)
+        if constant:
+            assert (data.splits["train"].x[:, 1].abs() < 1e-5).all()
+            assert data.splits["test"].x[:, 1].max().item() == pytest.approx(3)
+
+
+def test_missing_values_become_the_training_mean():
+    generator = np.random.default_rng(1)
+    x = generator.normal(3, 2, (60, 3))
+    x[generator.random(x.shape) < 0.2] = np.nan
+    data = module(table(x), val_fraction=0.0)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    index = next(folds.split(x, np.arange(60) % 2))
+    pipeline = make_pipeline(SimpleImputer(), StandardScaler()).fit(x[index[0]])
+    for split, rows in zip(("train", "test"), index, strict=True):
+        np.testing.assert_allclose(data.splits[split].x, pipeline.transform(x[rows]), atol=1e-6)
+
+
+def test_a_feature_without_a_training_value_is_refused():
+    x = np.ones((10, 2))
+    x[:, 1] = np.nan
+    with pytest.raises(UserError, match="feature 'f1' is missing in all training rows"):
+        module(table(x))
+
+
+def test_values_whose_squares_overflow_are_refused():
+    with pytest.raises(UserError, match="feature 'f0' is too large to be squared"):
+        module(table(np.linspace(-1e200, 1e200, 10)[:, None]))
+
+
+def test_a_table_without_a_label_has_folds_that_are_a_partition():
+    x = np.arange(23.0)[:, None]
+    tests = []
+    for fold in range(5):
+        data = module(table(x, np.zeros(23, int), ("all",)), fold=fold)
+        assert data.n_classes == 1
+        tests += (data.splits["test"].x.double() * data.std + data.mean).flatten().tolist()
+    assert sorted(np.round(tests)) == x.flatten().tolist()
+    assert np.round(tests).tolist() != x.flatten().tolist()  # they are shuffled
+
+
+def test_classes_too_small_for_the_folds_are_refused():
+    x = np.arange(20.0)[:, None]
+    with pytest.raises(UserError, match=r"class 'b' has 4 row\(s\), fewer than data.folds=5"):
+        TabularDataModule(table(x, [0] * 16 + [1] * 4))
+    with pytest.raises(UserError, match=r"class 'b' has 0 row\(s\)"):
+        TabularDataModule(table(x, [0] * 20))
+    with pytest.raises(UserError, match="class 'b' has one row outside the test fold"):
+        module(table(x, [0] * 18 + [1] * 2), folds=2)
+    with pytest.raises(UserError, match="no data set 'irises'; there are iris, wine"):
+        TabularDataModule("irises")

@@ -1,0 +1,52 @@
+"""Fifty tilted Gaussians, drawn and trained: each integrates to one, by another integrator."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import cubature
+
+from ugmm.density import TiltedGaussian
+from ugmm.nn import JointScore, UGMMNetwork
+from ugmm.tasks import GenerativeTask
+
+
+def make(d, seed, trained):
+    torch.manual_seed(seed)
+    network = UGMMNetwork([d + 2, 8, 4, 1], min_scale=0.2)
+    density = TiltedGaussian(JointScore(network, 2), d, 2)
+    y = torch.arange(80) % 2
+    x = torch.randn(80, d) @ torch.randn(d, d) * 0.5 + y[:, None] - 0.5
+    task = GenerativeTask(density, 2, n_noise=256)
+    density.init_from(x, y)
+    task.prepare(x, y)
+    if trained:
+        optimizer = torch.optim.Adam(density.parameters(), 0.03)
+        for _ in range(100):
+            optimizer.zero_grad()
+            task.loss(x, y).backward()
+            optimizer.step()
+    return density.eval()
+
+
+@torch.no_grad()
+def integral(density):
+    """Over the base's own coordinates, in which it is the standard normal."""
+    base = density.base
+    d = len(base.mean)
+
+    def p(points):
+        z = torch.from_numpy(points)
+        log_p = density.class_scores(base.colour(z).float()).double().logsumexp(-1)
+        return (log_p + base.tril.diagonal().log().sum()).exp().numpy()
+
+    limit = np.full(d, 6.0)
+    return cubature(p, -limit, limit, rtol=2e-3, atol=2e-3, max_subdivisions=20_000).estimate
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4])
+def test_the_density_integrates_to_one(d):
+    for seed in range(12 if d < 3 else 13):  # 50 in all, every second one trained
+        density = make(d, seed, trained=seed % 2 == 1)
+        estimate = density.normalize(2**17)
+        assert estimate.error < 2.5e-3
+        assert integral(density) == pytest.approx(1, abs=0.01)

@@ -1,0 +1,146 @@
+"""The autoregressive network: normalised, causal, and its draws its own."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.stats import binom, kstest, norm
+
+from ugmm.nn import AutoregressiveUGMM
+
+
+def make(n_features, n_classes=1, seed=0, dtype=torch.float32, **settings):
+    torch.manual_seed(seed)
+    network = AutoregressiveUGMM(n_features, n_classes, **{"hidden": (7, 5), **settings})
+    with torch.no_grad():  # away from what is only so at the start
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return network.to(dtype).eval()
+
+
+@pytest.mark.parametrize("n_classes", [1, 3])
+def test_the_bernoulli_head_sums_to_one(n_classes):
+    network = make(10, n_classes, head="bernoulli")
+    states = torch.tensor(list(itertools.product([0.0, 1.0], repeat=10)))
+    with torch.no_grad():
+        total = network.class_scores(states).double().exp().sum().item()
+    assert total == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_every_conditional_integrates_to_one(d):
+    """Hence the joint too: the innermost integral is 1 for whatever comes before, and so on."""
+    network = make(d, 2, dtype=torch.float64)
+    generator = np.random.default_rng(d)
+    for y, k in itertools.product(range(2), range(d)):
+        before = generator.normal(size=k) * 2
+        rest = np.zeros(d - k - 1)
+
+        def density(value, before=before, rest=rest, y=y, k=k):
+            x = torch.from_numpy(np.concatenate([before, [value], rest]))[None]
+            return network.conditionals(x, torch.tensor([y]))[0, k].exp().item()
+
+        with torch.no_grad():
+            total = quad(density, -60, 60, limit=400, points=np.linspace(-8, 8, 9))[0]
+        assert total == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("head", ["gaussian", "bernoulli"])
+def test_a_conditional_looks_at_nothing_that_follows(head):
+    network = make(5, head=head)
+    x = torch.rand(4, 5).round().requires_grad_()
+    y = torch.zeros(4, dtype=torch.long)
+    for d in range(5):
+        (gradient,) = torch.autograd.grad(network.conditionals(x, y)[:, d].sum(), x)
+        assert (gradient[:, d + 1 :] == 0).all()
+        assert d == 0 or (gradient[:, :d] != 0).any()
+
+
+def test_prefixes_are_marginals():
+    network = make(3, 2, dtype=torch.float64)
+    x, y = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
+    prefixes = network.prefix_log_prob(x, y)
+    torch.testing.assert_close(prefixes[:, -1], network(x, y))
+    torch.testing.assert_close(prefixes[:, 0], network.prefix_log_prob(x * 1.0, y)[:, 0])
+    changed = x.clone()
+    changed[:, 2] += 1
+    torch.testing.assert_close(prefixes[:, :2], network.prefix_log_prob(changed, y)[:, :2])
+
+
+def test_scores_classes_and_density_fit_together():
+    network = make(4, 3)
+    x = torch.randn(2, 5, 4)
+    scores = network.class_scores(x)
+    assert scores.shape == (2, 5, 3)
+    for c in range(3):
+        torch.testing.assert_close(scores[..., c], network(x, torch.full((2, 5), c)))
+    torch.testing.assert_close(network.log_prob(x), scores.logsumexp(-1))
+
+
+def test_random_positions_estimate_the_whole():
+    network = make(6, head="bernoulli", positions=2)
+    x, y = torch.rand(3, 6).round(), torch.zeros(3, dtype=torch.long)
+    with torch.no_grad():
+        whole = network(x, y)
+        network.train()
+        torch.manual_seed(0)
+        draws = torch.stack([network(x, y) for _ in range(600)])
+    error = draws.std(0) / 600**0.5
+    assert ((draws.mean(0) - whole).abs() < 4 * error).all()
+
+
+@torch.no_grad()
+def transforms(network, x, y):
+    """The probability integral transform of each feature: the head's distribution function."""
+    log_weight, mean, scale = network.head.parts(network.features(x, y), x, None)
+    cdf = norm.cdf((x[..., None] - mean) / scale)
+    return (log_weight.exp().numpy() * cdf).sum(-1)
+
+
+def test_draws_have_uniform_transforms():
+    """Kolmogorov-Smirnov at 5% over 20 seeds and 3 features: rejections are binomial."""
+    rejected = 0
+    for seed in range(20):
+        network = make(3, 2, seed=seed, dtype=torch.float64)
+        x, y = network.sample(500, generator=torch.Generator().manual_seed(seed))
+        u = transforms(network, x, y)
+        rejected += sum(kstest(u[:, d], "uniform").pvalue < 0.05 for d in range(3))
+    assert rejected <= binom.ppf(0.999, 60, 0.05)
+
+
+def test_draws_of_pixels_have_their_probabilities():
+    network = make(4, 2, head="bernoulli")
+    states = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)))
+    x, y = network.sample(40_000, generator=torch.Generator().manual_seed(0))
+    index = (x @ torch.tensor([8.0, 4, 2, 1])).long() * 2 + y
+    frequency = torch.bincount(index, minlength=32) / 40_000
+    with torch.no_grad():
+        expected = network.class_scores(states).exp().flatten()
+    torch.testing.assert_close(frequency, expected, atol=0.012, rtol=0)
+
+
+def test_classes_can_be_asked_for():
+    network = make(2, 3)
+    x, y = network.sample(6, torch.tensor([2, 2, 0, 1, 0, 2]))
+    assert y.tolist() == [2, 2, 0, 1, 0, 2]
+    assert x.shape == (6, 2)
+
+
+def test_dropout_leaves_the_empty_prefix_a_score():
+    network = make(3, dropout=0.9, hidden=(50,)).train()
+    x = torch.randn(8, 3)
+    values = network(x, torch.zeros(8, dtype=torch.long))
+    assert values.isfinite().all()
+    values.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [({"n_features": 0}, "at least one"), ({"head": "poisson"}, "head must be")],
+)
+def test_bad_arguments(arguments, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        AutoregressiveUGMM(**{"n_features": 3, **arguments})
