@@ -19,6 +19,17 @@ needs_zuko = pytest.mark.skipif(
 FLOWS = [pytest.param(name, marks=needs_zuko) for name in ("maf", "nsf")]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in a cross-validation; on a busy machine, more wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def flowers():
     x, y = load_iris(return_X_y=True)

@@ -1,5 +1,6 @@
 """Nested cross-validation: no leakage, the same figures again, going on after a kill."""
 
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ import pytest
 from sklearn.datasets import load_iris
 
 from ugmm.cli import main
-from ugmm.errors import UserError
 from ugmm.experiment.baselines import BASELINES, QDA, Baseline
 from ugmm.experiment.crossval import choose
 from ugmm.experiment.evaluation import read_evaluation
@@ -117,7 +117,7 @@ def test_figures_by_hand():
     assert found["label"] == pytest.approx(np.log([0.75, 0.5, 0.75]).mean())
     assert found["log_prob"] == pytest.approx(np.log([0.3, 0.2, 0.15]).mean())
     assert figures(joint, np.array([0, 1, 1]), normalized=False)["log_prob"] is None
-    with pytest.raises(FloatingPointError, match="log_prob is -inf"):
+    with pytest.raises(FloatingPointError, match="label is -inf"):
         figures(np.array([[0.0, -np.inf]]), np.array([1]), normalized=True)
 
 
@@ -236,7 +236,7 @@ def test_a_density_of_an_experiment_is_normalised(crossval):
         ),
         ({"q": QDA_ROW}, {"flods": 3}, "unknown key 'flods'; did you mean folds"),
         ({"q": QDA_ROW}, {"seeds": [1, 1]}, "seeds must be different numbers"),
-        ({"q": QDA_ROW}, {"data": "irs"}, "unknown choice data=irs; did you mean iris?"),
+        ({"q": QDA_ROW}, {"data": "irs"}, "unknown choice data=irs; did you mean iris"),
         ({"q": QDA_ROW}, {"select": "best"}, "select: "),
         ({}, {}, "models must map names"),
     ],
@@ -257,9 +257,7 @@ def test_an_unknown_evaluation_names_the_nearest(capsys):
 def test_the_evaluations_are_valid_and_search_equally(name):
     if not (project_root() / f"configs/data/{name}.yaml").is_file():
         pytest.skip(f"there is no data set {name} yet")
-    try:
-        evaluation = read_evaluation(name)
-    except UserError as error:
-        assert "zuko" in str(error)
+    if importlib.util.find_spec("zuko") is None:
         pytest.skip("zuko is not installed")
+    evaluation = read_evaluation(name)
     assert {len(model.candidates) for model in evaluation.models.values()} == {4}

@@ -53,7 +53,8 @@ def test_the_terminal_and_markdown_show_the_same_cells():
     for text in (console.file.getvalue(), markdown):
         assert "0.8000 ± 0.1000 (0.0577)" in text
         assert "-2.500 ± 1.000 (0.577)" in text
-    assert "| mlp | 0.5000 ± 0.0000 (0.0000) | -0.500 ± 0.000 (0.000) | – | 1 |" in markdown
+    cells = "0.5000 ± 0.0000 (0.0000) | -0.500 ± 0.000 (0.000) | \N{EN DASH} | 1"
+    assert f"| mlp | {cells} |" in markdown
     assert "- **qda**: baseline qda; reg from 0.0 [1], 0.1 [5]; 2 candidates\n" in markdown
     assert "- **mlp**: experiment mlp; a.b = [1]; 1 candidate\n" in markdown
     assert "`ugmm crossval x`" in markdown
