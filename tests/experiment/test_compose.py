@@ -23,7 +23,11 @@ def test_every_shipped_experiment_loads(name):
 def test_every_shipped_choice_can_be_chosen(path):
     """A choice that no experiment names would otherwise never be read."""
     fits = {"generative": "iris_gen", "score": "iris_paper"}.get(path.stem, "iris_disc")
-    together = {"autoregressive": ["task=likelihood"], "likelihood": ["model=autoregressive"]}
+    together = {
+        "autoregressive": ["task=likelihood"],
+        "bernoulli_mixture": ["task=likelihood"],
+        "likelihood": ["model=autoregressive"],
+    }
     choice = f"{path.parent.name}={path.stem}"
     config = compose(fits, [choice, *together.get(path.stem, [])])
     assert getattr(config, path.parent.name) is not None

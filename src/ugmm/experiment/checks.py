@@ -122,12 +122,11 @@ def check_together(config: Config) -> None:
         )
     if config.trainer.monitor == "val/log_prob" and objective is None:
         raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
-    if (objective == "likelihood") != (config.model.name == "autoregressive"):
+    if (objective == "likelihood") != config.model.is_density:
+        chosen = f"task.objective={objective}" if objective else f"task={config.task.name}"
         raise UserError(
-            f"model={config.model.name} with "
-            + (f"task.objective={objective}" if objective else f"task={config.task.name}")
-            + ": a likelihood needs model=autoregressive, and that needs task=generative "
-            "task.objective=likelihood"
+            f"model={config.model.name} with {chosen}: task=likelihood needs a model that is "
+            "normalised by construction (autoregressive, bernoulli_mixture), and those need it"
         )
     task = config.task
     if (

@@ -31,6 +31,11 @@ class ModelConfig:
     name: str = key()
     hidden: list[int] = key([128, 64], low=1)
 
+    @property
+    def is_density(self) -> bool:
+        """Whether the network is normalised by construction, and trained by its likelihood."""
+        return False
+
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the network."""
         raise NotImplementedError
@@ -68,6 +73,11 @@ class AutoregressiveConfig(ModelConfig):
     min_scale: float = key(1e-3, low=0)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
+    @property
+    def is_density(self) -> bool:
+        """Whether the network is normalised by construction, and trained by its likelihood."""
+        return True
+
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the network, of so many features and classes."""
         from ugmm.nn import AutoregressiveUGMM
@@ -75,6 +85,27 @@ class AutoregressiveConfig(ModelConfig):
         keywords = options(self)
         del keywords["init"]
         return AutoregressiveUGMM(n_in, n_out, **keywords)
+
+
+@dataclass
+class BernoulliMixtureConfig(ModelConfig):
+    """The baseline for features that are 0 or 1; see `ugmm.nn.BernoulliMixture`."""
+
+    name: str = "bernoulli_mixture"
+    hidden: list[int] = key([], low=1)  # it has none
+    components: int = key(100, low=1)
+    init: Literal["unit", "data"] = "data"
+
+    @property
+    def is_density(self) -> bool:
+        """Whether the network is normalised by construction, and trained by its likelihood."""
+        return True
+
+    def build(self, n_in: int, n_out: int) -> "Classifier":
+        """Return the network, of so many features and classes."""
+        from ugmm.nn import BernoulliMixture
+
+        return BernoulliMixture(n_in, n_out, self.components)
 
 
 @dataclass
@@ -258,7 +289,12 @@ CHOICES: dict[str, dict[str, Any]] = {
         "csv": CSVConfig,
         "mnist": MNISTConfig,
     },
-    "model": {"ugmm": UGMMConfig, "mlp": MLPConfig, "autoregressive": AutoregressiveConfig},
+    "model": {
+        "ugmm": UGMMConfig,
+        "mlp": MLPConfig,
+        "autoregressive": AutoregressiveConfig,
+        "bernoulli_mixture": BernoulliMixtureConfig,
+    },
     "task": {"discriminative": DiscriminativeConfig, "generative": GenerativeConfig},
 }
 

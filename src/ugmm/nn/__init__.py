@@ -1,8 +1,17 @@
 """Layers and networks of mixture neurons: plain `torch.nn.Module`s."""
 
 from ugmm.nn.autoregressive import AutoregressiveUGMM
+from ugmm.nn.bernoulli import BernoulliMixture
 from ugmm.nn.classifier import Classifier, JointScore
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import MLP, UGMMNetwork
 
-__all__ = ["MLP", "UGMM", "AutoregressiveUGMM", "Classifier", "JointScore", "UGMMNetwork"]
+__all__ = [
+    "MLP",
+    "UGMM",
+    "AutoregressiveUGMM",
+    "BernoulliMixture",
+    "Classifier",
+    "JointScore",
+    "UGMMNetwork",
+]
