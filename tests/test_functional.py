@@ -1,9 +1,9 @@
-"""The public operation: shapes, and errors that say what is wrong."""
+"""The public operations: shapes, and errors that say what is wrong."""
 
 import pytest
 import torch
 
-from ugmm.functional import mixture_log_score
+from ugmm.functional import cumulative_log_score, mixture_log_score
 
 
 def parameters(n_out=4, n_in=3):
@@ -44,3 +44,30 @@ def test_errors(change, error, message):
     inputs = {"x": torch.zeros(2, 3), "loc": loc, "log_scale": log_scale, "logits": logits}
     with pytest.raises(error, match=message):
         mixture_log_score(**(inputs | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": torch.zeros(2, 5)}, ValueError, "3 inputs"),
+        ({"x": torch.zeros(3)}, ValueError, r"x must be \(B, N\)"),
+        ({"log_weights": torch.zeros(4, 2)}, ValueError, "log_weights .* same shape"),
+        ({"log_weights": torch.zeros(4, 3, dtype=torch.float64)}, TypeError, "one dtype"),
+        ({"start": torch.zeros(4)}, ValueError, r"start must be \(B, M\), here \(2, 4\)"),
+        ({"start": torch.zeros(2, 4, dtype=torch.float64)}, TypeError, "start must have x's"),
+        ({"start": torch.zeros(2, 4, device="meta")}, ValueError, "on x's device"),
+        ({"positions": torch.zeros(1)}, TypeError, "int64"),
+        ({"positions": torch.zeros(1, 1, dtype=torch.int64)}, ValueError, r"\(P,\)"),
+        ({"positions": torch.tensor([1, 3])}, ValueError, "0 at least to 2"),
+        ({"positions": torch.tensor([-1, 1])}, ValueError, "0 at least to 2"),
+        ({"positions": torch.tensor([1, 1])}, ValueError, "increase"),
+        ({"positions": torch.zeros(1).long().to("meta")}, ValueError, "on x's device"),
+        ({"kernel": "fast"}, ValueError, "kernel must be one of"),
+    ],
+)
+def test_errors_of_the_cumulative_score(change, error, message):
+    loc, log_scale, log_weights = parameters()
+    inputs = {"x": torch.zeros(2, 3), "loc": loc, "log_scale": log_scale}
+    inputs |= {"log_weights": log_weights, "start": torch.zeros(2, 4)}
+    with pytest.raises(error, match=message):
+        cumulative_log_score(**(inputs | change))
