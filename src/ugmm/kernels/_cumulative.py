@@ -173,7 +173,7 @@ def _forward_pair(x0, x1, columns, after, begin, end, at0, at1, state, n_out, pr
 @compiled
 def _forward_strip(x, columns, start, states, after, out, task, blocks):
     """The results of some rows and some blocks of outputs; and their sums at every span."""
-    (batch, wanted, n_out), used = out.shape, after.size
+    (_, wanted, n_out), used = out.shape, after.size
     flat, starts = out.reshape(out.size), start.reshape(start.size)
     spare, state = np.zeros(LANES, np.float32), np.empty(2 * PAIR, np.float32)
     for span in range((used + SPAN - 1) // SPAN):
@@ -267,11 +267,9 @@ def _go_down(x0, x1, columns, after, begin, end, notes, q, sums, inputs, dx0, dx
 
 
 @compiled
-def _backward_strip(
-    x, columns, start, states, after, grad, sums, dx, dstart, inputs, task, blocks
-):
+def _backward_strip(x, columns, states, after, grad, sums, dx, dstart, inputs, task, blocks):
     """Some blocks' sums over some rows, and what they add to their inputs' gradients."""
-    (batch, wanted, n_out), used = grad.shape, after.size
+    (_, wanted, n_out), used = grad.shape, after.size
     flat, dstarts = grad.reshape(grad.size), dstart.reshape(dstart.size)
     spare, room = np.zeros(LANES, np.float32), np.empty((3, SPAN * PAIR), np.float32)
     notes = (room[0], room[1], room[2], np.empty(SPAN, np.bool_))
@@ -309,7 +307,7 @@ def _backward_strip(
 @compiled
 def _finish_block(columns, sums, more_sums, by_loc, by_log_scale, by_log_weights, used, first):
     """Add up the parts, always in the same order, and turn the sums into gradients."""
-    n_out, n_in = by_loc.shape
+    n_out = by_loc.shape[0]
     for part in range(len(more_sums)):
         sums += more_sums[part]
     for lane in range(min(LANES, n_out - first)):
@@ -392,9 +390,7 @@ def _backward(address):
         for block in range(task[2], task[3], STRIP):
             blocks = (block, min(block + STRIP, task[3]))
             part = sums[task[5]]
-            _backward_strip(
-                x, columns, start, states, after, grad, part, d, dstart, inputs, task, blocks
-            )
+            _backward_strip(x, columns, states, after, grad, part, d, dstart, inputs, task, blocks)
         i = next_task(address)
 
 

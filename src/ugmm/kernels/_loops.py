@@ -385,7 +385,8 @@ CALL = np.dtype(
             "x", "loc", "log_scale", "logits", "constants", "total", "offsets", "score",
             "grad", "dx", "by_loc", "by_log_scale", "by_logits", "more_dx", "more_sums",
             "columns", "at_zero", "zero_sums", "values", "rows", "counts", "ordinary",
-            "weights", "start", "dstart", "states", "after", "used", "wanted", f"sources_{_SOURCES}",
+            "weights", "start", "dstart", "states", "after", "used", "wanted",
+            f"sources_{_SOURCES}",
         )
     ]
 )  # fmt: skip

@@ -30,7 +30,7 @@ def _madvise() -> Any:
 
 
 def _in_huge_pages(tensor: Tensor) -> Tensor:
-    """Ask for huge pages under a new, large tensor: faults of small ones take longer than forward."""
+    """Ask for huge pages under a new, large tensor: small ones' faults take longer than forward."""
     begin, size = tensor.data_ptr(), tensor.nbytes
     first, last = -(-begin // _HUGE) * _HUGE, (begin + size) // _HUGE * _HUGE
     if last > first and (madvise := _madvise()) is not None:
@@ -94,7 +94,7 @@ def _backward(
     need_x: bool,
     need_parameters: bool,
 ) -> tuple[Tensor, ...]:
-    x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
+    (batch, n_in), x = problem.x.shape, problem.x
     results = problem.empty_gradients(need_x, True)
     after, wanted, empty = _wanted(problem)
     if batch and len(after):

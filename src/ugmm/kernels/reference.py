@@ -84,9 +84,9 @@ REFERENCE = register(
 
 def _used(p: CumulativeProblem) -> tuple[CumulativeProblem, slice | Tensor]:
     """The problem without the inputs that are in no wanted prefix; and the wanted prefixes."""
-    if p.positions is None:
-        last, wanted = p.x.shape[1] - 1, slice(None)
-    else:
+    wanted: slice | Tensor = slice(None)
+    last = p.x.shape[1] - 1
+    if p.positions is not None:
         last, wanted = int(p.positions[-1]) if len(p.positions) else 0, p.positions
     x, loc, log_scale, logits = (tensor[:, :last] for tensor in p[:4])
     return CumulativeProblem(x, loc, log_scale, logits, *p[4:]), wanted
