@@ -377,7 +377,7 @@ def _forward(address):
 def _backward(address):
     """Part 0 of the outputs writes into the result, the others into buffers."""
     call = carray(address, 1)[0]
-    x, columns, states, start, tasks, after = _arrays(call)
+    x, columns, states, _, tasks, after = _arrays(call)
     sums, dx, more_dx = _sums(call, tasks)
     grad = carray(floats(call.grad), (call.batch, call.wanted, call.n_out))
     dstart = carray(floats(call.dstart), (call.batch, call.n_out))

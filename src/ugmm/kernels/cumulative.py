@@ -30,7 +30,7 @@ def _madvise() -> Any:
 
 
 def _in_huge_pages(tensor: Tensor) -> Tensor:
-    """Ask for huge pages under a new, large tensor: small ones' faults take longer than forward."""
+    """Ask for huge pages under a new, large tensor: small ones' faults outlast forward."""
     begin, size = tensor.data_ptr(), tensor.nbytes
     first, last = -(-begin // _HUGE) * _HUGE, (begin + size) // _HUGE * _HUGE
     if last > first and (madvise := _madvise()) is not None:
