@@ -19,7 +19,7 @@ from ugmm.runs import Run
 
 __all__ = ["draw_run"]
 
-_DRAWS, _IMAGES = 3000, 48
+_DRAWS, _IMAGES = 3000, 54
 
 
 def draw_run(
