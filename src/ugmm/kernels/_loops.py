@@ -375,7 +375,10 @@ def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
 # microsecond, and a layer has a dozen; and an OpenMP runtime hands over one pointer. Numba's disk
 # cache looks for changes in the file of a C function and in its types only, not in what it calls
 # from other files; so the record's last field is named after the sources of them all.
-_FILES = ("_vectors.py", "_loops.py", "_zeros.py", "_cumulative.py")
+_FILES = (
+    "_vectors.py", "_loops.py", "_zeros.py",
+    "_cumulative_vectors.py", "_cumulative.py", "_cumulative_backward.py",
+)  # fmt: skip
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(file).read_bytes() for file in _FILES))
 CALL = np.dtype(
     [
@@ -385,7 +388,8 @@ CALL = np.dtype(
             "x", "loc", "log_scale", "logits", "constants", "total", "offsets", "score",
             "grad", "dx", "by_loc", "by_log_scale", "by_logits", "more_dx", "more_sums",
             "columns", "at_zero", "zero_sums", "values", "rows", "counts", "ordinary",
-            "weights", "start", "dstart", "states", "after", "used", "wanted", f"sources_{_SOURCES}",
+            "weights", "start", "dstart", "states", "after", "used", "wanted",
+            f"sources_{_SOURCES}",
         )
     ]
 )  # fmt: skip

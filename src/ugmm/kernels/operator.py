@@ -135,8 +135,7 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         way: Any = backward_op if torch.is_grad_enabled() or _is_watched(grad) else backward
         results = way(grad, *ctx.saved_tensors, need_x, any(need_others))
         return tuple(
-            result if need else None
-            for result, need in zip_longest(results, ctx.needs_input_grad)
+            result if need else None for result, need in zip_longest(results, ctx.needs_input_grad)
         )
 
     _LIBRARY.impl(name, forward, kernel.dispatch_key)
@@ -191,4 +190,3 @@ def _is_watched(*tensors: Tensor | None) -> bool:
         or torch._C._are_functorch_transforms_active()
         or any(type(tensor) not in _PLAIN for tensor in tensors)
     )
-
