@@ -18,7 +18,7 @@ from typing import Any
 import figure
 from common import announce, parser
 
-PARTS = ("limit", "kernels", "steps", "scaling", "epochs", "overhead")
+PARTS = ("limit", "kernels", "cumulative", "steps", "scaling", "epochs", "overhead")
 HERE = Path(__file__).parent
 RESULTS, PICTURE = HERE / "RESULTS.md", HERE.parent / "docs" / "images" / "speed.png"
 HEADER = """# Results of `make bench`

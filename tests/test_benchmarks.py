@@ -152,3 +152,17 @@ def test_the_profile_sees_the_kernels(monkeypatch):
     totals = overhead.clock.read()
     assert totals["kernels, forward"] > 0
     assert totals["kernels, backward"] > 0
+
+
+def test_the_cumulative_contenders_agree():
+    import cumulative
+    import kernels
+
+    for name in cumulative.NAMES:
+        inputs, grad = cumulative.layer(name, (4, 3, 30))
+        score = cumulative.contender(name, 30)(*inputs)
+        expected = cumulative.eager(*inputs)
+        if name.endswith(cumulative.FEW):
+            expected = expected[:, 5::10]
+        torch.testing.assert_close(score, expected, rtol=1e-4, atol=1e-4)
+        assert len(kernels.step(cumulative.contender(name, 30), inputs, grad)) == 2

@@ -375,7 +375,10 @@ def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
 # microsecond, and a layer has a dozen; and an OpenMP runtime hands over one pointer. Numba's disk
 # cache looks for changes in the file of a C function and in its types only, not in what it calls
 # from other files; so the record's last field is named after the sources of them all.
-_FILES = ("_vectors.py", "_loops.py", "_zeros.py", "_cumulative.py")
+_FILES = (
+    "_vectors.py", "_loops.py", "_zeros.py",
+    "_cumulative_vectors.py", "_cumulative.py", "_cumulative_backward.py",
+)  # fmt: skip
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(file).read_bytes() for file in _FILES))
 CALL = np.dtype(
     [

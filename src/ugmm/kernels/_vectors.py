@@ -35,20 +35,6 @@ FINE_EXP2 = (
 MAGIC = 1.5 * 2.0**23 + 127.0
 CUT = -127.0
 
-# log(1 + f) / f for sqrt(1/2) <= 1 + f < sqrt(2); times f to an absolute 4e-8.
-LOG = (
-    -0.10102234909798648,
-    0.1641998898401043,
-    -0.17333465480185622,
-    0.19873046554051366,
-    -0.2495934382306766,
-    0.33336182015425236,
-    -0.5000066739563246,
-    0.9999998139171736,
-)
-LN_2 = 0.6931471805599453
-ROOT_HALF_BITS = 0x3F3504F3  # sqrt(1/2) as a float32
-
 
 class _Vector(types.Type):
     """Sixteen floats in registers."""
@@ -277,61 +263,3 @@ def weigh_terms(
         return context.make_tuple(builder, signature.return_type, zs + ws)
 
     return types.UniTuple(_vector, 4)(x0, x1, weight0, weight1, mean, rate, level), codegen
-
-
-@intrinsic
-def exp2_pair(_typing: Any, t0: Any, t1: Any) -> Any:
-    """`exp2` of two vectors in step."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        factors = zip(*_emit_exp2(builder, args), strict=True)
-        results = [builder.fmul(p, power) for p, power in factors]
-        return context.make_tuple(builder, signature.return_type, results)
-
-    return types.UniTuple(_vector, 2)(t0, t1), codegen
-
-
-@intrinsic
-def any_above(_typing: Any, a: Any, b: Any, limit: Any) -> Any:
-    """Whether a lane of `a` or `b` is above the limit's; a NaN is not."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        above = [builder.fcmp_ordered(">", v, args[2]) for v in args[:2]]
-        bits = builder.bitcast(builder.or_(*above), ir.IntType(LANES))
-        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
-
-    return types.boolean(a, b, limit), codegen
-
-
-@intrinsic
-def where_above(_typing: Any, a: Any, limit: Any, yes: Any, no: Any) -> Any:
-    """`yes` in the lanes where `a` is above the limit, elsewhere, as at a NaN, `no`."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), *args[2:])
-
-    return _vector(a, limit, yes, no), codegen
-
-
-@intrinsic
-def log_scaled(_typing: Any, m: Any, e: Any) -> Any:
-    """log(m * 2**e) for a normal m and an integer e, to 1e-7; -inf if m is 0; a NaN stays one."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        m, e = args
-        kind = ir.VectorType(ir.IntType(32), LANES)
-        lowest, shift = (ir.Constant(kind, [n] * LANES) for n in (ROOT_HALF_BITS, 23))
-        bits = builder.bitcast(m, kind)
-        exponent = builder.ashr(builder.sub(bits, lowest), shift)
-        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, shift)), _WIDE)
-        f = builder.fsub(mantissa, _constant(1.0))
-        e = builder.fadd(e, builder.sitofp(exponent, _WIDE))
-        p = _constant(LOG[0])
-        for coefficient in LOG[1:]:
-            p = _call_fma(builder, p, f, _constant(coefficient))
-        value = _call_fma(builder, e, _constant(LN_2), builder.fmul(p, f))
-        value = builder.fadd(value, builder.fsub(m, m))
-        is_zero = builder.fcmp_ordered("==", m, _constant(0.0))
-        return builder.select(is_zero, _constant(-np.inf), value)
-
-    return _vector(m, e), codegen

@@ -147,12 +147,9 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
     score = x.new_empty(batch, n_out)
     total, constants = (x.new_empty(shape) for shape in _saved_shapes(batch, n_out, n_in))
-    results = {"score": score, "total": total, "constants": constants}
-    fields = {
-        **layer_fields(problem),
-        **results,
-        "offsets": x.new_empty(n_out, dtype=torch.float64),
-    }
+    offsets = x.new_empty(n_out, dtype=torch.float64)
+    results = {"score": score, "total": total, "constants": constants, "offsets": offsets}
+    fields = {**layer_fields(problem), **results}
     if _mostly_zero(x, n_out):
         prepare, set_up, forward, _ = _zeros.passes()
         blocks, buffers, is_zero = _zero_buffers(problem)

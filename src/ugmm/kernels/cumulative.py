@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ugmm.kernels import _cumulative
+from ugmm.kernels import _cumulative, _cumulative_backward
 from ugmm.kernels._vectors import LANES
 from ugmm.kernels.cpu import layer_fields, run, split, thread_count
 from ugmm.kernels.operator import CumulativeProblem, Kernel, Problem, register
@@ -30,7 +30,7 @@ def _madvise() -> Any:
 
 
 def _in_huge_pages(tensor: Tensor) -> Tensor:
-    """Ask for huge pages under a new, large tensor: small ones' faults outlast forward."""
+    """Ask for huge pages under a new, large tensor: faults of small ones outlast forward."""
     begin, size = tensor.data_ptr(), tensor.nbytes
     first, last = -(-begin // _HUGE) * _HUGE, (begin + size) // _HUGE * _HUGE
     if last > first and (madvise := _madvise()) is not None:
@@ -64,12 +64,9 @@ def _fields(problem: CumulativeProblem, after: Tensor, wanted: int, backward: bo
     batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
     threads = thread_count(batch, n_out, n_in)
     tasks = split(batch, _blocks(n_out), n_in, threads, backward)
-    more = {"after": after, "used": len(after), "wanted": wanted, "tasks": tasks.ctypes.data}
-    return tasks, {
-        **layer_fields(Problem(*problem[:4])),
-        "start": problem.start.contiguous(),
-        **more,
-    }
+    more = {"start": problem.start.contiguous(), "tasks": tasks.ctypes.data}
+    more |= {"after": after, "used": len(after), "wanted": wanted}
+    return tasks, {**layer_fields(Problem(*problem[:4])), **more}
 
 
 def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,7 +79,7 @@ def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
     if batch and len(after):
         tasks, fields = _fields(problem, after, wanted, False)
         results = {"score": score, "states": states, "columns": columns}
-        run(_cumulative.passes()[0], len(tasks), **fields, **results)
+        run(_cumulative.passes(), len(tasks), **fields, **results)
     return score, states, columns
 
 
@@ -94,7 +91,7 @@ def _backward(
     need_x: bool,
     need_parameters: bool,
 ) -> tuple[Tensor, ...]:
-    (batch, n_in), x = problem.x.shape, problem.x
+    x, (batch, n_in) = problem.x, problem.x.shape
     results = problem.empty_gradients(need_x, True)
     after, wanted, empty = _wanted(problem)
     if batch and len(after):
@@ -107,7 +104,7 @@ def _backward(
         fields["more_sums"] = x.new_empty(parts_rows + 1, *columns.shape)
         fields |= {"dx_rows": dx_rows, "grad": grad.contiguous()}
         fields |= {"states": states, "columns": columns}
-        run(_cumulative.passes()[1], len(tasks), **fields)
+        run(_cumulative_backward.passes(), len(tasks), **fields)
     else:
         for result in results:
             result.zero_()

@@ -84,10 +84,10 @@ REFERENCE = register(
 
 def _used(p: CumulativeProblem) -> tuple[CumulativeProblem, slice | Tensor]:
     """The problem without the inputs that are in no wanted prefix; and the wanted prefixes."""
-    wanted: slice | Tensor = slice(None)
+    wanted: slice | Tensor = slice(None) if p.positions is None else p.positions
     last = p.x.shape[1] - 1
     if p.positions is not None:
-        last, wanted = int(p.positions[-1]) if len(p.positions) else 0, p.positions
+        last = int(p.positions[-1]) if len(p.positions) else 0
     x, loc, log_scale, logits = (tensor[:, :last] for tensor in p[:4])
     return CumulativeProblem(x, loc, log_scale, logits, *p[4:]), wanted
 
@@ -124,9 +124,7 @@ def _cumulative_backward(
         z, terms, sums = _cumulated(rows, used)
         g = torch.zeros_like(sums)
         g[..., wanted] = grad[rows].transpose(1, 2)
-        h = torch.zeros_like(
-            terms
-        )  # a term's gradient: its ratios to the sums from it on, times g
+        h = torch.zeros_like(terms)  # a term's gradient: g times its ratios to the sums it is in
         for sign in (1, -1):
             logs = (sign * g).clamp_(min=0).log_().sub_(sums)
             logs.masked_fill_(sums == -torch.inf, -torch.inf)  # of no term
