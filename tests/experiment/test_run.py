@@ -67,9 +67,14 @@ def test_eval_repeats_the_test(train, capfd):
     assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
 
 
-def test_resuming_continues_an_interrupted_run_exactly(train, monkeypatch, capfd):
-    settings = ("model.dropout=0.3", "schedule.name=one_cycle", "trainer.log_every_n_steps=1")
-    whole = train("iris_disc", *settings)
+@pytest.mark.parametrize(
+    ("experiment", "setting"), [("iris_disc", "model.dropout=0.3"), ("iris_gen", "task.noise=0.5")]
+)
+def test_resuming_continues_an_interrupted_run_exactly(
+    train, monkeypatch, capfd, experiment, setting
+):
+    settings = (setting, "schedule.name=one_cycle", "trainer.log_every_n_steps=1")
+    whole = train(experiment, *settings)
 
     from ugmm.experiment.callbacks import SeedEpochs
 
@@ -83,7 +88,7 @@ def test_resuming_continues_an_interrupted_run_exactly(train, monkeypatch, capfd
     monkeypatch.setattr(SeedEpochs, "on_train_epoch_start", fail_in_epoch_three)
     runs = whole.folder.parents[1]
     before = set(runs.glob("*/*"))
-    command = ["train", "iris_disc", f"runs_dir={runs}", "trainer.accelerator=cpu"]
+    command = ["train", experiment, f"runs_dir={runs}", "trainer.accelerator=cpu"]
     command += ["trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", *settings]
     with pytest.raises(SystemExit):
         main(command)

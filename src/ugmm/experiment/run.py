@@ -116,8 +116,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         trainer = make_trainer(config, run, stamp, loggers)
         if tracked_run is not None:
             tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
-        if last is None:
-            prepare(task, data, config)
+        prepare(task, data, config)  # for a resumed run too, whose checkpoint replaces the weights
         trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
         seconds = round(stamp.seconds(), 2)
         results = _test(trainer, task, data, config, run)
