@@ -45,12 +45,12 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
 
 
 def choose_cumulative(x: Tensor, kernel: str = "auto") -> _Operator:
-    """The operator for cumulative scores, by the rules of `choose_kernel`; none is for CUDA yet.
+    """The operator for cumulative scores, by the rules of `choose_kernel`.
 
     Returns:
         an operator: (x, loc, log_scale, log_weights, start, positions) to (scores, two tensors).
     """
-    return _choose(x, kernel, CUMULATIVE_REFERENCE, CUMULATIVE_CPU, lambda: None)
+    return _choose(x, kernel, CUMULATIVE_REFERENCE, CUMULATIVE_CPU, _cumulative_cuda)
 
 
 def _choose(
@@ -83,11 +83,22 @@ def _choose(
 
 def _cuda() -> _Operator | None:
     """The CUDA kernel; a machine without such a device need not import Triton."""
+    return _from_triton("cuda")
+
+
+def _cumulative_cuda() -> _Operator | None:
+    return _from_triton("cumulative_cuda")
+
+
+def _from_triton(module: str) -> _Operator | None:
     global _without_triton
     if _without_triton:
         return None
     try:
-        from ugmm.kernels.cuda import CUDA
+        if module == "cuda":
+            from ugmm.kernels.cuda import CUDA
+        else:
+            from ugmm.kernels.cumulative_cuda import CUDA
     except ImportError:
         _without_triton = True
         return None

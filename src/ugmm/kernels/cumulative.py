@@ -49,16 +49,6 @@ def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
     return states, (blocks, n_in, _cumulative.PARTS * LANES)
 
 
-def _wanted(problem: CumulativeProblem) -> tuple[Tensor, int, bool]:
-    """Which result follows each input; whether the empty prefix is one."""
-    n_in, positions = problem.x.shape[1], problem.positions
-    if positions is None:
-        return torch.arange(1, n_in), n_in, True
-    after = torch.full((int(positions[-1]) + 1 if len(positions) else 1,), -1)
-    after[positions] = torch.arange(len(positions))
-    return after[1:], len(positions), int(after[0]) == 0
-
-
 def _fields(problem: CumulativeProblem, after: Tensor, wanted: int, backward: bool) -> Any:
     """The tasks; and the fields of a call that both ways need."""
     batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
@@ -73,7 +63,7 @@ def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
     score = _in_huge_pages(problem.x.new_empty(problem.score_shape()))
     batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
     states, columns = (problem.x.new_empty(s) for s in _saved_shapes(batch, n_out, n_in))
-    after, wanted, empty = _wanted(problem)
+    after, wanted, empty = problem.wanted()
     if empty:
         score[:, 0] = problem.start
     if batch and len(after):
@@ -93,7 +83,7 @@ def _backward(
 ) -> tuple[Tensor, ...]:
     x, (batch, n_in) = problem.x, problem.x.shape
     results = problem.empty_gradients(need_x, True)
-    after, wanted, empty = _wanted(problem)
+    after, wanted, empty = problem.wanted()
     if batch and len(after):
         tasks, fields = _fields(problem, after, wanted, True)
         parts_out, parts_rows = tasks[-1, 4:].tolist()

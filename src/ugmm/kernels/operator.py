@@ -61,6 +61,20 @@ class CumulativeProblem(NamedTuple):
         layer = Problem(*self[:4]).empty_gradients(need_x, need_parameters)
         return *layer, self.start.new_empty(self.start.shape)
 
+    def wanted(self) -> tuple[Tensor, int, bool]:
+        """Which result, or -1, the prefix that ends with each used input is; and if one is empty.
+
+        Returns:
+            the former, of no input from the last position on; how many results; the latter.
+        """
+        n_in, device = self.x.shape[1], self.x.device
+        if self.positions is None:
+            return torch.arange(1, n_in, device=device), n_in, True
+        count = len(self.positions)
+        after = torch.full((int(self.positions[-1]) + 1 if count else 1,), -1, device=device)
+        after[self.positions] = torch.arange(count, device=device)
+        return after[1:], count, int(after[0]) == 0
+
 
 class Kernel(NamedTuple):
     """How the operation is computed.
@@ -75,6 +89,7 @@ class Kernel(NamedTuple):
         saved_shapes: takes batch, out and in; returns the shapes of the two saved tensors.
         dispatch_key: the devices it works on, in the dispatcher's words.
         problem: the kind of problem; the inputs of the operator are its fields.
+        saves_scores: whether backward takes the scores as the saved tensor about them.
     """
 
     name: str
@@ -83,6 +98,7 @@ class Kernel(NamedTuple):
     saved_shapes: Callable[[Any, Any, Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
     dispatch_key: str
     problem: type[Problem] | type[CumulativeProblem] = Problem
+    saves_scores: bool = False
 
 
 def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
@@ -138,11 +154,17 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
             result if need else None for result, need in zip_longest(results, ctx.needs_input_grad)
         )
 
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        of_scores = output[0] if kernel.saves_scores else output[1]
+        ctx.save_for_backward(of_scores, output[2], *inputs)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+
     _LIBRARY.impl(name, forward, kernel.dispatch_key)
     _LIBRARY.impl(grads, backward, kernel.dispatch_key)
     torch.library.register_fake(qualified, fake_forward, lib=_LIBRARY)
     torch.library.register_fake(qualified_grads, fake_backward, lib=_LIBRARY)
-    torch.library.register_autograd(qualified, differentiate, setup_context=_save, lib=_LIBRARY)
+    torch.library.register_autograd(qualified, differentiate, setup_context=save, lib=_LIBRARY)
     torch.library.register_autograd(qualified_grads, _refuse, lib=_LIBRARY)
     for device in ("cpu", "cuda"):
         torch.library.register_autocast(qualified, device, torch.float32, lib=_LIBRARY)
@@ -155,7 +177,7 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> Any:
             output = forward(*inputs)
-            _save(ctx, inputs, output)
+            save(ctx, inputs, output)
             return output
 
     def operator(*inputs: Any) -> Any:
@@ -169,12 +191,6 @@ def _schema(problem_of: Any) -> str:
     """A problem's fields, in the words of a registration."""
     kinds = {Tensor: "Tensor", Tensor | None: "Tensor?"}
     return ", ".join(f"{kinds[kind]} {name}" for name, kind in problem_of.__annotations__.items())
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*output[1:], *inputs)
-    ctx.mark_non_differentiable(*output[1:])
-    ctx.set_materialize_grads(False)
 
 
 def _refuse(_ctx: Any, *_grads: Tensor) -> Any:
