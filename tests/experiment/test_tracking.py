@@ -68,7 +68,7 @@ def test_an_offline_run_holds_what_dashboards_need(train, inspect):
 
     config = state["config"]
     assert config["model"]["hidden"] == [20, 8]  # nested, and numbers rather than strings
-    assert config["optimizer"]["lr"] == 0.001
+    assert config["optimizer"]["lr"] == 0.02
     assert config["seed"] == 7
     assert set(config["git"]) == {"commit", "dirty"}
 
