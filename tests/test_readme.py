@@ -62,4 +62,7 @@ def test_the_commands_exist():
 
 def test_the_files_exist():
     for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (Path(__file__).parents[1] / path).exists(), path
+        if path.startswith("#"):
+            assert f"\n## {path[1:].capitalize().replace('-', ' ')}\n" in README, path
+        else:
+            assert (Path(__file__).parents[1] / path).exists(), path
