@@ -12,7 +12,8 @@ def final_weights(run):
     return {name: tensor for name, tensor in state.items() if name.startswith("network.")}
 
 
-@pytest.mark.parametrize(("experiment", "lr"), [("iris_disc", 0.1), ("iris_gen", 0.01)])
+# iris_gen draws noise, on each process its own: iris_paper has the objective without any.
+@pytest.mark.parametrize(("experiment", "lr"), [("iris_disc", 0.1), ("iris_paper", 0.01)])
 def test_the_same_weights_after_ten_steps_in_float64(ugmm_command, experiment, lr):
     settings = (*SGD, f"optimizer.lr={lr}", "trainer.precision=64-true", "trainer.max_epochs=5")
     ugmm_command("train", experiment, *settings, "trainer.devices=1")

@@ -23,9 +23,8 @@ def test_names_of_any_kind_are_drawn(tmp_path, features):
     }
     x = torch.randn(50, features)
     network = UGMMNetwork([features, 5, 3])
-    paths = draw_run(
-        run, network, record, title="$a$" * 99, x=x, class_names=classes, feature_names=names
-    )
+    words = {"title": "$a$" * 99, "class_names": classes, "feature_names": names}
+    paths = draw_run(run, network, record, x=x, y=torch.arange(50) % 3, **words)
     assert [path.stem for path in paths] == ["confusion", "reliability", "neurons"]
     assert min(imread(paths[0]).shape[:2]) > 500  # dots
 
