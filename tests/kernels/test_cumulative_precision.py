@@ -148,6 +148,15 @@ def test_nan_is_never_hidden(kernel, name):
 
 
 @each_kernel
+def test_a_nan_stays_in_its_row(kernel):
+    problem = ordinary(6, 20, 40)
+    problem.x[3, 17] = np.nan
+    results = compute(kernel, problem)
+    for name in ("score", "x", "start"):
+        assert np.isfinite(np.delete(results[name], 3, 0)).all(), name
+
+
+@each_kernel
 def test_the_last_input_is_never_looked_at(kernel):
     problem, positions = ordinary(5, 20, 40), np.array([0, 7, 30])
     ahead = ordinary(5, 20, 40, positions)

@@ -1,9 +1,9 @@
-"""The compiled loops of the cumulative score: forward and backward, in float32.
+"""The compiled loops of the cumulative score's forward, in float32.
 
 Notation as in `_loops`, but nothing is normalised, and the lanes of a vector are 16 outputs:
 
     t_k = level_k - z_k**2               level = log2(weight / scale / sqrt(2 pi))
-    S_k = 2**start + sum_{i < k} 2**t_i  out_k = log(S_k)
+    S_k = e**start + sum_{i < k} 2**t_i  out_k = log(S_k)
 
 A sum is kept as m * 2**e with an integer e, so that no prefix underflows beside later inputs that
 score far higher. What is added is 2**u, u = t - e; where u is above `LIMIT` the sum is *raised*:
@@ -115,7 +115,7 @@ def store_some(array, at, present, spare, value):
 
 @inlined
 def _begin(start, state):
-    """The sum of the empty prefix: 2**start."""
+    """The sum of the empty prefix: e**start."""
     t = multiply(start, splat(LOG2_E_HIGH))
     e = larger(splat(LOWEST), nearest(t))
     store(state, 0, exp2(subtract(t, e)))
@@ -168,7 +168,9 @@ def _forward_strip(x, columns, start, states, after, out, task, blocks):
     """The results of some rows and some blocks of outputs; and their sums at every span."""
     (_, wanted, n_out), used = out.shape, after.size
     flat, starts = out.reshape(out.size), start.reshape(start.size)
-    spare, state = np.zeros(LANES, np.float32), np.empty(2 * PAIR, np.float32)
+    # What is stored may be NaN in the lanes that are not there, so it has a spare of its own.
+    zeros, spare = np.zeros(LANES, np.float32), np.empty(LANES, np.float32)
+    state = np.empty(2 * PAIR, np.float32)
     for span in range((used + SPAN - 1) // SPAN):
         begin, end = span * SPAN, min((span + 1) * SPAN, used)
         for b in range(task[0], task[1], 2):
@@ -177,8 +179,8 @@ def _forward_strip(x, columns, start, states, after, out, task, blocks):
                 first, here = block * LANES, states[block, span, b // 2]
                 present = min(LANES, n_out - first)
                 if span == 0:
-                    _begin(load_some(starts, b * n_out + first, present, spare), here)
-                    _begin(load_some(starts, c * n_out + first, present, spare), here[PAIR:])
+                    _begin(load_some(starts, b * n_out + first, present, zeros), here)
+                    _begin(load_some(starts, c * n_out + first, present, zeros), here[PAIR:])
                 state[:] = here
                 at0, at1 = b * wanted * n_out + first, c * wanted * n_out + first
                 _forward_pair(
