@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ugmm.density.gaussian import Gaussian, GaussianMixture
 from ugmm.density.partition import Estimate, by_importance, by_sobol
-from ugmm.nn import Classifier, JointScore
+from ugmm.nn import Density, JointScore
 
 __all__ = ["Ensemble", "TiltedGaussian"]
 
 
-class TiltedGaussian(Classifier):
+class TiltedGaussian(Density):
     r"""A density of features and label: a Gaussian, tilted by the score of a network.
 
     .. math::
@@ -34,7 +34,6 @@ class TiltedGaussian(Classifier):
         n_classes: Number of classes; 1 where there is no label.
     """
 
-    normalized = True
     _INFLATION = 1.2  # a base with tails beyond the data's own
 
     log_z: Tensor
@@ -57,18 +56,10 @@ class TiltedGaussian(Classifier):
         """Set the network's initial parameters; see `JointScore.init_from`."""
         self.score.init_from(x, y)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return log p(x, y), in nats: (..., D) and (...) to (...)."""
-        return self.class_scores(x).gather(-1, y.unsqueeze(-1)).squeeze(-1)
-
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C). NaN before `normalize`."""
         constant = self.base.log_prob(x) - self.log_z
         return self.score.class_scores(x) + constant.unsqueeze(-1).to(x.dtype)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x), the label summed out: (..., D) to (...)."""
-        return self.class_scores(x).logsumexp(-1)
 
     def log_ratio(self, x: Tensor) -> Tensor:
         """Return log b(x) - log q(x), at most log 2: (..., D) to (...), float64."""
@@ -129,14 +120,12 @@ class TiltedGaussian(Classifier):
         return next(self.score.parameters()).dtype
 
 
-class Ensemble(Classifier):
+class Ensemble(Density):
     r"""The average of densities, each normalised by itself: :math:`p = \frac1K \sum_k p_k`.
 
     Arguments:
         members: The densities.
     """
-
-    normalized = True
 
     def __init__(self, members: Sequence[TiltedGaussian]) -> None:
         super().__init__()
@@ -149,10 +138,6 @@ class Ensemble(Classifier):
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
         scores = torch.stack([member.class_scores(x) for member in self])
         return scores.logsumexp(0) - math.log(len(self.members))
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x), the label summed out: (..., D) to (...)."""
-        return self.class_scores(x).logsumexp(-1)
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
         """Set each member's initial parameters."""

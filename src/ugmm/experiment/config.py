@@ -31,10 +31,8 @@ class ModelConfig:
     name: str = key()
     hidden: list[int] = key([128, 64], low=1)
 
-    @property
-    def is_density(self) -> bool:
-        """Whether the network is normalised by construction, and trained by its likelihood."""
-        return False
+    # Whether the network is normalised by construction, and trained by its likelihood; no key.
+    is_density = False
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the network."""
@@ -73,10 +71,7 @@ class AutoregressiveConfig(ModelConfig):
     min_scale: float = key(1e-3, low=0)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
-    @property
-    def is_density(self) -> bool:
-        """Whether the network is normalised by construction, and trained by its likelihood."""
-        return True
+    is_density = True
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the network, of so many features and classes."""
@@ -96,10 +91,7 @@ class BernoulliMixtureConfig(ModelConfig):
     components: int = key(100, low=1)
     init: Literal["unit", "data"] = "data"
 
-    @property
-    def is_density(self) -> bool:
-        """Whether the network is normalised by construction, and trained by its likelihood."""
-        return True
+    is_density = True
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the network, of so many features and classes."""

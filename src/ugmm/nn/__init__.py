@@ -2,7 +2,7 @@
 
 from ugmm.nn.autoregressive import AutoregressiveUGMM
 from ugmm.nn.bernoulli import BernoulliMixture
-from ugmm.nn.classifier import Classifier, JointScore
+from ugmm.nn.classifier import Classifier, Density, JointScore
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import MLP, UGMMNetwork
 
@@ -12,6 +12,7 @@ __all__ = [
     "AutoregressiveUGMM",
     "BernoulliMixture",
     "Classifier",
+    "Density",
     "JointScore",
     "UGMMNetwork",
 ]

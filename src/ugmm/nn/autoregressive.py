@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
-from ugmm.nn.classifier import Classifier
+from ugmm.nn.classifier import Density
 from ugmm.nn.mixture import UGMM
 
 __all__ = ["AutoregressiveUGMM"]
@@ -19,7 +19,7 @@ __all__ = ["AutoregressiveUGMM"]
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class AutoregressiveUGMM(Classifier):
+class AutoregressiveUGMM(Density):
     r"""A density of features and label: each feature given the label and the features before it.
 
     .. math::
@@ -63,7 +63,6 @@ class AutoregressiveUGMM(Classifier):
         features (..., D), labels (...), results (...).
     """
 
-    normalized = True
     head: "GaussianHead | BernoulliHead"
 
     def __init__(
@@ -142,10 +141,6 @@ class AutoregressiveUGMM(Classifier):
         c = len(self.class_logits)
         y = torch.arange(c, device=x.device).expand(*x.shape[:-1], c)
         return self(x.unsqueeze(-2).expand(*y.shape, self.n_features), y)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x), the label summed out: (..., D) to (...)."""
-        return self.class_scores(x).logsumexp(-1)
 
     @torch.no_grad()
     def sample(

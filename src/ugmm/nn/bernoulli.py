@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ugmm.nn.classifier import Classifier
+from ugmm.nn.classifier import Density
 
 __all__ = ["BernoulliMixture"]
 
 
-class BernoulliMixture(Classifier):
+class BernoulliMixture(Density):
     r"""For each class, K products of Bernoulli distributions over D features.
 
     .. math::
@@ -25,8 +25,6 @@ class BernoulliMixture(Classifier):
         features (..., D), 0 or 1; labels (...); results (...).
     """
 
-    normalized = True
-
     def __init__(self, n_features: int, n_classes: int = 1, components: int = 100) -> None:
         super().__init__()
         if n_features < 1 or n_classes < 1 or components < 1:
@@ -35,20 +33,12 @@ class BernoulliMixture(Classifier):
         self.weight_logits = nn.Parameter(torch.zeros(n_classes, components))
         self.logits = nn.Parameter(torch.randn(n_classes, components, n_features))
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return log p(x, y), in nats: (..., D) and (...) to (...)."""
-        return self.class_scores(x).gather(-1, y.unsqueeze(-1)).squeeze(-1)
-
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
         # x log theta + (1 - x) log(1 - theta) = x logit - softplus(logit)
         constant = self.weight_logits.log_softmax(-1) - F.softplus(self.logits).sum(-1)
         within = (torch.einsum("...d,ckd->...ck", x, self.logits) + constant).logsumexp(-1)
         return within + self.class_logits.log_softmax(0)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x), the label summed out: (..., D) to (...)."""
-        return self.class_scores(x).logsumexp(-1)
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:

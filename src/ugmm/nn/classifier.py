@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Classifier", "JointScore"]
+__all__ = ["Classifier", "Density", "JointScore"]
 
 Label = Literal["onehot", "real", "none"]
 
@@ -48,6 +48,20 @@ class Classifier(nn.Module):
     def predict(self, x: Tensor) -> Tensor:
         """Return the class with the highest score, (...), as int64."""
         return self.class_scores(x).argmax(-1)
+
+
+class Density(Classifier):
+    """A network whose class scores are log p(x, c), in nats: normalised over x and c."""
+
+    normalized = True
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return log p(x, y), in nats: (..., D) and (...) to (...)."""
+        return self.class_scores(x).gather(-1, y.unsqueeze(-1)).squeeze(-1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x), the label summed out: (..., D) to (...)."""
+        return self.class_scores(x).logsumexp(-1)
 
 
 class JointScore(Classifier):

@@ -41,6 +41,7 @@ class Task(lightning.LightningModule, ABC):
     """
 
     network: Classifier
+    has_label = True  # or there is one class only, and nothing to tell apart
 
     def __init__(
         self,
@@ -88,17 +89,22 @@ class Task(lightning.LightningModule, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Add a batch to the validation metrics."""
-        x, y = batch
-        update_metrics(self.val_metrics, self(x), y)
-        self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(y))
+        self.update(self.val_metrics, batch)
+        self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(batch[1]))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Add a batch to the test metrics."""
-        x, y = batch
-        scores = self(x)
-        update_metrics(self.test_metrics, scores, y)
-        self.confusion.update(scores, y)
+        scores, y = self.update(self.test_metrics, batch)
+        if self.has_label:
+            self.confusion.update(scores, y)
         self.log_dict(self.test_metrics, batch_size=len(y))
+
+    def update(self, metrics: MetricCollection, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Add a batch to a split's metrics; return its class scores and its labels."""
+        x, y = batch
+        scores, y = self(x), self.labels(y)
+        update_metrics(metrics, scores, y)
+        return scores, y
 
     def on_test_epoch_end(self) -> None:
         """Gather, from all ranks, what the confusion matrix and reliability diagram show."""

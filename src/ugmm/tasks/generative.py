@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from ugmm import objectives
 from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
 from ugmm.nn import Classifier
-from ugmm.tasks.classification import Batch, Task, update_metrics
+from ugmm.tasks.classification import Batch, Task
 
 __all__ = ["GenerativeTask", "Objective"]
 
@@ -150,12 +150,6 @@ class GenerativeTask(Task):
             self.log("train/claimed", claimed.float(), sync_dist=several)
             self.log("train/log_prob", density(x, y).mean(), sync_dist=several)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Add a batch to the validation metrics."""
-        x, y = batch
-        self._update(self.val_metrics, x, self.labels(y), self(x))
-        self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(y))
-
     def on_test_epoch_start(self) -> None:
         """Estimate Z in two ways, and warn loudly if they disagree."""
         self.estimates = [
@@ -172,15 +166,6 @@ class GenerativeTask(Task):
                     stacklevel=2,
                 )
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Add a batch to the test metrics."""
-        x, y = batch
-        y, scores = self.labels(y), self(x)
-        self._update(self.test_metrics, x, y, scores)
-        if self.has_label:
-            self.confusion.update(scores, y)
-        self.log_dict(self.test_metrics, batch_size=len(y))
-
     def on_test_epoch_end(self) -> None:
         """Log what is known of Z, and the density in raw units."""
         if self.has_label:
@@ -191,11 +176,13 @@ class GenerativeTask(Task):
         for name, value in _summary(self.estimates).items():
             self.log(f"test/{name}", value)
 
-    def _update(self, metrics: MetricCollection, x: Tensor, y: Tensor, scores: Tensor) -> None:
-        update_metrics(metrics, scores, y)
-        if self.objective == "score":
+    def update(self, metrics: MetricCollection, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Add a batch to a split's metrics; return its class scores and its labels."""
+        scores, y = super().update(metrics, batch)
+        if "score" in metrics.keys(keep_base=True):
             for density in self.tilted:
-                metrics["score"].update(density.score(x, y))
+                metrics["score"].update(density.score(batch[0], y))
+        return scores, y
 
     def labels(self, y: Tensor) -> Tensor:
         """The labels that the network knows: all 0 where it knows none."""
