@@ -1,4 +1,4 @@
-"""Gaussians against SciPy, shrinkage against scikit-learn."""
+"""Gaussians against SciPy, shrinkage against leaving each row out."""
 
 import numpy as np
 import pytest
@@ -14,16 +14,44 @@ def rows(n, d, seed=0):
     return torch.from_numpy(generator.normal(size=(n, d)) @ generator.normal(size=(d, d)) + 2)
 
 
-@pytest.mark.parametrize(("n", "d"), [(10, 3), (40, 4), (150, 4), (20, 50), (500, 2), (7, 1)])
-def test_covariance_is_shrunk_as_scikit_learn_shrinks(n, d):
+def left_out(x, rho):
+    """The covariance at one intensity, and the log-density of rows under that of the others."""
+
+    def shrunk(rows):
+        s = np.cov(rows.T, bias=True).reshape(rows.shape[1], -1)
+        eye = np.eye(len(s))
+        return (1 - rho) * s + (rho * target + 1e-4) * eye
+
+    target = np.cov(x.T, bias=True).trace() / x.shape[1] if x.shape[1] > 1 else x.var()
+    others = [np.delete(x, i, 0) for i in range(len(x))]
+    laws = [stats.multivariate_normal(rows.mean(0), shrunk(rows)) for rows in others]
+    return shrunk(x), sum(law.logpdf(row) for law, row in zip(laws, x, strict=True))
+
+
+@pytest.mark.parametrize(("n", "d"), [(10, 3), (40, 4), (150, 4), (20, 30), (100, 2), (7, 1)])
+def test_covariance_is_shrunk_as_rows_left_out_like_best(n, d):
     x = rows(n, d)
-    expected, _ = ledoit_wolf(x.numpy())
-    np.testing.assert_allclose(covariance(x), expected + 1e-3 * np.eye(d), rtol=1e-9)
+    intensities = [0, *np.logspace(-4, 0, 25)]
+    matrices, scores = zip(*(left_out(x.numpy(), rho) for rho in intensities), strict=True)
+    np.testing.assert_allclose(covariance(x), matrices[np.argmax(scores)], rtol=1e-7, atol=1e-9)
+
+
+def test_covariance_keeps_a_narrow_direction():
+    x = rows(60, 4) * torch.tensor([1.0, 1.0, 1.0, 0.05]).double()
+    narrow = np.linalg.eigvalsh(np.cov(x.T.numpy(), bias=True))[0]
+    assert np.linalg.eigvalsh(covariance(x))[0] < 1.5 * narrow
+    assert np.linalg.eigvalsh(ledoit_wolf(x.numpy())[0])[0] > 3 * narrow
+
+
+def test_covariance_with_an_outlier_is_finite():
+    x = rows(40, 3)
+    x[0, 0] = 1e6
+    assert covariance(x).isfinite().all()
 
 
 @pytest.mark.parametrize("x", [torch.ones(5, 3), torch.zeros(1, 3), rows(4, 1).repeat(3, 3)])
 def test_covariance_of_degenerate_rows_is_positive_definite(x):
-    assert np.linalg.eigvalsh(covariance(x).numpy()).min() > 9e-4
+    assert np.linalg.eigvalsh(covariance(x).numpy()).min() > 9e-5
 
 
 def test_gaussian_agrees_with_scipy():
@@ -83,5 +111,5 @@ def test_vicinal_noise_has_the_shape_of_the_classes():
     noise.fit(x + 100 * y[:, None], y)  # where the classes are does not matter
     torch.manual_seed(0)
     draws = (noise(torch.zeros(100_000, 2))).double().numpy()
-    within = (covariance(x[y == 0]) + covariance(x[y == 1])).numpy() / 2
+    within = covariance(torch.cat([x[y == c] - x[y == c].mean(0) for c in (0, 1)])).numpy()
     np.testing.assert_allclose(draws.T @ draws / len(draws), 0.25 * within, rtol=0.03)

@@ -27,9 +27,9 @@ def log_weight(proposal):
 
 @pytest.mark.parametrize("estimate", [by_importance, by_sobol])
 def test_estimates_find_a_known_partition_function(estimate, log_weight, proposal):
-    found = [estimate(log_weight, proposal, 2**12, seed) for seed in range(8)]
+    found = [estimate(log_weight, proposal, 2**11, seed) for seed in range(40)]
     off = np.array([(e.value - LOG_Z) / e.error for e in found])
-    assert 0.4 < np.sqrt((off**2).mean()) < 2  # errors are about what they claim
+    assert 0.8 < np.sqrt((off**2).mean()) < 1.3  # errors are what they claim
     assert all(abs(e.value - LOG_Z) < 0.1 for e in found)
     assert all(0.5 < e.effective <= 1 for e in found)
 

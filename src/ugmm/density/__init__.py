@@ -1,8 +1,9 @@
 """Normalised models built on networks of mixture neurons: base, proposal, partition function."""
 
+from ugmm.density.ensemble import Ensemble
 from ugmm.density.gaussian import Gaussian, GaussianMixture, covariance
 from ugmm.density.partition import Estimate, by_importance, by_sobol
-from ugmm.density.tilted import Ensemble, TiltedGaussian
+from ugmm.density.tilted import TiltedGaussian
 from ugmm.density.vicinal import VicinalNoise, silverman_width
 
 __all__ = [

@@ -8,18 +8,21 @@ from torch import Tensor, nn
 __all__ = ["Gaussian", "GaussianMixture", "covariance"]
 
 # Added to every variance. Features are standardised: a constant one still gets a density.
-_LEAST_VARIANCE = 1e-3
+_LEAST_VARIANCE = 1e-4
+_INTENSITIES = torch.cat([torch.zeros(1), torch.logspace(-4, 0, 25)]).double()
 
 
 def covariance(x: Tensor) -> Tensor:
-    r"""The covariance of rows, shrunk as much as they are few, and at least a little positive.
+    r"""The covariance of rows, shrunk as far as helps rows left out, and above a floor.
 
     .. math::
-        \hat\Sigma = (1 - \rho) S + \rho \, \tfrac{\operatorname{tr} S}{D} I + 10^{-3} I
+        \hat\Sigma_\rho = (1 - \rho) S + \rho \, \tfrac{\operatorname{tr} S}{D} I + 10^{-4} I
 
-    with the intensity :math:`\rho \in [0, 1]` of O. Ledoit and M. Wolf, *A well-conditioned
-    estimator for large-dimensional covariance matrices*, J. Multivar. Anal. 88 (2004), Lemma 3.3
-    and equation 14.
+    The intensity :math:`\rho` has the largest log-likelihood of each row under the Gaussian of the
+    others, of 26 values from 0 to 1 (J. Hoffbeck and D. Landgrebe, *Covariance matrix estimation
+    and classification with limited training data*, IEEE PAMI 18 (1996)). Ledoit and Wolf's
+    intensity minimises the squared error instead, to which directions of small variance matter
+    little: on Iris it doubles the narrowest one's variance and more, which costs a density dearly.
 
     Args:
         x: (n, D) with at least one row.
@@ -28,14 +31,34 @@ def covariance(x: Tensor) -> Tensor:
         (D, D), float64.
     """
     x = x.double() - x.double().mean(0)
-    n, d = x.shape
-    s = x.T @ x / n
-    mean = s.trace() / d
-    spread = (s - mean * torch.eye(d, dtype=s.dtype)).square().sum()
-    # sum_i |x_i x_i' - S|^2 / n^2, expanded so that no (n, D, D) tensor is needed
-    noise = (x.square().sum(1).square().mean() - s.square().sum()).clamp(min=0) / n
-    rho = (noise / spread).clamp(max=1) if spread > 0 else torch.zeros_like(spread)
-    return (1 - rho) * s + (rho * mean + _LEAST_VARIANCE) * torch.eye(d, dtype=s.dtype)
+    n = len(x)
+    values, vectors = torch.linalg.eigh(x.T @ x / n)
+    values = values.clamp(min=0)
+    target = values.mean()
+    rho = _INTENSITIES[0] if n < 3 else _intensity((x @ vectors).square(), values, target)
+    shrunk = (1 - rho) * values + rho * target + _LEAST_VARIANCE
+    return vectors * shrunk @ vectors.T
+
+
+def _intensity(squares: Tensor, values: Tensor, target: Tensor) -> Tensor:
+    r"""Return the best of `_INTENSITIES`.
+
+    Without row :math:`x_i` the mean is :math:`-x_i / (n - 1)` and
+    :math:`S_{-i} = \frac{n}{n-1} S - \frac{n}{(n-1)^2} x_i x_i'`: the matrix determinant lemma and
+    the Sherman-Morrison formula give all of them from S, diagonal in its own eigenvectors.
+
+    Args:
+        squares: Of the centred rows in the eigenvectors of S, (n, D).
+        values: Eigenvalues of S, (D,).
+        target: Their mean.
+    """
+    n, rho = len(squares), _INTENSITIES.unsqueeze(1)
+    whole = (1 - rho) * n / (n - 1) * values + rho * target + _LEAST_VARIANCE  # (intensities, D)
+    distance = squares @ (1 / whole).T  # (n, intensities)
+    left = 1 - (1 - _INTENSITIES) * n / (n - 1) ** 2 * distance
+    left = left.clamp(min=torch.finfo(left.dtype).eps)  # positive, but for rounding far outside
+    cost = left.log() + (n / (n - 1)) ** 2 * distance / left
+    return _INTENSITIES[(whole.log().sum(1) + cost.mean(0)).argmin()]
 
 
 class Gaussian(nn.Module):

@@ -1,17 +1,15 @@
 """The tilted Gaussian: a network's score, made a density by a Gaussian base."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ugmm.density.gaussian import Gaussian, GaussianMixture
 from ugmm.density.partition import Estimate, by_importance, by_sobol
 from ugmm.nn import Density, JointScore
 
-__all__ = ["Ensemble", "TiltedGaussian"]
+__all__ = ["TiltedGaussian"]
 
 
 class TiltedGaussian(Density):
@@ -118,35 +116,3 @@ class TiltedGaussian(Density):
 
     def _dtype(self) -> torch.dtype:
         return next(self.score.parameters()).dtype
-
-
-class Ensemble(Density):
-    r"""The average of densities, each normalised by itself: :math:`p = \frac1K \sum_k p_k`.
-
-    Arguments:
-        members: The densities.
-    """
-
-    def __init__(self, members: Sequence[TiltedGaussian]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def __iter__(self) -> Iterator[TiltedGaussian]:
-        return iter(cast("Sequence[TiltedGaussian]", self.members))
-
-    def class_scores(self, x: Tensor) -> Tensor:
-        """Return log p(x, c) for every class: (..., D) to (..., C)."""
-        scores = torch.stack([member.class_scores(x) for member in self])
-        return scores.logsumexp(0) - math.log(len(self.members))
-
-    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Set each member's initial parameters."""
-        for member in self:
-            member.init_from(x, y)
-
-    def sample(self, n: int, **options: Any) -> tuple[Tensor, Tensor]:
-        """Draw from the members, each as often; see `TiltedGaussian.sample`."""
-        k = len(self.members)
-        sizes = [n // k + (index < n % k) for index in range(k)]
-        draws = [m.sample(s, **options) for m, s in zip(self, sizes, strict=True) if s]
-        return torch.cat([x for x, _ in draws]), torch.cat([y for _, y in draws])

@@ -24,7 +24,7 @@ def silverman_width(n: float, n_features: int) -> float:
 
 
 class VicinalNoise(nn.Module):
-    r"""Noise :math:`\mathcal N(0, h^2 S_w)`, :math:`S_w` the mean within-class covariance.
+    r"""Noise :math:`\mathcal N(0, h^2 S_w)`, :math:`S_w` the covariance within classes.
 
     A model trained on fresh noise at each step maximises the likelihood of a kernel density
     estimate instead of the rows themselves (O. Chapelle et al., *Vicinal risk minimization*,
@@ -44,11 +44,12 @@ class VicinalNoise(nn.Module):
 
     def fit(self, x: Tensor, y: Tensor) -> None:
         """Take the noise's shape and, if none was given, its width from rows (n, D)."""
-        groups = [x[y == c] for c in y.unique()]
-        within = torch.stack([covariance(rows) for rows in groups]).mean(0)
+        classes, own = y.unique(return_inverse=True)
+        means = torch.stack([x[y == c].mean(0) for c in classes])
+        within = covariance(x - means[own])
         width = self.width
         if width is None:
-            width = silverman_width(len(x) / len(groups), x.shape[1])
+            width = silverman_width(len(x) / len(classes), x.shape[1])
         self.tril.copy_(width * torch.linalg.cholesky(within))
 
     def forward(self, x: Tensor) -> Tensor:

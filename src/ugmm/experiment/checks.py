@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
 
 from ugmm.errors import UserError, nearest
-from ugmm.experiment.config import Config, GenerativeConfig
+from ugmm.experiment.config import Config
 
 __all__ = ["check_keys", "check_ranges", "check_together"]
 
@@ -128,15 +128,8 @@ def check_together(config: Config) -> None:
             f"model={config.model.name} with {chosen}: task=likelihood needs a model that is "
             "normalised by construction (autoregressive, bernoulli_mixture), and those need it"
         )
-    task = config.task
-    if (
-        isinstance(task, GenerativeConfig)
-        and objective == "likelihood"
-        and (task.label == "real" or task.ensemble > 1)
-    ):
-        raise UserError(
-            "task.objective=likelihood takes task.label=onehot or none, and task.ensemble=1"
-        )
+    if objective == "likelihood" and getattr(config.task, "label", None) == "real":
+        raise UserError("task.objective=likelihood takes task.label=onehot or none")
     if objective == "ranking_nce":
         _check_fixed(config.model)
     if not config.data.has_validation and config.trainer.test_checkpoint == "best":

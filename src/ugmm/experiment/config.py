@@ -5,14 +5,14 @@ builds; `CHOICES` names them. Nothing here imports torch before `build` is calle
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ugmm.errors import UserError
 from ugmm.experiment.data_config import CSVConfig, DataConfig, MNISTConfig, TabularConfig
 from ugmm.experiment.keys import key, options
 
 if TYPE_CHECKING:
-    from ugmm.nn import Classifier
+    from ugmm.nn import Classifier, Density
     from ugmm.tasks import Task
 
 __all__ = ["CHOICES", "GOALS", "SHARED", "Config", "DataConfig", "TrainerConfig"]
@@ -170,11 +170,12 @@ class GenerativeConfig(TaskConfig):
 
         if self.label != "none":
             need_classes(n_classes)
-        if self.objective == "likelihood":
-            return model.build(n_features, 1 if self.label == "none" else n_classes)
-        label_size = {"onehot": n_classes, "real": 1, "none": 0}[self.label]
 
-        def member() -> TiltedGaussian:
+        def member() -> "Density":
+            if self.objective == "likelihood":
+                density = model.build(n_features, 1 if self.label == "none" else n_classes)
+                return cast("Density", density)
+            label_size = {"onehot": n_classes, "real": 1, "none": 0}[self.label]
             network = model.build(n_features + label_size, 1)
             score = JointScore(network, n_classes, self.label)
             return TiltedGaussian(score, n_features, len(score.codes))

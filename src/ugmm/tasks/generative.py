@@ -83,11 +83,14 @@ class GenerativeTask(Task):
         self.estimates: list[tuple[Estimate, Estimate]] = []
 
     @property
+    def members(self) -> list[Classifier]:
+        """The densities that are trained: an ensemble's, or the one network."""
+        return list(self.network) if isinstance(self.network, Ensemble) else [self.network]
+
+    @property
     def tilted(self) -> list[TiltedGaussian]:
-        """The parts of the network whose Z must be estimated."""
-        if isinstance(self.network, Ensemble):
-            return list(self.network)
-        return [self.network] if isinstance(self.network, TiltedGaussian) else []
+        """Those of them whose Z must be estimated."""
+        return [member for member in self.members if isinstance(member, TiltedGaussian)]
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
         """Fit what is not trained by gradients to the training rows: base, proposal, noise."""
@@ -101,13 +104,13 @@ class GenerativeTask(Task):
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the objective of a batch; of an ensemble, the sum over its members."""
         y = self.labels(y)
-        if not self.tilted:
-            x = x if self.noise is None else self.noise(x)
-            return self._weighed(-self.network(x, y).mean(), self.network, x, y)
         losses = []
-        for density in self.tilted:
+        for density in self.members:
             noisy = x if self.noise is None else self.noise(x)
-            losses.append(self._tilted_loss(density, noisy, y))
+            if isinstance(density, TiltedGaussian):
+                losses.append(self._tilted_loss(density, noisy, y))
+            else:
+                losses.append(self._weighed(-density(noisy, y).mean(), density, noisy, y))
         # The last member's claim: what its loss says of log p, to be verified at a validation.
         self.last_batch = (noisy.detach(), y, losses[-1].detach())
         return torch.stack(losses).sum()

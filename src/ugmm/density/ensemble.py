@@ -1,0 +1,44 @@
+"""Averages of densities."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ugmm.nn import Density
+
+__all__ = ["Ensemble"]
+
+
+class Ensemble(Density):
+    r"""The average of densities, each normalised by itself: :math:`p = \frac1K \sum_k p_k`.
+
+    Arguments:
+        members: The densities.
+    """
+
+    def __init__(self, members: Sequence[Density]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def __iter__(self) -> Iterator[Density]:
+        return iter(cast("Sequence[Density]", self.members))
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Return log p(x, c) for every class: (..., D) to (..., C)."""
+        scores = torch.stack([member.class_scores(x) for member in self])
+        return scores.logsumexp(0) - math.log(len(self.members))
+
+    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Set each member's initial parameters."""
+        for member in self:
+            member.init_from(x, y)
+
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw from the members, each as often: features (n, D) and labels (n,)."""
+        k = len(self.members)
+        sizes = [n // k + (index < n % k) for index in range(k)]
+        draws = [m.sample(s, generator=generator) for m, s in zip(self, sizes, strict=True) if s]
+        return torch.cat([x for x, _ in draws]), torch.cat([y for _, y in draws])
