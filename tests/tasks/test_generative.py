@@ -7,7 +7,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import accuracy_score, log_loss
 
 from ugmm.density import Ensemble, Estimate, TiltedGaussian
-from ugmm.nn import JointScore, UGMMNetwork
+from ugmm.nn import AutoregressiveUGMM, JointScore, UGMMNetwork
 from ugmm.objectives import ranking_nce
 from ugmm.tasks import GenerativeTask
 from ugmm.tasks import generative as module
@@ -63,6 +63,17 @@ def test_figures_are_the_networks(rows, run, label, members):
     assert figures["test/log_z"] == pytest.approx(np.mean(values))
     assert abs(figures["test/log_z"] - figures["test/log_z_sobol"]) < 0.1
     assert task.test_record["confusion"].sum() == 30
+
+
+def test_an_ensemble_of_exact_densities_sums_their_losses(rows):
+    torch.manual_seed(0)
+    members = [AutoregressiveUGMM(4, 3, [6]) for _ in range(3)]
+    task = GenerativeTask(Ensemble(members), 3, "likelihood", noise=0)
+    losses = [-member(*rows).mean().item() for member in members]
+    assert task.loss(*rows).item() == pytest.approx(sum(losses), rel=1e-5)
+    each = torch.stack([member(*rows) for member in members]).detach()
+    expected = logsumexp(each.numpy(), axis=0) - np.log(3)
+    np.testing.assert_allclose(task.network(*rows).detach(), expected, rtol=1e-5)
 
 
 def test_without_a_label_only_the_density_is_reported(rows, run):
