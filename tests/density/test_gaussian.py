@@ -17,12 +17,14 @@ def rows(n, d, seed=0):
 def left_out(x, rho):
     """The covariance at one intensity, and the log-density of rows under that of the others."""
 
-    def shrunk(rows):
-        s = np.cov(rows.T, bias=True).reshape(rows.shape[1], -1)
-        eye = np.eye(len(s))
-        return (1 - rho) * s + (rho * target + 1e-4) * eye
+    def cov(rows):
+        return np.atleast_2d(np.cov(rows.T, bias=True))
 
-    target = np.cov(x.T, bias=True).trace() / x.shape[1] if x.shape[1] > 1 else x.var()
+    def shrunk(rows):
+        eye = np.eye(x.shape[1])
+        return (1 - rho) * cov(rows) + (rho * target + 1e-4) * eye
+
+    target = cov(x).trace() / x.shape[1]
     others = [np.delete(x, i, 0) for i in range(len(x))]
     laws = [stats.multivariate_normal(rows.mean(0), shrunk(rows)) for rows in others]
     return shrunk(x), sum(law.logpdf(row) for law, row in zip(laws, x, strict=True))
