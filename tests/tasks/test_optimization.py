@@ -59,6 +59,12 @@ def test_cosine_rises_then_falls():
     assert rates(30, name="cosine", warmup=0) == pytest.approx(fall)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5, 10])
+@pytest.mark.parametrize("warmup", [0.1, 0.2, 0.5])
+def test_one_cycle_of_few_steps(steps, warmup):
+    assert all(0 < rate <= 1.0 for rate in rates(steps, name="one_cycle", warmup=warmup))
+
+
 def test_one_cycle_peaks_where_its_warm_up_ends():
     seen = rates(100, name="one_cycle", warmup=0.3)
     assert seen[29] == max(seen) == pytest.approx(0.2)

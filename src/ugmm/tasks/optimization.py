@@ -1,5 +1,6 @@
 """Optimisers and learning-rate schedules by name."""
 
+import math
 from typing import Any, Literal
 
 from torch import nn, optim
@@ -106,5 +107,7 @@ def make_schedule(
         return SequentialLR(optimizer, [rise, falling], milestones=[rising])
     if name == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
-        return OneCycleLR(optimizer, max_lr=peaks, total_steps=steps, pct_start=warmup)
+        # A rise of one step starts at its peak: torch would divide by its length less one.
+        rise = 0.0 if math.isclose(warmup * steps, 1) else warmup
+        return OneCycleLR(optimizer, max_lr=peaks, total_steps=steps, pct_start=rise)
     raise ValueError(f"schedule must be 'constant', 'step', 'cosine' or 'one_cycle', got {name!r}")
