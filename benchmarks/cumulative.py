@@ -1,6 +1,6 @@
 """Times the cumulative score, forward and backward, beside eager torch's logcumsumexp.
 
-Run as `python benchmarks/cumulative.py [--quick]`.
+Run as `python benchmarks/cumulative.py [--quick] [--device cuda]`.
 """
 
 import functools
@@ -13,7 +13,6 @@ from ugmm.functional import cumulative_log_score
 
 SIZES = [(128, 128, 784), (32, 16, 196)]
 FEW = ", 10%"  # of the prefixes are wanted
-NAMES = ("eager", "eager" + NO_DX, "cpu", "cpu" + NO_DX, "cpu" + FEW)
 
 
 def eager(x, loc, log_scale, log_weights, start):
@@ -24,31 +23,40 @@ def eager(x, loc, log_scale, log_weights, start):
     return torch.logcumsumexp(terms, -1).transpose(1, 2)
 
 
-def contender(name, n_in):
+def contenders(device):
+    """The names that are compared."""
+    return ("eager", "eager" + NO_DX, device, device + NO_DX, device + FEW)
+
+
+def contender(name, n_in, device="cpu"):
     """The function of this name."""
     if name.startswith("eager"):
         return eager
-    positions = torch.arange(5, n_in, 10) if name.endswith(FEW) else None
-    return functools.partial(cumulative_log_score, positions=positions, kernel="cpu")
+    positions = torch.arange(5, n_in, 10, device=device) if name.endswith(FEW) else None
+    return functools.partial(cumulative_log_score, positions=positions, kernel=device)
 
 
-def layer(name, size):
+def layer(name, size, device="cpu"):
     """A layer's inputs, and a gradient for its scores."""
     batch, n_out, n_in = size
     torch.manual_seed(0)
     x, start = torch.rand(batch, n_in), torch.randn(batch, n_out)
     log_weights = torch.rand(n_out, n_in).log_softmax(-1)
     inputs = [x, torch.randn(n_out, n_in), torch.rand(n_out, n_in).log_(), log_weights, start]
+    inputs = [tensor.to(device) for tensor in inputs]
     for tensor in inputs[1 if name.endswith(NO_DX) else 0 :]:
         tensor.requires_grad_()
     wanted = len(range(5, n_in, 10)) if name.endswith(FEW) else n_in
-    return inputs, torch.randn(batch, wanted, n_out)
+    return inputs, torch.randn(batch, wanted, n_out).to(device)
 
 
 def main():
     """Print the table."""
-    options = parser(__doc__).parse_args()
-    announce()
+    options = parser(__doc__)
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    options = options.parse_args()
+    device = options.device
+    announce(device)
     columns = "size:14 contender:13 forward:9 backward:9 both:9 quartiles:20 reps:4 eager:7"
     table = Table(
         "The cumulative score, forward and backward",
@@ -62,11 +70,13 @@ def main():
         label = "x".join(map(str, size))
         say(f"{label}: timing")
         steps = {
-            name: functools.partial(step, contender(name, size[2]), *layer(name, size))
-            for name in NAMES
+            name: functools.partial(
+                step, contender(name, size[2], device), *layer(name, size, device)
+            )
+            for name in contenders(device)
         }
         results, refused = alternate(steps, 2 if options.quick else 30)
-        for name in NAMES:
+        for name in contenders(device):
             if name in refused:
                 table.add(label, name, refused[name])
                 continue
@@ -76,7 +86,7 @@ def main():
             ratio = f"{spread_of_sums(base).median / spread.median:.1f}x" if base else "-"
             table.add(label, name, *times, *spread.milliseconds(), ratio)
             data.append({"size": size, "name": name, "seconds": spread.median})
-    save(options.save, "cumulative", [table], data)
+    save(options.save, "cumulative", [table], data, device)
 
 
 if __name__ == "__main__":
