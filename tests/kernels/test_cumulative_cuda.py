@@ -71,9 +71,9 @@ def test_prefixes_far_below_later_ones_and_above(slope, start):
 
 
 def test_nothing_yet():
-    problem = ordinary(5, 20, 30)
-    kept = np.random.default_rng(1).random((20, 30)) < 0.3
-    kept[:, :3] = False
+    problem = ordinary(5, 20, 80)
+    kept = np.random.default_rng(1).random((20, 80)) < 0.3
+    kept[:, :40] = False  # more than a chunk
     problem.log_weights[~kept] = -np.inf
     problem.start[:, ::2] = -np.inf
     assert_near(compute(problem), by_loop(problem))

@@ -194,12 +194,13 @@ def test_only_needed_gradients_and_the_same_bits_each_time():
     problem, grad = tensors(ordinary_layer(40, 33, 20))
     every = gradients(problem, grad)
     assert all(map(torch.equal, every, gradients(problem, grad)))
+    # What else a kernel computes decides how its compiler rounds.
     by_x, *rest = gradients(problem, grad, need_parameters=False)
-    assert torch.equal(by_x, every[0])
+    torch.testing.assert_close(by_x, every[0])
     assert all(r.numel() == 0 for r in rest)
     by_x, *rest = gradients(problem, grad, need_x=False)
     assert by_x.numel() == 0
-    assert all(map(torch.equal, rest, every[1:]))
+    torch.testing.assert_close(tuple(rest), every[1:])
 
 
 def test_strided_inputs_and_gradients():

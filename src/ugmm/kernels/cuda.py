@@ -19,8 +19,9 @@ __all__ = ["CUDA", "KERNEL"]
 _MOST_PARTS = 8
 _WARPS = 12  # programs of backward, each one warp, that an SM holds: registers allow no more
 _STRIP = 32  # outputs and rows are split into multiples of this
-# A far score's tile is small, lest a few far scores make most tiles far.
-_FAR = {"BB": 64, "BM": 8, "BK": 128, "num_warps": 4}
+# A far score's tile is small, lest a few far scores make most tiles far. Its kernels round t_k
+# alike, without fused multiply-adds: of differences of huge t_k, the last digit counts.
+_FAR = {"BB": 64, "BM": 8, "BK": 128, "num_warps": 4, "enable_fp_fusion": False}
 
 
 def _ceil_div(a: int, b: int) -> int:

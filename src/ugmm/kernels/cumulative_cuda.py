@@ -1,6 +1,7 @@
-"""The cumulative score on a CUDA device in float32, by Triton kernels (`_triton_cumulative`)."""
+"""The cumulative score on a CUDA device in float32, by Triton kernels (`_triton_cumulative`).
 
-import math
+Nothing waits for the device: which prefixes are wanted stays there.
+"""
 
 import torch
 from torch import Tensor
@@ -11,38 +12,64 @@ from ugmm.kernels.operator import CumulativeProblem, Kernel, register
 __all__ = ["CUDA", "KERNEL"]
 
 _MOST_PARTS = 16  # of the rows: each has sums of its own, as large as the parameters
-_FORWARD = {"BB": 1, "BM": 32, "num_warps": 1}
-_BACKWARD = {"BB": 4, "BM": 32, "num_warps": 1}
-_ROOT = math.sqrt(0.5 / math.log(2.0))
-_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
-_LOWEST_LOG_SCALE = -41.0  # keeps rates below 2**60
+_CHUNK = 32  # inputs
+_TILE = {"BM": 32, "BK": _CHUNK, "num_warps": 1}
+_PARAMETERS = {**_TILE, "num_warps": 4}
+_FORWARD = {"BB": 4, **_TILE}
+_BACKWARD = {"BB": 8, **_TILE}
 
 
 def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def _columns(p: CumulativeProblem) -> Tensor:
-    """Means, rates and levels, (3, in, out), rounded once."""
-    log_scale, log_weights = p.log_scale.double(), p.logits.double()
-    rate = log_scale.clamp(min=_LOWEST_LOG_SCALE).neg_().exp_().mul_(_ROOT)
-    level = (log_weights - log_scale - _HALF_LOG_2PI).div_(math.log(2.0))
-    return torch.stack([p.loc.t(), rate.t().float(), level.t().float()])
+class _Layer:
+    """One call's tensors, contiguous, its columns, and where its prefixes' scores go."""
+
+    def __init__(self, problem: CumulativeProblem) -> None:
+        self.x, self.start = problem.x.contiguous(), problem.start.contiguous()
+        self.batch, self.n_in = self.x.shape
+        self.n_out = len(problem.loc)
+        self.wanted = problem.score_shape()[1]
+        self.place = self._place(problem.positions)
+        self.chunks = max(1, _ceil_div(self.n_in - 1, _CHUNK))
+        self.sizes = (self.batch, self.n_out, self.n_in, self.wanted, self.chunks)
+        self.tiles = _ceil_div(self.n_out, _TILE["BM"])
+        self.grid = (_ceil_div(self.n_in, _CHUNK), self.tiles)
+        self.columns = self.new(3, self.n_in, self.n_out)
+        parameters = (p.contiguous() for p in problem[1:4])
+        _triton_cumulative.prepare[self.grid](
+            *parameters, self.columns, self.n_out, self.n_in, **_PARAMETERS
+        )
+
+    def _place(self, positions: Tensor | None) -> Tensor:
+        """Which result the prefix of each length is, or -1."""
+        if positions is None:
+            return torch.arange(self.n_in, device=self.x.device)
+        place = torch.full((self.n_in,), -1, device=self.x.device)
+        place[positions] = torch.arange(self.wanted, device=self.x.device)
+        return place
+
+    def new(self, *shape: int) -> Tensor:
+        return self.x.new_empty(shape)
+
+    def carries(self) -> Tensor:
+        """Memory for two numbers a chunk, row and output."""
+        return self.new(2, self.chunks, self.batch, self.n_out)
 
 
 def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
-    x, start = problem.x.contiguous(), problem.start.contiguous()
-    (batch, n_in), n_out = x.shape, len(problem.loc)
-    score = start.new_empty(problem.score_shape())
-    after, wanted, empty = problem.wanted()
-    if empty:
-        score[:, 0] = start
-    if batch and len(after):
-        grid = (_ceil_div(batch, _FORWARD["BB"]), _ceil_div(n_out, _FORWARD["BM"]))
-        sizes = (batch, n_out, n_in, len(after), wanted)
-        with torch.cuda.device_of(x):  # Triton launches on the current device
-            _triton_cumulative.forward[grid](
-                x, _columns(problem), start, after, score, *sizes, **_FORWARD
+    score = problem.start.new_empty(problem.score_shape())
+    if score.numel():
+        with torch.cuda.device_of(score):  # Triton launches on the current device
+            layer = _Layer(problem)
+            carries, (batch, n_out, n_in, _, chunks) = layer.carries(), layer.sizes
+            inputs = (layer.x, layer.columns, layer.start)
+            _triton_cumulative.carry[(batch, layer.tiles)](
+                *inputs, carries, batch, n_out, n_in, chunks, **_TILE
+            )
+            _triton_cumulative.forward[(_ceil_div(batch, _FORWARD["BB"]), layer.tiles, chunks)](
+                *inputs, layer.place, carries, score, *layer.sizes, **_FORWARD
             )
     return score, score.new_empty(0), score.new_empty(0)
 
@@ -55,33 +82,32 @@ def _backward(
     need_x: bool,
     need_parameters: bool,
 ) -> tuple[Tensor, ...]:
-    x, start, grad = problem.x.contiguous(), problem.start.contiguous(), grad.contiguous()
-    (batch, n_in), n_out = x.shape, len(problem.loc)
-    after, wanted, empty = problem.wanted()
-    results = by_x, by_loc, by_log_scale, by_logits, by_start = problem.empty_gradients(
-        need_x, need_parameters
-    )
-    for result in results:
-        result.zero_()
-    if batch and (used := len(after)):
+    results = by_x, *by_parameters, by_start = problem.empty_gradients(need_x, need_parameters)
+    if not score.numel():
+        for result in results:
+            result.zero_()
+        return results
+    with torch.cuda.device_of(score):
+        layer = _Layer(problem)
+        carries, batch, chunks = layer.carries(), layer.batch, layer.chunks
+        scores = (layer.place, score.contiguous(), grad.contiguous(), carries)
+        _triton_cumulative.carry_back[(batch, layer.tiles)](*scores, *layer.sizes, **_TILE)
         rows_each = max(_BACKWARD["BB"], _ceil_div(batch, _MOST_PARTS))
-        parts, tiles = _ceil_div(batch, rows_each), _ceil_div(n_out, _BACKWARD["BM"])
-        dx = x.new_zeros((tiles if need_x else 0, batch, n_in))
-        sums, columns = x.new_empty(parts, 3, n_in, n_out), _columns(problem)
-        tensors = (x, columns, start, after, score.contiguous(), grad, dx, sums, by_start)
-        sizes = (batch, n_out, n_in, used, wanted, rows_each)
-        with torch.cuda.device_of(x):
-            _triton_cumulative.backward[(parts, tiles)](*tensors, *sizes, need_x, **_BACKWARD)
+        parts = _ceil_div(batch, rows_each)
+        dx = layer.x.new_zeros((layer.tiles if need_x else 0, batch, layer.n_in))
+        sums = layer.new(parts, 3, layer.n_in, layer.n_out)
+        _triton_cumulative.backward[(parts, layer.tiles, chunks)](
+            *(layer.x, layer.columns, layer.start, *scores),
+            *(dx, sums, by_start, *layer.sizes, rows_each, need_x),
+            **_BACKWARD,
+        )
         if need_x:
             torch.sum(dx, 0, out=by_x)
         if need_parameters:
-            h, hz, hzz = sums[:, :, :used].sum(0).transpose(1, 2)
-            slope = 2.0 * math.log(2.0)
-            by_logits[:, :used] = h
-            by_loc[:, :used] = hz * columns[1, :used].t() * slope
-            by_log_scale[:, :used] = hzz * slope - h
-    if empty:
-        by_start.add_(grad[:, 0].masked_fill(start == -torch.inf, 0.0))
+            sizes = (layer.n_out, layer.n_in, parts)
+            _triton_cumulative.finish[layer.grid](
+                sums, layer.columns, *by_parameters, *sizes, **_PARAMETERS
+            )
     return results
 
 
