@@ -20,19 +20,40 @@ def make(n_features, n_classes=1, seed=0, dtype=torch.float32, **settings):
     return network.to(dtype).eval()
 
 
+def trained(network, x, y):
+    """The network after 50 steps on these rows, of which it has learnt something."""
+    optimizer = torch.optim.Adam(network.parameters(), 0.03)
+    before = network(x, y).mean().item()
+    for _ in range(50):
+        optimizer.zero_grad()
+        (-network.train()(x, y).mean()).backward()
+        optimizer.step()
+    assert network.eval()(x, y).mean().item() > before + 0.5
+    return network
+
+
+@pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("n_classes", [1, 3])
-def test_the_bernoulli_head_sums_to_one(n_classes):
+def test_the_bernoulli_head_sums_to_one(n_classes, train):
     network = make(10, n_classes, head="bernoulli")
+    if train:
+        y = torch.arange(60) % n_classes
+        network = trained(network, (torch.rand(60, 10) < 0.3 + 0.2 * y[:, None]).float(), y)
     states = torch.tensor(list(itertools.product([0.0, 1.0], repeat=10)))
     with torch.no_grad():
         total = network.class_scores(states).double().exp().sum().item()
     assert total == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("d", [1, 2, 3])
-def test_every_conditional_integrates_to_one(d):
+def test_every_conditional_integrates_to_one(d, train):
     """Hence the joint too: the innermost integral is 1 for whatever comes before, and so on."""
     network = make(d, 2, dtype=torch.float64)
+    if train:
+        y = torch.arange(60) % 2
+        x = torch.randn(60, d, dtype=torch.float64) @ torch.randn(d, d, dtype=torch.float64)
+        network = trained(network, x + y[:, None], y)
     generator = np.random.default_rng(d)
     for y, k in itertools.product(range(2), range(d)):
         before = generator.normal(size=k) * 2
