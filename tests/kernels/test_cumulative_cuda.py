@@ -97,3 +97,8 @@ def test_opcheck():
     inputs = [torch.tensor(a).float().to(DEVICE).requires_grad_() for a in inputs]
     for positions in (None, torch.tensor([1, 4], device=DEVICE)):
         torch.library.opcheck(operator, (*inputs, positions))
+
+
+def test_compiles_ahead_of_time(compile_ahead_of_time):
+    """For two GPUs: no atomics, no register spilled."""
+    compile_ahead_of_time("cumulative")

@@ -4,7 +4,6 @@
 
 import importlib
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -241,70 +240,6 @@ def test_offsets_beyond_32_bits():
         torch.testing.assert_close(result[-99:], wanted)
 
 
-# Triton in this process may be the interpreter, which cannot compile.
-AHEAD_OF_TIME = r"""
-import re, subprocess, sys, tempfile
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from ugmm.kernels import _triton
-
-DOUBLES = ("rates", "neurons", "shift", "grads")
-MULTIPLES = ("padded", "outs_each")  # of 16, which Triton sees
-
-def types(function, constants):
-    for name in function.arg_names:
-        size = name in _triton._SIZES + list(MULTIPLES)
-        kind = "i32" if size else "*fp64" if name in DOUBLES else "*fp32"
-        yield name, "constexpr" if name in constants else kind
-
-def compiled(function, constants, capability, warps):
-    signature = dict(types(function, constants))
-    aligned = [
-        (i,)
-        for i, (name, kind) in enumerate(signature.items())
-        if kind[0] == "*" or name in MULTIPLES
-    ]
-    source = ASTSource(
-        function, signature, constants, {i: [["tt.divisibility", 16]] for i in aligned}
-    )
-    target = GPUTarget("cuda", capability, 32)
-    kernel = triton.compile(source, target=target, options={"num_warps": warps})
-    return kernel.asm["ptx"], kernel.asm["cubin"]
-
-def stack(cubin):
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    print(text.split("REG:")[1].split(" TEXTURE")[0], file=sys.stderr)
-    return int(re.search(r"STACK:(\d+)", text)[1])
-
-def check(tuned, configs, capability, constants):
-    for config in configs:
-        print(tuned.fn.__name__, capability, config.kwargs, file=sys.stderr)
-        ptx, cubin = compiled(tuned.fn, constants | config.kwargs, capability, config.num_warps)
-        components = config.kwargs["BB"] * config.kwargs["BM"] * config.kwargs["BK"] // 32
-        assert ptx.count("ex2.approx.ftz.f32") == components
-        assert not re.search(r"\b(atom|red)\.", ptx)
-        assert stack(cubin) == 0, "registers are spilled"
-
-every = {"NEED_X": True, "NEED_PARAMETERS": True}
-for tuned, constants in ((_triton.forward, {}), (_triton.backward, every)):
-    check(tuned, tuned.configs[:1], 80, constants)
-    check(tuned, tuned.configs, 90, constants)
-far = {"BB": 64, "BM": 8, "BK": 128}
-compiled(_triton.prepare, {"BK": 256}, 90, 4)
-compiled(_triton.finish, {"BK": 256}, 90, 4)
-compiled(_triton.revisit, far, 90, 4)
-compiled(_triton.weigh, far, 90, 4)
-compiled(_triton.far_backward, far | every, 90, 4)
-"""
-
-
-def test_compiles_ahead_of_time(tmp_path):
+def test_compiles_ahead_of_time(compile_ahead_of_time):
     """For two GPUs: one exponential a component, no atomics, no register spilled."""
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", AHEAD_OF_TIME]
-    subprocess.run(command, check=True, timeout=300, env=environment)
+    compile_ahead_of_time("mixture")

@@ -1,0 +1,93 @@
+"""Compiles Triton kernels for GPUs that need not be here: `python ahead_of_time.py mixture`.
+
+Triton in a process of tests may be the interpreter, which cannot compile; hence one of its own.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from ugmm.kernels import _triton, _triton_cumulative, cumulative_cuda
+
+DOUBLES = ("rates", "neurons", "shift", "grads")  # of the mixture's kernels
+MULTIPLES = ("padded", "outs_each")  # of 16, which Triton sees
+
+
+def compiled(function, constants, capability, warps):
+    """The PTX and the cubin."""
+    signature = {}
+    for name in function.arg_names:
+        size = name in function.do_not_specialize or name in MULTIPLES
+        pointer = {"place": "*i64"}.get(name, "*fp64" if name in DOUBLES else "*fp32")
+        signature[name] = "constexpr" if name in constants else "i32" if size else pointer
+    aligned = {
+        (i,): [["tt.divisibility", 16]]
+        for i, (name, kind) in enumerate(signature.items())
+        if kind[0] == "*" or name in MULTIPLES
+    }
+    source = ASTSource(function, signature, constants, aligned)
+    target = GPUTarget("cuda", capability, 32)
+    kernel = triton.compile(source, target=target, options={"num_warps": warps})
+    return kernel.asm["ptx"], kernel.asm["cubin"]
+
+
+def stack(cubin):
+    """Bytes of a thread's stack: none, unless registers are spilled."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(re.search(r"STACK:(\d+)", text)[1])
+
+
+def check(function, constants, capability, warps, components=None):
+    """No atomics, no register spilled, and so many exponentials a thread."""
+    what = function.__name__, capability, constants
+    ptx, cubin = compiled(function, constants, capability, warps)
+    assert not re.search(r"\b(atom|red)\.", ptx), what
+    assert stack(cubin) == 0, what
+    assert components in (None, ptx.count("ex2.approx.ftz.f32")), what
+
+
+def mixture():
+    """Backward and forward: one exponential a component."""
+    every = {"NEED_X": True, "NEED_PARAMETERS": True}
+    for tuned, constants in ((_triton.forward, {}), (_triton.backward, every)):
+        for capability, configs in ((80, tuned.configs[:1]), (90, tuned.configs)):
+            for config in configs:
+                tile = config.kwargs
+                components = tile["BB"] * tile["BM"] * tile["BK"] // 32
+                check(tuned.fn, constants | tile, capability, config.num_warps, components)
+    far = {"BB": 64, "BM": 8, "BK": 128}
+    compiled(_triton.prepare, {"BK": 256}, 90, 4)
+    compiled(_triton.finish, {"BK": 256}, 90, 4)
+    compiled(_triton.revisit, far, 90, 4)
+    compiled(_triton.weigh, far, 90, 4)
+    compiled(_triton.far_backward, far | every, 90, 4)
+
+
+def cumulative():
+    """All kernels, with the tiles that they are launched with."""
+    kernels, tiles = _triton_cumulative, cumulative_cuda
+    launches = [
+        (kernels.prepare, tiles._PARAMETERS, {}),
+        (kernels.carry, tiles._TILE, {}),
+        (kernels.forward, tiles._FORWARD, {}),
+        (kernels.carry_back, tiles._TILE, {}),
+        (kernels.backward, tiles._BACKWARD, {"NEED_X": True}),
+        (kernels.finish, tiles._PARAMETERS, {}),
+    ]
+    for capability in (80, 90):
+        for function, tile, constants in launches:
+            sizes = {name: size for name, size in tile.items() if name != "num_warps"}
+            check(function, sizes | constants, capability, tile["num_warps"])
+
+
+if __name__ == "__main__":
+    {"mixture": mixture, "cumulative": cumulative}[sys.argv[1]]()
