@@ -14,7 +14,6 @@ from ugmm.cli import main
 from ugmm.experiment.baselines import BASELINES, QDA, Baseline
 from ugmm.experiment.crossval import choose
 from ugmm.experiment.evaluation import read_evaluation
-from ugmm.experiment.files import project_root
 from ugmm.experiment.fits import Place, figures, fit_one, split_rows, standardise
 
 BASE = {"data": "iris", "folds": 3, "inner_folds": 2, "seeds": [0, 1]}
@@ -191,6 +190,13 @@ def test_failing_fits_are_reported(crossval, spy, capsys):
     assert {line["error"] for line in failed} == {"ValueError: it is broken"}
 
 
+def test_without_a_choice_nothing_is_said_of_one(crossval):
+    folder = crossval({"lda": {"baseline": "lda"}})
+    assert len(fits(folder)) == 2 * 3
+    assert "chosen inside" not in (folder / "table.md").read_text()
+    assert "chosen inside" in (crossval({"qda": QDA_ROW}) / "table.md").read_text()
+
+
 def test_an_experiment_is_cross_validated(crossval):
     models = {
         "net": {
@@ -253,11 +259,12 @@ def test_an_unknown_evaluation_names_the_nearest(capsys):
     assert "unknown evaluation 'irsi'; did you mean iris?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer"])
-def test_the_evaluations_are_valid_and_search_equally(name):
-    if not (project_root() / f"configs/data/{name}.yaml").is_file():
-        pytest.skip(f"there is no data set {name} yet")
+@pytest.mark.parametrize(
+    ("name", "candidates"),
+    [("iris", 4), ("wine", 4), ("breast_cancer", 4), ("iris_objectives", 1)],
+)
+def test_the_evaluations_are_valid_and_search_equally(name, candidates):
     if importlib.util.find_spec("zuko") is None:
         pytest.skip("zuko is not installed")
     evaluation = read_evaluation(name)
-    assert {len(model.candidates) for model in evaluation.models.values()} == {4}
+    assert {len(model.candidates) for model in evaluation.models.values()} == {candidates}

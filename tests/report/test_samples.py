@@ -35,6 +35,8 @@ def test_pairs_of_features(d, classes):
     figure = pair_plot(x, y, draws, labels, [f"class {c}" for c in range(classes)])
     figure.draw_without_rendering()
     assert len(figure.axes) == min(d, 5) ** 2
+    low, high = figure.axes[0].get_xlim()  # shows the draws of a feature that is constant
+    assert ((draws[:, 0] > low) & (draws[:, 0] < high)).mean() > 0.97
     assert ("first 5 of 7" in figure.get_suptitle()) == (d == 7)
 
 

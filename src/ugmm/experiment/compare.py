@@ -55,10 +55,13 @@ def _about(evaluation: Evaluation) -> list[str]:
             packages.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
+    chosen = (
+        f"Settings are chosen inside each training fold by {s.inner_folds}-fold cross-validation, "
+        f"by `{s.select}`; a model without a density by `nll` in place of `log_prob`."
+    )
     return [
         f"Data: `{s.data}`. {s.folds} stratified folds, seeds {', '.join(map(str, s.seeds))} (of "
         "the folds and of the models). Features are standardised by each fold's training rows.",
-        f"Settings are chosen inside each training fold by {s.inner_folds}-fold cross-validation, "
-        f"by `{s.select}`; a model without a density by `nll` in place of `log_prob`.",
+        *([chosen] if any(len(m.candidates) > 1 for m in evaluation.models.values()) else []),
         f"Each fit is on one CPU thread. {', '.join(packages)}.",
     ]

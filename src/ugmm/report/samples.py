@@ -47,12 +47,13 @@ def pair_plot(
     title = f"Data above the diagonal, the model's draws below it{left_out}"
     figure = new_figure(2.3 * size + 1.2, 2.3 * size + 1, title)
     grid = figure.subplots(size, size, squeeze=False, sharex="col")
-    low, high = x.min(0), x.max(0)
-    margin = 0.12 * np.maximum(high - low, 1e-3)
+    low, high = _limits(x, draws)
+    margin = 0.12 * (high - low)
     for row, column in itertools.product(range(size), range(size)):
         axes, pair = grid[row, column], [column, row]
         tidy(axes)
         axes.set_xlim(low[column] - margin[column], high[column] + margin[column])
+        axes.locator_params(nbins=5)
         if row == column:
             _draw_marginals(axes, x[:, row], y, draws[:, row], labels)
         else:
@@ -76,6 +77,15 @@ def pair_plot(
     marks.append(Line2D([], [], color=MUTED, linestyle="-", label="draws (on the diagonal)"))
     figure.legend(handles=marks, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
+
+
+def _limits(x: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The data's range; where they do not vary, that of most draws too."""
+    low, high = x.min(0), x.max(0)
+    constant = low == high
+    drawn_low, drawn_high = np.quantile(draws, (0.01, 0.99), axis=0)
+    low = np.where(constant, np.minimum(low, drawn_low) - 1e-3, low)
+    return low, np.where(constant, np.maximum(high, drawn_high) + 1e-3, high)
 
 
 def _colour(c: int) -> str:

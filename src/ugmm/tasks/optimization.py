@@ -108,6 +108,6 @@ def make_schedule(
     if name == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
         # A rise of one step starts at its peak: torch would divide by its length less one.
-        rise = 0.0 if math.isclose(warmup * steps, 1) else warmup
-        return OneCycleLR(optimizer, max_lr=peaks, total_steps=steps, pct_start=rise)
+        share = 0.0 if math.isclose(warmup * steps, 1) else warmup
+        return OneCycleLR(optimizer, max_lr=peaks, total_steps=steps, pct_start=share)
     raise ValueError(f"schedule must be 'constant', 'step', 'cosine' or 'one_cycle', got {name!r}")
