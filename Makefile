@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 SPFLOW := $(VENV)/.ugmm-spflow
 
-TARGETS := help setup train eval crossval test lint bench clean
+TARGETS := help setup train eval crossval ablate test lint bench clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -56,6 +56,9 @@ eval: $(READY) ## test the checkpoint of a run again: RUN=folder
 
 crossval: $(READY) ## compare models by nested cross-validation: EXP=iris ARGS="--jobs 4"
 	@$(BIN)/ugmm crossval $(EXP) $(ARGS)
+
+ablate: $(READY) ## run all points of an ablation: EXP=mnist_norm ARGS="--jobs 2"
+	@$(BIN)/ugmm ablate $(EXP) $(ARGS)
 
 test: $(READY) ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)

@@ -47,6 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     crossval.set_defaults(command=_crossval)
 
+    ablate = commands.add_parser("ablate", help="run all points of an ablation")
+    ablate.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
+    ablate.add_argument("--jobs", type=int, default=1, help="points at a time; default: 1")
+    ablate.add_argument("--dry-run", action="store_true", help="only print the plan")
+    ablate.add_argument("--retry", action="store_true", help="run failed points again")
+    ablate.set_defaults(command=_ablate)
+
     listing = commands.add_parser("list", help="list the experiments")
     listing.set_defaults(command=_list)
 
@@ -94,6 +101,12 @@ def _crossval(options: argparse.Namespace) -> None:
     from ugmm.experiment.compare import compare
 
     compare(options.evaluation, options.jobs)
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    from ugmm.experiment.ablate import ablate
+
+    ablate(options.ablation, options.jobs, dry_run=options.dry_run, retry=options.retry)
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001

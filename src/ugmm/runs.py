@@ -17,7 +17,7 @@ from typing import Any
 
 from ugmm.errors import UserError
 
-__all__ = ["Run", "replacing", "write_atomic"]
+__all__ = ["Run", "replacing", "run_folder", "write_atomic"]
 
 _PACKAGES = (
     "ugmm",
@@ -66,7 +66,7 @@ class Run:
             UserError: If the folder cannot be made.
         """
         unique = launch_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        folder = Path(runs_dir) / _slug(group) / f"{_slug(name)}-{unique}"
+        folder = run_folder(runs_dir, group, name, unique)
         try:
             folder.mkdir(parents=True, exist_ok=launch_id is not None)
         except OSError as error:
@@ -149,6 +149,11 @@ def write_atomic(path: Path, text: str) -> None:
     """Write a text file, wholly or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def run_folder(runs_dir: str | Path, group: str, name: str, unique: str) -> Path:
+    """Return where a run lies: `runs_dir/<group>/<name>-<unique>`."""
+    return Path(runs_dir) / _slug(group) / f"{_slug(name)}-{unique}"
 
 
 def _slug(text: str) -> str:

@@ -3,6 +3,7 @@
 Schema < configs/<group>/<choice>.yaml < experiments/<name>.yaml < command line.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ from ugmm.experiment.config import CHOICES, SHARED, Config, DataConfig
 from ugmm.experiment.files import project_root
 
 __all__ = [
+    "assignment",
     "compose",
     "compose_data",
     "filled",
@@ -78,6 +80,12 @@ def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = 
     if not any("name" in setting for setting in settings) and (name := _run_name(overrides)):
         _merge(config, {"name": name}, COMMAND_LINE)
     return _finish(config, "the resolved configuration")
+
+
+def assignment(key: str, value: Any) -> str:
+    """Return a key and its value as they are written on the command line."""
+    # A choice such as model=mlp is not quoted.
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def compose_data(choice: str, root: Path) -> DataConfig:

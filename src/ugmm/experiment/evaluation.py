@@ -1,6 +1,5 @@
 """An evaluation's file: which models are compared, on which folds, and what they choose from."""
 
-import json
 import os
 from dataclasses import dataclass, field
 from itertools import product
@@ -9,7 +8,14 @@ from typing import Any, Literal
 
 from ugmm.errors import UserError, nearest
 from ugmm.experiment.baselines import BASELINES, Estimator
-from ugmm.experiment.compose import compose, compose_data, filled, named_file, read_yaml
+from ugmm.experiment.compose import (
+    assignment,
+    compose,
+    compose_data,
+    filled,
+    named_file,
+    read_yaml,
+)
 from ugmm.experiment.config import DataConfig
 from ugmm.experiment.files import project_root
 from ugmm.experiment.fits import Experiment
@@ -125,11 +131,8 @@ def _baseline(name: str, settings: dict[str, Any], source: str) -> Estimator:
 
 
 def _experiment(name: str, settings: dict[str, Any], source: str, root: Path) -> Estimator:
-    def text(value: Any) -> str:  # a choice such as model=mlp is not quoted
-        return value if isinstance(value, str) else json.dumps(value)
-
     try:
-        config = compose(name, [f"{k}={text(v)}" for k, v in settings.items()], root)
+        config = compose(name, [assignment(k, v) for k, v in settings.items()], root)
     except UserError as error:
         raise UserError(f"{source}: {str(error).removeprefix('command line: ')}") from error
     config.trainer.threads = 1

@@ -26,7 +26,7 @@ from ugmm.report import draw_run
 from ugmm.runs import Run
 from ugmm.tasks import Task
 
-__all__ = ["build_task", "evaluate", "prepare", "resume", "start"]
+__all__ = ["build_task", "evaluate", "prepare", "resume", "start", "start_or_resume"]
 
 _INIT_ROWS = 1000  # of the training data, for an initialisation that looks at it
 
@@ -47,6 +47,21 @@ def start(config: Config, overrides: Sequence[str] = ()) -> tuple[Run, dict[str,
     run.freeze(to_yaml(config))
     announce(run, overrides)
     return run, execute(config, run)
+
+
+def start_or_resume(config: Config, run_id: str) -> dict[str, float]:
+    """Run an experiment in the folder that has this id: from its start, or from where it was left.
+
+    Raises:
+        UserError: If anything the user can mend keeps it from running.
+    """
+    check_hardware(config.trainer)
+    build(config)
+    run = Run.create(config.runs_dir, config.group, config.name, run_id)
+    if not run.config.is_file():
+        run.freeze(to_yaml(config))
+    announce(run, ())
+    return resume(run)
 
 
 def resume(run: Run) -> dict[str, float]:

@@ -1,0 +1,228 @@
+"""An ablation's file, and its plan: the points to run, frozen. Imports no torch."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from ugmm.errors import UserError
+from ugmm.experiment.compose import (
+    assignment,
+    compose,
+    filled,
+    from_yaml,
+    named_file,
+    read_yaml,
+    to_yaml,
+)
+from ugmm.experiment.config import Config
+from ugmm.experiment.files import project_root
+from ugmm.experiment.keys import key
+from ugmm.runs import Run, run_folder, write_atomic
+
+__all__ = ["Ablation", "Plan", "Point", "read_ablation"]
+
+# Where and under which name a point runs does not change what it computes.
+_ELSEWHERE = ("experiment", "group", "name", "runs_dir", "tracking")
+_HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "threads")
+
+
+@dataclass
+class Settings:
+    """The keys of an ablation's file, less `set`, `variants` and `grid`."""
+
+    experiment: str = key()
+    seeds: list[int] = key([0, 1, 2], low=0)
+    folds: list[int] = key([], low=0)  # of a data set that has them
+    metric: str = "test/accuracy"
+    goal: Literal["max", "min"] = "max"
+    baseline: str = ""  # the variant that others are compared with; by default, the first
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of an ablation.
+
+    Attributes:
+        id: From its configuration: the same wherever and whenever it is planned.
+        variant: Which variant it is a repetition of.
+        repetition: `seed=0 fold=1`.
+        config: Its resolved configuration, as YAML.
+    """
+
+    id: str
+    variant: str
+    repetition: str
+    config: str
+
+    def resolved(self) -> Config:
+        """Its configuration."""
+        return from_yaml(self.config, f"point {self.id}")
+
+    def run(self) -> Run:
+        """Its run folder, which may not exist yet."""
+        config = self.resolved()
+        return Run(run_folder(config.runs_dir, config.group, config.name, self.id))
+
+
+@dataclass
+class Ablation:
+    """A file of `experiments/ablations/`, wholly checked.
+
+    Attributes:
+        name: Of the file, and of the group of the runs.
+        title: Its first line.
+        settings: Its plain keys.
+        points: All its runs, in the order of the file.
+    """
+
+    name: str
+    title: str
+    settings: Settings
+    points: list[Point]
+
+
+def read_ablation(name: str, root: Path | None = None) -> Ablation:
+    """Read and check an ablation.
+
+    Args:
+        name: Of a file in `experiments/ablations/`, or the path of a YAML file.
+        root: The folder that holds `experiments/`; by default, the project's.
+
+    Raises:
+        UserError: If anything is unknown, mistyped, out of range or missing.
+    """
+    root = Path(os.path.relpath(root or project_root()))
+    path = named_file(name, root / "experiments" / "ablations", "ablation")
+    layer = read_yaml(path)
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    common, variants, grid = (layer.pop(part, None) or {} for part in ("set", "variants", "grid"))
+    settings: Settings = filled(Settings, layer, str(path))
+    for part, entries in (("set", common), ("variants", variants), ("grid", grid)):
+        if not isinstance(entries, dict):
+            raise UserError(f"{path}: {part} must map names to values")
+    rows = _rows(variants, grid, str(path))
+    if settings.baseline and settings.baseline not in rows:
+        raise UserError(f"{path}: baseline {settings.baseline!r} is none of {', '.join(rows)}")
+    settings.baseline = settings.baseline or next(iter(rows))
+    title = first.lstrip("# ") if first.startswith("#") else path.stem
+    points: dict[str, Point] = {}
+    for variant, values in rows.items():
+        for repetition in _repetitions(settings, str(path)):
+            point = _point(path, root, settings.experiment, variant, common | values, repetition)
+            if (same := points.get(point.id)) is not None:
+                raise UserError(
+                    f"{path}: variants {same.variant!r} and {variant!r} are the same for "
+                    f"{point.repetition}"
+                )
+            points[point.id] = point
+    return Ablation(path.stem, title, settings, list(points.values()))
+
+
+def _rows(
+    variants: Mapping[str, Any], grid: Mapping[str, Any], source: str
+) -> dict[str, dict[str, Any]]:
+    """Each variant with each combination of the grid, by name."""
+    if not variants and not grid:
+        raise UserError(f"{source}: give variants (named sets of settings), a grid, or both")
+    for name, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{source}: grid.{name} must be a list of values")
+    rows = {}
+    for name, values in (variants or {"": {}}).items():
+        if not isinstance(values or {}, dict):
+            raise UserError(f"{source}: variants.{name} must be settings, such as {{seed: 1}}")
+        for combination in product(*grid.values()):
+            chosen = dict(zip(grid, combination, strict=True))
+            parts = [str(name)] * bool(name) + [assignment(k, v) for k, v in chosen.items()]
+            rows[" ".join(parts)] = {**(values or {}), **chosen}
+    return rows
+
+
+def _repetitions(settings: Settings, source: str) -> list[dict[str, int]]:
+    for name, values in (("seeds", settings.seeds), ("folds", settings.folds)):
+        if len(set(values)) < len(values) or (name == "seeds" and not values):
+            raise UserError(f"{source}: {name} must be different numbers")
+    folds = [{"data.fold": fold} for fold in settings.folds] or [{}]
+    return [{"seed": seed, **fold} for seed in settings.seeds for fold in folds]
+
+
+def _point(
+    path: Path,
+    root: Path,
+    experiment: str,
+    variant: str,
+    values: Mapping[str, Any],
+    repetition: Mapping[str, int],
+) -> Point:
+    said = " ".join(f"{k.rpartition('.')[2]}={v}" for k, v in repetition.items())
+    named = {"group": path.stem, "name": f"{variant} {said}"}
+    overrides = [assignment(k, v) for k, v in {**values, **repetition, **named}.items()]
+    try:
+        config = compose(experiment, overrides, root)
+    except UserError as error:
+        text = str(error).removeprefix("command line: ")
+        raise UserError(f"{path}: variant {variant!r}: {text}") from error
+    return Point(_identity(config), variant, said, to_yaml(config))
+
+
+def _identity(config: Config) -> str:
+    """Eight digits of what the configuration computes."""
+    what = {k: v for k, v in asdict(config).items() if k not in _ELSEWHERE}
+    what["trainer"] = {k: v for k, v in what["trainer"].items() if k not in _HARDWARE}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+
+
+class Plan:
+    """What has been planned of an ablation, kept in its folder: editing the YAML changes nothing.
+
+    Arguments:
+        folder: `<runs_dir>/<ablation>/ablation`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "plan.json"
+
+    @classmethod
+    def of(cls, ablation: Ablation) -> "Plan":
+        """The plan beside an ablation's runs."""
+        return cls(ablation.points[0].run().folder.parent / "ablation")
+
+    def points(self) -> list[Point]:
+        """All points planned so far.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        if not self.path.is_file():
+            return []
+        try:
+            return [Point(**point) for point in json.loads(self.path.read_text("utf-8"))["points"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path} is damaged ({error}); remove it to plan anew") from error
+
+    def extend(self, ablation: Ablation) -> tuple[list[Point], list[Point]]:
+        """Plan those points of an ablation that are not planned yet.
+
+        Returns:
+            the points added, and those planned before that the ablation no longer has.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".plan.lock"):
+            return self._extend(ablation)
+
+    def _extend(self, ablation: Ablation) -> tuple[list[Point], list[Point]]:
+        before = self.points()
+        known, wanted = {p.id for p in before}, {p.id for p in ablation.points}
+        added = [point for point in ablation.points if point.id not in known]
+        if added:
+            content = {"points": [asdict(point) for point in [*before, *added]]}
+            write_atomic(self.path, json.dumps(content, indent=1) + "\n")
+        return added, [point for point in before if point.id not in wanted]

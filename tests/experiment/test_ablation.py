@@ -1,0 +1,96 @@
+"""An ablation's file and plan: which points there are, and that a plan stays as it is."""
+
+from pathlib import Path
+
+import pytest
+
+from ugmm.cli import main
+from ugmm.errors import UserError
+from ugmm.experiment.ablation import Plan, read_ablation
+from ugmm.experiment.files import project_root
+
+BASE = "experiment: iris_disc\nseeds: [0, 1]\n"
+VARIANTS = "variants:\n  plain: {}\n  dropout: {model.dropout: 0.3}\n"
+
+
+@pytest.fixture
+def ablation(tmp_path, monkeypatch):
+    """Write an ablation and read it."""
+    for folder in ("configs", "experiments"):
+        (tmp_path / folder).symlink_to(Path(__file__).parents[2] / folder)
+    monkeypatch.chdir(tmp_path)
+
+    def read(text):
+        Path("mine.yaml").write_text(text)
+        return read_ablation("mine.yaml")
+
+    return read
+
+
+def test_variants_by_grid_by_repetitions(ablation):
+    grid = "folds: [0, 2]\ngrid: {model.min_scale: [0.1, 0.2], optimizer.lr: [0.01]}\n"
+    points = ablation(BASE + VARIANTS + grid).points
+    assert len(points) == 2 * 2 * 2 * 2
+    assert points[0].variant == "plain model.min_scale=0.1 optimizer.lr=0.01"
+    assert [p.repetition for p in points[:4]] == [
+        f"seed={seed} fold={fold}" for seed in (0, 1) for fold in (0, 2)
+    ]
+    last = points[-1].resolved()
+    assert (last.model.dropout, last.model.min_scale, last.optimizer.lr) == (0.3, 0.2, 0.01)
+    assert (last.seed, last.data.fold, last.group) == (1, 2, "mine")
+    assert len({p.id for p in points}) == len(points)
+
+
+def test_the_id_is_of_what_is_computed(ablation):
+    ids = [p.id for p in ablation(BASE + VARIANTS).points]
+    settings = "set: {tracking.mode: offline, trainer.devices: 2, runs_dir: elsewhere}\n"
+    renamed = VARIANTS.replace("plain", "nothing")
+    assert [p.id for p in ablation(BASE + settings + renamed).points] == ids
+    others = [p.id for p in ablation(BASE + "set: {optimizer.lr: 0.5}\n" + VARIANTS).points]
+    assert not set(ids) & set(others)
+
+
+def test_a_plan_grows_and_never_changes(ablation):
+    first = ablation(BASE + VARIANTS)
+    plan = Plan.of(first)
+    assert plan.extend(first) == (first.points, [])
+    changed = ablation(BASE + "variants:\n  plain: {}\n  wide: {'model.hidden': [20]}\n")
+    added, dropped = plan.extend(changed)
+    assert {p.variant for p in added} == {"wide"}
+    assert {p.variant for p in dropped} == {"dropout"}
+    assert plan.points() == [*first.points, *added]
+    assert plan.extend(changed) == ([], dropped)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (BASE, "mine.yaml: give variants (named sets of settings), a grid, or both"),
+        (BASE + "variants: [a]", "mine.yaml: variants must map names to values"),
+        (BASE + "variants: {a: 3}", "variants.a must be settings"),
+        (BASE + "variants: {a: {}, b: {}}", "'a' and 'b' are the same for seed=0"),
+        (BASE + "grid: {model.dropout: 0.1}", "grid.model.dropout must be a list of values"),
+        (BASE + "variants: {a: {model.dropot: 1}}", "variant 'a': unknown key 'model.dropot'"),
+        (BASE + VARIANTS + "baseline: plane", "baseline 'plane' is none of plain, dropout"),
+        (BASE + VARIANTS + "jobs: 3", "unknown key 'jobs'"),
+        ("experiment: iris_disc\nseeds: [1, 1]\n" + VARIANTS, "seeds must be different numbers"),
+        ("experiment: iris_dics\n" + VARIANTS, "did you mean iris_disc"),
+    ],
+)
+def test_mistakes_are_one_clear_line(ablation, text, line):
+    with pytest.raises(UserError) as mistake:
+        ablation(text)
+    assert line in str(mistake.value)
+    assert "\n" not in str(mistake.value)
+
+
+def test_an_unknown_ablation_names_the_nearest(capsys):
+    assert main(["ablate", "mnist_nrm"]) == 1
+    assert "unknown ablation 'mnist_nrm'; did you mean mnist_norm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted((project_root() / "experiments/ablations").glob("*.yaml")))
+def test_every_ablation_is_valid(path):
+    found = read_ablation(path.stem)
+    assert found.title != found.name
+    assert len(found.points) >= 3 * 2
