@@ -89,7 +89,7 @@ class _Board:
         """Where a point stands."""
         if point.id in self._done:
             return "done"
-        run = point.run()
+        run = point.run
         if run.summary.is_file():
             self._done.add(point.id)
             return "done"

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +66,7 @@ class Point:
         """Its configuration."""
         return from_yaml(self.config, f"point {self.id}")
 
+    @cached_property
     def run(self) -> Run:
         """Its run folder, which may not exist yet."""
         config = self.resolved()
@@ -193,7 +195,7 @@ class Plan:
     @classmethod
     def of(cls, ablation: Ablation) -> "Plan":
         """The plan beside an ablation's runs."""
-        return cls(ablation.points[0].run().folder.parent / "ablation")
+        return cls(ablation.points[0].run.folder.parent / "ablation")
 
     def points(self) -> list[Point]:
         """All points planned so far.
