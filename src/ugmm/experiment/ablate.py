@@ -10,6 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Literal
@@ -82,7 +83,9 @@ class _Board:
         self._failures = folder / "failures"
         self._done: set[str] = set()
 
+    @cached_property
     def claims(self) -> Claims:
+        """Made when first asked for: a dry run makes no folder."""
         return Claims(self.folder / "claims")
 
     def state(self, point: Point) -> State:
@@ -97,7 +100,7 @@ class _Board:
             return "failed"
         if not self.folder.is_dir():
             return "planned"
-        if self.claims().is_taken(point.id):
+        if self.claims.is_taken(point.id):
             return "running"
         return "interrupted" if run.config.is_file() else "planned"
 
@@ -191,7 +194,7 @@ def _tried(point: Point, board: _Board) -> bool:
     def lost() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    with board.claims().holding(point.id, lost) as held:
+    with board.claims.holding(point.id, lost) as held:
         # Between the look and the claim, another worker may have done it.
         run = held and board.state(point) not in ("done", "failed")
         if run:

@@ -23,7 +23,7 @@ from ugmm.experiment.compose import (
     to_yaml,
 )
 from ugmm.experiment.config import Config
-from ugmm.experiment.files import project_root
+from ugmm.experiment.files import project_root, title_of
 from ugmm.experiment.keys import key
 from ugmm.runs import Run, run_folder, write_atomic
 
@@ -103,7 +103,6 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
     root = Path(os.path.relpath(root or project_root()))
     path = named_file(name, root / "experiments" / "ablations", "ablation")
     layer = read_yaml(path)
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
     common, variants, grid = (layer.pop(part, None) or {} for part in ("set", "variants", "grid"))
     settings: Settings = filled(Settings, layer, str(path))
     for part, entries in (("set", common), ("variants", variants), ("grid", grid)):
@@ -113,7 +112,6 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
     if settings.baseline and settings.baseline not in rows:
         raise UserError(f"{path}: baseline {settings.baseline!r} is none of {', '.join(rows)}")
     settings.baseline = settings.baseline or next(iter(rows))
-    title = first.lstrip("# ") if first.startswith("#") else path.stem
     points: dict[str, Point] = {}
     for variant, values in rows.items():
         for repetition in _repetitions(settings, str(path)):
@@ -124,7 +122,7 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
                     f"{point.repetition}"
                 )
             points[point.id] = point
-    return Ablation(path.stem, title, settings, list(points.values()))
+    return Ablation(path.stem, title_of(path) or path.stem, settings, list(points.values()))
 
 
 def _rows(

@@ -129,5 +129,5 @@ def _exists(pid: int) -> str | None:
     except ProcessLookupError:
         return None
     except PermissionError:
-        pass
+        return "running"  # under another user
     return "running"

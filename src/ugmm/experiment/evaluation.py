@@ -17,7 +17,7 @@ from ugmm.experiment.compose import (
     read_yaml,
 )
 from ugmm.experiment.config import DataConfig
-from ugmm.experiment.files import project_root
+from ugmm.experiment.files import project_root, title_of
 from ugmm.experiment.fits import Experiment
 from ugmm.experiment.keys import key
 
@@ -76,7 +76,6 @@ def read_evaluation(name: str, root: Path | None = None) -> Evaluation:
     root = Path(os.path.relpath(root or project_root()))
     path = named_file(name, root / "experiments" / "crossval", "evaluation")
     layer = read_yaml(path)
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
     entries = layer.pop("models", None)
     settings = filled(Settings, layer, str(path))
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
@@ -84,8 +83,7 @@ def read_evaluation(name: str, root: Path | None = None) -> Evaluation:
     if not isinstance(entries, dict) or not entries:
         raise UserError(f"{path}: models must map names to baselines and experiments")
     data = compose_data(settings.data, root)
-    title = first.lstrip("# ") if first.startswith("#") else path.stem
-    evaluation = Evaluation(path.stem, title, settings, data)
+    evaluation = Evaluation(path.stem, title_of(path) or path.stem, settings, data)
     for row, entry in entries.items():
         model = _model(entry, f"{path}: models.{row}", settings.data, root)
         evaluation.models[str(row)] = model

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ugmm.errors import UserError
 
-__all__ = ["describe_experiments", "project_root"]
+__all__ = ["describe_experiments", "project_root", "title_of"]
 
 
 def project_root() -> Path:
@@ -26,7 +26,12 @@ def describe_experiments(root: Path) -> dict[str, str]:
     """Return each experiment's name with the comment on the first line of its file."""
     found = {}
     for path in sorted((root / "experiments").glob("*.yaml")):
-        with path.open(encoding="utf-8") as file:
-            first = file.readline().strip()
-        found[path.stem] = first.lstrip("# ") if first.startswith("#") else ""
+        found[path.stem] = title_of(path)
     return found
+
+
+def title_of(path: Path) -> str:
+    """Return the comment on the first line of a file; empty if there is none."""
+    with path.open(encoding="utf-8") as file:
+        first = file.readline().strip()
+    return first.lstrip("# ") if first.startswith("#") else ""
