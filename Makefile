@@ -7,7 +7,6 @@ ARGS   ?=
 
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
-SPFLOW := $(VENV)/.ugmm-spflow
 
 TARGETS := help setup train eval crossval ablate test lint bench clean
 .DEFAULT_GOAL := help
@@ -66,11 +65,7 @@ test: $(READY) ## run all tests
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-# spflow is only compared with; without it the benchmarks leave its rows out and say so.
-$(SPFLOW): $(READY)
-	@($(call install,bench)) && touch $@ || echo "spflow could not be installed: going on without"
-
-bench: $(SPFLOW) ## measure all speeds into benchmarks/RESULTS.md: ARGS=--quick
+bench: $(READY) ## measure all speeds into benchmarks/RESULTS.md: ARGS=--quick
 	@$(BIN)/python benchmarks $(ARGS)
 
 clean: ## remove the environment and caches; runs/ stays

@@ -22,7 +22,7 @@ BATCHES = (128, 256)
 DROPOUT = 0.2  # of the first layer's components, as in the paper
 CHANNELS, REPETITIONS, DEPTH = 20, 10, 3  # of the circuits: 339,710 parameters
 LEARNING_STEPS, LEARNING_ROWS, LEARNING_RATE = 20, 32, 0.01
-HOW_TO = "spflow is not installed, its circuits are left out: pip install -e '.[bench]'"
+HOW_TO = "spflow is not installed, its circuits are left out: pip install -e '.[circuits]'"
 
 
 class EagerLayer(nn.Module):

@@ -30,7 +30,7 @@ from ugmm.runs import Run, run_folder, write_atomic
 __all__ = ["Ablation", "Plan", "Point", "read_ablation"]
 
 # Where and under which name a point runs does not change what it computes.
-_ELSEWHERE = ("experiment", "group", "name", "runs_dir", "tracking")
+_ELSEWHERE = ("experiment", "group", "name", "variant", "runs_dir", "tracking")
 _HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "threads")
 
 
@@ -162,7 +162,7 @@ def _point(
     repetition: Mapping[str, int],
 ) -> Point:
     said = " ".join(f"{k.rpartition('.')[2]}={v}" for k, v in repetition.items())
-    named = {"group": path.stem, "name": f"{variant} {said}"}
+    named = {"group": path.stem, "name": f"{variant} {said}", "variant": variant}
     overrides = [assignment(k, v) for k, v in {**values, **repetition, **named}.items()]
     try:
         config = compose(experiment, overrides, root)

@@ -39,6 +39,7 @@ _UNNAMED = (
     "runs_dir",
     "group",
     "name",
+    "variant",
     "tracking",
     *(f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy", "threads")),
 )

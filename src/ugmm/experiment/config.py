@@ -264,6 +264,7 @@ class Config:
     seed: int = key(0, low=0, high=2**31 - 1)
     group: str = "${experiment}"  # runs compared with each other
     name: str = "${experiment}"  # of the run; by default, the settings overridden
+    variant: str = "${name}"  # runs that are repetitions of one another, in an ablation
     runs_dir: str = "runs"
 
 
