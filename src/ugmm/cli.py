@@ -127,6 +127,8 @@ def _show(options: argparse.Namespace) -> None:
 def _print_results(summary: dict[str, float]) -> None:
     from rich.console import Console
 
-    from ugmm.report import metrics_table
+    from ugmm.report import metrics_table, shifts_table
 
     Console().print(metrics_table(summary))
+    if (shifted := shifts_table(summary)) is not None:
+        Console().print(shifted)

@@ -181,3 +181,29 @@ def test_bad_arguments(arguments, complaint):
 def test_repr_tells_the_settings(layer):
     text = repr(UGMM(3, 2, dropout=0.25))
     assert "in_features=3, out_features=2, dropout=0.25" in text
+
+
+@pytest.mark.parametrize("kernel", ["reference", "cpu"])
+def test_inputs_left_out_are_as_if_they_did_not_exist(kernel):
+    torch.manual_seed(1)
+    layer = UGMM(9, 4, init="paper", kernel=kernel)
+    x = torch.randn(6, 9)
+    observed = torch.rand(6, 9) < 0.5
+    observed[:, 0] = True
+    scores = layer.marginal_score(x.masked_fill(~observed, math.nan), observed)
+    for row, known in enumerate(observed):
+        part = UGMM(int(known.sum()), 4)
+        for name in ("loc", "raw_scale", "logits"):
+            getattr(part, name).data = getattr(layer, name).data[:, known]
+        expected = scipy_score(part, x[row, known])
+        np.testing.assert_allclose(scores[row].detach().numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_known_inputs_of_tiny_weight_still_count():
+    layer = UGMM(3, 1)
+    layer.logits.data = torch.tensor([[200.0, 0.0, 0.0]])
+    observed = torch.tensor([[False, True, True]])
+    score = layer.marginal_score(torch.zeros(1, 3), observed)
+    layer.logits.data = torch.zeros(1, 3)
+    expected = layer.marginal_score(torch.zeros(1, 3), observed)
+    torch.testing.assert_close(score, expected)

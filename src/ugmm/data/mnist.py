@@ -5,6 +5,7 @@ import torch
 
 from ugmm.data.augment import RandomShift
 from ugmm.data.base import InMemoryDataModule, Split, SplitName, check_range
+from ugmm.data.fashion import fetch_fashion
 from ugmm.data.mnist_files import fetch_mnist, read_mnist
 
 __all__ = ["MNISTDataModule"]
@@ -29,6 +30,7 @@ class MNISTDataModule(InMemoryDataModule):
             `val_size`), then the test images, so `seed` changes nothing here. This is the
             stochastic binarisation behind the published figures of Larochelle and Murray's NADE
             (2011) and what followed it, though not the same draw.
+        shifts: Fetch what `ugmm.experiment.shifts` tests on beside the digits, too.
 
     Raises:
         UserError: If an argument is out of range.
@@ -47,6 +49,7 @@ class MNISTDataModule(InMemoryDataModule):
         val_size: int = 5000,
         shift: int = 0,
         binarize: int | None = None,
+        shifts: bool = False,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         check_range("val_size", val_size, 0, _TRAIN_ROWS - 1)
@@ -54,6 +57,7 @@ class MNISTDataModule(InMemoryDataModule):
         if binarize is not None:
             check_range("binarize", binarize, 0, 2**32 - 1)
         self.val_size, self.shift, self.binarize = val_size, shift, binarize
+        self.shifts = shifts
         self.augment = RandomShift(shift, self.image_shape) if shift else None
 
     def prepare_data(self) -> None:
@@ -63,6 +67,8 @@ class MNISTDataModule(InMemoryDataModule):
             UserError: If it cannot be fetched.
         """
         fetch_mnist()
+        if self.shifts:
+            fetch_fashion()
 
     def load(self) -> dict[SplitName, Split]:
         """Read the cache; pixels become float32 once, so that a batch is only a copy of rows."""

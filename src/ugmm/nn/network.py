@@ -86,6 +86,15 @@ class UGMMNetwork(Classifier):
             return super().score_pairs(x, codes)
         return self._after_first(first.score_pairs(x, codes.to(x.dtype)))
 
+    def marginal_class_scores(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Return the outputs where some inputs are not known: the first layer leaves them out.
+
+        Args:
+            x: (..., sizes[0]).
+            observed: True where an input is known, (..., sizes[0]); see `UGMM.marginal_score`.
+        """
+        return self._after_first(cast("UGMM", self.layers[0]).marginal_score(x, observed))
+
     def _after_first(self, x: Tensor) -> Tensor:
         for layer, norm in zip(self.layers[1:], self.norms, strict=True):
             x = layer(norm(x))

@@ -16,6 +16,7 @@ __all__ = [
     "pair_plot",
     "reliability_diagram",
     "save",
+    "shifts_table",
     "training_curves",
 ]
 
@@ -29,6 +30,7 @@ _HOME = {
     "pair_plot": "samples",
     "reliability_diagram": "plots",
     "save": "style",
+    "shifts_table": "table",
     "training_curves": "curves",
 }
 

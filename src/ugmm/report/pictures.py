@@ -14,6 +14,7 @@ from ugmm.report.curves import training_curves
 from ugmm.report.neurons import first_layer_images, neuron_densities
 from ugmm.report.plots import confusion_matrix, reliability_diagram
 from ugmm.report.samples import image_samples, pair_plot
+from ugmm.report.shifts import shift_curves, shifts_tested
 from ugmm.report.style import save
 from ugmm.runs import Run
 
@@ -33,6 +34,7 @@ def draw_run(
     class_names: Sequence[str],
     feature_names: Sequence[str] = (),
     image_shape: tuple[int, int] | None = None,
+    results: Mapping[str, float] | None = None,
 ) -> list[Path]:
     """Draw a finished run into its folder `plots/`.
 
@@ -48,6 +50,7 @@ def draw_run(
         class_names: C names.
         feature_names: Names of the features, or none.
         image_shape: Height and width if a row is an image.
+        results: The summary's figures, for the tests on shifted images, if there were any.
 
     Returns:
         The files written.
@@ -63,6 +66,8 @@ def draw_run(
         figures["reliability"] = reliability_diagram(
             record["confidence"].numpy(), record["correct"].numpy()
         )
+    if shifts_tested(results or {}):
+        figures["shifts"] = shift_curves(results or {})
     if isinstance(network, CanSample):
         figures["samples"] = _samples(network, x, y, class_names, feature_names, image_shape)
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)

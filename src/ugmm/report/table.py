@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-__all__ = ["metrics_table"]
+__all__ = ["metrics_table", "shifts_table"]
 
 _FIRST = ("accuracy", "nll", "ece", "log_prob", "log_prob_raw", "score")
 
@@ -30,6 +30,30 @@ def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Tab
         table.add_column({"val": "validation", "test": "test"}[split], justify="right")
     for name in names:
         table.add_row(name, *(_cell(name, summary.get(f"{split}/{name}")) for split in shown))
+    return table
+
+
+def shifts_table(summary: Mapping[str, float]) -> Table | None:
+    """One row for each way in which the test images were shifted; None if they never were.
+
+    Args:
+        summary: See `ugmm.experiment.shifts.score_shifts`.
+    """
+    keys = [key for key in summary if "/" in key and not key.startswith(("val/", "test/"))]
+    if not keys:
+        return None
+    splits = dict.fromkeys(key.partition("/")[0] for key in keys)
+    names = list(dict.fromkeys(key.partition("/")[2] for key in keys))
+    table = Table(
+        caption="rotated: degrees; filled, missing: percent of the pixels replaced by their mean, "
+        "or left out; auroc: digits against clothes, by the posterior or the log-sum of scores"
+    )
+    table.add_column("test images")
+    for name in names:
+        table.add_column(name, justify="right")
+    for split in splits:
+        label = split.replace("_", " ")
+        table.add_row(label, *(_cell(name, summary.get(f"{split}/{name}")) for name in names))
     return table
 
 

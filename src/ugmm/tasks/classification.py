@@ -21,7 +21,7 @@ from ugmm import objectives
 from ugmm.nn import Classifier
 from ugmm.tasks.optimization import make_optimizer, make_schedule
 
-__all__ = ["Batch", "DiscriminativeTask", "Task", "update_metrics"]
+__all__ = ["Batch", "DiscriminativeTask", "Task", "split_metrics", "update_metrics"]
 
 Batch = tuple[Tensor, Tensor]
 
@@ -54,8 +54,8 @@ class Task(lightning.LightningModule, ABC):
         self.network = network
         self.optimizer = dict(optimizer or {})
         self.schedule = dict(schedule or {})
-        self.val_metrics = _metrics("val", n_classes)
-        self.test_metrics = _metrics("test", n_classes)
+        self.val_metrics = split_metrics("val", n_classes)
+        self.test_metrics = split_metrics("test", n_classes)
         self.confusion = MulticlassConfusionMatrix(n_classes)
         self.test_record: dict[str, Tensor] = {}
 
@@ -175,7 +175,8 @@ class DiscriminativeTask(Task):
         self.right, self.seen = 0, 0
 
 
-def _metrics(split: str, n_classes: int) -> MetricCollection:
+def split_metrics(split: str, n_classes: int) -> MetricCollection:
+    """Return what is measured of class scores: `split/accuracy`, `split/nll` and `split/ece`."""
     metrics: dict[str, Metric | MetricCollection] = {
         "accuracy": MulticlassAccuracy(n_classes, average="micro"),
         "nll": MeanMetric(),
