@@ -8,7 +8,7 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train eval crossval ablate test lint bench clean
+TARGETS := help setup train eval crossval ablate compare test lint bench clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -58,6 +58,9 @@ crossval: $(READY) ## compare models by nested cross-validation: EXP=iris ARGS="
 
 ablate: $(READY) ## run all points of an ablation: EXP=mnist_norm ARGS="--jobs 2"
 	@$(BIN)/ugmm ablate $(EXP) $(ARGS)
+
+compare: $(READY) ## what an ablation's runs say, as tables and a page: EXP=mnist_norm
+	@$(BIN)/ugmm compare $(EXP) $(ARGS)
 
 test: $(READY) ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)

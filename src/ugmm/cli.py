@@ -54,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--retry", action="store_true", help="run failed points again")
     ablate.set_defaults(command=_ablate)
 
+    compare = commands.add_parser("compare", help="compare the variants of an ablation")
+    compare.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
+    compare.add_argument(
+        "--publish", action="store_true", help="also write experiments/ablations/RESULTS.md"
+    )
+    compare.set_defaults(command=_compare)
+
     listing = commands.add_parser("list", help="list the experiments")
     listing.set_defaults(command=_list)
 
@@ -98,15 +105,21 @@ def _eval(options: argparse.Namespace) -> None:
 
 
 def _crossval(options: argparse.Namespace) -> None:
-    from ugmm.experiment.compare import compare
+    from ugmm.experiment.crossval_report import crossval
 
-    compare(options.evaluation, options.jobs)
+    crossval(options.evaluation, options.jobs)
 
 
 def _ablate(options: argparse.Namespace) -> None:
     from ugmm.experiment.ablate import ablate
 
     ablate(options.ablation, options.jobs, dry_run=options.dry_run, retry=options.retry)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from ugmm.experiment.compare import compare
+
+    compare(options.ablation, publish=options.publish)
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001

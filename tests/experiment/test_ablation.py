@@ -6,8 +6,9 @@ import pytest
 
 from ugmm.cli import main
 from ugmm.errors import UserError
-from ugmm.experiment.ablation import Plan, read_ablation
+from ugmm.experiment.ablation import read_ablation
 from ugmm.experiment.files import project_root
+from ugmm.runs import run_folder
 
 BASE = "experiment: iris_disc\nseeds: [0, 1]\n"
 VARIANTS = "variants:\n  plain: {}\n  dropout: {model.dropout: 0.3}\n"
@@ -50,9 +51,25 @@ def test_the_id_is_of_what_is_computed(ablation):
     assert not set(ids) & set(others)
 
 
+def test_a_variant_may_start_from_another_experiment(ablation):
+    text = BASE + "variants:\n  ours: {}\n  mlp: {experiment: iris_gen, task.z_draws: 64}\n"
+    ours, _, other, _ = (point.resolved() for point in ablation(text).points)
+    assert (ours.experiment, other.experiment) == ("iris_disc", "iris_gen")
+    assert (other.task.z_draws, other.seed, other.variant) == (64, 0, "mlp")
+
+
+def test_where_a_run_lies_is_known_without_composing(ablation):
+    read = ablation(BASE + VARIANTS)
+    for point in read.points:
+        config = point.resolved()
+        expected = run_folder(config.runs_dir, config.group, config.name, point.id)
+        assert point.run.folder == expected
+    assert read.plan().folder == expected.parent / "ablation"
+
+
 def test_a_plan_grows_and_never_changes(ablation):
     first = ablation(BASE + VARIANTS)
-    plan = Plan.of(first)
+    plan = first.plan()
     assert plan.extend(first) == (first.points, [])
     changed = ablation(BASE + "variants:\n  plain: {}\n  wide: {'model.hidden': [20]}\n")
     added, dropped = plan.extend(changed)
@@ -79,7 +96,7 @@ def test_a_plan_grows_and_never_changes(ablation):
 )
 def test_mistakes_are_one_clear_line(ablation, text, line):
     with pytest.raises(UserError) as mistake:
-        ablation(text)
+        ablation(text).points  # noqa: B018  (composes them)
     assert line in str(mistake.value)
     assert "\n" not in str(mistake.value)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from ugmm.errors import UserError
-from ugmm.experiment.ablation import Ablation, Plan, Point, read_ablation
+from ugmm.experiment.ablation import Ablation, Point, read_ablation
 from ugmm.experiment.claims import Claims
 from ugmm.runs import write_atomic
 
@@ -42,7 +42,7 @@ def ablate(name: str, jobs: int = 1, *, dry_run: bool = False, retry: bool = Fal
     if jobs < 1:
         raise UserError(f"--jobs must be at least 1, got {jobs}")
     ablation = read_ablation(name)
-    plan = Plan.of(ablation)
+    plan = ablation.plan()
     if dry_run:
         _print_plan(ablation, _Board(plan.folder))
         return

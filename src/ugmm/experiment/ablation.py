@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from filelock import FileLock
 
 from ugmm.errors import UserError
@@ -29,6 +30,8 @@ from ugmm.runs import Run, run_folder, write_atomic
 
 __all__ = ["Ablation", "Plan", "Point", "read_ablation"]
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 # Where and under which name a point runs does not change what it computes.
 _ELSEWHERE = ("experiment", "group", "name", "variant", "runs_dir", "tracking")
 _HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "threads")
@@ -42,8 +45,9 @@ class Settings:
     seeds: list[int] = key([0, 1, 2], low=0)
     folds: list[int] = key([], low=0)  # of a data set that has them
     metric: str = "test/accuracy"
-    goal: Literal["max", "min"] = "max"
+    goal: Literal["max", "min"] | None = None  # needed only for a metric of one's own
     baseline: str = ""  # the variant that others are compared with; by default, the first
+    report: list[str] = key([])  # further figures to tabulate
 
 
 @dataclass(frozen=True)
@@ -69,29 +73,81 @@ class Point:
     @cached_property
     def run(self) -> Run:
         """Its run folder, which may not exist yet."""
-        config = self.resolved()
-        return Run(run_folder(config.runs_dir, config.group, config.name, self.id))
+        # Not by `resolved`, which would take seconds for some hundred points.
+        config = yaml.load(self.config, _Loader)
+        group, name = str(config["group"]), str(config["name"])
+        return Run(run_folder(config["runs_dir"], group, name, self.id))
 
 
 @dataclass
 class Ablation:
-    """A file of `experiments/ablations/`, wholly checked.
+    """A file of `experiments/ablations/`; its points are composed when they are asked for.
 
     Attributes:
-        name: Of the file, and of the group of the runs.
+        path: The file; its name is that of the group of the runs.
         title: Its first line.
+        root: The folder that holds `experiments/`.
         settings: Its plain keys.
-        points: All its runs, in the order of the file.
+        rows: By variant, its settings; `experiment` is one that it starts from of its own.
+        repetitions: Seeds and folds, as settings.
     """
 
-    name: str
+    path: Path
     title: str
+    root: Path
     settings: Settings
-    points: list[Point]
+    rows: dict[str, dict[str, Any]]
+    repetitions: list[dict[str, int]]
+
+    @property
+    def name(self) -> str:
+        """The name of the file, and of the group of the runs."""
+        return self.path.stem
+
+    def point(self, variant: str, repetition: Mapping[str, int]) -> Point:
+        """Compose a run.
+
+        Raises:
+            UserError: If its settings are wrong.
+        """
+        said = said_of(repetition)
+        values = {"experiment": self.settings.experiment, **self.rows[variant], **repetition}
+        experiment = values.pop("experiment")
+        named = {"group": self.name, "name": f"{variant} {said}", "variant": variant}
+        overrides = [assignment(k, v) for k, v in {**values, **named}.items()]
+        try:
+            config = compose(experiment, overrides, self.root)
+        except UserError as error:
+            text = str(error).removeprefix("command line: ")
+            raise UserError(f"{self.path}: variant {variant!r}: {text}") from error
+        return Point(_identity(config), variant, said, to_yaml(config))
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """All runs, composed, in the order of the file.
+
+        Raises:
+            UserError: If settings are wrong, or two variants are the same.
+        """
+        points: dict[str, Point] = {}
+        for variant, repetition in product(self.rows, self.repetitions):
+            point = self.point(variant, repetition)
+            if (same := points.get(point.id)) is not None:
+                raise UserError(
+                    f"{self.path}: variants {same.variant!r} and {variant!r} are the same for "
+                    f"{point.repetition}"
+                )
+            points[point.id] = point
+        return list(points.values())
+
+    def plan(self) -> "Plan":
+        """The plan beside the runs."""
+        first = self.point(next(iter(self.rows)), self.repetitions[0])
+        return Plan(first.run.folder.parent / "ablation")
 
 
 def read_ablation(name: str, root: Path | None = None) -> Ablation:
-    """Read and check an ablation.
+    """Read and check an ablation's file; what its variants set is checked as they are composed.
 
     Args:
         name: Of a file in `experiments/ablations/`, or the path of a YAML file.
@@ -112,17 +168,9 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
     if settings.baseline and settings.baseline not in rows:
         raise UserError(f"{path}: baseline {settings.baseline!r} is none of {', '.join(rows)}")
     settings.baseline = settings.baseline or next(iter(rows))
-    points: dict[str, Point] = {}
-    for variant, values in rows.items():
-        for repetition in _repetitions(settings, str(path)):
-            point = _point(path, root, settings.experiment, variant, common | values, repetition)
-            if (same := points.get(point.id)) is not None:
-                raise UserError(
-                    f"{path}: variants {same.variant!r} and {variant!r} are the same for "
-                    f"{point.repetition}"
-                )
-            points[point.id] = point
-    return Ablation(path.stem, title_of(path) or path.stem, settings, list(points.values()))
+    rows = {variant: common | values for variant, values in rows.items()}
+    repetitions = _repetitions(settings, str(path))
+    return Ablation(path, title_of(path) or path.stem, root, settings, rows, repetitions)
 
 
 def _rows(
@@ -153,23 +201,9 @@ def _repetitions(settings: Settings, source: str) -> list[dict[str, int]]:
     return [{"seed": seed, **fold} for seed in settings.seeds for fold in folds]
 
 
-def _point(
-    path: Path,
-    root: Path,
-    experiment: str,
-    variant: str,
-    values: Mapping[str, Any],
-    repetition: Mapping[str, int],
-) -> Point:
-    said = " ".join(f"{k.rpartition('.')[2]}={v}" for k, v in repetition.items())
-    named = {"group": path.stem, "name": f"{variant} {said}", "variant": variant}
-    overrides = [assignment(k, v) for k, v in {**values, **repetition, **named}.items()]
-    try:
-        config = compose(experiment, overrides, root)
-    except UserError as error:
-        text = str(error).removeprefix("command line: ")
-        raise UserError(f"{path}: variant {variant!r}: {text}") from error
-    return Point(_identity(config), variant, said, to_yaml(config))
+def said_of(repetition: Mapping[str, int]) -> str:
+    """Return a repetition as it is named: `seed=0 fold=1`."""
+    return " ".join(f"{k.rpartition('.')[2]}={v}" for k, v in repetition.items())
 
 
 def _identity(config: Config) -> str:
@@ -189,11 +223,6 @@ class Plan:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "plan.json"
-
-    @classmethod
-    def of(cls, ablation: Ablation) -> "Plan":
-        """The plan beside an ablation's runs."""
-        return cls(ablation.points[0].run.folder.parent / "ablation")
 
     def points(self) -> list[Point]:
         """All points planned so far.

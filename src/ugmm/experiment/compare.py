@@ -1,67 +1,210 @@
-"""The command `ugmm crossval`: cross-validate, print the table, and write it down."""
+"""The command `ugmm compare`: what an ablation's runs say, as tables, pictures and a page."""
 
+import re
+import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
-from ugmm.errors import UserError
-from ugmm.experiment.crossval import cross_validate
-from ugmm.experiment.evaluation import Evaluation, read_evaluation
-from ugmm.report.comparison import comparison_csv, comparison_markdown, comparison_table
-from ugmm.runs import write_atomic
+from ugmm.errors import UserError, nearest
+from ugmm.experiment.ablation import Ablation, Plan, Settings, read_ablation, said_of
+from ugmm.experiment.config import GOALS
+from ugmm.experiment.files import project_root
+from ugmm.report.variants import Record, Row, compare_variants
+from ugmm.runs import Run, write_atomic
 
 __all__ = ["compare"]
 
+_HEADING = """# Results of the ablations
 
-def compare(name: str, processes: int, runs_dir: Path | str = "runs") -> None:
-    """Run an evaluation, or what is left of it, and show its table.
+Each section is what its command wrote, from the runs of `ugmm ablate NAME`; nothing here is
+written by hand. How to read the columns stands below each table.
+"""
+
+
+def compare(name: str, *, publish: bool = False) -> None:
+    """Compare the variants of an ablation; write tables, pictures and a page beside its runs.
 
     Args:
-        name: See `ugmm.experiment.evaluation.read_evaluation`.
-        processes: How many fits run at a time.
-        runs_dir: The folder `crossval/<name>` is made in it.
+        name: Of a file in `experiments/ablations/`, or a YAML file.
+        publish: Also write the ablation's section of `experiments/ablations/RESULTS.md`.
 
     Raises:
-        UserError: If anything the user can mend keeps it from running.
+        UserError: If the file is wrong, if nothing has been run, or if no run has the metric.
     """
-    if processes < 1:
-        raise UserError(f"--jobs={processes} must be at least 1")
-    evaluation = read_evaluation(name)
-    folder = Path(runs_dir) / "crossval" / evaluation.name
-    try:
+    ablation = read_ablation(name)
+    plan = ablation.plan()
+    records, notes = _records(plan, ablation)
+    if not records:
+        raise UserError(
+            f"{plan.folder.parent} holds no finished run of {ablation.path}; start them by "
+            f"ugmm ablate {name}"
+        )
+    settings = ablation.settings
+    for key in (settings.metric, *settings.report):
+        _check_figure(key, records, ablation.path)
+    goal = _goal(settings, ablation.path)
+    rows = compare_variants(records, settings.metric, goal, settings.baseline, settings.report)
+    command = f"ugmm compare {name}"
+    notes += _machines(records)
+    report = _Report(ablation.title, settings, goal, rows, records, notes, command)
+    folder = plan.folder.parent / "compare"
+    report.write(folder)
+    report.show()
+    sys.stdout.write(f"the same as a page, with curves: {folder / 'index.html'}\n")
+    if publish:
+        report.publish(ablation.name, folder)
+
+
+class _Report:
+    """What is shown and written of one ablation."""
+
+    def __init__(
+        self,
+        title: str,
+        settings: Settings,
+        goal: str,
+        rows: list[Row],
+        records: list[Record],
+        notes: list[str],
+        command: str,
+    ) -> None:
+        from ugmm.report.variants_text import caption, conclusion, table_cells
+
+        self.title, self.settings, self.command = title, settings, command
+        self.rows, self.records = rows, records
+        self.tables = table_cells(rows, settings.metric, settings.report)
+        self.caption = caption(rows, settings.baseline)
+        self.conclusion = conclusion(rows, settings.metric, goal, settings.baseline)
+        self.notes = notes
+
+    def show(self) -> None:
+        """Print the tables."""
+        from rich.console import Console
+
+        from ugmm.report.variants_text import variants_table
+
+        console = Console()
+        for index, cells in enumerate(self.tables):
+            console.print(variants_table(cells, "" if index else self.title))
+        for text in (self.caption, self.conclusion, *self.notes):
+            console.print(text, style="dim" if text is self.caption else None, highlight=False)
+
+    def write(self, folder: Path) -> None:
+        """Write tables, pictures and the page into a folder."""
+        from ugmm.report.page import html_page
+        from ugmm.report.style import save
+        from ugmm.report.variant_plots import final_dots, validation_curves
+        from ugmm.report.variants_text import runs_csv, variants_csv, variants_markdown
+
+        metric, report = self.settings.metric, self.settings.report
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from error
-    report = cross_validate(evaluation, folder, processes)
-    markdown = comparison_markdown(
-        report, evaluation.title, f"ugmm crossval {name}", _about(evaluation), evaluation.models
-    )
-    write_atomic(folder / "table.md", markdown)
-    write_atomic(folder / "table.csv", comparison_csv(report))
+        write_atomic(folder / "table.csv", variants_csv(self.rows, report))
+        names = [*dict.fromkeys((metric, *report, "seconds", "parameters"))]
+        write_atomic(folder / "runs.csv", runs_csv(self.records, names))
+        tables = "\n\n".join(map(variants_markdown, self.tables))
+        write_atomic(folder / "table.md", f"{tables}\n\n{self.caption}\n")
+        histories: dict[str, list[Any]] = {row.variant: [] for row in self.rows}
+        for record in self.records:
+            if record.variant in histories:
+                histories[record.variant].append(Run(record.folder).read_metrics())
+        twins = dict.fromkeys((f"val/{metric.rpartition('/')[2]}", "val/nll"))
+        dots = final_dots(self.rows, self.records, metric, self.settings.baseline, self.title)
+        curves = validation_curves(histories, list(twins), self.title)
+        save(dots, folder / "final.png")
+        save(curves, folder / "curves.png")
+        figures = {
+            "The final metric": (dots, f"{metric} of each variant, with 95% bootstrap intervals"),
+            "Validation": (curves, f"{' and '.join(twins)} by epoch, a line a variant"),
+        }
+        page = html_page(
+            self.title,
+            self.conclusion,
+            self.tables,
+            self.caption,
+            figures,
+            self.notes,
+            self.command,
+        )
+        write_atomic(folder / "index.html", page)
 
-    from rich.console import Console
+    def publish(self, name: str, folder: Path) -> None:
+        """Write the section of RESULTS.md, in place of the one that is there, and its picture."""
+        from ugmm.report.variants_text import variants_markdown
 
-    Console().print(comparison_table(report, evaluation.title))
-    if "## What went wrong" in markdown:
-        sys.stdout.write(markdown.partition("## What went wrong\n\n")[2])
-    sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
+        root = project_root()
+        pictures = root / "docs" / "images" / "ablations"
+        pictures.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "final.png", pictures / f"{name}.png")
+        lines = [f"## {self.title}", "", f"`{self.command}`", "", self.conclusion, ""]
+        for cells in self.tables:
+            lines += [variants_markdown(cells), ""]
+        lines += [f"![{self.title}](../../docs/images/ablations/{name}.png)", "", self.caption, ""]
+        lines += [f"- {note}" for note in self.notes]
+        path = root / "experiments" / "ablations" / "RESULTS.md"
+        text = path.read_text(encoding="utf-8") if path.is_file() else _HEADING
+        write_atomic(path, _with_section(text, name, "\n".join(lines)))
+        sys.stdout.write(f"published in {path}\n")
 
 
-def _about(evaluation: Evaluation) -> list[str]:
-    s = evaluation.settings
-    packages = []
-    for package in ("torch", "scikit-learn", "zuko"):
-        try:
-            packages.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
+def _with_section(text: str, name: str, section: str) -> str:
+    """Replace a section between its marks, or add it at the end."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    marked = f"{begin}\n{section}\n{end}"
+    found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if found.search(text):
+        return found.sub(lambda _: marked, text)
+    return f"{text.rstrip()}\n\n{marked}\n"
+
+
+def _records(plan: Plan, ablation: Ablation) -> tuple[list[Record], list[str]]:
+    """Read the summaries of the file's points; say how many there are, and which are missing."""
+    # Of two points of one name, planned before and after a change of the file, the later counts.
+    planned = {(point.variant, point.repetition): point for point in plan.points()}
+    wanted = [(v, said_of(r), r) for v in ablation.rows for r in ablation.repetitions]
+    records, missing = [], []
+    for variant, said, repetition in wanted:
+        point = planned.pop((variant, said), None)
+        figures = point.run.read_summary() if point else {}
+        if point is None or not figures:
+            missing.append(f"{variant}, {said}")
             continue
-    chosen = (
-        f"Settings are chosen inside each training fold by {s.inner_folds}-fold cross-validation, "
-        f"by `{s.select}`; a model without a density by `nll` in place of `log_prob`."
-    )
+        seed, fold = repetition["seed"], repetition.get("data.fold")
+        records.append(Record(variant, seed, fold, point.run.folder, figures))
+    notes = [f"{len(records)} of {len(wanted)} runs are finished."]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        notes.append(f"Not finished, and left out: {'; '.join(missing[:5])}{more}.")
+    if planned:
+        notes.append(f"{len(planned)} runs of an earlier version of the file are left out.")
+    return records, notes
+
+
+def _machines(records: Sequence[Record]) -> list[str]:
+    """Say on what the runs were made."""
+    found: dict[str, Counter[str]] = {"commit": Counter(), "machine": Counter()}
+    for record in records:
+        environment = Run(record.folder).read_environment()
+        git = environment["git"]
+        commit = (git["commit"] or "unknown")[:10] + (" with changes" if git["dirty"] else "")
+        found["commit"][commit] += 1
+        found["machine"][f"{environment['platform']}, {environment['cpus']} CPUs"] += 1
     return [
-        f"Data: `{s.data}`. {s.folds} stratified folds, seeds {', '.join(map(str, s.seeds))} (of "
-        "the folds and of the models). Features are standardised by each fold's training rows.",
-        *([chosen] if any(len(m.candidates) > 1 for m in evaluation.models.values()) else []),
-        f"Each fit is on one CPU thread. {', '.join(packages)}.",
+        f"{kind.capitalize()}: {'; '.join(f'{name} ({n} runs)' for name, n in counts.items())}."
+        for kind, counts in found.items()
     ]
+
+
+def _check_figure(key: str, records: Sequence[Record], path: Path) -> None:
+    known = {name for record in records for name in record.figures}
+    if key not in known:
+        raise UserError(f"{path}: no run has a figure {key!r}; {nearest(key, sorted(known))}")
+
+
+def _goal(settings: Settings, path: Path) -> Literal["max", "min"]:
+    goal = settings.goal or GOALS.get(settings.metric.rpartition("/")[2])
+    if goal is None:
+        raise UserError(f"{path}: say which way {settings.metric} is better: goal: max, or min")
+    return goal

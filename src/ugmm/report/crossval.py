@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-__all__ = ["Spread", "comparison_csv", "comparison_markdown", "comparison_table", "spread"]
+__all__ = ["Spread", "crossval_csv", "crossval_markdown", "crossval_table", "spread"]
 
 Fits = Sequence[Mapping[str, Any]]
 
@@ -57,7 +57,7 @@ def spread(fits: Fits, name: str) -> Spread | None:
     return Spread(fmean(means), deviation, deviation / math.sqrt(len(means)))
 
 
-def comparison_table(report: Mapping[str, Fits], title: str) -> Table:
+def crossval_table(report: Mapping[str, Fits], title: str) -> Table:
     """One row a model.
 
     Args:
@@ -73,7 +73,7 @@ def comparison_table(report: Mapping[str, Fits], title: str) -> Table:
     return table
 
 
-def comparison_csv(report: Mapping[str, Fits]) -> str:
+def crossval_csv(report: Mapping[str, Fits]) -> str:
     """Return the same with all digits; cells of what is not known are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -87,7 +87,7 @@ def comparison_csv(report: Mapping[str, Fits]) -> str:
     return text.getvalue()
 
 
-def comparison_markdown(
+def crossval_markdown(
     report: Mapping[str, Fits],
     title: str,
     command: str,

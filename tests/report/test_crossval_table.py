@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from ugmm.report.comparison import (
-    comparison_csv,
-    comparison_markdown,
-    comparison_table,
+from ugmm.report.crossval import (
+    crossval_csv,
+    crossval_markdown,
+    crossval_table,
     spread,
 )
 
@@ -45,11 +45,11 @@ def test_the_spread_is_between_seed_means():
 def test_the_terminal_and_markdown_show_the_same_cells():
     report = {"qda": FITS, "mlp": NO_DENSITY}
     console = Console(width=160, file=io.StringIO())
-    console.print(comparison_table(report, "Title"))
+    console.print(crossval_table(report, "Title"))
     qda = SimpleNamespace(what="baseline qda", fixed={}, grid={"reg": [0.0, 0.1]})
     mlp = SimpleNamespace(what="experiment mlp", fixed={"a.b": [1]}, grid={})
     models = {"qda": qda, "mlp": mlp}
-    markdown = comparison_markdown(report, "Title", "ugmm crossval x", ["About."], models)
+    markdown = crossval_markdown(report, "Title", "ugmm crossval x", ["About."], models)
     for text in (console.file.getvalue(), markdown):
         assert "0.8000 ± 0.1000 (0.0577)" in text
         assert "-2.500 ± 1.000 (0.577)" in text
@@ -67,12 +67,12 @@ def test_failures_are_counted_and_named():
         "kde": NO_DENSITY,
     }
     model = SimpleNamespace(what="baseline qda", fixed={}, grid={"reg": [0.0, 0.1]})
-    markdown = comparison_markdown(report, "T", "c", [], {"qda": model, "kde": model})
+    markdown = crossval_markdown(report, "T", "c", [], {"qda": model, "kde": model})
     assert "| 1/6 |" in markdown
     assert "| 0/2 |" in markdown
     assert "- qda: 1 of 6 fits failed: LinAlgError: no" in markdown
     assert "- qda: 3 inner fits failed" in markdown
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(report))))
+    rows = list(csv.DictReader(io.StringIO(crossval_csv(report))))
     assert rows[0]["failed"] == "1"
     assert float(rows[0]["accuracy_mean"]) == pytest.approx(0.8)
     assert rows[1]["log_prob_mean"] == ""

@@ -1,0 +1,145 @@
+"""The pictures of an ablation: curves with bands over seeds, and the final metric as dots."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ugmm.report.style import INK, MUTED, SERIES, new_figure, tidy
+from ugmm.report.variants import Record, Row
+from ugmm.report.variants_text import name_of, percent
+
+__all__ = ["final_dots", "validation_curves"]
+
+History = Sequence[Mapping[str, float | None]]
+_SETTLED = 0.25  # the share of the epochs, at the end, by which the axis is scaled
+_STYLES = ("-", "--", ":")  # for more variants than there are colours
+
+
+def validation_curves(
+    histories: Mapping[str, Sequence[History]], metrics: Sequence[str], title: str
+) -> Figure:
+    """Draw validation metrics by epoch: each variant's mean, with a band from least to most.
+
+    Args:
+        histories: By variant, the lines of `metrics.csv` of each of its runs.
+        metrics: Names such as `val/accuracy`, a panel each; those never logged are left out.
+        title: Above the figure.
+    """
+    curves = {
+        metric: {variant: _by_epoch(runs, metric) for variant, runs in histories.items()}
+        for metric in metrics
+    }
+    shown = [metric for metric in metrics if any(len(c[0]) for c in curves[metric].values())]
+    figure = new_figure(max(5.6 * len(shown), 7), 4.6, title)
+    if not shown:
+        figure.text(0.5, 0.45, "no validation was logged", ha="center", fontsize=11, color=MUTED)
+        return figure
+    grid = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, metric in zip(grid, shown, strict=True):
+        _draw_curves(axes, metric, curves[metric])
+    several = any(len(runs) > 1 for runs in histories.values())
+    legend = figure.legend(
+        *grid[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        title="mean over runs, band from least to most" if several else None,
+        title_fontsize=9,
+    )
+    legend.get_title().set_color(INK)
+    return figure
+
+
+def final_dots(
+    rows: Sequence[Row], records: Sequence[Record], metric: str, baseline: str, title: str
+) -> Figure:
+    """Draw a metric's mean and 95% interval for each variant, a small dot for each run.
+
+    Args:
+        rows: See `compare_variants`; the first is drawn at the top.
+        records: The runs.
+        metric: What is drawn.
+        baseline: Whose mean becomes a line.
+        title: Above the figure.
+    """
+    factor = 100 if percent(metric) else 1
+    figure = new_figure(8, 1.7 + 0.42 * len(rows), title)
+    axes = figure.subplots()
+    for height, row in enumerate(rows):
+        colour, mean = _colour(height), factor * row.metric.mean
+        of_row = [r for r in records if r.variant == row.variant and metric in r.figures]
+        runs = [factor * record.figures[metric] for record in of_row]
+        # A little above and below, by seed, so that equal ones are both seen.
+        places = height + np.linspace(-0.16, 0.16, len(runs)) if len(runs) > 1 else [height]
+        axes.plot(runs, places, "o", markersize=3.5, color=colour, alpha=0.45, linewidth=0)
+        if row.metric.low is not None and row.metric.high is not None:
+            ends = [factor * row.metric.low, factor * row.metric.high]
+            axes.plot(ends, [height, height], color=colour, linewidth=2.4, solid_capstyle="butt")
+        axes.plot([mean], [height], "D", markersize=6.5, color=colour)
+        if row.variant == baseline:
+            axes.axvline(mean, color=MUTED, linewidth=1, linestyle="--", zorder=0)
+    tidy(axes, name_of(metric))
+    axes.set_yticks(range(len(rows)), [_short(row.variant) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_title(
+        "diamond: mean; bar: 95% bootstrap interval; dots: runs; dashed: the baseline's mean",
+        fontsize=9,
+        color=MUTED,
+    )
+    return figure
+
+
+def _by_epoch(runs: Sequence[History], metric: str) -> tuple[np.ndarray, ...]:
+    """The epochs, from 1, at which a metric was logged, and its mean, least and most over runs."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        last = {row["epoch"]: row[metric] for row in run if row.get(metric) is not None}
+        for epoch, value in last.items():
+            if epoch is not None and value is not None and np.isfinite(value):
+                found.setdefault(int(epoch) + 1, []).append(value)
+    epochs = sorted(found)
+    return (
+        np.array(epochs),
+        np.array([np.mean(found[epoch]) for epoch in epochs]),
+        np.array([min(found[epoch]) for epoch in epochs]),
+        np.array([max(found[epoch]) for epoch in epochs]),
+    )
+
+
+def _draw_curves(axes: Axes, metric: str, curves: Mapping[str, tuple[np.ndarray, ...]]) -> None:
+    factor = 100 if percent(metric) else 1
+    end = max(epochs[-1] for epochs, *_ in curves.values() if len(epochs))
+    settled: list[float] = []
+    for index, (variant, (epochs, mean, low, high)) in enumerate(curves.items()):
+        colour, style = _colour(index), _STYLES[index // len(SERIES) % len(_STYLES)]
+        axes.fill_between(epochs, factor * low, factor * high, color=colour, alpha=0.15, lw=0)
+        label = _short(variant)
+        marker = "o" if len(epochs) < 15 else ""
+        axes.plot(
+            epochs, factor * mean, style, marker=marker, ms=3, color=colour, lw=1.6, label=label
+        )
+        late = epochs >= (1 - _SETTLED) * end
+        settled += [*(factor * low[late]), *(factor * high[late])]
+    tidy(axes, "epoch", name_of(metric) if percent(metric) else f"{metric} (nats)")
+    # By where the curves end: the first epochs would flatten all that follows.
+    lowest, highest = min(settled, default=0.0), max(settled, default=1.0)
+    margin = 0.35 * (highest - lowest) or 0.05 * abs(highest) or 1.0
+    bottom, top = lowest - margin, highest + margin
+    if percent(metric):
+        top = min(top, 100.5)
+    axes.set_ylim(max(bottom, 0.0) if lowest >= 0 else bottom, top)
+
+
+def _colour(index: int) -> str:
+    return SERIES[index % len(SERIES)]
+
+
+def _short(name: str, most: int = 44) -> str:
+    """Keep a name in its place, and matplotlib from reading dollars and underscores in it."""
+    name = name if len(name) <= most else f"{name[: most - 1]}…"
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
