@@ -207,3 +207,46 @@ def test_known_inputs_of_tiny_weight_still_count():
     layer.logits.data = torch.zeros(1, 3)
     expected = layer.marginal_score(torch.zeros(1, 3), observed)
     torch.testing.assert_close(score, expected)
+
+
+@pytest.mark.parametrize("kernel", ["reference", "cpu"])
+def test_input_dropout_leaves_inputs_of_each_row_out(kernel):
+    torch.manual_seed(2)
+    layer = UGMM(12, 3, input_dropout=0.4, init="paper", kernel=kernel)
+    x = torch.randn(2000, 12, requires_grad=True)
+    torch.manual_seed(3)
+    scores = layer(x)
+    torch.manual_seed(3)
+    draw = torch.rand_like(x)
+    kept = (draw >= 0.4) | (draw == draw.amax(-1, keepdim=True))
+    assert kept.float().mean() == pytest.approx(0.6, abs=0.01)
+    torch.testing.assert_close(scores, layer.marginal_score(x, kept), rtol=1e-5, atol=1e-5)
+    scores.sum().backward()
+    for parameter in (*layer.parameters(), x):
+        assert parameter.grad.isfinite().all()
+    assert (x.grad[~kept] == 0).all()
+    layer.eval()
+    np.testing.assert_allclose(
+        layer(x).detach().numpy(), scipy_score(layer, x.detach()), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_gradients_under_input_dropout_are_those_of_the_formula():
+    torch.manual_seed(4)
+    layer = UGMM(6, 2, input_dropout=0.5, init="paper", min_scale=0.1, kernel="reference").double()
+    x = torch.randn(5, 6, dtype=torch.float64)
+
+    def score(*parameters):
+        torch.manual_seed(5)
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
+
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+    assert torch.autograd.gradcheck(score, parameters)
+
+
+def test_both_dropouts_may_not_take_all_components():
+    with pytest.raises(ValueError, match="use one of them"):
+        UGMM(8, 2, dropout=0.2, input_dropout=0.2)
+    UGMM(784, 2, dropout=0.2, input_dropout=0.2)
+    with pytest.raises(ValueError, match="input_dropout must be in"):
+        UGMM(8, 2, input_dropout=1.0)

@@ -122,11 +122,18 @@ def check_together(config: Config) -> None:
         )
     if config.trainer.monitor == "val/log_prob" and objective is None:
         raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
-    if (objective == "likelihood") != config.model.is_density:
-        chosen = f"task.objective={objective}" if objective else f"task={config.task.name}"
+    model, chosen = config.model, f"task={config.task.name}"
+    if objective is not None:
+        chosen = f"task.objective={objective}"
+    if objective == "likelihood" and not model.is_density:
         raise UserError(
-            f"model={config.model.name} with {chosen}: task=likelihood needs a model that is "
-            "normalised by construction (autoregressive, bernoulli_mixture), and those need it"
+            f"model={model.name} with {chosen}: task=likelihood needs a model that is normalised "
+            "by construction, such as autoregressive, bernoulli_mixture or spflow_rat"
+        )
+    if objective != "likelihood" and model.is_density and (objective or not model.is_classifier):
+        raise UserError(
+            f"model={model.name} with {chosen}: it is normalised by construction; train it with "
+            "task=likelihood"
         )
     if objective == "likelihood" and getattr(config.task, "label", None) == "real":
         raise UserError("task.objective=likelihood takes task.label=onehot or none")
@@ -153,10 +160,11 @@ def check_together(config: Config) -> None:
 def _check_fixed(model: Any) -> None:
     """Refuse what makes a score random or dependent on the batch: it would have no Z."""
     rates = model.dropout if isinstance(model.dropout, list) else [model.dropout]
-    if any(rates):
+    drops = {"dropout": any(rates), "input_dropout": getattr(model, "input_dropout", 0)}
+    for name in (name for name, drop in drops.items() if drop):
         raise UserError(
-            f"model.dropout={model.dropout} with task.objective=ranking_nce: the score must be a "
-            "fixed function of its inputs; set model.dropout=0"
+            f"model.{name}={getattr(model, name)} with task.objective=ranking_nce: the score must "
+            f"be a fixed function of its inputs; set model.{name}=0"
         )
     if model.norm == "batch":
         raise UserError(

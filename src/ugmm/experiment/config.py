@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from ugmm.errors import UserError
 from ugmm.experiment.data_config import CSVConfig, DataConfig, MNISTConfig, TabularConfig
 from ugmm.experiment.keys import key, options
+from ugmm.experiment.model_config import (
+    AutoregressiveConfig,
+    BernoulliMixtureConfig,
+    CircuitConfig,
+    MLPConfig,
+    ModelConfig,
+    UGMMConfig,
+)
 
 if TYPE_CHECKING:
     from ugmm.nn import Classifier, Density
@@ -22,98 +30,6 @@ def need_classes(n_classes: int) -> None:
     """Refuse data without a label where a task tells classes apart."""
     if n_classes < 2:
         raise UserError("the data has one class only; name its label's column by data.label=...")
-
-
-@dataclass
-class ModelConfig:
-    """A network; `hidden` are the widths between inputs and outputs."""
-
-    name: str = key()
-    hidden: list[int] = key([128, 64], low=1)
-
-    # Whether the network is normalised by construction, and trained by its likelihood; no key.
-    is_density = False
-
-    def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network."""
-        raise NotImplementedError
-
-
-@dataclass
-class UGMMConfig(ModelConfig):
-    """A network of mixture neurons; see `ugmm.nn.UGMMNetwork`."""
-
-    name: str = "ugmm"
-    dropout: float | int | list[float | int] = key(0.0, low=0, below=1)
-    norm: Literal["none", "layer", "batch"] = "none"
-    init: Literal["unit", "paper", "data"] = "unit"
-    min_scale: float = key(1e-3, low=0)
-    kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
-
-    def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network."""
-        from ugmm.nn import UGMMNetwork
-
-        keywords = options(self)
-        return UGMMNetwork([n_in, *keywords.pop("hidden"), n_out], **keywords)
-
-
-@dataclass
-class AutoregressiveConfig(ModelConfig):
-    """A density that is normalised by construction; see `ugmm.nn.AutoregressiveUGMM`."""
-
-    name: str = "autoregressive"
-    head: Literal["gaussian", "bernoulli"] = "gaussian"
-    components: int = key(4, low=1)  # of the Gaussian head
-    positions: int | None = key(None, low=1)  # conditionals a training step; null: all
-    dropout: float = key(0.0, low=0, below=1)
-    init: Literal["unit", "data"] = "unit"
-    min_scale: float = key(1e-3, low=0)
-    kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
-
-    is_density = True
-
-    def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network, of so many features and classes."""
-        from ugmm.nn import AutoregressiveUGMM
-
-        keywords = options(self)
-        del keywords["init"]
-        return AutoregressiveUGMM(n_in, n_out, **keywords)
-
-
-@dataclass
-class BernoulliMixtureConfig(ModelConfig):
-    """The baseline for features that are 0 or 1; see `ugmm.nn.BernoulliMixture`."""
-
-    name: str = "bernoulli_mixture"
-    hidden: list[int] = key([], low=1)  # it has none
-    components: int = key(100, low=1)
-    init: Literal["unit", "data"] = "data"
-
-    is_density = True
-
-    def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network, of so many features and classes."""
-        from ugmm.nn import BernoulliMixture
-
-        return BernoulliMixture(n_in, n_out, self.components)
-
-
-@dataclass
-class MLPConfig(ModelConfig):
-    """A multi-layer perceptron; see `ugmm.nn.MLP`."""
-
-    name: str = "mlp"
-    dropout: float = key(0.0, low=0, below=1)
-    norm: Literal["none", "layer", "batch"] = "none"
-
-    def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network."""
-        from ugmm.nn import MLP
-
-        keywords = options(self)
-        return MLP([n_in, *keywords.pop("hidden"), n_out], **keywords)
 
 
 @dataclass
@@ -288,6 +204,7 @@ CHOICES: dict[str, dict[str, Any]] = {
         "mlp": MLPConfig,
         "autoregressive": AutoregressiveConfig,
         "bernoulli_mixture": BernoulliMixtureConfig,
+        **dict.fromkeys(("spflow_rat", "spflow_einet"), CircuitConfig),
     },
     "task": {"discriminative": DiscriminativeConfig, "generative": GenerativeConfig},
 }

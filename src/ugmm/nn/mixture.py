@@ -11,6 +11,10 @@ from ugmm.kernels import KernelName
 
 __all__ = ["UGMM"]
 
+# Stands for an input that is not known: no component reaches so far. (Infinity has no gradient.)
+_FAR = 1e6
+_NEVER = 1e-12  # the most that a neuron's chance to lose all components may be
+
 # The data's standard deviation stands in for a scale; a constant input has none.
 _SMALLEST_SPREAD = 1e-3
 
@@ -32,7 +36,9 @@ class UGMM(nn.Module):
 
     Dropout acts on components: in training, one mask is drawn per pass and shared by the batch; a
     dropped component's logit becomes :math:`-\infty`, the remaining weights renormalise, and no
-    neuron loses all of its components.
+    neuron loses all of its components. Input dropout acts on inputs: in training, each row loses
+    some, drawn for the row by itself, and all components that look at them; it teaches a layer to
+    do with what is known, as :meth:`marginal_score` asks of it.
 
     Reference:
         Z. S. Ali, *uGMM-NN: Univariate Gaussian Mixture Model Neural Network*, arXiv:2509.07569.
@@ -46,6 +52,7 @@ class UGMM(nn.Module):
             logits from U(0, 1).
         loc_std: The means are drawn from N(0, loc_std^2).
         kernel: How the score is computed; see :func:`ugmm.functional.mixture_log_score`.
+        input_dropout: Probability in [0, 1) that an input is dropped.
         device: Where the parameters live.
         dtype: Their floating-point type.
 
@@ -66,6 +73,7 @@ class UGMM(nn.Module):
         init: Literal["unit", "paper"] = "unit",
         loc_std: float = 1.0,
         kernel: KernelName = "auto",
+        input_dropout: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -74,8 +82,15 @@ class UGMM(nn.Module):
             raise ValueError(
                 f"a layer needs inputs and outputs, got {in_features}, {out_features}"
             )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        for name, rate in (("dropout", dropout), ("input_dropout", input_dropout)):
+            if not 0 <= rate < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {rate}")
+        either = dropout + input_dropout - dropout * input_dropout
+        if dropout and input_dropout and either**in_features > _NEVER:
+            raise ValueError(
+                f"dropout={dropout} and input_dropout={input_dropout} together could take all "
+                f"components of a neuron with {in_features} inputs; use one of them"
+            )
         if min_scale < 0:
             raise ValueError(f"min_scale must not be negative, got {min_scale}")
         if init not in ("unit", "paper"):
@@ -83,6 +98,7 @@ class UGMM(nn.Module):
         self.in_features = in_features
         self.out_features = out_features
         self.dropout = dropout
+        self.input_dropout = input_dropout
         self.min_scale = min_scale
         self.init = init
         self.loc_std = loc_std
@@ -144,6 +160,11 @@ class UGMM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the log-scores of a batch: (..., N) to (..., M)."""
         logits = self.masked_logits()
+        if self.training and self.input_dropout > 0:
+            draw = torch.rand_like(x)
+            # The input with the largest draw always stays, so that no row loses them all.
+            kept = draw >= draw.amax(-1, keepdim=True).clamp(max=self.input_dropout)
+            return self._known_score(x, kept, logits)
         return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
 
     def marginal_score(self, x: Tensor, observed: Tensor) -> Tensor:
@@ -160,10 +181,17 @@ class UGMM(nn.Module):
             x: Inputs, (..., N); what stands where they are not known is not looked at.
             observed: True where an input is known, (..., N): at least one in each row.
         """
-        far = x.masked_fill(~observed, math.inf)  # where a component's density is exactly 0
-        score = mixture_log_score(far, self.loc, self.log_scale, self.logits, kernel=self.kernel)
-        weights = self.logits.double().softmax(-1)  # whose sum may be tiny
-        return score - (observed.double() @ weights.T).log().to(score.dtype)
+        return self._known_score(x, observed, self.logits)
+
+    def _known_score(self, x: Tensor, known: Tensor, logits: Tensor) -> Tensor:
+        """See `marginal_score`."""
+        far = torch.where(known, x, _FAR)
+        score = mixture_log_score(far, self.loc, self.log_scale, logits, kernel=self.kernel)
+        with torch.autocast(x.device.type, enabled=False):
+            # In training, sums are near 1; else they may be tiny, and are worth twice the time.
+            wide = logits.dtype if self.training else torch.float64
+            weight = nn.functional.linear(known.to(wide), logits.to(wide).softmax(-1))
+            return score - weight.clamp(min=torch.finfo(wide).tiny).log().to(score.dtype)
 
     def masked_logits(self) -> Tensor:
         """The logits, (M, N): in training with dropout, freshly dropped components are -inf."""
@@ -210,6 +238,7 @@ class UGMM(nn.Module):
     def extra_repr(self) -> str:
         """Describe the layer in `repr`."""
         text = f"in_features={self.in_features}, out_features={self.out_features}"
-        if self.dropout:
-            text += f", dropout={self.dropout}"
+        for name in ("dropout", "input_dropout"):
+            if rate := getattr(self, name):
+                text += f", {name}={rate}"
         return text + f", min_scale={self.min_scale}, init={self.init!r}, kernel={self.kernel!r}"

@@ -35,6 +35,7 @@ class UGMMNetwork(Classifier):
             ``"data"`` starts as ``"unit"`` and is completed by :meth:`init_from`.
         min_scale: Floor under every scale.
         kernel: See :func:`ugmm.functional.mixture_log_score`.
+        input_dropout: Probability that an input of the network is dropped, for each row by itself.
         device: Where the parameters live.
         dtype: Their floating-point type.
 
@@ -50,6 +51,7 @@ class UGMMNetwork(Classifier):
         init: Literal["unit", "paper", "data"] = "unit",
         min_scale: float = 1e-3,
         kernel: KernelName = "auto",
+        input_dropout: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class UGMMNetwork(Classifier):
                 n_in,
                 n_out,
                 dropout=rates[i],
+                input_dropout=input_dropout if i == 0 else 0.0,
                 min_scale=min_scale,
                 init="paper" if init == "paper" else "unit",
                 loc_std=0.5 if i == 0 and init != "paper" else 1.0,
@@ -82,7 +85,8 @@ class UGMMNetwork(Classifier):
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
         """See `Classifier.score_pairs`; the first layer computes each part of its inputs once."""
         first = cast("UGMM", self.layers[0])
-        if self.training and first.dropout:  # which could drop all components of one part
+        # Which could drop all components of one part.
+        if self.training and (first.dropout or first.input_dropout):
             return super().score_pairs(x, codes)
         return self._after_first(first.score_pairs(x, codes.to(x.dtype)))
 
