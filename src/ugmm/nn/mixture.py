@@ -164,7 +164,7 @@ class UGMM(nn.Module):
             draw = torch.rand_like(x)
             # The input with the largest draw always stays, so that no row loses them all.
             kept = draw >= draw.amax(-1, keepdim=True).clamp(max=self.input_dropout)
-            return self._known_score(x, kept, logits)
+            return self._known_score(x, kept, logits, logits.dtype)
         return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
 
     def marginal_score(self, x: Tensor, observed: Tensor) -> Tensor:
@@ -181,15 +181,16 @@ class UGMM(nn.Module):
             x: Inputs, (..., N); what stands where they are not known is not looked at.
             observed: True where an input is known, (..., N): at least one in each row.
         """
-        return self._known_score(x, observed, self.logits)
+        return self._known_score(x, observed, self.logits, torch.float64)
 
-    def _known_score(self, x: Tensor, known: Tensor, logits: Tensor) -> Tensor:
-        """See `marginal_score`."""
+    def _known_score(self, x: Tensor, known: Tensor, logits: Tensor, wide: torch.dtype) -> Tensor:
+        """See `marginal_score`; the known components' weights are added up in the type `wide`.
+
+        In training, where few are missing, the sums are near 1; else they may be tiny.
+        """
         far = torch.where(known, x, _FAR)
         score = mixture_log_score(far, self.loc, self.log_scale, logits, kernel=self.kernel)
         with torch.autocast(x.device.type, enabled=False):
-            # In training, sums are near 1; else they may be tiny, and are worth twice the time.
-            wide = logits.dtype if self.training else torch.float64
             weight = nn.functional.linear(known.to(wide), logits.to(wide).softmax(-1))
             return score - weight.clamp(min=torch.finfo(wide).tiny).log().to(score.dtype)
 
