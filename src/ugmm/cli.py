@@ -61,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.set_defaults(command=_compare)
 
+    sync = commands.add_parser("sync", help="upload runs that Weights & Biases has not got")
+    sync.add_argument("places", nargs="*", default=["runs"], help="folders of runs; default: runs")
+    sync.set_defaults(command=_sync)
+
     listing = commands.add_parser("list", help="list the experiments")
     listing.set_defaults(command=_list)
 
@@ -120,6 +124,12 @@ def _compare(options: argparse.Namespace) -> None:
     from ugmm.experiment.compare import compare
 
     compare(options.ablation, publish=options.publish)
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from ugmm.experiment.sync import sync
+
+    sync(options.places)
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001

@@ -35,7 +35,7 @@ def test_auto_without_an_account_is_offline(no_account):
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
 def test_auto_follows_the_environment(account, monkeypatch, mode):
-    monkeypatch.setattr(tracking, "_obstacle", lambda: None)
+    monkeypatch.setattr(tracking, "obstacle", lambda: None)
     monkeypatch.setenv("WANDB_MODE", mode)
     assert resolve_mode("auto") == mode
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,5 +40,7 @@ class Ensemble(Density):
         """Draw from the members, each as often: features (n, D) and labels (n,)."""
         k = len(self.members)
         sizes = [n // k + (index < n % k) for index in range(k)]
-        draws = [m.sample(s, generator=generator) for m, s in zip(self, sizes, strict=True) if s]
+        members: list[Any] = list(self)  # densities that can be drawn from
+        pairs = zip(members, sizes, strict=True)
+        draws = [member.sample(size, generator=generator) for member, size in pairs if size]
         return torch.cat([x for x, _ in draws]), torch.cat([y for _, y in draws])

@@ -153,11 +153,11 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             image_shape=data.image_shape,
             results=results,
         )
+        run.write_summary(results)  # it tells that the run has ended, whatever W&B does
         if tracked_run is not None:
             tested = tested_checkpoint(run, config)
             wanted = config.tracking.log_model and tested.is_file()
             log_results(tracked_run, results, plots, tested if wanted else None)
-        run.write_summary(results)  # last: it tells that the run has ended
     return results
 
 

@@ -1,5 +1,6 @@
 """Weights & Biases: whether it can be reached, and a run that ends with the right exit code."""
 
+import logging
 import os
 import socket
 import sys
@@ -10,16 +11,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+os.environ.setdefault("WANDB_SILENT", "true")  # what there is to say, is said here in one line
+
 import wandb
 
 from ugmm.errors import UserError
 from ugmm.experiment.config import GOALS, Config
 from ugmm.runs import Run
 
-__all__ = ["log_results", "tracked"]
+__all__ = ["log_results", "obstacle", "synced_mark", "tracked"]
+
+# The SDK's measurements of itself, whose failure is nobody's business.
+logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
 _CONNECT_SECONDS = 3
+_INIT_SECONDS = 30
 _FINISH_SECONDS = 60
+_RETRIES, _RETRY_SECONDS = 4, 5
 
 
 @contextmanager
@@ -36,7 +44,7 @@ def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run |
     if mode == "disabled":
         yield None
         return
-    tracked_run = _init(config, run, mode)
+    tracked_run = _started(config, run, mode)
     code = 1
     try:
         yield tracked_run
@@ -45,7 +53,7 @@ def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run |
         code = stop.code if isinstance(stop.code, int) else 1
         raise
     finally:
-        _finish(tracked_run, code)
+        _finish(tracked_run, run, code)
 
 
 def resolve_mode(mode: str) -> str:
@@ -56,17 +64,15 @@ def resolve_mode(mode: str) -> str:
             mode = asked
     if mode in ("offline", "disabled"):
         return mode
-    obstacle = _obstacle()
-    if obstacle is None:
+    reason = obstacle()
+    if reason is None:
         return "online"
     if mode == "online":
-        raise UserError(
-            f"tracking.mode=online: {obstacle}; run 'wandb login', or use mode=offline"
-        )
+        raise UserError(f"tracking.mode=online: {reason}; run 'wandb login', or use mode=offline")
     return "offline"
 
 
-def _obstacle() -> str | None:
+def obstacle() -> str | None:
     """Say what keeps W&B from being reached, within seconds."""
     if not wandb.login(prompt=False, verify=False):
         return "no W&B account is configured on this machine"
@@ -77,6 +83,25 @@ def _obstacle() -> str | None:
     except OSError as error:
         return f"no connection to {url.hostname} ({error})"
     return None
+
+
+def _started(config: Config, run: Run, mode: str) -> "wandb.Run":
+    """Start the W&B run; where a server that took the connection does not answer, offline.
+
+    Raises:
+        UserError: If the mode is `online` and the server does not answer.
+    """
+    try:
+        return _init(config, run, mode)
+    except wandb.errors.Error as error:
+        if mode == "offline":
+            raise
+        if config.tracking.mode == "online":
+            raise UserError(
+                f"tracking.mode=online: W&B did not start ({error}); use mode=offline"
+            ) from error
+        wandb.teardown()  # or the next run would wait for the one that did not start
+        return _init(config, run, "offline")
 
 
 def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
@@ -96,15 +121,22 @@ def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
         name=config.name,
         tags=[config.experiment, *config.tracking.tags],
         config=_logged_config(config, run),
-        settings=wandb.Settings(silent=True, console="off", finish_timeout=_FINISH_SECONDS),
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            init_timeout=_INIT_SECONDS,
+            x_graphql_retry_max=_RETRIES,  # a server in trouble, which the timeouts do not bound
+            x_graphql_retry_wait_max_seconds=_RETRY_SECONDS,
+            finish_timeout=float(os.environ.get("WANDB_FINISH_TIMEOUT", _FINISH_SECONDS)),
+            finish_timeout_raises=True,
+        ),
     )
     tracked_run.define_metric("trainer/global_step")
     tracked_run.define_metric("*", step_metric="trainer/global_step")
     for metric, best in GOALS.items():  # the summary keeps the best: val/accuracy.max
         tracked_run.define_metric(f"val/{metric}", summary=best, step_metric="trainer/global_step")
     if mode == "offline":
-        where = run.folder / "wandb" / "offline-run-*"  # several, if the run was resumed
-        sys.stdout.write(f"W&B is offline; upload this run later with: wandb sync {where}\n")
+        sys.stdout.write(f"W&B is offline; upload this run later with: ugmm sync {run.folder}\n")
     return tracked_run
 
 
@@ -129,12 +161,41 @@ def log_results(
     if best is not None:
         artifact = wandb.Artifact(f"model-{tracked_run.id}", type="model")
         artifact.add_file(str(best))
-        tracked_run.log_artifact(artifact)
+        _log_artifact(tracked_run, artifact)
 
 
-def _finish(tracked_run: "wandb.Run", code: int) -> None:
+def _log_artifact(tracked_run: "wandb.Run", artifact: "wandb.Artifact") -> None:
+    """Hand an artifact to the process that uploads, and writes it into the run's own log first.
+
+    `wandb.Run.log_artifact` asks the server whether it may, waits for a minute and a half where
+    the server is down, and raises; what it would have handed on is then lost.
+    """
+    artifact.finalize()
+    interface = tracked_run._interface
+    assert interface is not None
+    interface.publish_artifact(tracked_run, artifact, ["latest"])
+
+
+def synced_mark(log: Path) -> Path:
+    """Return the file that tells that a W&B log has been uploaded; `wandb sync` makes it too."""
+    return log.with_name(f"{log.name}.synced")
+
+
+def _finish(tracked_run: "wandb.Run", run: Run, code: int) -> None:
     """Finish, but never let a server that is gone take the run down or hang it."""
+    settings = tracked_run.settings
+    log, trouble = Path(settings.sync_dir) / "logs" / "debug-internal.log", ""
     try:
         tracked_run.finish(exit_code=code)
+        # Some failures are told nowhere else.
+        if log.is_file() and '"level":"ERROR' in log.read_text(encoding="utf-8", errors="replace"):
+            trouble = "an upload failed"
+        elif not tracked_run.offline:
+            synced_mark(Path(settings.sync_file)).touch()
     except Exception as error:
-        sys.stderr.write(f"warning: W&B did not finish: {error}; upload with wandb sync\n")
+        trouble = str(error) or type(error).__name__
+    if trouble:
+        sys.stderr.write(
+            f"warning: W&B has not got all of this run ({trouble.rstrip('.')}); it is whole on "
+            f"disk, upload it later with: ugmm sync {run.folder}\n"
+        )

@@ -63,10 +63,6 @@ class Density(Classifier):
         """Return log p(x), the label summed out: (..., D) to (...)."""
         return self.class_scores(x).logsumexp(-1)
 
-    def sample(self, n: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw features (n, D) and labels (n,)."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be sampled")
-
 
 class JointScore(Classifier):
     r"""The paper's generative model: one neuron scores the features and the label together.

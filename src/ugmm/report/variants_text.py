@@ -101,8 +101,12 @@ def name_of(metric: str) -> str:
 def variants_table(cells: Cells, title: str = "") -> Table:
     """One row a variant, for the terminal."""
     table = Table(title=title, title_justify="left")
+    longest = max(len(row[0]) for row in cells.rows)
     for name in cells.header:
-        table.add_column(name, justify="left" if name == "variant" else "right")
+        if name == "variant":
+            table.add_column(name, min_width=min(longest, 24), overflow="fold")
+        else:
+            table.add_column(name, justify="right")
     for row in cells.rows:
         table.add_row(row[0], *(cell.replace(" (", "\n(") for cell in row[1:]))
     return table

@@ -1,0 +1,144 @@
+"""Runs tracked online by the real SDK, on a server of the tests, which may be in trouble."""
+
+import shutil
+import signal
+import time
+
+import pytest
+
+from wandb_server import WandbServer
+
+SHORT = ("iris_disc", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5")
+
+
+@pytest.fixture
+def server():
+    with WandbServer() as server:
+        yield server
+        assert server.unknown == []
+
+
+@pytest.fixture
+def online(ugmm_command, server, tmp_path):
+    """The command, online; W&B's own settings and credentials are kept away."""
+    for name in [name for name in ugmm_command.environment if name.startswith("WANDB_")]:
+        del ugmm_command.environment[name]
+    ugmm_command.environment |= {
+        "WANDB_BASE_URL": server.url,
+        "WANDB_API_KEY": "f" * 40,
+        "WANDB_FINISH_TIMEOUT": "5",
+        "NETRC": str(tmp_path / "netrc"),
+        "WANDB_CONFIG_DIR": str(tmp_path / "config"),
+    }
+    return ugmm_command
+
+
+def test_an_online_run_holds_what_dashboards_need(online, server):
+    online("train", *SHORT, "seed=7", "tracking.tags=[demo]")
+    (run,) = online.all_runs()
+    (sent,) = server.store.runs.values()
+    assert sent.name == run.id
+    assert sent.exit_code == 0
+    assert sent.attributes["project"] == "ugmm-iris-discriminative"
+    assert sent.attributes["groupName"] == "iris_disc"
+    assert sent.attributes["jobType"] == "train"
+    assert sent.attributes["tags"] == ["iris_disc", "demo"]
+    assert sent.config["model"]["hidden"] == [10, 5]
+    assert sent.config["seed"] == 7
+    figures = run.read_summary()
+    assert sent.summary["test/accuracy"] == pytest.approx(figures["test/accuracy"])
+    assert sent.summary["val/accuracy"]["max"] >= figures["val/accuracy"] - 1e-6
+    assert sent.summary["seconds"] == figures["seconds"]
+    steps = [row["trainer/global_step"] for row in sent.history if "val/accuracy" in row]
+    assert len(steps) == 4
+    assert any("plots/training" in name for name in sent.files)
+    (artifact,) = server.store.artifacts_of(run.id)
+    assert artifact.files["best.ckpt"] == run.best.read_bytes()
+    assert online("sync", str(online.runs)) == "nothing to upload\n"
+
+
+def test_a_killed_run_goes_on_as_the_same(online, server):
+    process = online.start("train", "iris_disc", "trainer.max_epochs=3000")
+    wait_until(lambda: list(online.runs.rglob("last.ckpt")))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (run,) = online.all_runs()
+    text = run.config.read_text().replace("max_epochs: 3000", "max_epochs: 60")
+    run.config.write_text(text)
+    online("train", "--resume", str(run.folder))
+    (sent,) = server.store.runs.values()
+    assert sent.name == run.id
+    assert sent.exit_code == 0
+    assert sent.summary["test/accuracy"] == pytest.approx(run.read_summary()["test/accuracy"])
+    assert len(server.store.artifacts_of(run.id)) == 1
+
+
+def test_two_ranks_are_one_run(online, server):
+    online("train", *SHORT, "trainer.devices=2", "trainer.strategy=ddp")
+    (sent,) = server.store.runs.values()
+    assert sent.config["world_size"] == 2
+    assert sent.exit_code == 0
+
+
+@pytest.mark.parametrize("trouble", ["gone", "failing"])
+def test_training_ends_well_when_the_server_does_not(online, server, trouble):
+    process = online.start("train", *SHORT)
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    if trouble == "gone":
+        server.stop()
+    else:
+        server.failing = True
+    _, err = process.communicate(timeout=150)
+    assert process.returncode == 0, err
+    (run,) = online.all_runs()
+    assert err.splitlines() == [line for line in err.splitlines() if "ugmm sync" in line]
+    assert len(err.splitlines()) == 1
+    assert run.read_summary()["test/accuracy"] > 0.5
+    if trouble == "gone":
+        output = online("sync", str(run.folder), code=1)
+        assert "no connection to 127.0.0.1" in output
+        server.start()
+    server.failing = False
+    assert "uploaded" in online("sync", str(run.folder))
+    (sent,) = server.store.runs.values()
+    assert len([row for row in sent.history if "val/accuracy" in row]) == 4
+    assert sent.summary["test/accuracy"] == pytest.approx(run.read_summary()["test/accuracy"])
+    (artifact,) = server.store.artifacts_of(run.id)
+    assert artifact.files["best.ckpt"] == run.best.read_bytes()
+    assert online("sync", str(run.folder)) == "nothing to upload\n"
+
+
+def test_offline_runs_are_uploaded_once_and_whole(online, server, tmp_path):
+    online("train", *SHORT, "tracking.mode=offline")
+    (run,) = online.all_runs()
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(online.runs, elsewhere)
+    output = online("sync", str(elsewhere), code=1)
+    assert "is missing, which W&B would leave out unseen" in output
+    assert "Traceback" not in output
+    assert not server.store.runs
+    shutil.move(elsewhere, online.runs)
+    assert "uploaded" in online("sync", str(online.runs))
+    (sent,) = server.store.runs.values()
+    assert sent.name == run.id
+    assert len(server.store.artifacts_of(run.id)) == 1
+    assert online("sync", str(online.runs)) == "nothing to upload\n"
+
+
+def test_without_an_account_sync_is_one_line(online, tmp_path):
+    folder = tmp_path / "runs" / "g" / "r" / "wandb" / "offline-run-1"
+    folder.mkdir(parents=True)
+    (folder / "run-1.wandb").touch()
+    output = online("sync", str(tmp_path / "runs"), code=1, WANDB_API_KEY="")
+    assert output.count("\n") == 1
+    assert "no W&B account is configured" in output
+    assert "no such folder: nowhere" in online("sync", "nowhere", code=1)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
