@@ -17,6 +17,8 @@ from ugmm.runs import Run, write_atomic
 
 __all__ = ["compare"]
 
+_WIDTH = 110  # columns, where the output is no terminal
+
 _HEADING = """# Results of the ablations
 
 Each section is what its command wrote, from the runs of `ugmm ablate NAME`; nothing here is
@@ -86,7 +88,7 @@ class _Report:
 
         from ugmm.report.variants_text import variants_table
 
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH)
         for index, cells in enumerate(self.tables):
             console.print(variants_table(cells, "" if index else self.title))
         for text in (self.caption, self.conclusion, *self.notes):

@@ -106,7 +106,7 @@ def variants_table(cells: Cells, title: str = "") -> Table:
         if name == "variant":
             table.add_column(name, min_width=min(longest, 24), overflow="fold")
         else:
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", overflow="fold")
     for row in cells.rows:
         table.add_row(row[0], *(cell.replace(" (", "\n(") for cell in row[1:]))
     return table
