@@ -110,4 +110,4 @@ def test_an_unknown_ablation_names_the_nearest(capsys):
 def test_every_ablation_is_valid(path):
     found = read_ablation(path.stem)
     assert found.title != found.name
-    assert len(found.points) >= 3
+    assert len(found.points) >= 3 or found.space

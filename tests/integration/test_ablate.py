@@ -136,3 +136,40 @@ def children(pid):
     if not path.exists():
         pytest.skip("needs /proc")
     return [int(child) for child in path.read_text().split() if int(child) != os.getpid()]
+
+
+SEARCH = """# A small search
+experiment: iris_disc
+seeds: [0]
+metric: val/nll
+search: optuna
+trials: 6
+set: {tracking.mode: disabled, trainer.max_epochs: 30}
+space:
+  optimizer.lr: {low: 0.003, high: 0.1, log: true}
+  model.hidden: [[10, 5], [20]]
+"""
+
+
+def test_a_killed_search_ends_with_its_trials(start, tmp_path):
+    optuna = pytest.importorskip("optuna", reason="optuna is not installed")
+    (tmp_path / "small.yaml").write_text(SEARCH)
+    process = start("--jobs", "2")
+    runs = tmp_path / "runs/small"
+    wait_until(lambda: len(list(runs.glob("*/summary.json"))) >= 2, process)
+    process.kill()
+    process.communicate()
+    code, output = ended(start("--jobs", "2"))
+    assert code == 0, output
+    assert "best of 6 trials: val/nll" in output
+    backend = optuna.storages.journal.JournalFileBackend(str(runs / "ablation/optuna.log"))
+    storage = optuna.storages.JournalStorage(backend)
+    trials = optuna.load_study(study_name="small", storage=storage).trials
+    assert len(trials) == 6
+    for trial in trials:
+        (point,) = trial.user_attrs["points"]
+        (folder,) = runs.glob(f"*-{point}")
+        assert trial.value == Run(folder).read_summary()["val/nll"]
+    assert len(list(runs.glob("*/summary.json"))) == len(
+        {t.user_attrs["points"][0] for t in trials}
+    )

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from ugmm.errors import UserError
-from ugmm.experiment.ablation import Ablation, Point, read_ablation
+from ugmm.experiment.ablation import Ablation, Plan, Point, read_ablation
 from ugmm.experiment.claims import Claims
+from ugmm.experiment.search import Search
 from ugmm.runs import write_atomic
 
 __all__ = ["ablate"]
@@ -50,7 +51,7 @@ def ablate(name: str, jobs: int = 1, *, dry_run: bool = False, retry: bool = Fal
     points = plan.points()
     if 0 < len(added) < len(points):
         sys.stdout.write(f"the file has changed: {len(added)} points are new\n")
-    if dropped:
+    if dropped and not ablation.space:
         sys.stdout.write(
             f"the file has changed: {len(dropped)} planned points are no longer in it, and stay "
             f"planned; to drop them, remove {plan.path}\n"
@@ -58,13 +59,23 @@ def ablate(name: str, jobs: int = 1, *, dry_run: bool = False, retry: bool = Fal
     board = _Board(plan.folder)
     if retry:
         board.forget_failures()
-    _work_off(points, board, min(jobs, len(points)))
+    search = Search(ablation, plan) if ablation.space else None
+    if search is not None:
+        jobs = min(jobs, max(1, len(points) + search.left() * len(ablation.repetitions)))
+    else:
+        jobs = min(jobs, len(points))
+    if (search and search.left()) or _open(points, board):
+        _work_off(ablation, plan, board, jobs)
+    points = plan.points()
     failed = [point for point in points if board.state(point) == "failed"]
     sys.stdout.write(f"{_counts(points, board)}; runs in {plan.folder.parent}\n")
+    if search is not None:
+        search.tell(board.summaries(points))
+        sys.stdout.write(f"{search.best()}\n")
     if failed:
         lines = "".join(f"\n  {p.variant}, {p.repetition}: {board.failure(p)}" for p in failed)
         raise UserError(f"{len(failed)} points failed; run them again with --retry:{lines}")
-    if left := [p for p in points if board.state(p) in ("planned", "interrupted")]:
+    if left := _open(points, board):
         raise UserError(
             f"{len(left)} points are left, since a worker died: see {plan.folder / 'logs'}, and "
             "start again to go on"
@@ -110,6 +121,10 @@ class _Board:
         last = f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else error
         write_atomic(self._file(point), f"{last}\n\n{''.join(traceback.format_exception(error))}")
 
+    def summaries(self, points: list[Point]) -> dict[str, dict[str, float]]:
+        """By their ids, the figures of the points that are done."""
+        return {p.id: p.run.read_summary() for p in points if self.state(p) == "done"}
+
     def failure(self, point: Point) -> str:
         """The line that says why a point failed, and where the rest stands."""
         path = self._file(point)
@@ -124,23 +139,26 @@ class _Board:
         return self._failures / f"{point.id}.txt"
 
 
-def _work_off(points: list[Point], board: _Board, jobs: int) -> None:
+def _open(points: list[Point], board: _Board) -> list[Point]:
+    """The points that are neither done nor failed."""
+    return [point for point in points if board.state(point) not in ("done", "failed")]
+
+
+def _work_off(ablation: Ablation, plan: Plan, board: _Board, jobs: int) -> None:
     """Start workers, tell how they fare, and end them if this process is ended."""
-    if all(board.state(point) in ("done", "failed") for point in points):
-        return
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     threads = max(1, (os.cpu_count() or 1) // jobs)
     workers: list[BaseProcess] = []
     with _terminating(workers):
         for _ in range(jobs):
-            worker = context.Process(target=_work, args=(points, board.folder, threads))
+            worker = context.Process(target=_work, args=(ablation, plan.folder, threads))
             worker.start()
             workers.append(worker)
-        started, told, before = time.monotonic(), 0.0, _number_done(points, board)
+        started, told, before = time.monotonic(), 0.0, _number_done(plan.points(), board)
         while any(worker.is_alive() for worker in workers):
             time.sleep(_LOOK_SECONDS if told else 0.2)
             if time.monotonic() - told > _TELL_SECONDS:
-                told = time.monotonic()
+                told, points = time.monotonic(), plan.points()
                 new = _number_done(points, board) - before
                 left = (len(points) - before - new) * (told - started) / new if new else None
                 more = f"; {left / 60:.0f} min left" if left else ""
@@ -167,7 +185,7 @@ def _terminating(workers: list[BaseProcess]) -> Iterator[None]:
             worker.join()
 
 
-def _work(points: list[Point], folder: Path, threads: int) -> None:
+def _work(ablation: Ablation, folder: Path, threads: int) -> None:
     """Run points, one after the other, until all are done: the whole life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends its workers
     _die_with_parent()
@@ -177,18 +195,23 @@ def _work(points: list[Point], folder: Path, threads: int) -> None:
     log = os.open(logs / f"worker-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    import ugmm._torchvision  # noqa: F401  (before lightning)
+    plan = Plan(folder)
+    search = Search(ablation, plan) if ablation.space else None
+    while True:
+        points = plan.points()
+        if search is not None:
+            search.tell(board.summaries(points))
+        left = _open(points, board)
+        if any(_tried(point, board, threads) for point in left):
+            continue
+        if search is not None and search.ask():
+            continue
+        if not left:
+            return
+        time.sleep(_LOOK_SECONDS)  # what another worker has may fall to this one, should that die
 
-    import torch
 
-    torch.set_num_threads(threads)
-    # What another worker has may fall to this one, should that one die.
-    while left := [point for point in points if board.state(point) not in ("done", "failed")]:
-        if not any(_tried(point, board) for point in left):
-            time.sleep(_LOOK_SECONDS)
-
-
-def _tried(point: Point, board: _Board) -> bool:
+def _tried(point: Point, board: _Board, threads: int) -> bool:
     """Run a point if nobody else does; return whether it was run."""
 
     def lost() -> None:
@@ -198,12 +221,18 @@ def _tried(point: Point, board: _Board) -> bool:
         # Between the look and the claim, another worker may have done it.
         run = held and board.state(point) not in ("done", "failed")
         if run:
-            _run(point, board)
+            _run(point, board, threads)
     return run
 
 
-def _run(point: Point, board: _Board) -> None:
+def _run(point: Point, board: _Board, threads: int) -> None:
+    import ugmm._torchvision  # noqa: F401  (before lightning)
+
+    import torch
+
     from ugmm.experiment.run import start_or_resume
+
+    torch.set_num_threads(threads)  # the point before may have set its own
 
     sys.stdout.write(f"== {point.id}: {point.variant}, {point.repetition}\n")
     sys.stdout.flush()
@@ -239,9 +268,15 @@ def _print_plan(ablation: Ablation, board: _Board) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{ablation.title}: {len(ablation.points)} points", title_justify="left")
+    points = Plan(board.folder).points() if ablation.space else ablation.points
+    table = Table(title=f"{ablation.title}: {len(points)} points", title_justify="left")
     for heading in ("variant", "repetition", "id", "state"):
         table.add_column(heading)
-    for point in ablation.points:
+    for point in points:
         table.add_row(point.variant, point.repetition, point.id, board.state(point))
     Console().print(table)
+    if ablation.space:
+        asked = len({point.variant for point in points})
+        sys.stdout.write(f"{ablation.settings.trials - asked} more trials, within:\n")
+        for name, of in ablation.space.items():
+            sys.stdout.write(f"  {name}: {of}\n")

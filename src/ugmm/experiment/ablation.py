@@ -23,9 +23,10 @@ from ugmm.experiment.compose import (
     read_yaml,
     to_yaml,
 )
-from ugmm.experiment.config import Config
+from ugmm.experiment.config import GOALS, Config
 from ugmm.experiment.files import project_root, title_of
 from ugmm.experiment.keys import key
+from ugmm.experiment.search import Space, check_space, read_space
 from ugmm.runs import Run, run_folder, write_atomic
 
 __all__ = ["Ablation", "Plan", "Point", "read_ablation"]
@@ -48,6 +49,8 @@ class Settings:
     goal: Literal["max", "min"] | None = None  # needed only for a metric of one's own
     baseline: str = ""  # the variant that others are compared with; by default, the first
     report: list[str] = key([])  # further figures to tabulate
+    search: Literal["optuna"] | None = None  # of a `space`, in place of variants and a grid
+    trials: int = key(20, low=1)  # of a search, in all
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,11 @@ class Ablation:
         title: Its first line.
         root: The folder that holds `experiments/`.
         settings: Its plain keys.
-        rows: By variant, its settings; `experiment` is one that it starts from of its own.
+        rows: By variant, its settings; `experiment` is one that it starts from of its own. A
+            search has none, and adds one a trial.
         repetitions: Seeds and folds, as settings.
+        common: What all variants set.
+        space: What is searched.
     """
 
     path: Path
@@ -98,6 +104,21 @@ class Ablation:
     settings: Settings
     rows: dict[str, dict[str, Any]]
     repetitions: list[dict[str, int]]
+    common: dict[str, Any]
+    space: Space
+
+    @property
+    def goal(self) -> Literal["max", "min"]:
+        """Which way the metric is better.
+
+        Raises:
+            UserError: If that is neither known nor given.
+        """
+        metric = self.settings.metric
+        goal = self.settings.goal or GOALS.get(metric.rpartition("/")[2])
+        if goal is None:
+            raise UserError(f"{self.path}: say which way {metric} is better: goal: max, or min")
+        return goal
 
     @property
     def name(self) -> str:
@@ -111,7 +132,8 @@ class Ablation:
             UserError: If its settings are wrong.
         """
         said = said_of(repetition)
-        values = {"experiment": self.settings.experiment, **self.rows[variant], **repetition}
+        row = self.rows.get(variant, self.common)
+        values = {"experiment": self.settings.experiment, **row, **repetition}
         experiment = values.pop("experiment")
         named = {"group": self.name, "name": f"{variant} {said}", "variant": variant}
         overrides = [assignment(k, v) for k, v in {**values, **named}.items()]
@@ -142,7 +164,7 @@ class Ablation:
 
     def plan(self) -> "Plan":
         """The plan beside the runs."""
-        first = self.point(next(iter(self.rows)), self.repetitions[0])
+        first = self.point(next(iter(self.rows), "search"), self.repetitions[0])
         return Plan(first.run.folder.parent / "ablation")
 
 
@@ -160,17 +182,33 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
     path = named_file(name, root / "experiments" / "ablations", "ablation")
     layer = read_yaml(path)
     common, variants, grid = (layer.pop(part, None) or {} for part in ("set", "variants", "grid"))
+    space = layer.pop("space", None)
     settings: Settings = filled(Settings, layer, str(path))
     for part, entries in (("set", common), ("variants", variants), ("grid", grid)):
         if not isinstance(entries, dict):
             raise UserError(f"{path}: {part} must map names to values")
+    title, repetitions = title_of(path) or path.stem, _repetitions(settings, str(path))
+    if settings.search is not None:
+        if variants or grid or settings.baseline:
+            raise UserError(f"{path}: a search has a space, and no variants, grid or baseline")
+        if not settings.metric.startswith("val/"):
+            raise UserError(
+                f"{path}: metric {settings.metric}: what is chosen by the test rows cannot be "
+                "judged by them; search by val/..."
+            )
+        found = Ablation(
+            path, title, root, settings, {}, repetitions, common, read_space(space, str(path))
+        )
+        check_space(found, path)
+        return found
+    if space is not None:
+        raise UserError(f"{path}: a space is searched: add 'search: optuna'")
     rows = _rows(variants, grid, str(path))
     if settings.baseline and settings.baseline not in rows:
         raise UserError(f"{path}: baseline {settings.baseline!r} is none of {', '.join(rows)}")
     settings.baseline = settings.baseline or next(iter(rows))
     rows = {variant: common | values for variant, values in rows.items()}
-    repetitions = _repetitions(settings, str(path))
-    return Ablation(path, title_of(path) or path.stem, root, settings, rows, repetitions)
+    return Ablation(path, title, root, settings, rows, repetitions, common, {})
 
 
 def _rows(
@@ -243,15 +281,21 @@ class Plan:
         Returns:
             the points added, and those planned before that the ablation no longer has.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".plan.lock"):
-            return self._extend(ablation)
+        with self.lock():
+            before, wanted = self.points(), {p.id for p in ablation.points}
+            return self.add(ablation.points), [p for p in before if p.id not in wanted]
 
-    def _extend(self, ablation: Ablation) -> tuple[list[Point], list[Point]]:
+    def lock(self) -> FileLock:
+        """What whoever changes the plan must hold."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / ".plan.lock", is_singleton=True)
+
+    def add(self, points: list[Point]) -> list[Point]:
+        """Plan those points that are not planned yet, and return them. Needs the lock."""
         before = self.points()
-        known, wanted = {p.id for p in before}, {p.id for p in ablation.points}
-        added = [point for point in ablation.points if point.id not in known]
+        known = {point.id for point in before}
+        added = [point for point in points if point.id not in known]
         if added:
             content = {"points": [asdict(point) for point in [*before, *added]]}
             write_atomic(self.path, json.dumps(content, indent=1) + "\n")
-        return added, [point for point in before if point.id not in wanted]
+        return added

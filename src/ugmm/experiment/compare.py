@@ -6,11 +6,10 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ugmm.errors import UserError, nearest
 from ugmm.experiment.ablation import Ablation, Plan, Settings, read_ablation, said_of
-from ugmm.experiment.config import GOALS
 from ugmm.experiment.files import project_root
 from ugmm.report.variants import Record, Row, compare_variants
 from ugmm.runs import Run, write_atomic
@@ -47,7 +46,7 @@ def compare(name: str, *, publish: bool = False) -> None:
     settings = ablation.settings
     for key in (settings.metric, *settings.report):
         _check_figure(key, records, ablation.path)
-    goal = _goal(settings, ablation.path)
+    goal = ablation.goal
     rows = compare_variants(records, settings.metric, goal, settings.baseline, settings.report)
     command = f"ugmm compare {name}"
     notes += _machines(records)
@@ -165,6 +164,9 @@ def _records(plan: Plan, ablation: Ablation) -> tuple[list[Record], list[str]]:
     """Read the summaries of the file's points; say how many there are, and which are missing."""
     # Of two points of one name, planned before and after a change of the file, the later counts.
     planned = {(point.variant, point.repetition): point for point in plan.points()}
+    if ablation.settings.search is not None:
+        ablation.rows |= {variant: {} for variant, _ in planned}
+        ablation.settings.baseline = next(iter(ablation.rows), "")
     wanted = [(v, said_of(r), r) for v in ablation.rows for r in ablation.repetitions]
     records, missing = [], []
     for variant, said, repetition in wanted:
@@ -203,10 +205,3 @@ def _check_figure(key: str, records: Sequence[Record], path: Path) -> None:
     known = {name for record in records for name in record.figures}
     if key not in known:
         raise UserError(f"{path}: no run has a figure {key!r}; {nearest(key, sorted(known))}")
-
-
-def _goal(settings: Settings, path: Path) -> Literal["max", "min"]:
-    goal = settings.goal or GOALS.get(settings.metric.rpartition("/")[2])
-    if goal is None:
-        raise UserError(f"{path}: say which way {settings.metric} is better: goal: max, or min")
-    return goal
