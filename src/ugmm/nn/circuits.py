@@ -64,7 +64,7 @@ class Circuit(Density):
         from spflow.modules.leaves import Normal
         from spflow.modules.rat.factorize import Factorize
 
-        self.min_scale = min_scale
+        self.n_classes, self.min_scale = n_classes, min_scale
         shape = (n_features, channels, repetitions)
         leaves = Normal(
             scope=list(range(n_features)),
@@ -87,9 +87,12 @@ class Circuit(Density):
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C). NaN is what is not known."""
         rows = x.reshape(-1, x.shape[-1])
-        within = self.root.inputs.log_likelihood(rows).reshape(len(rows), -1)  # log p(x | c)
-        scores = within + self.root.log_weights.reshape(-1)
-        return scores.reshape(*x.shape[:-1], -1)
+        if self.n_classes == 1:
+            scores = self.root.log_likelihood(rows).reshape(-1, 1)
+        else:  # the root mixes the classes: log p(x | c) comes in, log p(c) are its weights
+            within = self.root.inputs.log_likelihood(rows).reshape(-1, self.n_classes)
+            scores = within + self.root.log_weights.reshape(-1)
+        return scores.reshape(*x.shape[:-1], self.n_classes)
 
     def marginal_class_scores(self, x: Tensor, observed: Tensor) -> Tensor:
         """Return log p(x_O, c), where only the features O are known: (..., D) to (..., C).
