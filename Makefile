@@ -8,7 +8,7 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train eval crossval ablate compare test lint bench clean
+TARGETS := help setup train eval crossval ablate compare dashboard test lint bench clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -61,6 +61,9 @@ ablate: $(READY) ## run all points of an ablation: EXP=mnist_norm ARGS="--jobs 2
 
 compare: $(READY) ## what an ablation's runs say, as tables and a page: EXP=mnist_norm
 	@$(BIN)/ugmm compare $(EXP) $(ARGS)
+
+dashboard: $(READY) ## an ablation's runs in W&B, or in the terminal: EXP=mnist_norm
+	@$(BIN)/ugmm dashboard $(EXP) $(ARGS)
 
 test: $(READY) ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)

@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--jobs", type=int, default=1, help="points at a time; default: 1")
     ablate.add_argument("--dry-run", action="store_true", help="only print the plan")
     ablate.add_argument("--retry", action="store_true", help="run failed points again")
+    ablate.add_argument("--wandb", action="store_true", help="as a sweep of Weights & Biases")
+    ablate.add_argument("--point", help="run only this point, as a sweep names it")
     ablate.set_defaults(command=_ablate)
 
     compare = commands.add_parser("compare", help="compare the variants of an ablation")
@@ -60,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         "--publish", action="store_true", help="also write experiments/ablations/RESULTS.md"
     )
     compare.set_defaults(command=_compare)
+
+    dashboard = commands.add_parser("dashboard", help="an ablation's runs in Weights & Biases")
+    dashboard.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
+    dashboard.add_argument("--dry-run", action="store_true", help="only print what it would be")
+    dashboard.set_defaults(command=_dashboard)
 
     sync = commands.add_parser("sync", help="upload runs that Weights & Biases has not got")
     sync.add_argument("places", nargs="*", default=["runs"], help="folders of runs; default: runs")
@@ -117,13 +124,26 @@ def _crossval(options: argparse.Namespace) -> None:
 def _ablate(options: argparse.Namespace) -> None:
     from ugmm.experiment.ablate import ablate
 
-    ablate(options.ablation, options.jobs, dry_run=options.dry_run, retry=options.retry)
+    ablate(
+        options.ablation,
+        options.jobs,
+        dry_run=options.dry_run,
+        retry=options.retry,
+        wandb=options.wandb,
+        point=options.point,
+    )
 
 
 def _compare(options: argparse.Namespace) -> None:
     from ugmm.experiment.compare import compare
 
     compare(options.ablation, publish=options.publish)
+
+
+def _dashboard(options: argparse.Namespace) -> None:
+    from ugmm.experiment.dashboard import dashboard
+
+    dashboard(options.ablation, dry_run=options.dry_run)
 
 
 def _sync(options: argparse.Namespace) -> None:

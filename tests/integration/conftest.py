@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ugmm.runs import Run
+from wandb_server import WandbServer
 
 
 class Command:
@@ -50,3 +51,25 @@ class Command:
 @pytest.fixture
 def ugmm_command(tmp_path):
     return Command(tmp_path)
+
+
+@pytest.fixture
+def server():
+    with WandbServer() as server:
+        yield server
+        assert server.unknown == []
+
+
+@pytest.fixture
+def online(ugmm_command, server, tmp_path):
+    """The command, online; W&B's own settings and credentials are kept away."""
+    for name in [name for name in ugmm_command.environment if name.startswith("WANDB_")]:
+        del ugmm_command.environment[name]
+    ugmm_command.environment |= {
+        "WANDB_BASE_URL": server.url,
+        "WANDB_API_KEY": "f" * 40,
+        "WANDB_FINISH_TIMEOUT": "5",
+        "NETRC": str(tmp_path / "netrc"),
+        "WANDB_CONFIG_DIR": str(tmp_path / "config"),
+    }
+    return ugmm_command

@@ -6,31 +6,7 @@ import time
 
 import pytest
 
-from wandb_server import WandbServer
-
 SHORT = ("iris_disc", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5")
-
-
-@pytest.fixture
-def server():
-    with WandbServer() as server:
-        yield server
-        assert server.unknown == []
-
-
-@pytest.fixture
-def online(ugmm_command, server, tmp_path):
-    """The command, online; W&B's own settings and credentials are kept away."""
-    for name in [name for name in ugmm_command.environment if name.startswith("WANDB_")]:
-        del ugmm_command.environment[name]
-    ugmm_command.environment |= {
-        "WANDB_BASE_URL": server.url,
-        "WANDB_API_KEY": "f" * 40,
-        "WANDB_FINISH_TIMEOUT": "5",
-        "NETRC": str(tmp_path / "netrc"),
-        "WANDB_CONFIG_DIR": str(tmp_path / "config"),
-    }
-    return ugmm_command
 
 
 def test_an_online_run_holds_what_dashboards_need(online, server):

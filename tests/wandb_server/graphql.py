@@ -42,6 +42,9 @@ class Operations:
         user = {"id": "U", "entity": ENTITY, "username": ENTITY, "email": "t@example.com"}
         return {"viewer": {**user, "flags": "{}", "teams": {"edges": []}, "admin": False}}
 
+    def on_GetDefaultEntity(self, _: Variables) -> dict[str, Any]:  # noqa: N802
+        return {"viewer": {"id": "U", "entity": ENTITY}}
+
     def on_ServerFeaturesQuery(self, _: Variables) -> dict[str, Any]:  # noqa: N802
         return {"serverInfo": {"features": []}}
 
@@ -199,7 +202,7 @@ class Operations:
 
     def on_Heartbeat(self, v: Variables) -> dict[str, Any]:  # noqa: N802
         sweep = self.store.sweeps[v["id"].removeprefix("A:")]
-        busy = "RUNNING" in (v.get("runState") or "").upper()
+        busy = any(json.loads(v.get("runState") or "{}").values())
         commands = [] if busy else [sweep.take() or {"type": "exit"}]
         return {"agentHeartbeat": {"agent": {"id": v["id"]}, "commands": json.dumps(commands)}}
 

@@ -15,10 +15,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Literal
 
-from ugmm.errors import UserError
+from ugmm.errors import UserError, nearest
 from ugmm.experiment.ablation import Ablation, Plan, Point, read_ablation
 from ugmm.experiment.claims import Claims
 from ugmm.experiment.search import Search
+from ugmm.experiment.sweep import label, start_sweep
 from ugmm.runs import write_atomic
 
 __all__ = ["ablate"]
@@ -28,7 +29,15 @@ _LOOK_SECONDS = 2.0
 _TELL_SECONDS = 30.0
 
 
-def ablate(name: str, jobs: int = 1, *, dry_run: bool = False, retry: bool = False) -> None:
+def ablate(
+    name: str,
+    jobs: int = 1,
+    *,
+    dry_run: bool = False,
+    retry: bool = False,
+    wandb: bool = False,
+    point: str | None = None,
+) -> None:
     """Run what is left of an ablation.
 
     Args:
@@ -36,6 +45,8 @@ def ablate(name: str, jobs: int = 1, *, dry_run: bool = False, retry: bool = Fal
         jobs: Points at a time.
         dry_run: Only print the plan.
         retry: Run failed points again.
+        wandb: Have the agents of a W&B sweep run them.
+        point: Run this point only, named as in a sweep, and in this process.
 
     Raises:
         UserError: If the file is wrong, or if points failed.
@@ -59,12 +70,20 @@ def ablate(name: str, jobs: int = 1, *, dry_run: bool = False, retry: bool = Fal
     board = _Board(plan.folder)
     if retry:
         board.forget_failures()
+    if point is not None:
+        _run_alone(point, points, board)
+        return
+    if wandb and ablation.space:
+        raise UserError(f"{ablation.path}: a search is driven by Optuna: leave --wandb out")
     search = Search(ablation, plan) if ablation.space else None
     if search is not None:
         jobs = min(jobs, max(1, len(points) + search.left() * len(ablation.repetitions)))
     else:
         jobs = min(jobs, len(points))
-    if (search and search.left()) or _open(points, board):
+    left = _open(points, board)
+    if wandb and left:
+        start_sweep(ablation, name, left, min(jobs, len(left)))
+    elif left or (search and search.left()):
         _work_off(ablation, plan, board, jobs)
     points = plan.points()
     failed = [point for point in points if board.state(point) == "failed"]
@@ -80,6 +99,19 @@ def ablate(name: str, jobs: int = 1, *, dry_run: bool = False, retry: bool = Fal
             f"{len(left)} points are left, since a worker died: see {plan.folder / 'logs'}, and "
             "start again to go on"
         )
+
+
+def _run_alone(name: str, points: list[Point], board: "_Board") -> None:
+    """Run one point, as an agent of a sweep asks for it."""
+    named = [point for point in points if label(point) == name]
+    if not named:
+        known = [label(point) for point in points]
+        raise UserError(f"no point is called {name!r}; {nearest(name, known)}")
+    point = named[-1]
+    if not _tried(point, board, threads=None):
+        sys.stdout.write(f"{name}: {board.state(point)}\n")
+    if board.state(point) == "failed":
+        raise UserError(f"{name}: {board.failure(point)}")
 
 
 class _Board:
@@ -211,7 +243,7 @@ def _work(ablation: Ablation, folder: Path, threads: int) -> None:
         time.sleep(_LOOK_SECONDS)  # what another worker has may fall to this one, should that die
 
 
-def _tried(point: Point, board: _Board, threads: int) -> bool:
+def _tried(point: Point, board: _Board, threads: int | None) -> bool:
     """Run a point if nobody else does; return whether it was run."""
 
     def lost() -> None:
@@ -225,14 +257,15 @@ def _tried(point: Point, board: _Board, threads: int) -> bool:
     return run
 
 
-def _run(point: Point, board: _Board, threads: int) -> None:
+def _run(point: Point, board: _Board, threads: int | None) -> None:
     import ugmm._torchvision  # noqa: F401  (before lightning)
 
     import torch
 
     from ugmm.experiment.run import start_or_resume
 
-    torch.set_num_threads(threads)  # the point before may have set its own
+    if threads is not None:
+        torch.set_num_threads(threads)  # the point before may have set its own
 
     sys.stdout.write(f"== {point.id}: {point.variant}, {point.repetition}\n")
     sys.stdout.flush()

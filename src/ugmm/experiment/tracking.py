@@ -17,7 +17,7 @@ import wandb
 
 from ugmm.errors import UserError
 from ugmm.experiment.config import GOALS, Config
-from ugmm.runs import Run
+from ugmm.runs import Run, write_atomic
 
 __all__ = ["log_results", "obstacle", "synced_mark", "tracked"]
 
@@ -109,8 +109,11 @@ def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
     for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
         # By default artifacts are staged in the home folder, and a copied run would lack them.
         os.environ[name] = folder if name == "WANDB_DIR" else f"{folder}/wandb"
+    kept = run.folder / "wandb" / "id.txt"
+    in_sweep = "WANDB_SWEEP_ID" in os.environ
+    known = kept.read_text(encoding="utf-8").strip() if kept.is_file() else run.id
     tracked_run = wandb.init(
-        id=run.id,
+        id=None if in_sweep else known,
         resume="allow",
         mode=mode,  # type: ignore[arg-type]
         dir=folder,
@@ -131,6 +134,8 @@ def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
             finish_timeout_raises=True,
         ),
     )
+    if tracked_run.id != known:  # a sweep has ids of its own; resuming must find the run again
+        write_atomic(kept, f"{tracked_run.id}\n")
     tracked_run.define_metric("trainer/global_step")
     tracked_run.define_metric("*", step_metric="trainer/global_step")
     for metric, best in GOALS.items():  # the summary keeps the best: val/accuracy.max
