@@ -22,14 +22,21 @@ def test_every_shipped_experiment_loads(name):
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_choice_can_be_chosen(path):
     """A choice that no experiment names would otherwise never be read."""
-    fits = {"generative": "iris_gen", "score": "iris_paper"}.get(path.stem, "iris_disc")
+    gaussians = ("lda", "qda", "gmm", "fitted")
+    fits = {
+        "generative": "iris_gen",
+        "score": "iris_paper",
+        **dict.fromkeys(gaussians, "iris_lda"),
+    }
     together = {
         "autoregressive": ["task=likelihood"],
         "bernoulli_mixture": ["task=likelihood"],
         "likelihood": ["model=autoregressive"],
+        **{name: ["task=fitted"] for name in ("lda", "qda", "gmm")},
+        "fitted": ["model=lda"],
     }
     choice = f"{path.parent.name}={path.stem}"
-    config = compose(fits, [choice, *together.get(path.stem, [])])
+    config = compose(fits.get(path.stem, "iris_disc"), [choice, *together.get(path.stem, [])])
     assert getattr(config, path.parent.name) is not None
 
 

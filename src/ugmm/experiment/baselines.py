@@ -6,15 +6,17 @@ included. Every class needs rows. Nothing here imports scikit-learn or torch bef
 """
 
 import importlib.util
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from ugmm.errors import UserError
 from ugmm.experiment.keys import key
+
+if TYPE_CHECKING:
+    from ugmm.nn.gaussian_classes import Parts
 
 __all__ = ["BASELINES", "Estimator", "LogJoint"]
 
@@ -53,11 +55,19 @@ class LDA(Baseline):
 
     def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> LogJoint:  # noqa: ARG002
         """See `Estimator.fit`."""
+        return _log_joint(self.parts(x, y, n_classes))
+
+    def parts(self, x: np.ndarray, y: np.ndarray, n_classes: int) -> "Parts":
+        """Return the classes' parameters."""
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=self.shrinkage).fit(x, y)
-        parts = [_gaussian(mean, lda.covariance_) for mean in lda.means_]
-        return _with_prior(parts, y, n_classes)
+        shared = np.broadcast_to(lda.covariance_, (n_classes, 1, *lda.covariance_.shape))
+        return _parts(y, lda.means_[:, None], shared)
+
+    def free(self, n_features: int, n_classes: int) -> int:
+        """Return the number of parameters: means, one covariance, the classes' shares."""
+        return n_classes * n_features + _triangle(n_features) + n_classes - 1
 
 
 @dataclass
@@ -68,11 +78,19 @@ class QDA(Baseline):
 
     def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> LogJoint:  # noqa: ARG002
         """See `Estimator.fit`."""
+        return _log_joint(self.parts(x, y, n_classes))
+
+    def parts(self, x: np.ndarray, y: np.ndarray, n_classes: int) -> "Parts":
+        """Return the classes' parameters."""
         groups = [x[y == c] for c in range(n_classes)]
-        shrunk = [(1 - self.reg) * np.atleast_2d(np.cov(rows.T)) for rows in groups]
         eye = self.reg * np.eye(x.shape[1])
-        parts = [_gaussian(g.mean(0), s + eye) for g, s in zip(groups, shrunk, strict=True)]
-        return _with_prior(parts, y, n_classes)
+        shrunk = [(1 - self.reg) * np.atleast_2d(np.cov(rows.T)) + eye for rows in groups]
+        means = np.stack([rows.mean(0) for rows in groups])
+        return _parts(y, means[:, None], np.stack(shrunk)[:, None])
+
+    def free(self, n_features: int, n_classes: int) -> int:
+        """Return the number of parameters: means, covariances, the classes' shares."""
+        return n_classes * (n_features + _triangle(n_features)) + n_classes - 1
 
 
 @dataclass
@@ -85,18 +103,43 @@ class GMM(Baseline):
 
     def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> LogJoint:
         """See `Estimator.fit`."""
+        return _log_joint(self.parts(x, y, n_classes, seed))
+
+    def parts(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int = 0) -> "Parts":
+        """Return the classes' parameters."""
         from sklearn.mixture import GaussianMixture
 
-        def mixture(rows: np.ndarray) -> LogJoint:
-            gmm = GaussianMixture(
+        fitted = [
+            GaussianMixture(
                 self.components,
                 covariance_type=self.covariance,
                 reg_covar=self.reg_covar,
                 random_state=seed,
-            )
-            return gmm.fit(rows).score_samples
+            ).fit(x[y == c])
+            for c in range(n_classes)
+        ]
+        shape = (self.components, x.shape[1], x.shape[1])
+        covariances = [np.broadcast_to(self._full(g.covariances_, x), shape) for g in fitted]
+        log_weights = np.log(np.stack([g.weights_ for g in fitted]))
+        means = np.stack([g.means_ for g in fitted])
+        return _parts(y, means, np.stack(covariances), log_weights)
 
-        return _with_prior([mixture(x[y == c]) for c in range(n_classes)], y, n_classes)
+    def _full(self, covariances: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return covariances of any type as matrices, (K, D, D) or (D, D)."""
+        if self.covariance in ("full", "tied"):
+            return covariances
+        return covariances.reshape(len(covariances), -1, 1) * np.eye(x.shape[1])
+
+    def free(self, n_features: int, n_classes: int) -> int:
+        """Return the number of parameters: means, covariances, weights, the classes' shares."""
+        k = self.components
+        covariances = {
+            "full": k * _triangle(n_features),
+            "tied": _triangle(n_features),
+            "diag": k * n_features,
+            "spherical": k,
+        }[self.covariance]
+        return n_classes * (k * n_features + covariances + k - 1) + n_classes - 1
 
 
 @dataclass
@@ -209,16 +252,35 @@ BASELINES: dict[str, type[Baseline]] = {
 }
 
 
-def _gaussian(mean: np.ndarray, covariance: np.ndarray) -> LogJoint:
-    """Return the log-density of a Gaussian: (m, D) to (m,); LinAlgError if it is degenerate."""
-    tril = np.linalg.cholesky(covariance)
-    constant = 0.5 * len(mean) * math.log(2 * math.pi) + np.log(np.diag(tril)).sum()
+def _parts(
+    y: np.ndarray,
+    means: np.ndarray,
+    covariances: np.ndarray,
+    log_weights: np.ndarray | None = None,
+) -> "Parts":
+    """Join means (C, K, D) and covariances (C, K, D, D); LinAlgError if one is degenerate."""
+    from ugmm.nn.gaussian_classes import Parts
 
-    def log_density(x: np.ndarray) -> np.ndarray:
-        white = np.linalg.solve(tril, (x - mean).T)
-        return -0.5 * (white**2).sum(0) - constant
+    if log_weights is None:
+        log_weights = np.zeros(means.shape[:2])
+    return Parts(_log_prior(y, len(means)), log_weights, means, np.linalg.cholesky(covariances))
 
-    return log_density
+
+def _log_joint(parts: "Parts") -> LogJoint:
+    """Return log p(x, c) of Gaussian classes."""
+    import torch
+
+    from ugmm.nn.gaussian_classes import GaussianClasses
+
+    n_classes, components, n_features = parts.means.shape
+    model = GaussianClasses(n_features, n_classes, components, lambda *_: parts, free=0)
+    model.init_from(torch.empty(0, n_features), torch.empty(0))
+    return lambda x: model.class_scores(torch.from_numpy(x)).numpy()
+
+
+def _triangle(n: int) -> int:
+    """How many numbers a symmetric matrix holds."""
+    return n * (n + 1) // 2
 
 
 def _log_prior(y: np.ndarray, n_classes: int) -> np.ndarray:

@@ -115,12 +115,20 @@ def check_together(config: Config) -> None:
             "model=mlp with task=generative: an MLP's score has no upper bound, so it cannot be "
             "maximised; train the MLP with task=discriminative"
         )
+    if config.model.is_fitted != (config.task.name == "fitted"):
+        raise UserError(
+            f"model={config.model.name} with task={config.task.name}: task=fitted goes with the "
+            "models lda, qda and gmm, and those with no other"
+        )
+    if config.model.is_fitted and config.trainer.test_checkpoint != "last":
+        raise UserError("task=fitted makes one checkpoint: set trainer.test_checkpoint=last")
     objective = getattr(config.task, "objective", None)
     if config.trainer.monitor == "val/score" and objective != "score":
         raise UserError(
             "trainer.monitor=val/score: only task.objective=score of task=generative has a score"
         )
-    if config.trainer.monitor == "val/log_prob" and objective is None:
+    has_density = objective is not None or config.model.is_fitted
+    if config.trainer.monitor == "val/log_prob" and not has_density:
         raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
     model, chosen = config.model, f"task={config.task.name}"
     if objective is not None:
@@ -130,7 +138,8 @@ def check_together(config: Config) -> None:
             f"model={model.name} with {chosen}: task=likelihood needs a model that is normalised "
             "by construction, such as autoregressive, bernoulli_mixture or spflow_rat"
         )
-    if objective != "likelihood" and model.is_density and (objective or not model.is_classifier):
+    trained = not model.is_fitted and objective != "likelihood"
+    if trained and model.is_density and (objective or not model.is_classifier):
         raise UserError(
             f"model={model.name} with {chosen}: it is normalised by construction; train it with "
             "task=likelihood"

@@ -14,8 +14,11 @@ from ugmm.experiment.model_config import (
     AutoregressiveConfig,
     BernoulliMixtureConfig,
     CircuitConfig,
+    GMMConfig,
+    LDAConfig,
     MLPConfig,
     ModelConfig,
+    QDAConfig,
     UGMMConfig,
 )
 
@@ -108,6 +111,24 @@ class GenerativeConfig(TaskConfig):
         has_label = keywords.pop("label") != "none"
         del keywords["ensemble"]
         return GenerativeTask(network, n_classes, has_label=has_label, **keywords, **training)
+
+
+@dataclass
+class FittedTaskConfig(TaskConfig):
+    """Fitting a model at once, in the place of training one; see `ugmm.tasks.FittedTask`."""
+
+    name: str = "fitted"
+
+    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
+        """Build a model of features and classes."""
+        need_classes(n_classes)
+        return model.build(n_features, n_classes)
+
+    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
+        """Return the Lightning module."""
+        from ugmm.tasks import FittedTask
+
+        return FittedTask(network, n_classes, **training)
 
 
 @dataclass
@@ -205,8 +226,15 @@ CHOICES: dict[str, dict[str, Any]] = {
         "autoregressive": AutoregressiveConfig,
         "bernoulli_mixture": BernoulliMixtureConfig,
         **dict.fromkeys(("spflow_rat", "spflow_einet"), CircuitConfig),
+        "lda": LDAConfig,
+        "qda": QDAConfig,
+        "gmm": GMMConfig,
     },
-    "task": {"discriminative": DiscriminativeConfig, "generative": GenerativeConfig},
+    "task": {
+        "discriminative": DiscriminativeConfig,
+        "generative": GenerativeConfig,
+        "fitted": FittedTaskConfig,
+    },
 }
 
 # What every choice of a group has.

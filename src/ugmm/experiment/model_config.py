@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ugmm.errors import UserError
+from ugmm.experiment.baselines import GMM, LDA, QDA
 from ugmm.experiment.keys import key, options
 
 if TYPE_CHECKING:
@@ -14,8 +15,11 @@ __all__ = [
     "AutoregressiveConfig",
     "BernoulliMixtureConfig",
     "CircuitConfig",
+    "GMMConfig",
+    "LDAConfig",
     "MLPConfig",
     "ModelConfig",
+    "QDAConfig",
     "UGMMConfig",
 ]
 
@@ -31,6 +35,7 @@ class ModelConfig:
     # to tell classes apart; no keys.
     is_density = False
     is_classifier = True
+    is_fitted = False  # whether it is fitted at once, by task=fitted; no key
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the network."""
@@ -143,3 +148,44 @@ class CircuitConfig(ModelConfig):
         keywords = options(self)
         del keywords["hidden"], keywords["init"]
         return Circuit(n_in, n_out, kind=self.name.removeprefix("spflow_"), **keywords)
+
+
+@dataclass
+class FittedConfig(ModelConfig):
+    """Gaussian classes, fitted by scikit-learn; see `ugmm.nn.gaussian_classes`."""
+
+    hidden: list[int] = key([], low=1)  # it has none
+
+    is_density = True
+    is_classifier = False
+    is_fitted = True
+
+    def build(self, n_in: int, n_out: int) -> "Classifier":
+        """Return the model, to be fitted to so many features and classes."""
+        from ugmm.nn.gaussian_classes import GaussianClasses
+
+        estimator: Any = self  # a subclass is a baseline too
+        components = getattr(self, "components", 1)
+        free = estimator.free(n_in, n_out)
+        return GaussianClasses(n_in, n_out, components, estimator.parts, free)
+
+
+@dataclass
+class LDAConfig(LDA, FittedConfig):
+    """Gaussian classes of one covariance."""
+
+    name: str = "lda"
+
+
+@dataclass
+class QDAConfig(QDA, FittedConfig):
+    """Gaussian classes."""
+
+    name: str = "qda"
+
+
+@dataclass
+class GMMConfig(GMM, FittedConfig):
+    """A Gaussian mixture for each class."""
+
+    name: str = "gmm"

@@ -140,7 +140,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         results |= _shifted(task, data, config)
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
-        results["parameters"] = sum(p.numel() for p in task.network.parameters())
+        results["parameters"] = task.network.n_parameters()
         plots = draw_run(
             run,
             task.network,

@@ -126,6 +126,7 @@ def quieten() -> None:
         "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning calling torch
         "The number of training batches",  # fewer than log_every_n_steps: steps are counted
         "Checkpoint directory .* exists and is not empty",  # that of the run being resumed
+        "`LightningModule.configure_optimizers` returned `None`",  # what is fitted needs none
         "The `srun` command is available",  # it need not be used
         "Total length of `list` across ranks is zero",  # no validation, by data.val_fraction=0
     ):

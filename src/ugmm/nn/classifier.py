@@ -41,6 +41,10 @@ class Classifier(nn.Module):
         """Set the initial parameters by a batch of data: (batch, features) and labels (batch,)."""
         raise NotImplementedError(f"{type(self).__name__} cannot be initialised from data")
 
+    def n_parameters(self) -> int:
+        """Return how many numbers are learned."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def posterior(self, x: Tensor) -> Tensor:
         r"""Return :math:`p(y \mid x)`, the softmax of the class scores, (..., classes)."""
         return self.class_scores(x).softmax(-1)

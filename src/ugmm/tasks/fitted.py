@@ -1,0 +1,45 @@
+"""A model that is fitted at once, in the place of one that is trained."""
+
+from typing import Any
+
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from ugmm.nn import Classifier
+from ugmm.tasks.classification import Batch, Task
+
+__all__ = ["FittedTask"]
+
+
+class FittedTask(Task):
+    """Fits its network to all training rows before the first epoch, which then does nothing.
+
+    Validation and test also log `log_prob`, the mean of log p(x, y) in nats.
+
+    Arguments:
+        network: A density with `init_from`.
+        n_classes: Number of classes.
+        training: Optimiser and schedule, of which there is no use.
+    """
+
+    def __init__(self, network: Classifier, n_classes: int, **training: Any) -> None:
+        super().__init__(network, n_classes, **training)
+        self.automatic_optimization = False
+        for metrics in (self.val_metrics, self.test_metrics):
+            metrics.add_metrics({"log_prob": MeanMetric()})
+
+    def prepare(self, x: Tensor, y: Tensor) -> None:
+        """Fit."""
+        self.network.init_from(x, y)
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the mean of -log p(x, y), which nothing follows from."""
+        return -self.network(x, y).mean()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]
+        """Nothing: all is fitted."""
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Nothing."""
+        return None
