@@ -101,6 +101,21 @@ def test_mistakes_are_one_clear_line(ablation, text, line):
     assert "\n" not in str(mistake.value)
 
 
+def test_an_unknown_point_names_the_nearest(ablation, capsys):
+    ablation(BASE + VARIANTS)
+    assert main(["ablate", "mine.yaml", "--point", "plain sed=0"]) == 1
+    assert "no point is called 'plain sed=0'; did you mean plain seed=0" in capsys.readouterr().err
+
+
+def test_a_search_is_no_sweep(ablation, capsys):
+    ablation(
+        "experiment: iris_disc\nmetric: val/nll\nsearch: optuna\n"
+        "space: {model.dropout: [0.0, 0.1]}\n"
+    )
+    assert main(["ablate", "mine.yaml", "--wandb"]) == 1
+    assert "leave --wandb out" in capsys.readouterr().err
+
+
 def test_an_unknown_ablation_names_the_nearest(capsys):
     assert main(["ablate", "mnist_nrm"]) == 1
     assert "unknown ablation 'mnist_nrm'; did you mean mnist_norm" in capsys.readouterr().err

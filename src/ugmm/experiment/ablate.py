@@ -7,24 +7,19 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Literal
 
 from ugmm.errors import UserError, nearest
 from ugmm.experiment.ablation import Ablation, Plan, Point, read_ablation
-from ugmm.experiment.claims import Claims
+from ugmm.experiment.board import Board
 from ugmm.experiment.search import Search
 from ugmm.experiment.sweep import label, start_sweep
-from ugmm.runs import write_atomic
 
 __all__ = ["ablate"]
 
-State = Literal["done", "failed", "running", "interrupted", "planned"]
 _LOOK_SECONDS = 2.0
 _TELL_SECONDS = 30.0
 
@@ -56,7 +51,7 @@ def ablate(
     ablation = read_ablation(name)
     plan = ablation.plan()
     if dry_run:
-        _print_plan(ablation, _Board(plan.folder))
+        _print_plan(ablation, Board(plan.folder))
         return
     added, dropped = plan.extend(ablation)
     points = plan.points()
@@ -67,7 +62,7 @@ def ablate(
             f"the file has changed: {len(dropped)} planned points are no longer in it, and stay "
             f"planned; to drop them, remove {plan.path}\n"
         )
-    board = _Board(plan.folder)
+    board = Board(plan.folder)
     if retry:
         board.forget_failures()
     if point is not None:
@@ -76,32 +71,34 @@ def ablate(
     if wandb and ablation.space:
         raise UserError(f"{ablation.path}: a search is driven by Optuna: leave --wandb out")
     search = Search(ablation, plan) if ablation.space else None
-    if search is not None:
-        jobs = min(jobs, max(1, len(points) + search.left() * len(ablation.repetitions)))
-    else:
-        jobs = min(jobs, len(points))
-    left = _open(points, board)
+    to_ask = search.left() * len(ablation.repetitions) if search else 0
+    left = board.open(points)
     if wandb and left:
         start_sweep(ablation, name, left, min(jobs, len(left)))
-    elif left or (search and search.left()):
-        _work_off(ablation, plan, board, jobs)
+    elif left or to_ask:
+        _work_off(ablation, plan, board, min(jobs, len(left) + to_ask))
+    _tell_end(plan, board, search)
+
+
+def _tell_end(plan: Plan, board: Board, search: Search | None) -> None:
+    """Say what has become of all points, and complain if that is not all that was wanted."""
     points = plan.points()
     failed = [point for point in points if board.state(point) == "failed"]
-    sys.stdout.write(f"{_counts(points, board)}; runs in {plan.folder.parent}\n")
+    sys.stdout.write(f"{board.counts(points)}; runs in {plan.folder.parent}\n")
     if search is not None:
         search.tell(board.summaries(points))
         sys.stdout.write(f"{search.best()}\n")
     if failed:
         lines = "".join(f"\n  {p.variant}, {p.repetition}: {board.failure(p)}" for p in failed)
         raise UserError(f"{len(failed)} points failed; run them again with --retry:{lines}")
-    if left := _open(points, board):
+    if left := board.open(points):
         raise UserError(
             f"{len(left)} points are left, since a worker died: see {plan.folder / 'logs'}, and "
             "start again to go on"
         )
 
 
-def _run_alone(name: str, points: list[Point], board: "_Board") -> None:
+def _run_alone(name: str, points: list[Point], board: Board) -> None:
     """Run one point, as an agent of a sweep asks for it."""
     named = [point for point in points if label(point) == name]
     if not named:
@@ -114,69 +111,7 @@ def _run_alone(name: str, points: list[Point], board: "_Board") -> None:
         raise UserError(f"{name}: {board.failure(point)}")
 
 
-class _Board:
-    """What has become of each point.
-
-    Arguments:
-        folder: Of the plan.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._failures = folder / "failures"
-        self._done: set[str] = set()
-
-    @cached_property
-    def claims(self) -> Claims:
-        """Made when first asked for: a dry run makes no folder."""
-        return Claims(self.folder / "claims")
-
-    def state(self, point: Point) -> State:
-        """Where a point stands."""
-        if point.id in self._done:
-            return "done"
-        run = point.run
-        if run.summary.is_file():
-            self._done.add(point.id)
-            return "done"
-        if self._file(point).is_file():
-            return "failed"
-        if not self.folder.is_dir():
-            return "planned"
-        if self.claims.is_taken(point.id):
-            return "running"
-        return "interrupted" if run.config.is_file() else "planned"
-
-    def fail(self, point: Point, error: BaseException) -> None:
-        """Write down why a point failed."""
-        self._failures.mkdir(exist_ok=True)
-        last = f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else error
-        write_atomic(self._file(point), f"{last}\n\n{''.join(traceback.format_exception(error))}")
-
-    def summaries(self, points: list[Point]) -> dict[str, dict[str, float]]:
-        """By their ids, the figures of the points that are done."""
-        return {p.id: p.run.read_summary() for p in points if self.state(p) == "done"}
-
-    def failure(self, point: Point) -> str:
-        """The line that says why a point failed, and where the rest stands."""
-        path = self._file(point)
-        return f"{path.read_text(encoding='utf-8').partition(chr(10))[0]} ({path})"
-
-    def forget_failures(self) -> None:
-        """Let failed points run again."""
-        for path in self._failures.glob("*.txt"):
-            path.unlink(missing_ok=True)
-
-    def _file(self, point: Point) -> Path:
-        return self._failures / f"{point.id}.txt"
-
-
-def _open(points: list[Point], board: _Board) -> list[Point]:
-    """The points that are neither done nor failed."""
-    return [point for point in points if board.state(point) not in ("done", "failed")]
-
-
-def _work_off(ablation: Ablation, plan: Plan, board: _Board, jobs: int) -> None:
+def _work_off(ablation: Ablation, plan: Plan, board: Board, jobs: int) -> None:
     """Start workers, tell how they fare, and end them if this process is ended."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -186,15 +121,15 @@ def _work_off(ablation: Ablation, plan: Plan, board: _Board, jobs: int) -> None:
             worker = context.Process(target=_work, args=(ablation, plan.folder, threads))
             worker.start()
             workers.append(worker)
-        started, told, before = time.monotonic(), 0.0, _number_done(plan.points(), board)
+        started, told, before = time.monotonic(), 0.0, board.number_done(plan.points())
         while any(worker.is_alive() for worker in workers):
             time.sleep(_LOOK_SECONDS if told else 0.2)
             if time.monotonic() - told > _TELL_SECONDS:
                 told, points = time.monotonic(), plan.points()
-                new = _number_done(points, board) - before
+                new = board.number_done(points) - before
                 left = (len(points) - before - new) * (told - started) / new if new else None
                 more = f"; {left / 60:.0f} min left" if left else ""
-                sys.stdout.write(f"{_counts(points, board)}{more}\n")
+                sys.stdout.write(f"{board.counts(points)}{more}\n")
                 sys.stdout.flush()
 
 
@@ -221,7 +156,7 @@ def _work(ablation: Ablation, folder: Path, threads: int) -> None:
     """Run points, one after the other, until all are done: the whole life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends its workers
     _die_with_parent()
-    board = _Board(folder)
+    board = Board(folder)
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     log = os.open(logs / f"worker-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -233,7 +168,7 @@ def _work(ablation: Ablation, folder: Path, threads: int) -> None:
         points = plan.points()
         if search is not None:
             search.tell(board.summaries(points))
-        left = _open(points, board)
+        left = board.open(points)
         if any(_tried(point, board, threads) for point in left):
             continue
         if search is not None and search.ask():
@@ -243,7 +178,7 @@ def _work(ablation: Ablation, folder: Path, threads: int) -> None:
         time.sleep(_LOOK_SECONDS)  # what another worker has may fall to this one, should that die
 
 
-def _tried(point: Point, board: _Board, threads: int | None) -> bool:
+def _tried(point: Point, board: Board, threads: int | None) -> bool:
     """Run a point if nobody else does; return whether it was run."""
 
     def lost() -> None:
@@ -257,7 +192,7 @@ def _tried(point: Point, board: _Board, threads: int | None) -> bool:
     return run
 
 
-def _run(point: Point, board: _Board, threads: int | None) -> None:
+def _run(point: Point, board: Board, threads: int | None) -> None:
     import ugmm._torchvision  # noqa: F401  (before lightning)
 
     import torch
@@ -288,16 +223,7 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _number_done(points: list[Point], board: _Board) -> int:
-    return sum(board.state(point) == "done" for point in points)
-
-
-def _counts(points: list[Point], board: _Board) -> str:
-    counts = Counter(board.state(point) for point in points)
-    return ", ".join(f"{counts[state]} {state}" for state in counts)
-
-
-def _print_plan(ablation: Ablation, board: _Board) -> None:
+def _print_plan(ablation: Ablation, board: Board) -> None:
     from rich.console import Console
     from rich.table import Table
 

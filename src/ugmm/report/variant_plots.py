@@ -13,7 +13,7 @@ from ugmm.report.variants_text import name_of, percent
 __all__ = ["final_dots", "validation_curves"]
 
 History = Sequence[Mapping[str, float | None]]
-_SETTLED = 0.25  # the share of the epochs, at the end, by which the axis is scaled
+_SETTLED = 0.5  # the share of the epochs, at the end, by which the axis is scaled
 _STYLES = ("-", "--", ":")  # for more variants than there are colours
 
 
