@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from ugmm.runs import Run
 
@@ -105,3 +106,19 @@ def test_without_an_account_each_is_one_line(small):
     output = small("dashboard", "small.yaml", code=1, WANDB_API_KEY="")
     assert "holds no W&B run: start the ablation" in output
     assert "Traceback" not in output
+
+
+def test_an_ablation_outlives_its_server(small, server, tmp_path):
+    process = small.start("ablate", "small.yaml", "--jobs", "2")
+    wait_until(lambda: server.store.runs)
+    server.stop()
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, out + err
+    assert "4 done" in out
+    logs = "".join(path.read_text() for path in (tmp_path / "runs").rglob("worker-*.txt"))
+    told = [line for line in logs.splitlines() if "ugmm sync" in line]
+    assert len(told) == 4  # of each run once: that W&B has not got it all, or that it is offline
+    server.start()
+    assert small("sync").count("uploaded") == 4
+    check_runs(server, tmp_path)
+    assert small("sync") == "nothing to upload\n"

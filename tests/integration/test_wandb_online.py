@@ -2,9 +2,9 @@
 
 import shutil
 import signal
-import time
 
 import pytest
+from waiting import wait_until
 
 SHORT = ("iris_disc", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5")
 
@@ -111,10 +111,3 @@ def test_without_an_account_sync_is_one_line(online, tmp_path):
     assert output.count("\n") == 1
     assert "no W&B account is configured" in output
     assert "no such folder: nowhere" in online("sync", "nowhere", code=1)
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
