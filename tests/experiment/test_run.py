@@ -185,7 +185,7 @@ class TestErrors:
             ("iris_gen", ["model.dropout=0.2"], "must be a fixed function"),
             ("iris_gen", ["model.norm=batch"], "must be a fixed function"),
             ("iris_gen", ["model=autoregressive"], "train it with task=likelihood"),
-            ("iris_gen", ["task=likelihood"], "train it with task=likelihood"),
+            ("iris_gen", ["task=likelihood"], "task=likelihood needs a model"),
             ("mnist_gen", ["task.label=real"], "takes task.label=onehot or none"),
             ("iris_disc", ["data.val_fraction=0"], "trainer.test_checkpoint=last"),
             ("iris_disc", ["trainer.num_nodes=2"], "needs a launcher on every node"),
