@@ -95,6 +95,16 @@ def test_a_trial_without_a_value_stays_open(ablation):
     assert "ugmm train iris_disc 'optimizer.lr=" in Search(search, plan).best()
 
 
+def test_a_process_killed_as_it_asks_costs_no_trial(ablation, tmp_path):
+    expected, _ = run_all(ablation(BASE + SPACE), far_from_best)
+    (tmp_path / "runs").rename(tmp_path / "before")
+    search = ablation(BASE + SPACE)
+    Search(search, search.plan()).study.ask()  # and nothing more
+    points, trials = run_all(search, far_from_best)
+    assert points == expected
+    assert [trial.state.name for trial in trials] == ["FAIL"] + ["COMPLETE"] * 5
+
+
 def test_choices_cannot_change_while_they_are_searched(ablation):
     run_all(ablation(BASE + SPACE), far_from_best, stop_after=1)
     changed = ablation(BASE + SPACE.replace("[20]]", "[30]]"))

@@ -164,7 +164,8 @@ def test_a_killed_search_ends_with_its_trials(start, tmp_path):
     assert "best of 6 trials: val/nll" in output
     backend = optuna.storages.journal.JournalFileBackend(str(runs / "ablation/optuna.log"))
     storage = optuna.storages.JournalStorage(backend)
-    trials = optuna.load_study(study_name="small", storage=storage).trials
+    study = optuna.load_study(study_name="small", storage=storage)
+    trials = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
     assert len(trials) == 6
     for trial in trials:
         (point,) = trial.user_attrs["points"]

@@ -135,16 +135,20 @@ class Search:
 
     def left(self) -> int:
         """How many trials have not been asked for yet."""
-        return max(0, self.ablation.settings.trials - len(self.study.get_trials(deepcopy=False)))
+        return max(0, self.ablation.settings.trials - self._planned())
+
+    def _planned(self) -> int:
+        trials = self.study.get_trials(deepcopy=False)
+        return sum("points" in trial.user_attrs for trial in trials)
 
     def ask(self) -> bool:
         """Plan the points of one more trial; return whether there was one left."""
         with self.plan.lock():
+            self._drop_orphans()
             if not self.left():
                 return False
             # A seed for each trial: a study that is taken up again goes on as it would have.
-            number = len(self.study.get_trials(deepcopy=False))
-            seed = 1000 * self.ablation.settings.seeds[0] + number
+            seed = 1000 * self.ablation.settings.seeds[0] + self._planned()
             self.study.sampler = self._optuna.samplers.TPESampler(seed=seed, constant_liar=True)
             trial = self.study.ask()
             try:
@@ -155,10 +159,17 @@ class Search:
                     f"({error}); give the file another name, or remove {self.plan.folder.parent}"
                 ) from error
             points = self._points(values)
-            trial.set_user_attr("points", [point.id for point in points])
             trial.set_user_attr("values", values)
             self.plan.add(points)
+            trial.set_user_attr("points", [point.id for point in points])  # now it counts
         return True
+
+    def _drop_orphans(self) -> None:
+        """Give up trials of processes that were killed as they asked: whoever asks has the lock."""
+        open_states = (self._optuna.trial.TrialState.RUNNING,)
+        for trial in self.study.get_trials(deepcopy=False, states=open_states):
+            if "points" not in trial.user_attrs:
+                self.study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
 
     def tell(self, summaries: Mapping[str, Mapping[str, float]]) -> None:
         """Tell the study of trials whose points are all done.
