@@ -165,7 +165,7 @@ class Search:
         return True
 
     def _drop_orphans(self) -> None:
-        """Give up trials of processes that were killed as they asked: whoever asks has the lock."""
+        """Give up trials of processes that were killed as they asked; needs the lock."""
         open_states = (self._optuna.trial.TrialState.RUNNING,)
         for trial in self.study.get_trials(deepcopy=False, states=open_states):
             if "points" not in trial.user_attrs:
