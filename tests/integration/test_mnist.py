@@ -8,7 +8,7 @@ import torch
 import ugmm
 from ugmm.data import MNISTDataModule
 
-SHORT = ("mnist_disc", "trainer.max_epochs=2", "model.dropout=0")
+SHORT = ("mnist_disc", "trainer.max_epochs=2", "model.dropout=0", "model.input_dropout=0")
 
 
 @pytest.fixture(scope="module")
