@@ -125,8 +125,17 @@ class Run:
         write_atomic(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def read_summary(self) -> dict[str, float]:
-        """Return `summary.json`; empty before the run has ended."""
-        return json.loads(self.summary.read_text()) if self.summary.is_file() else {}
+        """Return `summary.json`; empty before the run has ended.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        try:
+            return json.loads(self.summary.read_text()) if self.summary.is_file() else {}
+        except ValueError as error:
+            raise UserError(
+                f"{self.summary} is damaged ({error}); remove it, and resume the run to test again"
+            ) from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ugmm.report.page import html_page, inline_svg
-from ugmm.report.variant_plots import final_dots, validation_curves
+from ugmm.report.variant_plots import colours_of, final_dots, validation_curves
 from ugmm.report.variants import Record, compare_variants
 from ugmm.report.variants_text import caption, conclusion, table_cells
 
@@ -34,12 +34,15 @@ def page(folder):
     ]
     rows = compare_variants(records, "test/accuracy", "max", "plain", ["test/nll"])
     history = [{"epoch": float(e), "val/accuracy": 1 - 0.5**e} for e in range(1, 9)]
-    curves = validation_curves({name: [history] * 3 for name in names}, ["val/accuracy"], "Q")
-    dots = final_dots(rows, records, "test/accuracy", "plain", "Q")
+    colours = colours_of(rows, "max", "plain")
+    curves = validation_curves(
+        {name: [history] * 3 for name in names}, ["val/accuracy"], "Q", colours
+    )
+    dots = final_dots(rows, records, "test/accuracy", "plain", "Q", colours)
     return html_page(
         "Does <it> help?",
         conclusion(rows, "test/accuracy", "max", "plain"),
-        table_cells(rows, "test/accuracy", ["test/nll"]),
+        table_cells(rows, "test/accuracy", ["test/nll"], "plain"),
         caption(rows, "plain"),
         {"The final metric": (dots, "dots"), "Validation": (curves, "curves")},
         ["9 of 9 runs are finished."],
@@ -124,6 +127,7 @@ def test_colours_follow_the_reader(tmp_path):
 def test_a_figure_gives_the_same_svg_twice(tmp_path):
     history = [{"epoch": 0.0, "val/nll": 1.0}, {"epoch": 1.0, "val/nll": 0.5}]
     first, second = (
-        inline_svg(validation_curves({"a": [history]}, ["val/nll"], "Q"), "x") for _ in range(2)
+        inline_svg(validation_curves({"a": [history]}, ["val/nll"], "Q", {"a": "#0072B2"}), "x")
+        for _ in range(2)
     )
     assert first == second

@@ -74,12 +74,19 @@ class Point:
         return from_yaml(self.config, f"point {self.id}")
 
     @cached_property
+    def plain(self) -> dict[str, Any]:
+        """Its configuration, unchecked: `resolved` takes seconds for some hundred points."""
+        return yaml.load(self.config, _Loader)
+
+    @cached_property
     def run(self) -> Run:
         """Its run folder, which may not exist yet."""
-        # Not by `resolved`, which would take seconds for some hundred points.
-        config = yaml.load(self.config, _Loader)
-        group, name = str(config["group"]), str(config["name"])
-        return Run(run_folder(config["runs_dir"], group, name, self.id))
+        group, name = str(self.plain["group"]), str(self.plain["name"])
+        return Run(run_folder(self.plain["runs_dir"], group, name, self.id))
+
+    def agrees(self, values: Mapping[str, Any]) -> bool:
+        """Whether it computes what these settings say, as far as they say it."""
+        return all(_agrees(self.plain, name, value) for name, value in values.items())
 
 
 @dataclass
@@ -242,6 +249,17 @@ def _repetitions(settings: Settings, source: str) -> list[dict[str, int]]:
 def said_of(repetition: Mapping[str, int]) -> str:
     """Return a repetition as it is named: `seed=0 fold=1`."""
     return " ".join(f"{k.rpartition('.')[2]}={v}" for k, v in repetition.items())
+
+
+def _agrees(config: dict[str, Any], name: str, value: Any) -> bool:
+    group, _, last = name.rpartition(".")
+    elsewhere = name.partition(".")[0] in _ELSEWHERE or (group == "trainer" and last in _HARDWARE)
+    found: Any = config
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    a_choice = isinstance(found, dict) and not isinstance(value, dict)  # stands for many settings
+    refers = "${" in str(value)
+    return elsewhere or a_choice or refers or found == value or str(found) == str(value)
 
 
 def _identity(config: Config) -> str:

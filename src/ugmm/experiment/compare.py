@@ -1,18 +1,21 @@
 """The command `ugmm compare`: what an ablation's runs say, as tables, pictures and a page."""
 
+import math
 import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from ugmm.errors import UserError, nearest
-from ugmm.experiment.ablation import Ablation, Plan, Settings, read_ablation, said_of
+from ugmm.experiment.ablation import Ablation, Plan, Point, Settings, read_ablation, said_of
+from ugmm.experiment.board import Board
 from ugmm.experiment.files import project_root
 from ugmm.report.variants import Record, Row, compare_variants
-from ugmm.runs import Run, write_atomic
+from ugmm.runs import Run, replacing, write_atomic
 
 __all__ = ["compare"]
 
@@ -44,13 +47,13 @@ def compare(name: str, *, publish: bool = False) -> None:
             f"ugmm ablate {name}"
         )
     settings = ablation.settings
-    for key in (settings.metric, *settings.report):
+    for key in dict.fromkeys((settings.metric, *settings.report)):
         _check_figure(key, records, ablation.path)
+        notes += _lacking(key, records, of_all=key == settings.metric)
     goal = ablation.goal
     rows = compare_variants(records, settings.metric, goal, settings.baseline, settings.report)
-    command = f"ugmm compare {name}"
     notes += _machines(records)
-    report = _Report(ablation.title, settings, goal, rows, records, notes, command)
+    report = _Report(ablation.title, settings, goal, rows, records, notes, name)
     folder = plan.folder.parent / "compare"
     report.write(folder)
     report.show()
@@ -70,16 +73,18 @@ class _Report:
         rows: list[Row],
         records: list[Record],
         notes: list[str],
-        command: str,
+        name: str,
     ) -> None:
         from ugmm.report.variants_text import caption, conclusion, table_cells
 
-        self.title, self.settings, self.command = title, settings, command
+        self.title, self.settings, self.name = title, settings, name
         self.rows, self.records = rows, records
-        self.tables = table_cells(rows, settings.metric, settings.report)
+        self.tables = table_cells(rows, settings.metric, settings.report, settings.baseline)
         self.caption = caption(rows, settings.baseline)
         self.conclusion = conclusion(rows, settings.metric, goal, settings.baseline)
-        self.notes = notes
+        best = (max if goal == "max" else min)(rows, key=lambda row: row.metric.mean)
+        self.notes = [*notes, f"The best run of {best.variant}: {best.best}."]
+        self.goal = goal
 
     def show(self) -> None:
         """Print the tables."""
@@ -87,7 +92,8 @@ class _Report:
 
         from ugmm.report.variants_text import variants_table
 
-        console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+        # Names are the user's: "a [b]" is no markup.
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False, emoji=False)
         for index, cells in enumerate(self.tables):
             console.print(variants_table(cells, "" if index else self.title))
         for text in (self.caption, self.conclusion, *self.notes):
@@ -97,7 +103,7 @@ class _Report:
         """Write tables, pictures and the page into a folder."""
         from ugmm.report.page import html_page
         from ugmm.report.style import save
-        from ugmm.report.variant_plots import final_dots, validation_curves
+        from ugmm.report.variant_plots import colours_of, final_dots, validation_curves
         from ugmm.report.variants_text import runs_csv, variants_csv, variants_markdown
 
         metric, report = self.settings.metric, self.settings.report
@@ -112,8 +118,11 @@ class _Report:
             if record.variant in histories:
                 histories[record.variant].append(Run(record.folder).read_metrics())
         twins = dict.fromkeys((f"val/{metric.rpartition('/')[2]}", "val/nll"))
-        dots = final_dots(self.rows, self.records, metric, self.settings.baseline, self.title)
-        curves = validation_curves(histories, list(twins), self.title)
+        colours = colours_of(self.rows, self.goal, self.settings.baseline)
+        dots = final_dots(
+            self.rows, self.records, metric, self.settings.baseline, self.title, colours
+        )
+        curves = validation_curves(histories, list(twins), self.title, colours)
         save(dots, folder / "final.png")
         save(curves, folder / "curves.png")
         figures = {
@@ -127,7 +136,7 @@ class _Report:
             self.caption,
             figures,
             self.notes,
-            self.command,
+            f"ugmm ablate {self.name} && ugmm compare {self.name}",
         )
         write_atomic(folder / "index.html", page)
 
@@ -138,8 +147,9 @@ class _Report:
         root = project_root()
         pictures = root / "docs" / "images" / "ablations"
         pictures.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "final.png", pictures / f"{name}.png")
-        lines = [f"## {self.title}", "", f"`{self.command}`", "", self.conclusion, ""]
+        with replacing(pictures / f"{name}.png") as temporary:
+            shutil.copyfile(folder / "final.png", temporary)
+        lines = [f"## {self.title}", "", f"`ugmm compare {self.name}`", "", self.conclusion, ""]
         for cells in self.tables:
             lines += [variants_markdown(cells), ""]
         lines += [f"![{self.title}](../../docs/images/ablations/{name}.png)", "", self.caption, ""]
@@ -162,35 +172,76 @@ def _with_section(text: str, name: str, section: str) -> str:
 
 def _records(plan: Plan, ablation: Ablation) -> tuple[list[Record], list[str]]:
     """Read the summaries of the file's points; say how many there are, and which are missing."""
-    # Of two points of one name, planned before and after a change of the file, the later counts.
-    planned = {(point.variant, point.repetition): point for point in plan.points()}
+    points, board = plan.points(), Board(plan.folder)
     if ablation.settings.search is not None:
-        ablation.rows |= {variant: {} for variant, _ in planned}
+        ablation.rows |= {point.variant: {} for point in points}
         ablation.settings.baseline = next(iter(ablation.rows), "")
-    wanted = [(v, said_of(r), r) for v in ablation.rows for r in ablation.repetitions]
-    records, missing = [], []
-    for variant, said, repetition in wanted:
-        point = planned.pop((variant, said), None)
-        figures = point.run.read_summary() if point else {}
-        if point is None or not figures:
-            missing.append(f"{variant}, {said}")
+    planned: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        planned.setdefault((point.variant, point.repetition), []).append(point)
+    records: list[Record] = []
+    failed: list[str] = []
+    missing: list[str] = []
+    used = 0
+    for variant, repetition in product(ablation.rows, ablation.repetitions):
+        said = said_of(repetition)
+        current = _current(ablation, variant, repetition, planned.get((variant, said), []))
+        used += current is not None
+        if current is None or not (figures := current.run.read_summary()):
+            lost = current is not None and board.state(current) == "failed"
+            (failed if lost else missing).append(f"{variant}, {said}")
             continue
+        figures = {name: value for name, value in figures.items() if math.isfinite(value)}
         seed, fold = repetition["seed"], repetition.get("data.fold")
-        records.append(Record(variant, seed, fold, point.run.folder, figures))
-    notes = [f"{len(records)} of {len(wanted)} runs are finished."]
+        records.append(Record(variant, seed, fold, current.run.folder, figures))
+    total = len(ablation.rows) * len(ablation.repetitions)
+    notes = [f"{len(records)} of {total} runs are finished."]
+    if failed:
+        notes.append(f"Failed, and left out: {_listed(failed)}.")
     if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        notes.append(f"Not finished, and left out: {'; '.join(missing[:5])}{more}.")
-    if planned:
-        notes.append(f"{len(planned)} runs of an earlier version of the file are left out.")
+        notes.append(f"Not finished, and left out: {_listed(missing)}.")
+    if earlier := len(points) - used:
+        notes.append(f"{earlier} runs of an earlier version of the file are left out.")
     return records, notes
+
+
+def _current(
+    ablation: Ablation, variant: str, repetition: Mapping[str, int], named: Sequence[Point]
+) -> Point | None:
+    """Return that of the points planned under one name which the file now asks for."""
+    agreeing = [point for point in named if point.agrees(ablation.rows[variant])]
+    if len(agreeing) > 1:  # planned before and after a change of the file
+        identity = ablation.point(variant, repetition).id
+        agreeing = [point for point in agreeing if point.id == identity] or agreeing
+    return agreeing[-1] if agreeing else None
+
+
+def _lacking(key: str, records: Sequence[Record], *, of_all: bool) -> list[str]:
+    """Say which finished runs lack a figure: all, or those of variants of which others have it."""
+    having = {record.variant for record in records if key in record.figures}
+    lacking = [
+        f"{r.variant}, seed={r.seed}" + (f" fold={r.fold}" if r.fold is not None else "")
+        for r in records
+        if key not in r.figures and (of_all or r.variant in having)
+    ]
+    if not lacking:
+        return []
+    return [f"Finished, but without a finite {key}, and left out of it: {_listed(lacking)}."]
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more
 
 
 def _machines(records: Sequence[Record]) -> list[str]:
     """Say on what the runs were made."""
     found: dict[str, Counter[str]] = {"commit": Counter(), "machine": Counter()}
     for record in records:
-        environment = Run(record.folder).read_environment()
+        run = Run(record.folder)
+        if not run.environment.is_file():
+            continue  # a folder that was copied in part
+        environment = run.read_environment()
         git = environment["git"]
         commit = (git["commit"] or "unknown")[:10] + (" with changes" if git["dirty"] else "")
         found["commit"][commit] += 1
@@ -198,6 +249,7 @@ def _machines(records: Sequence[Record]) -> list[str]:
     return [
         f"{kind.capitalize()}: {'; '.join(f'{name} ({n} runs)' for name, n in counts.items())}."
         for kind, counts in found.items()
+        if counts
     ]
 
 

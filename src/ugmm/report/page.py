@@ -35,7 +35,7 @@ h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; }
 p, li { max-width: 46rem; }
 .conclusion { font-size: 1.1rem; }
 .caption, figcaption { color: var(--muted); font-size: .875rem; max-width: 52rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; margin-bottom: 1.25rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .7rem; text-align: right; white-space: nowrap; }
 th { border-bottom: 2px solid var(--grid); vertical-align: bottom; }
@@ -43,7 +43,7 @@ td { border-bottom: 1px solid var(--grid); }
 th:first-child, td:first-child { text-align: left; }
 tbody tr:hover { background: var(--shade); }
 figure { margin: 1rem 0 2rem; }
-svg { width: 100%; height: auto; }
+svg { max-width: 100%; min-width: 36rem; height: auto; }
 code, pre { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em; }
 code { background: var(--shade); padding: .1em .3em; border-radius: .25em; }
 """
@@ -67,12 +67,12 @@ def html_page(
         caption: What the tables' columns are.
         figures: By heading, a figure and what it shows.
         notes: What was run, where, and what is missing.
-        command: What wrote the page.
+        command: What makes the runs, and the page, again.
     """
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="conclusion">{escape(conclusion)}</p>',
-        *(f'<div class="wide">{_table(cells)}</div><br>' for cells in tables),
+        *(f'<div class="wide">{_table(cells)}</div>' for cells in tables),
         f'<p class="caption">{escape(caption)}</p>',
     ]
     for heading, (figure, shown) in figures.items():
@@ -82,7 +82,7 @@ def html_page(
         parts.append(f"<figcaption>{escape(shown)}</figcaption></figure>")
     parts.append("<h2>What was run</h2>")
     parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>")
-    parts.append(f"<p>Written by <code>{escape(command)}</code>.</p>")
+    parts.append(f"<p>To repeat it: <code>{escape(command)}</code></p>")
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

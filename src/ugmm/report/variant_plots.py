@@ -1,8 +1,10 @@
 """The pictures of an ablation: curves with bands over seeds, and the final metric as dots."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -10,15 +12,38 @@ from ugmm.report.style import INK, MUTED, SERIES, new_figure, tidy
 from ugmm.report.variants import Record, Row
 from ugmm.report.variants_text import name_of, percent
 
-__all__ = ["final_dots", "validation_curves"]
+__all__ = ["colours_of", "final_dots", "validation_curves"]
 
 History = Sequence[Mapping[str, float | None]]
 _SETTLED = 0.5  # the share of the epochs, at the end, by which the axis is scaled
-_STYLES = ("-", "--", ":")  # for more variants than there are colours
+_OTHERS = SERIES[-1]  # where there are more variants than colours
+
+
+def colours_of(rows: Sequence[Row], goal: str, baseline: str) -> dict[str, str]:
+    """Give each variant a colour; of more than eight, the baseline and the best six.
+
+    The others are grey.
+
+    Args:
+        rows: See `compare_variants`.
+        goal: `max` or `min`: which are the best.
+        baseline: A variant.
+    """
+    names = [row.variant for row in rows]
+    if len(rows) > len(SERIES):
+        sign = -1 if goal == "max" else 1
+        ranked = sorted(rows, key=lambda row: (row.variant != baseline, sign * row.metric.mean))
+        chosen = {row.variant for row in ranked[: len(SERIES) - 1]}
+        names = [name for name in names if name in chosen]
+    colours = dict(zip(names, SERIES, strict=False))
+    return {row.variant: colours.get(row.variant, _OTHERS) for row in rows}
 
 
 def validation_curves(
-    histories: Mapping[str, Sequence[History]], metrics: Sequence[str], title: str
+    histories: Mapping[str, Sequence[History]],
+    metrics: Sequence[str],
+    title: str,
+    colours: Mapping[str, str],
 ) -> Figure:
     """Draw validation metrics by epoch: each variant's mean, with a band from least to most.
 
@@ -26,6 +51,7 @@ def validation_curves(
         histories: By variant, the lines of `metrics.csv` of each of its runs.
         metrics: Names such as `val/accuracy`, a panel each; those never logged are left out.
         title: Above the figure.
+        colours: See `colours_of`.
     """
     curves = {
         metric: {variant: _by_epoch(runs, metric) for variant, runs in histories.items()}
@@ -38,10 +64,15 @@ def validation_curves(
         return figure
     grid = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, metric in zip(grid, shown, strict=True):
-        _draw_curves(axes, metric, curves[metric])
+        _draw_curves(axes, metric, curves[metric], colours)
     several = any(len(runs) > 1 for runs in histories.values())
+    by_label: dict[str, Artist] = {}
+    for axes in grid:  # a variant may have logged the second metric alone
+        lines, labels = axes.get_legend_handles_labels()
+        by_label |= dict(zip(labels, lines, strict=True))
     legend = figure.legend(
-        *grid[0].get_legend_handles_labels(),
+        by_label.values(),
+        by_label,
         loc="outside lower center",
         ncols=3,
         frameon=False,
@@ -55,7 +86,12 @@ def validation_curves(
 
 
 def final_dots(
-    rows: Sequence[Row], records: Sequence[Record], metric: str, baseline: str, title: str
+    rows: Sequence[Row],
+    records: Sequence[Record],
+    metric: str,
+    baseline: str,
+    title: str,
+    colours: Mapping[str, str],
 ) -> Figure:
     """Draw a metric's mean and 95% interval for each variant, a small dot for each run.
 
@@ -65,12 +101,13 @@ def final_dots(
         metric: What is drawn.
         baseline: Whose mean becomes a line.
         title: Above the figure.
+        colours: See `colours_of`.
     """
     factor = 100 if percent(metric) else 1
     figure = new_figure(8, 1.7 + 0.42 * len(rows), title)
     axes = figure.subplots()
     for height, row in enumerate(rows):
-        colour, mean = _colour(height), factor * row.metric.mean
+        colour, mean = colours[row.variant], factor * row.metric.mean
         of_row = [r for r in records if r.variant == row.variant and metric in r.figures]
         runs = [factor * record.figures[metric] for record in of_row]
         # A little above and below, by seed, so that equal ones are both seen.
@@ -82,7 +119,7 @@ def final_dots(
         axes.plot([mean], [height], "D", markersize=6.5, color=colour)
         if row.variant == baseline:
             axes.axvline(mean, color=MUTED, linewidth=1, linestyle="--", zorder=0)
-    tidy(axes, name_of(metric))
+    tidy(axes, _label(metric))
     axes.set_yticks(range(len(rows)), [_short(row.variant) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -111,21 +148,28 @@ def _by_epoch(runs: Sequence[History], metric: str) -> tuple[np.ndarray, ...]:
     )
 
 
-def _draw_curves(axes: Axes, metric: str, curves: Mapping[str, tuple[np.ndarray, ...]]) -> None:
+def _draw_curves(
+    axes: Axes,
+    metric: str,
+    curves: Mapping[str, tuple[np.ndarray, ...]],
+    colours: Mapping[str, str],
+) -> None:
     factor = 100 if percent(metric) else 1
     end = max(epochs[-1] for epochs, *_ in curves.values() if len(epochs))
     settled: list[float] = []
-    for index, (variant, (epochs, mean, low, high)) in enumerate(curves.items()):
-        colour, style = _colour(index), _STYLES[index // len(SERIES) % len(_STYLES)]
-        axes.fill_between(epochs, factor * low, factor * high, color=colour, alpha=0.15, lw=0)
-        label = _short(variant)
+    crowded = len(curves) > len(SERIES)
+    for variant, (epochs, mean, low, high) in curves.items():
+        colour = colours[variant]
+        style: dict[str, Any] = {"lw": 1.6, "label": _short(variant), "zorder": 3}
+        if crowded and colour == _OTHERS:
+            style = {"lw": 0.8, "label": "others", "zorder": 2}
+        else:
+            axes.fill_between(epochs, factor * low, factor * high, color=colour, alpha=0.15, lw=0)
         marker = "o" if len(epochs) < 15 else ""
-        axes.plot(
-            epochs, factor * mean, style, marker=marker, ms=3, color=colour, lw=1.6, label=label
-        )
+        axes.plot(epochs, factor * mean, marker=marker, ms=3, color=colour, **style)
         late = epochs >= (1 - _SETTLED) * end
         settled += [*(factor * low[late]), *(factor * high[late])]
-    tidy(axes, "epoch", name_of(metric) if percent(metric) else f"{metric} (nats)")
+    tidy(axes, "epoch", _label(metric))
     # By where the curves end: the first epochs would flatten all that follows.
     lowest, highest = min(settled, default=0.0), max(settled, default=1.0)
     margin = 0.35 * (highest - lowest) or 0.05 * abs(highest) or 1.0
@@ -135,8 +179,10 @@ def _draw_curves(axes: Axes, metric: str, curves: Mapping[str, tuple[np.ndarray,
     axes.set_ylim(max(bottom, 0.0) if lowest >= 0 else bottom, top)
 
 
-def _colour(index: int) -> str:
-    return SERIES[index % len(SERIES)]
+def _label(metric: str) -> str:
+    """Name a metric with its unit."""
+    nats = metric.rpartition("/")[2] in ("nll", "log_prob", "score")
+    return f"{metric} (nats)" if nats else name_of(metric)
 
 
 def _short(name: str, most: int = 44) -> str:

@@ -79,7 +79,7 @@ class Row:
         runs: How many runs have the metric.
         seeds: How many seeds they have between them.
         metric: Its spread.
-        difference: From the baseline; None for the baseline itself.
+        difference: From the baseline; None for the baseline itself, and where no seed is common.
         report: Mean and standard deviation of further figures; those that no run has are missing.
         seconds: Mean of a run's training.
         parameters: Of a network.
@@ -117,7 +117,7 @@ def compare_variants(
     for record in records:
         if metric in record.figures:
             groups.setdefault(record.variant, []).append(record)
-    base = _by_seed(groups.get(baseline, ()), metric)
+    base = groups.get(baseline, [])
     best = max if goal == "max" else min
     rows = []
     for variant, runs in groups.items():
@@ -131,7 +131,7 @@ def compare_variants(
                 len(runs),
                 len(seeds),
                 own,
-                None if variant == baseline else paired_difference(seeds, base),
+                None if variant == baseline else _difference(runs, base, metric),
                 others,
                 _mean(run.figures.get("seconds") for run in runs),
                 _whole(_mean(run.figures.get("parameters") for run in runs)),
@@ -184,6 +184,15 @@ def paired_difference(values: Mapping[int, float], base: Mapping[int, float]) ->
     p = 2 * float(stdtr(n - 1, -t))
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
     return Difference(mean, mean - half, mean + half, p, None)
+
+
+def _difference(runs: Sequence[Record], base: Sequence[Record], name: str) -> Difference | None:
+    """Compare by the seeds and folds that both have: a missing fold would shift a seed's mean."""
+    places = {(r.seed, r.fold) for r in runs} & {(r.seed, r.fold) for r in base}
+    values, others = (
+        _by_seed([r for r in group if (r.seed, r.fold) in places], name) for group in (runs, base)
+    )
+    return paired_difference(values, others)
 
 
 def _adjusted(rows: list[Row]) -> list[Row]:

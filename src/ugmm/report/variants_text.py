@@ -58,6 +58,10 @@ def caption(rows: Sequence[Row], baseline: str) -> str:
 def conclusion(rows: Sequence[Row], metric: str, goal: str, baseline: str) -> str:
     """Say in words which variant is best, and which differ from the baseline."""
     best = (max if goal == "max" else min)(rows, key=lambda row: row.metric.mean)
+    if baseline not in {row.variant for row in rows}:
+        without = f"; {baseline}, which others are to be compared with, has no figures."
+    else:
+        without = "; a test of differences needs two seeds or more."
     said = f"{best.variant} has the best {metric}, {_value(best.metric.mean, metric)}"
     if best.metric.low is not None:
         said += f" ({_range(best.metric, metric)})"
@@ -71,16 +75,18 @@ def conclusion(rows: Sequence[Row], metric: str, goal: str, baseline: str) -> st
         if d.adjusted < 0.05:
             verdict = "better" if sign * d.mean > 0 else "worse"
         groups[verdict].append(row.variant)
-    parts = [f"{verdict}: {', '.join(names)}" for verdict, names in groups.items() if names]
+    parts = [f"{verdict}: {_names(names)}" for verdict, names in groups.items() if names]
     if not parts:
-        return f"{said}; a test of differences needs two seeds or more."
+        return said + without
     return f"{said}. Against {baseline}, at the 5% level: {'; '.join(parts)}."
 
 
-def table_cells(rows: Sequence[Row], metric: str, report: Sequence[str]) -> list[Cells]:
+def table_cells(
+    rows: Sequence[Row], metric: str, report: Sequence[str], baseline: str
+) -> list[Cells]:
     """Return the tables as text: the metric's, then that of the further figures, if any."""
     header = ["variant", "seeds", name_of(metric), "difference", "p", "time", "parameters"]
-    tables = [Cells(header, [_cells(row, metric) for row in rows])]
+    tables = [Cells(header, [_cells(row, metric, baseline) for row in rows])]
     if report:
         further = [
             [
@@ -152,20 +158,26 @@ def runs_csv(records: Sequence[Record], names: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _cells(row: Row, metric: str) -> list[str]:
+def _names(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names) if len(names) <= most else f"{len(names)} variants"
+
+
+def _cells(row: Row, metric: str, baseline: str) -> list[str]:
     cells = [row.variant, str(row.seeds), _spread(row.metric, metric)]
     if row.metric.low is not None:
         cells[-1] += f" ({_range(row.metric, metric)})"
     d = row.difference
-    if d is None:
+    if row.variant == baseline:
         cells += ["baseline", ""]
+    elif d is None:
+        cells += [NONE, NONE]
     else:
         cells.append(_number(d.mean, metric, signed=True))
         if d.low is not None and d.high is not None:
             low, high = (_number(bound, metric, signed=True) for bound in (d.low, d.high))
             cells[-1] += f" ({low} to {high})"
         cells.append(NONE if d.adjusted is None else _p(d.adjusted))
-    cells.append(NONE if row.seconds is None else f"{row.seconds:.3g} s")
+    cells.append(NONE if row.seconds is None else _time(row.seconds))
     cells.append(NONE if row.parameters is None else f"{row.parameters:,}")
     return cells
 
@@ -186,6 +198,12 @@ def _number(value: float, name: str, *, signed: bool = False) -> str:
 
 def _value(value: float, name: str) -> str:
     return _number(value, name) + ("%" if percent(name) else "")
+
+
+def _time(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 36_000 else f"{seconds / 3600:.3g} h"
 
 
 def _p(p: float) -> str:
