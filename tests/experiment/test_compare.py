@@ -1,6 +1,7 @@
 """The command `ugmm compare`, on runs that are made up."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import scipy.stats
 
 from ugmm.cli import main
+from ugmm.errors import UserError
 from ugmm.experiment import compare as command
 from ugmm.experiment.ablation import read_ablation
+from ugmm.experiment.board import Board
 
 TEXT = """# Does dropout help?
 experiment: iris_disc
@@ -31,7 +34,7 @@ def ablation(tmp_path, monkeypatch):
         (tmp_path / folder).symlink_to(Path(__file__).parents[2] / folder)
     monkeypatch.chdir(tmp_path)
 
-    def make(text=TEXT, left_out=()):
+    def make(text=TEXT, left_out=(), also=None):
         Path("mine.yaml").write_text(text)
         found = read_ablation("mine.yaml")
         found.plan().extend(found)
@@ -45,6 +48,7 @@ def ablation(tmp_path, monkeypatch):
                 "parameters": 345,
             }
             named = (point.variant, point.repetition)
+            figures |= (also or {}).get(named, {})
             if named not in left_out and not point.run.folder.exists():
                 make_up(point.run, figures)
         return found
@@ -123,6 +127,105 @@ def test_of_two_plans_for_a_name_the_later_counts(ablation):
     folders = set(tables()[1]["run"])
     assert folders == {str(point.run.folder) for point in new.points}
     assert not folders & {str(point.run.folder) for point in old.points}
+
+
+def test_a_file_that_is_changed_back_has_its_own_runs_again(ablation):
+    changes = ("set: {trainer.max_epochs: 7}\n", "set: {trainer.max_epochs: 9}\n", "")
+    points = {change: ablation(TEXT + change).points for change in changes}
+    for change in changes:  # unlike the last one, none of these was planned last
+        Path("mine.yaml").write_text(TEXT + change)
+        assert main(["compare", "mine.yaml"]) == 0
+        assert set(tables()[1]["run"]) == {str(point.run.folder) for point in points[change]}
+
+
+def test_runs_are_not_taken_for_those_of_a_changed_file(ablation, capsys):
+    ablation()
+    change = "dropout: {model.dropout: 0.4}"
+    Path("mine.yaml").write_text(TEXT.replace("dropout: {model.dropout: 0.3}", change))
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "16 of 24 runs are finished" in output
+    assert "8 runs of an earlier version of the file are left out" in output
+    assert list(tables()[0]["variant"]) == ["plain", "wide"]
+
+
+def test_where_points_run_makes_them_no_others(ablation):
+    ablation()
+    settings = "set: {tracking.mode: offline, trainer.devices: 2, data: iris}\n"
+    Path("mine.yaml").write_text(TEXT + settings)
+    assert main(["compare", "mine.yaml"]) == 0
+    assert len(tables()[1]) == 24
+
+
+def test_a_figure_that_is_not_finite_is_left_out_and_named(ablation, capsys):
+    also = {
+        ("dropout", "seed=1 fold=0"): {"test/accuracy": math.nan},
+        ("wide", "seed=2 fold=1"): {"test/nll": math.inf},
+    }
+    ablation(also=also)
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "24 of 24 runs are finished" in output
+    assert "a finite test/accuracy, and left out of it: dropout, seed=1 fold=0." in output
+    assert "a finite test/nll, and left out of it: wide, seed=2 fold=1." in output
+    table, runs = tables()
+    assert runs.isna().sum()[["test/accuracy", "test/nll"]].tolist() == [1, 1]
+    # The lost fold is left out of the baseline's seed too, whose mean it would shift.
+    both = runs.pivot(index=["seed", "fold"], columns="variant", values="test/accuracy").dropna()
+    differences = (both["dropout"] - both["plain"]).groupby("seed").mean()
+    row = table.set_index("variant").loc["dropout"]
+    assert row["difference"] == pytest.approx(differences.mean())
+    assert row["p"] == pytest.approx(scipy.stats.ttest_1samp(differences, 0).pvalue)
+
+
+def test_a_variant_without_the_metric_is_named(ablation, capsys):
+    also = {("wide", f"seed={s} fold={f}"): {"own": 1.0 + s} for s in range(4) for f in (0, 1)}
+    ablation(TEXT + "metric: own\ngoal: max\n", also=also)
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "own, and left out of it: plain, seed=0 fold=0;" in output
+    assert "and 11 more" in output
+    assert list(tables()[0]["variant"]) == ["wide"]
+
+
+def test_a_baseline_without_runs_is_said_to_be_missing(ablation, capsys):
+    lost = {("plain", f"seed={seed} fold={fold}") for seed in range(4) for fold in (0, 1)}
+    ablation(left_out=lost)
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "baseline" not in output
+    assert "plain, which others are to be compared with, has no figures" in output
+    assert "plain, seed=2 fold=0 and 3 more" in output
+    assert tables()[0]["difference"].isna().all()
+
+
+def test_failed_runs_are_told_from_those_to_come(ablation, capsys):
+    lost = {("wide", "seed=0 fold=0"), ("wide", "seed=1 fold=0")}
+    found = ablation(left_out=lost)
+    (failed,) = (p for p in found.points if (p.variant, p.repetition) == min(lost))
+    Board(found.plan().folder).fail(failed, UserError("the loss is nan"))
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Failed, and left out: wide, seed=0 fold=0." in output
+    assert "Not finished, and left out: wide, seed=1 fold=0." in output
+
+
+def test_names_in_brackets_are_no_markup(ablation, capsys):
+    name = "a [bold]b[/] $x_1$"
+    ablation(TEXT.replace("wide:", f"'{name}':").replace("Does", "Does [it] cost $5, or"))
+    assert main(["compare", "mine.yaml"]) == 0
+    output = capsys.readouterr().out
+    assert "Does [it] cost $5, or dropout help?" in output
+    assert name in output
+
+
+def test_a_damaged_summary_is_one_line(ablation, capsys):
+    run = ablation().points[3].run
+    run.summary.write_text("{")
+    assert main(["compare", "mine.yaml"]) == 1
+    error = capsys.readouterr().err
+    assert f"{run.summary} is damaged" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,16 @@ _VARIABLES = {
     FIRST: "--first",
     SECOND: "--second",
     "#882255": "--wine",
+    "#56B4E9": "--sky",
+    "#E69F00": "--amber",
 }
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #222222; --muted: #5f5f5f;
-  --grid: #e4e4e4; --first: #0072b2; --second: #d55e00; --wine: #882255; --shade: #f5f6f8; }
+  --grid: #e4e4e4; --first: #0072b2; --second: #d55e00; --wine: #882255; --sky: #56b4e9;
+  --amber: #e69f00; --shade: #f5f6f8; }
 @media (prefers-color-scheme: dark) { :root { --paper: #16181c; --ink: #e6e6e6; --muted: #a5a8ad;
-  --grid: #33363c; --first: #5db3ea; --second: #ff8f4a; --wine: #d06a9b; --shade: #1f2227; } }
+  --grid: #33363c; --first: #3d94db; --second: #f27a3d; --wine: #b0527f; --sky: #a9dcff;
+  --amber: #f2c53d; --shade: #1f2227; } }
 body { background: var(--paper); color: var(--ink); margin: 0 auto; max-width: 68rem;
   padding: 2rem 1.25rem 4rem; font: 1rem/1.55 system-ui, "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem; }
@@ -43,7 +47,7 @@ td { border-bottom: 1px solid var(--grid); }
 th:first-child, td:first-child { text-align: left; }
 tbody tr:hover { background: var(--shade); }
 figure { margin: 1rem 0 2rem; }
-svg { max-width: 100%; min-width: 36rem; height: auto; }
+svg { max-width: 100%; min-width: 40rem; height: auto; }
 code, pre { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em; }
 code { background: var(--shade); padding: .1em .3em; border-radius: .25em; }
 """

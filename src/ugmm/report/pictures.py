@@ -15,7 +15,7 @@ from ugmm.report.neurons import first_layer_images, neuron_densities
 from ugmm.report.plots import confusion_matrix, reliability_diagram
 from ugmm.report.samples import image_samples, pair_plot
 from ugmm.report.shifts import shift_curves, shifts_tested
-from ugmm.report.style import save
+from ugmm.report.style import plain, save
 from ugmm.runs import Run
 
 __all__ = ["draw_run"]
@@ -55,7 +55,7 @@ def draw_run(
     Returns:
         The files written.
     """
-    title = textwrap.fill(_plain(title), 90)
+    title = textwrap.fill(plain(title), 90)
     class_names = [_short(name) for name in class_names]
     feature_names = [_short(name) for name in feature_names]
     figures: dict[str, Figure] = {}
@@ -120,13 +120,8 @@ def _range(x: Tensor) -> tuple[float, float]:
     return max(low, mean - 5 * std), min(high, mean + 5 * std)
 
 
-def _plain(text: str) -> str:
-    """Keep matplotlib from reading dollars as formulas, and a leading _ as "not in the legend"."""
-    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
-
-
 def _short(name: str, most: int = 24) -> str:
-    return _plain(name if len(name) <= most else f"{name[: most - 1]}…")
+    return plain(name if len(name) <= most else f"{name[: most - 1]}…")
 
 
 def _input_names(

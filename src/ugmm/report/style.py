@@ -19,6 +19,7 @@ __all__ = [
     "SERIES",
     "label_log",
     "new_figure",
+    "plain",
     "save",
     "tidy",
 ]
@@ -61,6 +62,11 @@ def label_log(axis: Axis, low: float, high: float) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 200 * low else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def plain(text: str) -> str:
+    """Keep matplotlib from reading dollars as formulas, and a leading _ as "not in the legend"."""
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:

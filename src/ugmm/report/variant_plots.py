@@ -1,21 +1,23 @@
 """The pictures of an ablation: curves with bands over seeds, and the final metric as dots."""
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ugmm.report.style import INK, MUTED, SERIES, new_figure, tidy
+from ugmm.report.style import INK, MUTED, SERIES, new_figure, plain, tidy
 from ugmm.report.variants import Record, Row
 from ugmm.report.variants_text import name_of, percent
 
 __all__ = ["colours_of", "final_dots", "validation_curves"]
 
 History = Sequence[Mapping[str, float | None]]
-_SETTLED = 0.5  # the share of the epochs, at the end, by which the axis is scaled
+_SETTLED = 0.5  # the share of a variant's epochs, at the end, by which the axis is scaled
+_REST = ""  # the name of what is no variant
 _OTHERS = SERIES[-1]  # where there are more variants than colours
 
 
@@ -58,21 +60,20 @@ def validation_curves(
         for metric in metrics
     }
     shown = [metric for metric in metrics if any(len(c[0]) for c in curves[metric].values())]
-    figure = new_figure(max(5.6 * len(shown), 7), 4.6, title)
+    figure = new_figure(max(5.6 * len(shown), 7), 4.6, plain(title))
     if not shown:
         figure.text(0.5, 0.45, "no validation was logged", ha="center", fontsize=11, color=MUTED)
         return figure
     grid = figure.subplots(1, len(shown), squeeze=False)[0]
+    lines: dict[str, Artist] = {}
     for axes, metric in zip(grid, shown, strict=True):
-        _draw_curves(axes, metric, curves[metric], colours)
+        lines |= _draw_curves(axes, metric, curves[metric], colours)
     several = any(len(runs) > 1 for runs in histories.values())
-    by_label: dict[str, Artist] = {}
-    for axes in grid:  # a variant may have logged the second metric alone
-        lines, labels = axes.get_legend_handles_labels()
-        by_label |= dict(zip(labels, lines, strict=True))
+    names = {**_labels(list(histories)), _REST: "others"}
+    order = [name for name in names if name in lines]
     legend = figure.legend(
-        by_label.values(),
-        by_label,
+        [lines[name] for name in order],
+        [names[name] for name in order],
         loc="outside lower center",
         ncols=3,
         frameon=False,
@@ -104,7 +105,7 @@ def final_dots(
         colours: See `colours_of`.
     """
     factor = 100 if percent(metric) else 1
-    figure = new_figure(8, 1.7 + 0.42 * len(rows), title)
+    figure = new_figure(8, 1.7 + 0.42 * len(rows), plain(title))
     axes = figure.subplots()
     for height, row in enumerate(rows):
         colour, mean = colours[row.variant], factor * row.metric.mean
@@ -120,10 +121,10 @@ def final_dots(
         if row.variant == baseline:
             axes.axvline(mean, color=MUTED, linewidth=1, linestyle="--", zorder=0)
     tidy(axes, _label(metric))
-    axes.set_yticks(range(len(rows)), [_short(row.variant) for row in rows])
+    axes.set_yticks(range(len(rows)), _labels([row.variant for row in rows]).values())
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_title(
+    figure.supxlabel(  # of the figure: beside long names the axes may be narrower than it is
         "diamond: mean; bar: 95% bootstrap interval; dots: runs; dashed: the baseline's mean",
         fontsize=9,
         color=MUTED,
@@ -153,21 +154,26 @@ def _draw_curves(
     metric: str,
     curves: Mapping[str, tuple[np.ndarray, ...]],
     colours: Mapping[str, str],
-) -> None:
+) -> dict[str, Artist]:
+    """Draw one panel, and return the line of each variant for the legend."""
     factor = 100 if percent(metric) else 1
-    end = max(epochs[-1] for epochs, *_ in curves.values() if len(epochs))
     settled: list[float] = []
+    lines: dict[str, Artist] = {}
     crowded = len(curves) > len(SERIES)
     for variant, (epochs, mean, low, high) in curves.items():
+        if not len(epochs):
+            continue
         colour = colours[variant]
-        style: dict[str, Any] = {"lw": 1.6, "label": _short(variant), "zorder": 3}
-        if crowded and colour == _OTHERS:
-            style = {"lw": 0.8, "label": "others", "zorder": 2}
-        else:
+        rest = crowded and colour == _OTHERS
+        if not rest:
             axes.fill_between(epochs, factor * low, factor * high, color=colour, alpha=0.15, lw=0)
         marker = "o" if len(epochs) < 15 else ""
-        axes.plot(epochs, factor * mean, marker=marker, ms=3, color=colour, **style)
-        late = epochs >= (1 - _SETTLED) * end
+        width, above = (0.8, 2) if rest else (1.6, 3)
+        (line,) = axes.plot(
+            epochs, factor * mean, marker=marker, ms=3, color=colour, lw=width, zorder=above
+        )
+        lines[_REST if rest else variant] = line
+        late = epochs >= (1 - _SETTLED) * epochs[-1]
         settled += [*(factor * low[late]), *(factor * high[late])]
     tidy(axes, "epoch", _label(metric))
     # By where the curves end: the first epochs would flatten all that follows.
@@ -177,6 +183,7 @@ def _draw_curves(
     if percent(metric):
         top = min(top, 100.5)
     axes.set_ylim(max(bottom, 0.0) if lowest >= 0 else bottom, top)
+    return lines
 
 
 def _label(metric: str) -> str:
@@ -185,7 +192,9 @@ def _label(metric: str) -> str:
     return f"{metric} (nats)" if nats else name_of(metric)
 
 
-def _short(name: str, most: int = 44) -> str:
-    """Keep a name in its place, and matplotlib from reading dollars and underscores in it."""
-    name = name if len(name) <= most else f"{name[: most - 1]}…"
-    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+def _labels(variants: Sequence[str], width: int = 40) -> dict[str, str]:
+    """Name variants for a figure: by the last parts of their keys, in lines of limited width."""
+    short = {name: re.sub(r"[\w.]+\.(\w+=)", r"\1", name) for name in variants}
+    if len(set(short.values())) < len(short):
+        short = {name: name for name in variants}
+    return {name: plain(textwrap.fill(text, width)) for name, text in short.items()}
