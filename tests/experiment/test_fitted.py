@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import seed_everything
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -40,11 +41,30 @@ def test_qda_is_gaussian_classes():
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
 def test_mixtures_are_those_of_scikit_learn(covariance):
+    seed_everything(0, verbose=False)  # as a run does
     scores = fitted("gmm", f"model.covariance={covariance}").class_scores(torch.from_numpy(X))
+    seed_everything(0, verbose=False)
     for c in range(3):
-        theirs = GaussianMixture(2, covariance_type=covariance, reg_covar=1e-2, random_state=0)
+        theirs = GaussianMixture(2, covariance_type=covariance, reg_covar=1e-2)
         expected = theirs.fit(X[c == Y]).score_samples(X) + np.log(1 / 3)
         np.testing.assert_allclose(scores[:, c].numpy(), expected, atol=1e-8)
+
+
+def test_em_starts_by_the_seed():
+    def means(seed):
+        seed_everything(seed, verbose=False)
+        return fitted("gmm", "model.components=5").means
+
+    torch.testing.assert_close(means(1), means(1), rtol=0, atol=0)
+    assert not torch.allclose(means(1), means(2))
+
+
+def test_a_run_repeats_its_fit(train):
+    first, again = (
+        ugmm.load(train("iris_gmm", "trainer.max_epochs=1", "seed=1", f"name={name}").folder)
+        for name in ("first", "again")
+    )
+    torch.testing.assert_close(first.means, again.means, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

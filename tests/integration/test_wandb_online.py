@@ -1,10 +1,6 @@
 """Runs tracked online by the real SDK, on a server of the tests, which may be in trouble."""
 
-import shutil
-import signal
-
 import pytest
-from waiting import wait_until
 
 SHORT = ("iris_disc", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5")
 
@@ -33,22 +29,6 @@ def test_an_online_run_holds_what_dashboards_need(online, server):
     assert online("sync", str(online.runs)) == "nothing to upload\n"
 
 
-def test_a_killed_run_goes_on_as_the_same(online, server):
-    process = online.start("train", "iris_disc", "trainer.max_epochs=3000")
-    wait_until(lambda: list(online.runs.rglob("last.ckpt")))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    (run,) = online.all_runs()
-    text = run.config.read_text().replace("max_epochs: 3000", "max_epochs: 60")
-    run.config.write_text(text)
-    online("train", "--resume", str(run.folder))
-    (sent,) = server.store.runs.values()
-    assert sent.name == run.id
-    assert sent.exit_code == 0
-    assert sent.summary["test/accuracy"] == pytest.approx(run.read_summary()["test/accuracy"])
-    assert len(server.store.artifacts_of(run.id)) == 1
-
-
 def test_two_ranks_are_one_run(online, server):
     online("train", *SHORT, "trainer.devices=2", "trainer.strategy=ddp")
     (sent,) = server.store.runs.values()
@@ -65,7 +45,7 @@ def test_training_ends_well_when_the_server_does_not(online, server, trouble):
     if trouble == "gone":
         server.stop()
     else:
-        server.failing = True
+        server.failing = "/"
     _, err = process.communicate(timeout=150)
     assert process.returncode == 0, err
     (run,) = online.all_runs()
@@ -76,7 +56,7 @@ def test_training_ends_well_when_the_server_does_not(online, server, trouble):
         output = online("sync", str(run.folder), code=1)
         assert "no connection to 127.0.0.1" in output
         server.start()
-    server.failing = False
+    server.failing = ""
     assert "uploaded" in online("sync", str(run.folder))
     (sent,) = server.store.runs.values()
     assert len([row for row in sent.history if "val/accuracy" in row]) == 4
@@ -84,30 +64,3 @@ def test_training_ends_well_when_the_server_does_not(online, server, trouble):
     (artifact,) = server.store.artifacts_of(run.id)
     assert artifact.files["best.ckpt"] == run.best.read_bytes()
     assert online("sync", str(run.folder)) == "nothing to upload\n"
-
-
-def test_offline_runs_are_uploaded_once_and_whole(online, server, tmp_path):
-    online("train", *SHORT, "tracking.mode=offline")
-    (run,) = online.all_runs()
-    elsewhere = tmp_path / "elsewhere"
-    shutil.move(online.runs, elsewhere)
-    output = online("sync", str(elsewhere), code=1)
-    assert "is missing, which W&B would leave out unseen" in output
-    assert "Traceback" not in output
-    assert not server.store.runs
-    shutil.move(elsewhere, online.runs)
-    assert "uploaded" in online("sync", str(online.runs))
-    (sent,) = server.store.runs.values()
-    assert sent.name == run.id
-    assert len(server.store.artifacts_of(run.id)) == 1
-    assert online("sync", str(online.runs)) == "nothing to upload\n"
-
-
-def test_without_an_account_sync_is_one_line(online, tmp_path):
-    folder = tmp_path / "runs" / "g" / "r" / "wandb" / "offline-run-1"
-    folder.mkdir(parents=True)
-    (folder / "run-1.wandb").touch()
-    output = online("sync", str(tmp_path / "runs"), code=1, WANDB_API_KEY="")
-    assert output.count("\n") == 1
-    assert "no W&B account is configured" in output
-    assert "no such folder: nowhere" in online("sync", "nowhere", code=1)

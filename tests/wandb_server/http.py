@@ -19,13 +19,13 @@ class WandbServer:
         url: Its address, for WANDB_BASE_URL.
         store: What was sent.
         unknown: What it was asked for and does not do: none of it, if the tests are to be trusted.
-        failing: While True, every request is answered by 500.
+        failing: While not empty, every request whose path has it is answered by 500: "/" for all.
     """
 
     def __init__(self) -> None:
         self.store = Store()
         self.unknown: list[str] = []
-        self.failing = False
+        self.failing = ""
         self._lock = threading.RLock()
         self._connections: set[socket.socket] = set()
         self._http: _HTTP | None = None
@@ -58,7 +58,7 @@ class WandbServer:
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         """Return a status and what to send as JSON."""
-        if self.failing:
+        if self.failing and self.failing in path:
             return 500, {"error": "told to fail"}
         with self._lock:
             if path == "/graphql":

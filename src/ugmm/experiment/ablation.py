@@ -142,6 +142,11 @@ class Ablation:
         row = self.rows.get(variant, self.common)
         values = {"experiment": self.settings.experiment, **row, **repetition}
         experiment = values.pop("experiment")
+        if not isinstance(experiment, str):
+            raise UserError(
+                f"{self.path}: variant {variant!r}: experiment must be a name, such as "
+                f"{self.settings.experiment}; got {experiment!r}"
+            )
         named = {"group": self.name, "name": f"{variant} {said}", "variant": variant}
         overrides = [assignment(k, v) for k, v in {**values, **named}.items()]
         try:

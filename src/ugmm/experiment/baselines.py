@@ -105,8 +105,10 @@ class GMM(Baseline):
         """See `Estimator.fit`."""
         return _log_joint(self.parts(x, y, n_classes, seed))
 
-    def parts(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int = 0) -> "Parts":
-        """Return the classes' parameters."""
+    def parts(
+        self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int | None = None
+    ) -> "Parts":
+        """Return the classes' parameters; without a seed, EM starts by NumPy's own generator."""
         from sklearn.mixture import GaussianMixture
 
         fitted = [

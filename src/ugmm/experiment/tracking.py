@@ -17,9 +17,10 @@ import wandb
 
 from ugmm.errors import UserError
 from ugmm.experiment.config import GOALS, Config
+from ugmm.experiment.uploads import synced_mark, upload
 from ugmm.runs import Run, write_atomic
 
-__all__ = ["log_results", "obstacle", "synced_mark", "tracked"]
+__all__ = ["log_results", "obstacle", "tracked"]
 
 # The SDK's measurements of itself, whose failure is nobody's business.
 logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
@@ -86,22 +87,23 @@ def obstacle() -> str | None:
 
 
 def _started(config: Config, run: Run, mode: str) -> "wandb.Run":
-    """Start the W&B run; where a server that took the connection does not answer, offline.
+    """Start the W&B run; where the server took the connection but does not do its work, offline.
 
     Raises:
-        UserError: If the mode is `online` and the server does not answer.
+        UserError: If the mode is `online` and the server does not do its work.
     """
-    try:
-        return _init(config, run, mode)
-    except wandb.errors.Error as error:
-        if mode == "offline":
-            raise
-        if config.tracking.mode == "online":
-            raise UserError(
-                f"tracking.mode=online: W&B did not start ({error}); use mode=offline"
-            ) from error
-        wandb.teardown()  # or the next run would wait for the one that did not start
-        return _init(config, run, "offline")
+    trouble = upload(run.folder) if mode == "online" else ""  # what earlier starts left, first
+    if not trouble:
+        try:
+            return _init(config, run, mode)
+        except wandb.errors.Error as error:
+            if mode == "offline":
+                raise
+            trouble = str(error)
+            wandb.teardown()  # or the next run would wait for the one that did not start
+    if config.tracking.mode == "online":
+        raise UserError(f"tracking.mode=online: W&B did not start ({trouble}); use mode=offline")
+    return _init(config, run, "offline")
 
 
 def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
@@ -179,11 +181,6 @@ def _log_artifact(tracked_run: "wandb.Run", artifact: "wandb.Artifact") -> None:
     interface = tracked_run._interface
     assert interface is not None
     interface.publish_artifact(tracked_run, artifact, ["latest"])
-
-
-def synced_mark(log: Path) -> Path:
-    """Return the file that tells that a W&B log has been uploaded; `wandb sync` makes it too."""
-    return log.with_name(f"{log.name}.synced")
 
 
 def _finish(tracked_run: "wandb.Run", run: Run, code: int) -> None:

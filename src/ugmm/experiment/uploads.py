@@ -1,0 +1,119 @@
+"""What W&B has not got of a run, and sending it, in the order in which it was written."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+__all__ = ["is_being_written", "logs_of", "synced_mark", "upload"]
+
+_PATIENCE = {  # the SDK's own is many minutes with a server that answers 500
+    "WANDB__GRAPHQL_RETRY_MAX": "4",
+    "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "5",
+    "WANDB__FILE_STREAM_RETRY_MAX": "4",
+    "WANDB__FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "5",
+    "WANDB__FILE_TRANSFER_RETRY_MAX": "4",
+    "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "5",
+}
+_QUIET_SECONDS = 60  # a running SDK writes its measurements of the machine every 15
+_CUT_SHORT = "incomplete transaction log"
+
+
+def logs_of(folder: Path) -> list[Path]:
+    """Return the W&B logs of a run folder, one for each of its starts, the earliest first."""
+    logs = folder.glob("wandb/*run-*/run-*.wandb")  # run-TIME-ID, offline-run-TIME-ID
+    return sorted(logs, key=lambda log: log.parent.name.partition("run-")[2])
+
+
+def synced_mark(log: Path) -> Path:
+    """Return the file that tells that a W&B log has been uploaded; `wandb sync` makes it too."""
+    return log.with_name(f"{log.name}.synced")
+
+
+def is_being_written(log: Path) -> bool:
+    """Whether the log's run goes on, or was killed within the last minute."""
+    quiet = time.time() - log.stat().st_mtime
+    return quiet < _QUIET_SECONDS and not any(r["type"] == "exit" for r in _records(log))
+
+
+def upload(folder: Path) -> str:
+    """Send what W&B has not got of a run; return what went wrong, or nothing.
+
+    W&B counts the rows of a start from those that it has got, and takes the summary and the end
+    from whatever came last. So an earlier start goes up before the next begins, and where one
+    does not, those after it are sent again.
+    """
+    logs = logs_of(folder)
+    left = [number for number, log in enumerate(logs) if not synced_mark(log).is_file()]
+    for number in range(min(left, default=len(logs)), len(logs)):
+        if complaint := _upload(logs[number], is_first=number == 0):
+            return complaint
+    return ""
+
+
+def _upload(log: Path, *, is_first: bool) -> str:
+    if missing := [path for path in _staged(_records(log)) if not Path(path).is_file()]:
+        return (
+            f"{missing[0]} is missing, which W&B would leave out unseen; bring the run folder "
+            "back to where it was written"
+        )
+    mark = synced_mark(log)
+    with TemporaryDirectory() as own:
+        environment = {**os.environ, **_PATIENCE, "WANDB_DIR": own, "WANDB_SILENT": "false"}
+        environment.pop("WANDB_SERVICE", None)  # of a run in this process, with its settings
+        environment.pop("WANDB_RESUME", None)
+        if not is_first:
+            environment["WANDB_RESUME"] = "allow"  # after the rows that are there, not over them
+        command = [sys.executable, "-m", "wandb", "sync", "--include-online", "--include-synced"]
+        done = subprocess.run(
+            [*command, str(log.parent)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        errors = _errors(Path(own))
+    serious = [error for error in errors if _CUT_SHORT not in error]
+    if done.returncode == 0 and not serious and (errors or mark.is_file()):
+        mark.touch()  # the SDK does not, after a log that a kill cut short: it has all there is
+        return ""
+    mark.unlink(missing_ok=True)  # the SDK makes it also where an upload failed
+    last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return serious[0] if serious else last.removeprefix("wandb: ").removeprefix("ERROR ")
+
+
+def _errors(folder: Path) -> list[str]:
+    """The errors in the log that `wandb sync` keeps of itself, some of which it tells nobody."""
+    lines = [line for path in folder.rglob("debug-sync*.log") for line in path.open()]
+    records = [json.loads(line) for line in lines if '"level":"ERROR' in line]  # or ERROR+4
+    return [" ".join(f"{r['msg']} {r.get('error', '')}".split()) for r in records]
+
+
+def _staged(records: Sequence[dict[str, Any]]) -> list[str]:
+    return [
+        entry["local_path"]
+        for record in records
+        if record["type"] == "artifact"
+        for entry in record["artifact"]["manifest"].get("contents", [])
+        if entry.get("local_path")
+    ]
+
+
+def _records(log: Path) -> list[dict[str, Any]]:
+    """Read what a W&B log says of artifacts and of its end; its last record may be cut short."""
+    done = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [
+        json.loads(line)
+        for line in done.stdout.splitlines()
+        if '"type":"artifact"' in line or '"type":"exit"' in line
+    ]
