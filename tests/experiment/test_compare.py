@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,22 @@ def test_runs_are_not_taken_for_those_of_a_changed_file(ablation, capsys):
     assert "16 of 24 runs are finished" in output
     assert "8 runs of an earlier version of the file are left out" in output
     assert list(tables()[0]["variant"]) == ["plain", "wide"]
+
+
+def test_a_changed_experiment_is_told(ablation, capsys):
+    real = Path("experiments").resolve()
+    Path("experiments").unlink()
+    shutil.copytree(real, "experiments")
+    ablation(TEXT.replace("plain: {}", "plain: {experiment: iris_lda}"))
+    assert main(["compare", "mine.yaml"]) == 0
+    assert "has changed" not in capsys.readouterr().out
+    base = Path("experiments/iris_disc.yaml")
+    base.write_text(base.read_text().replace("lr: 0.01", "lr: 0.02"))
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "24 of 24 runs are finished" in output
+    assert "has changed since they were planned" in output
+    assert "would run them anew: dropout; wide." in output
 
 
 def test_where_points_run_makes_them_no_others(ablation):

@@ -77,10 +77,10 @@ def ablate(
         start_sweep(ablation, name, left, min(jobs, len(left)))
     elif left or to_ask:
         _work_off(ablation, plan, board, min(jobs, len(left) + to_ask))
-    _tell_end(plan, board, search)
+    _tell_end(name, plan, board, search)
 
 
-def _tell_end(plan: Plan, board: Board, search: Search | None) -> None:
+def _tell_end(name: str, plan: Plan, board: Board, search: Search | None) -> None:
     """Say what has become of all points, and complain if that is not all that was wanted."""
     points = plan.points()
     failed = [point for point in points if board.state(point) == "failed"]
@@ -96,6 +96,7 @@ def _tell_end(plan: Plan, board: Board, search: Search | None) -> None:
             f"{len(left)} points are left, since a worker died: see {plan.folder / 'logs'}, and "
             "start again to go on"
         )
+    sys.stdout.write(f"compare the variants with: ugmm compare {name}\n")
 
 
 def _run_alone(name: str, points: list[Point], board: Board) -> None:

@@ -182,11 +182,12 @@ def _records(plan: Plan, ablation: Ablation) -> tuple[list[Record], list[str]]:
     records: list[Record] = []
     failed: list[str] = []
     missing: list[str] = []
-    used = 0
+    used: dict[str, list[tuple[Mapping[str, int], str]]] = {}  # points the file asks for
     for variant, repetition in product(ablation.rows, ablation.repetitions):
         said = said_of(repetition)
         current = _current(ablation, variant, repetition, planned.get((variant, said), []))
-        used += current is not None
+        if current is not None:
+            used.setdefault(variant, []).append((repetition, current.id))
         if current is None or not (figures := current.run.read_summary()):
             lost = current is not None and board.state(current) == "failed"
             (failed if lost else missing).append(f"{variant}, {said}")
@@ -200,7 +201,12 @@ def _records(plan: Plan, ablation: Ablation) -> tuple[list[Record], list[str]]:
         notes.append(f"Failed, and left out: {_listed(failed)}.")
     if missing:
         notes.append(f"Not finished, and left out: {_listed(missing)}.")
-    if earlier := len(points) - used:
+    if moved := _moved(ablation, {variant: named[0] for variant, named in used.items()}):
+        notes.append(
+            "What these start from has changed since they were planned; `ugmm ablate` would run "
+            f"them anew: {_listed(moved)}."
+        )
+    if earlier := len(points) - sum(map(len, used.values())):
         notes.append(f"{earlier} runs of an earlier version of the file are left out.")
     return records, notes
 
@@ -214,6 +220,20 @@ def _current(
         identity = ablation.point(variant, repetition).id
         agreeing = [point for point in agreeing if point.id == identity] or agreeing
     return agreeing[-1] if agreeing else None
+
+
+def _moved(ablation: Ablation, used: Mapping[str, tuple[Mapping[str, int], str]]) -> list[str]:
+    """The variants whose points agree with the file, but not with what it starts from.
+
+    One point of each is composed, which tells of all: that takes a twentieth of a second.
+    """
+    if ablation.settings.search is not None:
+        return []  # the trials' settings stand in the study
+    return [
+        variant
+        for variant, (repetition, identity) in used.items()
+        if ablation.point(variant, repetition).id != identity
+    ]
 
 
 def _lacking(key: str, records: Sequence[Record], *, of_all: bool) -> list[str]:
