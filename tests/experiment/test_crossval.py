@@ -259,12 +259,9 @@ def test_an_unknown_evaluation_names_the_nearest(capsys):
     assert "unknown evaluation 'irsi'; did you mean iris?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("name", "candidates"),
-    [("iris", 4), ("wine", 4), ("breast_cancer", 4), ("iris_objectives", 1)],
-)
-def test_the_evaluations_are_valid_and_search_equally(name, candidates):
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer"])
+def test_the_evaluations_are_valid_and_search_equally(name):
     if importlib.util.find_spec("zuko") is None:
         pytest.skip("zuko is not installed")
     evaluation = read_evaluation(name)
-    assert {len(model.candidates) for model in evaluation.models.values()} == {candidates}
+    assert {len(model.candidates) for model in evaluation.models.values()} == {4}
