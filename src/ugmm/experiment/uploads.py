@@ -65,7 +65,7 @@ def _upload(log: Path, *, is_first: bool) -> str:
     mark = synced_mark(log)
     with TemporaryDirectory() as own:
         folders = dict.fromkeys(("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"), own)
-        environment = {**os.environ, **_PATIENCE, **folders, "WANDB_SILENT": "false"}
+        environment = {**_PATIENCE, **os.environ, **folders, "WANDB_SILENT": "false"}
         environment.pop("WANDB_SERVICE", None)  # of a run in this process, with its settings
         environment.pop("WANDB_RESUME", None)
         if not is_first:
