@@ -1,5 +1,6 @@
 """The statistics of an ablation, against SciPy, pandas and brute force."""
 
+import io
 import itertools
 import math
 import warnings
@@ -11,6 +12,7 @@ import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from ugmm.report.variants import (
     Record,
@@ -18,6 +20,7 @@ from ugmm.report.variants import (
     compare_variants,
     paired_difference,
 )
+from ugmm.report.variants_text import name_of, table_cells, variants_table
 
 figures = st.floats(-100, 100).map(lambda value: round(value, 6))
 
@@ -131,3 +134,19 @@ def test_one_seed_has_a_mean_only():
     assert first.metric[1:] == (None, None, None)
     assert second.difference.mean == pytest.approx(second.metric.mean - first.metric.mean)
     assert second.difference[1:] == (None, None, None, None)
+
+
+def test_many_figures_stand_in_tables_that_fit_a_terminal():
+    report = [f"{shift}/accuracy" for shift in ("rotated_30", "rotated_60", "filled_50")]
+    report += ["fashion/auroc_posterior", "fashion/auroc_score", "missing_90/accuracy"]
+    known = dict.fromkeys(["test/accuracy", *report], 0.5)
+    found = [Record("a", seed, None, Path("a"), known) for seed in range(3)]
+    rows = compare_variants(found, "test/accuracy", "max", "a", report)
+    tables = table_cells(rows, "test/accuracy", report, "a")
+    assert [name for cells in tables[1:] for name in cells.header[1:]] == list(
+        map(name_of, report)
+    )
+    console = Console(width=110, file=io.StringIO())
+    for cells in tables:
+        console.print(variants_table(cells))
+    assert all(name in console.file.getvalue() for name in map(name_of, report))

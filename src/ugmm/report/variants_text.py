@@ -31,6 +31,7 @@ class Cells(NamedTuple):
 
 
 NONE = "–"  # noqa: RUF001 - an en dash, for what is missing
+_ACROSS = 4  # figures in one table: more would break their names on a page or in a terminal
 
 
 def percent(name: str) -> bool:
@@ -84,18 +85,16 @@ def conclusion(rows: Sequence[Row], metric: str, goal: str, baseline: str) -> st
 def table_cells(
     rows: Sequence[Row], metric: str, report: Sequence[str], baseline: str
 ) -> list[Cells]:
-    """Return the tables as text: the metric's, then that of the further figures, if any."""
+    """Return the tables as text: the metric's, then those of the further figures, if any."""
     header = ["variant", "seeds", name_of(metric), "difference", "p", "time", "parameters"]
     tables = [Cells(header, [_cells(row, metric, baseline) for row in rows])]
-    if report:
-        further = [
-            [
-                row.variant,
-                *(_spread(row.report[n], n) if n in row.report else NONE for n in report),
-            ]
-            for row in rows
+    for start in range(0, len(report), _ACROSS):
+        names = report[start : start + _ACROSS]
+        spreads = [
+            [_spread(row.report[n], n) if n in row.report else NONE for n in names] for row in rows
         ]
-        tables.append(Cells(["variant", *map(name_of, report)], further))
+        further = [[row.variant, *cells] for row, cells in zip(rows, spreads, strict=True)]
+        tables.append(Cells(["variant", *map(name_of, names)], further))
     return tables
 
 
