@@ -182,12 +182,14 @@ def _records(plan: Plan, ablation: Ablation) -> tuple[list[Record], list[str]]:
     records: list[Record] = []
     failed: list[str] = []
     missing: list[str] = []
-    used: dict[str, list[tuple[Mapping[str, int], str]]] = {}  # points the file asks for
+    used = 0  # points that the file asks for
+    first: dict[str, tuple[Mapping[str, int], str]] = {}  # of them, by variant
     for variant, repetition in product(ablation.rows, ablation.repetitions):
         said = said_of(repetition)
         current = _current(ablation, variant, repetition, planned.get((variant, said), []))
         if current is not None:
-            used.setdefault(variant, []).append((repetition, current.id))
+            used += 1
+            first.setdefault(variant, (repetition, current.id))
         if current is None or not (figures := current.run.read_summary()):
             lost = current is not None and board.state(current) == "failed"
             (failed if lost else missing).append(f"{variant}, {said}")
@@ -201,12 +203,12 @@ def _records(plan: Plan, ablation: Ablation) -> tuple[list[Record], list[str]]:
         notes.append(f"Failed, and left out: {_listed(failed)}.")
     if missing:
         notes.append(f"Not finished, and left out: {_listed(missing)}.")
-    if moved := _moved(ablation, {variant: named[0] for variant, named in used.items()}):
+    if moved := _moved(ablation, first):
         notes.append(
             "What these start from has changed since they were planned; `ugmm ablate` would run "
             f"them anew: {_listed(moved)}."
         )
-    if earlier := len(points) - sum(map(len, used.values())):
+    if earlier := len(points) - used:
         notes.append(f"{earlier} runs of an earlier version of the file are left out.")
     return records, notes
 

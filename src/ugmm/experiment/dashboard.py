@@ -10,6 +10,7 @@ from typing import Any
 from ugmm.errors import UserError
 from ugmm.experiment.ablation import Ablation, Plan, read_ablation
 from ugmm.experiment.config import GOALS
+from ugmm.experiment.uploads import logs_of
 
 __all__ = ["dashboard"]
 
@@ -102,12 +103,7 @@ def _axes(ablation: Ablation) -> list[str]:
 
 def _open_leet(plan: Plan) -> None:
     """Open W&B's own viewer on the runs of all folders, which it wants to see in one."""
-    runs = [
-        folder
-        for point in plan.points()
-        for folder in sorted((point.run.folder / "wandb").glob("*run-*"))
-        if not folder.is_symlink()
-    ]
+    runs = [log.parent for point in plan.points() for log in logs_of(point.run.folder)]
     if not runs:
         raise UserError(
             f"{plan.folder.parent} holds no W&B run: start the ablation, with tracking.mode "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ugmm.errors import UserError
 from ugmm.experiment.tracking import obstacle
-from ugmm.experiment.uploads import is_being_written, logs_of, synced_mark, upload
+from ugmm.experiment.uploads import LOGS, is_being_written, logs_of, synced_mark, upload
 
 __all__ = ["sync"]
 
@@ -24,7 +24,7 @@ def sync(places: Sequence[str | Path]) -> None:
     for place in places:
         if not Path(place).is_dir():
             raise UserError(f"no such folder: {place}")
-    found = {log for place in places for log in Path(place).glob("**/wandb/*run-*/run-*.wandb")}
+    found = {log for place in places for log in Path(place).glob(f"**/{LOGS}")}
     left = sorted({log.parents[2] for log in found if not synced_mark(log).is_file()})
     if not left:
         sys.stdout.write("nothing to upload\n")

@@ -17,7 +17,7 @@ import wandb
 
 from ugmm.errors import UserError
 from ugmm.experiment.config import GOALS, Config
-from ugmm.experiment.uploads import synced_mark, upload
+from ugmm.experiment.uploads import error_lines, synced_mark, upload
 from ugmm.runs import Run, write_atomic
 
 __all__ = ["log_results", "obstacle", "tracked"]
@@ -190,7 +190,7 @@ def _finish(tracked_run: "wandb.Run", run: Run, code: int) -> None:
     try:
         tracked_run.finish(exit_code=code)
         # Some failures are told nowhere else.
-        if log.is_file() and '"level":"ERROR' in log.read_text(encoding="utf-8", errors="replace"):
+        if error_lines(log):
             trouble = "an upload failed"
         elif not tracked_run.offline:
             synced_mark(Path(settings.sync_file)).touch()

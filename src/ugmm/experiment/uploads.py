@@ -10,7 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-__all__ = ["is_being_written", "logs_of", "synced_mark", "upload"]
+__all__ = ["LOGS", "error_lines", "is_being_written", "logs_of", "synced_mark", "upload"]
+
+LOGS = "wandb/*run-*/run-*.wandb"  # in a run folder: below run-TIME-ID and offline-run-TIME-ID
 
 _PATIENCE = {  # the SDK's own is many minutes with a server that answers 500
     "WANDB__GRAPHQL_RETRY_MAX": "4",
@@ -26,8 +28,7 @@ _CUT_SHORT = "incomplete transaction log"
 
 def logs_of(folder: Path) -> list[Path]:
     """Return the W&B logs of a run folder, one for each of its starts, the earliest first."""
-    logs = folder.glob("wandb/*run-*/run-*.wandb")  # run-TIME-ID, offline-run-TIME-ID
-    return sorted(logs, key=lambda log: log.parent.name.partition("run-")[2])
+    return sorted(folder.glob(LOGS), key=lambda log: log.parent.name.partition("run-")[2])
 
 
 def synced_mark(log: Path) -> Path:
@@ -90,9 +91,17 @@ def _upload(log: Path, *, is_first: bool) -> str:
 
 def _errors(folder: Path) -> list[str]:
     """The errors in the log that `wandb sync` keeps of itself, some of which it tells nobody."""
-    lines = [line for path in folder.rglob("debug-sync*.log") for line in path.open()]
-    records = [json.loads(line) for line in lines if '"level":"ERROR' in line]  # or ERROR+4
+    logs = folder.rglob("debug-sync*.log")
+    records = [json.loads(line) for log in logs for line in error_lines(log)]
     return [" ".join(f"{r['msg']} {r.get('error', '')}".split()) for r in records]
+
+
+def error_lines(log: Path) -> list[str]:
+    """Return the lines of a log of the SDK's own doings, if it is there, that tell of errors."""
+    if not log.is_file():
+        return []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if '"level":"ERROR' in line]  # or ERROR+4
 
 
 def _staged(records: Sequence[dict[str, Any]]) -> list[str]:
