@@ -144,8 +144,8 @@ class Steps(lightning.pytorch.Callback):
 
 def fit(epochs: int) -> tuple[list[dict[str, float]], float]:
     """The steps of a real training, and the seconds of all of it a step."""
-    from ugmm.experiment import run
-    from ugmm.experiment.compose import compose
+    from ugmm.config.compose import compose
+    from ugmm.training import run
 
     callback, make_trainer = Steps(), run.make_trainer
 
@@ -166,9 +166,9 @@ def fit(epochs: int) -> tuple[list[dict[str, float]], float]:
 
 def plain(epochs: int) -> list[dict[str, float]]:
     """The same steps without Lightning: network, loss, batches, Adam and schedule are the same."""
-    from ugmm.experiment.compose import compose
-    from ugmm.experiment.run import build
+    from ugmm.config.compose import compose
     from ugmm.tasks.optimization import make_optimizer, make_schedule
+    from ugmm.training.run import build
 
     config = compose("mnist_disc")
     data, task = build(config)

@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from common import Table, alternate, announce, medians, parser, save, say, spread_of_sums
 from kernels import eager
-from ugmm.nn import MLP, UGMMNetwork
+from ugmm.baselines import MLP
+from ugmm.nn import UGMMNetwork
 
 SIZES = [784, 128, 64, 10]
 BATCHES = (128, 256)

@@ -10,6 +10,11 @@ import ugmm._torchvision  # noqa: F401  (before any test imports lightning)
 
 import pytest
 
+from ugmm.cli import main
+from ugmm.runs import Run
+
+QUICK = ("trainer.accelerator=cpu", "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2")
+
 # Tests must not reach for an account or leave anything in the home folder.
 os.environ.setdefault("WANDB_MODE", "disabled")
 
@@ -27,3 +32,20 @@ def inspect():
         return [json.loads(line) for line in text.splitlines()] if records else json.loads(text)
 
     return inspect
+
+
+@pytest.fixture
+def train(tmp_path, capfd):
+    """Train in this process, in a folder of the test's own; returns the run, or the error."""
+
+    def train(experiment, *overrides):
+        before = set((tmp_path / "runs").glob("*/*"))
+        code = main(["train", experiment, f"runs_dir={tmp_path}/runs", *QUICK, *overrides])
+        output = capfd.readouterr()
+        if code:
+            return output.err
+        (folder,) = set((tmp_path / "runs").glob("*/*")) - before
+        assert str(folder) in output.out
+        return Run.open(folder)
+
+    return train

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ugmm.cli import main
-from ugmm.experiment.compose import compose
+from ugmm.config.compose import compose
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -28,7 +28,7 @@ def test_the_data_set_loads():
     names = {}
     exec(
         "import torch\nfrom sklearn.datasets import load_wine\n"
-        "from ugmm.data import InMemoryDataModule, Split\nfrom ugmm.data.base import SplitName\n"
+        "from ugmm.data import InMemoryDataModule, Split\nfrom ugmm.data.module import SplitName\n"
         + code,
         names,
     )

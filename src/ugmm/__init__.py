@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from ugmm.experiment.loading import load
+        from ugmm.loading import load
 
         return load
     if name in __all__:

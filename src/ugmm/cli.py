@@ -87,21 +87,21 @@ def _train(options: argparse.Namespace) -> None:
         raise UserError(
             "name an experiment with its settings, or a run folder with --resume and nothing else"
         )
-    from ugmm.experiment.launch import leads, running
+    from ugmm.cluster.processes import leads, running
     from ugmm.runs import Run
 
     run = Run.open(options.resume) if options.resume else running(options.overrides)
     if run is not None:
-        from ugmm.experiment.run import resume
+        from ugmm.training.run import resume
 
         if run.read_summary() and leads():
             sys.stdout.write("this run has ended already\n")
         summary = resume(run)
     else:
-        from ugmm.experiment.compose import compose
+        from ugmm.config.compose import compose
 
         config = compose(options.experiment, options.overrides)  # before torch is imported
-        from ugmm.experiment.run import start
+        from ugmm.training.run import start
 
         run, summary = start(config, options.overrides)
     if leads():
@@ -110,19 +110,19 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from ugmm.experiment.run import evaluate
+    from ugmm.training.run import evaluate
 
     _print_results(evaluate(options.run))
 
 
 def _crossval(options: argparse.Namespace) -> None:
-    from ugmm.experiment.crossval_report import crossval
+    from ugmm.studies.crossval.command import crossval
 
     crossval(options.evaluation, options.jobs)
 
 
 def _ablate(options: argparse.Namespace) -> None:
-    from ugmm.experiment.ablate import ablate
+    from ugmm.studies.ablation.command import ablate
 
     ablate(
         options.ablation,
@@ -135,25 +135,25 @@ def _ablate(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from ugmm.experiment.compare import compare
+    from ugmm.studies.ablation.compare import compare
 
     compare(options.ablation, publish=options.publish)
 
 
 def _dashboard(options: argparse.Namespace) -> None:
-    from ugmm.experiment.dashboard import dashboard
+    from ugmm.studies.ablation.dashboard import dashboard
 
     dashboard(options.ablation, dry_run=options.dry_run)
 
 
 def _sync(options: argparse.Namespace) -> None:
-    from ugmm.experiment.sync import sync
+    from ugmm.tracking.sync import sync
 
     sync(options.places)
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
-    from ugmm.experiment.files import describe_experiments, project_root
+    from ugmm.config.files import describe_experiments, project_root
 
     described = describe_experiments(project_root())
     width = max(map(len, described), default=0)
@@ -162,7 +162,7 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
 
 
 def _show(options: argparse.Namespace) -> None:
-    from ugmm.experiment.compose import compose, to_yaml
+    from ugmm.config.compose import compose, to_yaml
 
     sys.stdout.write(to_yaml(compose(options.experiment, options.overrides)))
 
@@ -170,8 +170,8 @@ def _show(options: argparse.Namespace) -> None:
 def _print_results(summary: dict[str, float]) -> None:
     from rich.console import Console
 
-    from ugmm.report import metrics_table, shifts_table
+    from ugmm.report import metrics_table, robustness_table
 
     Console().print(metrics_table(summary))
-    if (shifted := shifts_table(summary)) is not None:
-        Console().print(shifted)
+    if (robustness := robustness_table(summary)) is not None:
+        Console().print(robustness)

@@ -5,8 +5,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from ugmm.data import mnist_files  # before a test imports lightning: see ugmm._torchvision
-from ugmm.data.idx import encode_idx
+from ugmm.data.files import (
+    mnist as mnist_files,  # before a test imports lightning: see ugmm._torchvision
+)
+from ugmm.data.files.idx import encode_idx
 
 TRAIN_ROWS, TEST_ROWS = 40, 12
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ugmm.data.augment import RandomShift
 from ugmm.data.batches import EvaluationBatches, TrainingBatches
+from ugmm.data.images import RandomShift
 from ugmm.errors import UserError
 
 ROWS, WORLDS = st.integers(1, 70), st.integers(1, 8)

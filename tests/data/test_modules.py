@@ -120,7 +120,7 @@ def test_mnist_is_split_and_scaled(small_mnist):
 
 
 def test_mnist_shifts_training_images_only(small_mnist):
-    module = MNISTDataModule(val_size=10, shift=2, batch_size=40)
+    module = MNISTDataModule(val_size=10, max_shift=2, batch_size=40)
     module.setup()
     ((x, y),) = module.train_dataloader()
     assert x.shape == (30, 784)
@@ -133,8 +133,8 @@ def test_mnist_shifts_training_images_only(small_mnist):
 def test_mnist_arguments_are_checked():
     with pytest.raises(UserError, match=r"data\.val_size=60000"):
         MNISTDataModule(val_size=60_000)
-    with pytest.raises(UserError, match=r"data\.shift=-1"):
-        MNISTDataModule(shift=-1)
+    with pytest.raises(UserError, match=r"data\.max_shift=-1"):
+        MNISTDataModule(max_shift=-1)
     with pytest.raises(UserError, match=r"data\.binarize=-1"):
         MNISTDataModule(binarize=-1)
 

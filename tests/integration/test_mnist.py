@@ -55,7 +55,7 @@ def test_no_network_and_no_cache_is_one_line(ugmm_command, tmp_path):
 
 
 def test_a_truncated_file_is_reported_and_needs_the_network(ugmm_command, mnist, tmp_path):
-    from ugmm.data.fetch import cache_folder
+    from ugmm.data.files.cache import cache_folder
 
     cache = tmp_path / "cache"
     shutil.copytree(cache_folder("mnist"), cache / "mnist")

@@ -35,10 +35,10 @@ def test_layers_need_no_experiment_packages():
 
 
 def test_composing_a_configuration_needs_no_torch():
-    loaded = imported("from ugmm.experiment.compose import compose; compose('mnist_disc')")
+    loaded = imported("from ugmm.config.compose import compose; compose('mnist_disc')")
     assert not loaded & {"torch", "lightning", "wandb"}
 
 
 def test_comparing_runs_needs_no_torch():
-    modules = "ugmm.experiment.compare, ugmm.report.page, ugmm.report.variant_plots"
+    modules = "ugmm.studies.ablation.compare, ugmm.report.study.page, ugmm.report.study.plots"
     assert not imported(f"import {modules}") & {"torch", "lightning", "wandb", "pandas"}

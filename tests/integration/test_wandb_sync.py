@@ -6,7 +6,7 @@ import signal
 import pytest
 from waiting import wait_until
 
-from ugmm.experiment.uploads import logs_of
+from ugmm.tracking.uploads import logs_of
 
 SHORT = ("iris_disc", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5")
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from ugmm.nn import MLP, UGMM, JointScore, UGMMNetwork
+from ugmm.baselines import MLP
+from ugmm.nn import UGMM, JointScore, UGMMNetwork
 
 NETWORKS = {
     f"ugmm-{norm}-{init}": (UGMMNetwork, {"norm": norm, "init": init, "dropout": 0.2})

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from ugmm.nn import MLP, UGMMNetwork
+from ugmm.baselines import MLP
+from ugmm.nn import UGMMNetwork
 from ugmm.tasks.optimization import make_optimizer, make_schedule, parameter_groups
 
 

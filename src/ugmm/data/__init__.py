@@ -2,10 +2,10 @@
 
 # First: lightning, which every module below imports, may not be importable without it.
 from ugmm import _torchvision  # noqa: F401
-from ugmm.data.base import InMemoryDataModule, Split
 from ugmm.data.csv_table import read_csv
 from ugmm.data.iris import IrisDataModule
 from ugmm.data.mnist import MNISTDataModule
+from ugmm.data.module import InMemoryDataModule, Split
 from ugmm.data.tabular import Table, TabularDataModule
 
 __all__ = [

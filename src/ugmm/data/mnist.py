@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from ugmm.data.augment import RandomShift
-from ugmm.data.base import InMemoryDataModule, Split, SplitName, check_range
-from ugmm.data.fashion import fetch_fashion
-from ugmm.data.mnist_files import fetch_mnist, read_mnist
+from ugmm.data.files.fashion import fetch_fashion
+from ugmm.data.files.mnist import fetch_mnist, read_mnist
+from ugmm.data.images import RandomShift
+from ugmm.data.module import InMemoryDataModule, Split, SplitName, check_range
 
 __all__ = ["MNISTDataModule"]
 
@@ -24,13 +24,13 @@ class MNISTDataModule(InMemoryDataModule):
         seed: Decides the order of the training rows, and the shifts.
         val_size: Rows held out for validation. With 0 there is no validation split: all 60,000
             train, and no validation loop runs.
-        shift: Training images are moved at random by up to so many pixels along each axis.
+        max_shift: Training images are moved at random by up to so many pixels along each axis.
         binarize: None leaves pixels grey. A seed makes each 1 with a probability of its grey
             level, else 0, drawn once: the training images in the order of their file (whatever
             `val_size`), then the test images, so `seed` changes nothing here. This is the
             stochastic binarisation behind the published figures of Larochelle and Murray's NADE
             (2011) and what followed it, though not the same draw.
-        shifts: Fetch what `ugmm.experiment.shifts` tests on beside the digits, too.
+        robustness: Fetch what `ugmm.training.robustness` tests on beside the digits, too.
 
     Raises:
         UserError: If an argument is out of range.
@@ -47,18 +47,18 @@ class MNISTDataModule(InMemoryDataModule):
         batch_size: int = 256,
         seed: int = 0,
         val_size: int = 5000,
-        shift: int = 0,
+        max_shift: int = 0,
         binarize: int | None = None,
-        shifts: bool = False,
+        robustness: bool = False,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         check_range("val_size", val_size, 0, _TRAIN_ROWS - 1)
-        check_range("shift", shift, 0, max(self.image_shape) - 1)
+        check_range("max_shift", max_shift, 0, max(self.image_shape) - 1)
         if binarize is not None:
             check_range("binarize", binarize, 0, 2**32 - 1)
-        self.val_size, self.shift, self.binarize = val_size, shift, binarize
-        self.shifts = shifts
-        self.augment = RandomShift(shift, self.image_shape) if shift else None
+        self.val_size, self.max_shift, self.binarize = val_size, max_shift, binarize
+        self.robustness = robustness
+        self.augment = RandomShift(max_shift, self.image_shape) if max_shift else None
 
     def prepare_data(self) -> None:
         """Fetch what the cache lacks. Lightning calls this on one process of each node.
@@ -67,7 +67,7 @@ class MNISTDataModule(InMemoryDataModule):
             UserError: If it cannot be fetched.
         """
         fetch_mnist()
-        if self.shifts:
+        if self.robustness:
             fetch_fashion()
 
     def load(self) -> dict[SplitName, Split]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ugmm.data.base import InMemoryDataModule, Split, SplitName, check_range
+from ugmm.data.module import InMemoryDataModule, Split, SplitName, check_range
 from ugmm.errors import UserError
 
 __all__ = ["SCIKIT", "Table", "TabularDataModule", "load_scikit"]

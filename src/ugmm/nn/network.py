@@ -1,4 +1,4 @@
-"""Feed-forward networks: of mixture neurons, and the MLP of the same widths to compare with."""
+"""Feed-forward networks of mixture neurons."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from ugmm.kernels import KernelName
 from ugmm.nn.classifier import Classifier
 from ugmm.nn.mixture import UGMM
+from ugmm.nn.norms import Norm, check_sizes, make_norm
 
-__all__ = ["MLP", "UGMMNetwork"]
-
-Norm = Literal["none", "layer", "batch"]
+__all__ = ["UGMMNetwork"]
 
 
 class UGMMNetwork(Classifier):
@@ -56,7 +55,7 @@ class UGMMNetwork(Classifier):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check_sizes(sizes)
+        check_sizes(sizes)
         if init not in ("unit", "paper", "data"):
             raise ValueError(f"init must be 'unit', 'paper' or 'data', got {init!r}")
         n_layers = len(sizes) - 1
@@ -76,7 +75,7 @@ class UGMMNetwork(Classifier):
             )
             for i, (n_in, n_out) in enumerate(pairwise(sizes))
         )
-        self.norms = nn.ModuleList(_norm(norm, width, device, dtype) for width in sizes[1:-1])
+        self.norms = nn.ModuleList(make_norm(norm, width, device, dtype) for width in sizes[1:-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's log-scores: (..., sizes[0]) to (..., sizes[-1])."""
@@ -125,69 +124,9 @@ class UGMMNetwork(Classifier):
                 module.reset_parameters()
 
 
-class MLP(Classifier):
-    """A multi-layer perceptron: the baseline of the same widths.
-
-    Arguments:
-        sizes: Widths from input to output, such as ``[784, 128, 64, 10]``.
-        dropout: Probability that a hidden unit is dropped.
-        norm: What stands before each activation: ``"none"``, ``"layer"`` or ``"batch"``.
-        device: Where the parameters live.
-        dtype: Their floating-point type.
-
-    Shapes:
-        input (..., sizes[0]), output (..., sizes[-1]).
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        dropout: float = 0.0,
-        norm: Norm = "none",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        _check_sizes(sizes)
-        blocks: list[nn.Module] = []
-        for n_in, n_out in pairwise(sizes[:-1]):
-            blocks += [nn.Linear(n_in, n_out, device=device, dtype=dtype)]
-            blocks += [_norm(norm, n_out, device, dtype), nn.ReLU(), nn.Dropout(dropout)]
-        blocks += [nn.Linear(sizes[-2], sizes[-1], device=device, dtype=dtype)]
-        self.blocks = nn.Sequential(*blocks)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs: (..., sizes[0]) to (..., sizes[-1])."""
-        return self.blocks(x)
-
-
-class _BatchNorm(nn.BatchNorm1d):
-    """BatchNorm over all leading dimensions."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.reshape(-1, x.shape[-1])).reshape(x.shape)
-
-
-def _check_sizes(sizes: Sequence[int]) -> None:
-    if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"sizes must be two or more positive widths, got {list(sizes)}")
-
-
 def _per_layer(dropout: float | Sequence[float], n_layers: int) -> list[float]:
     if isinstance(dropout, int | float):
         return [float(dropout)] + [0.0] * (n_layers - 1)
     if len(dropout) != n_layers:
         raise ValueError(f"dropout has {len(dropout)} rates for {n_layers} layers")
     return list(dropout)
-
-
-def _norm(
-    norm: Norm, width: int, device: torch.device | str | None, dtype: torch.dtype | None
-) -> nn.Module:
-    if norm == "none":
-        return nn.Identity()
-    if norm == "layer":
-        return nn.LayerNorm(width, device=device, dtype=dtype)
-    if norm == "batch":
-        return _BatchNorm(width, device=device, dtype=dtype)
-    raise ValueError(f"norm must be 'none', 'layer' or 'batch', got {norm!r}")

@@ -15,23 +15,23 @@ __all__ = [
     "neuron_densities",
     "pair_plot",
     "reliability_diagram",
+    "robustness_table",
     "save",
-    "shifts_table",
     "training_curves",
 ]
 
 _HOME = {
-    "confusion_matrix": "plots",
-    "draw_run": "pictures",
-    "first_layer_images": "neurons",
-    "image_samples": "samples",
-    "metrics_table": "table",
-    "neuron_densities": "neurons",
-    "pair_plot": "samples",
-    "reliability_diagram": "plots",
+    "confusion_matrix": "run.classification",
+    "draw_run": "run.pictures",
+    "first_layer_images": "run.neurons",
+    "image_samples": "run.samples",
+    "metrics_table": "run.table",
+    "neuron_densities": "run.neurons",
+    "pair_plot": "run.samples",
+    "reliability_diagram": "run.classification",
     "save": "style",
-    "shifts_table": "table",
-    "training_curves": "curves",
+    "robustness_table": "run.table",
+    "training_curves": "run.curves",
 }
 
 

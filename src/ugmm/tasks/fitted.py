@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from ugmm.nn import Classifier
-from ugmm.tasks.classification import Batch, Task
+from ugmm.tasks.task import Batch, Task
 
 __all__ = ["FittedTask"]
 

@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from ugmm import objectives
 from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
 from ugmm.nn import Classifier
-from ugmm.tasks.classification import Batch, Task
+from ugmm.tasks.task import Batch, Task
 
 __all__ = ["GenerativeTask", "Objective"]
 

@@ -1,0 +1,70 @@
+"""A mixture of Bernoulli products: the baseline of densities of features that are 0 or 1."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ugmm.nn import Density
+
+__all__ = ["BernoulliMixture"]
+
+
+class BernoulliMixture(Density):
+    r"""For each class, K products of Bernoulli distributions over D features.
+
+    .. math::
+        p(x, y) = p(y) \sum_{k=1}^{K} \pi_{yk}
+            \prod_d \theta_{ykd}^{x_d} (1 - \theta_{ykd})^{1 - x_d}
+
+    Arguments:
+        n_features: D.
+        n_classes: Number of classes; 1 where there is no label.
+        components: K.
+
+    Shapes:
+        features (..., D), 0 or 1; labels (...); results (...).
+    """
+
+    def __init__(self, n_features: int, n_classes: int = 1, components: int = 100) -> None:
+        super().__init__()
+        if n_features < 1 or n_classes < 1 or components < 1:
+            raise ValueError("there must be at least one feature, one class and one component")
+        self.class_logits = nn.Parameter(torch.zeros(n_classes))
+        self.weight_logits = nn.Parameter(torch.zeros(n_classes, components))
+        self.logits = nn.Parameter(torch.randn(n_classes, components, n_features))
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Return log p(x, c) for every class: (..., D) to (..., C)."""
+        # x log theta + (1 - x) log(1 - theta) = x logit - softplus(logit)
+        constant = self.weight_logits.log_softmax(-1) - F.softplus(self.logits).sum(-1)
+        within = (torch.einsum("...d,ckd->...ck", x, self.logits) + constant).logsumexp(-1)
+        return within + self.class_logits.log_softmax(0)
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Begin each component half-way between a row of its class and the mean of all rows.
+
+        Args:
+            x: (batch, D).
+            y: (batch,), or None to take any row for any class.
+        """
+        mean = x.mean(0)
+        for c, logits in enumerate(self.logits):
+            rows = x if y is None or not (y == c).any() else x[y == c]
+            chosen = rows[torch.randint(len(rows), (len(logits),), device=x.device)]
+            logits.copy_((0.5 * (chosen + mean)).clamp(0.01, 0.99).logit())
+        if y is not None:
+            counts = torch.bincount(y, minlength=len(self.class_logits))
+            self.class_logits.copy_((counts + 0.5).log())
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw features (n, D) and labels (n,); with `y` given, of those classes."""
+        if y is None:
+            shares = self.class_logits.softmax(0)
+            y = torch.multinomial(shares, n, replacement=True, generator=generator)
+        weights = self.weight_logits.softmax(-1)[y]
+        k = torch.multinomial(weights, 1, generator=generator).squeeze(-1)
+        return torch.bernoulli(self.logits[y, k].sigmoid(), generator=generator), y

@@ -1,0 +1,92 @@
+"""Classes that are Gaussians, or mixtures of them: what LDA, QDA and fitted mixtures come to."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ugmm.nn import Density
+
+__all__ = ["GaussianClasses", "Parts"]
+
+
+class Parts(NamedTuple):
+    """The parameters of C classes with K components each, of D features.
+
+    Attributes:
+        log_prior: (C,).
+        log_weights: (C, K).
+        means: (C, K, D).
+        trils: The covariances' Cholesky factors, (C, K, D, D).
+    """
+
+    log_prior: np.ndarray
+    log_weights: np.ndarray
+    means: np.ndarray
+    trils: np.ndarray
+
+
+Estimate = Callable[[np.ndarray, np.ndarray, int], Parts]
+
+
+class GaussianClasses(Density):
+    r"""A mixture of Gaussians for each class, fitted by an estimator and not by gradients.
+
+    .. math::
+        p(x, c) = p(c) \sum_{k=1}^{K} w_{ck} \, \mathcal{N}(x; \mu_{ck}, \Sigma_{ck})
+
+    Arguments:
+        n_features: D.
+        n_classes: C.
+        components: K.
+        estimate: Returns the parts, given features (n, D), labels (n,) and C.
+        free: How many parameters the estimator is free to choose.
+
+    Shapes:
+        features (..., D); labels (...); results (...), in float64.
+    """
+
+    log_prior: Tensor
+    log_weights: Tensor
+    means: Tensor
+    trils: Tensor
+
+    def __init__(
+        self, n_features: int, n_classes: int, components: int, estimate: Estimate, free: int
+    ) -> None:
+        super().__init__()
+        self.estimate, self.free = estimate, free
+        shape = (n_classes, components)
+        eye = torch.eye(n_features, dtype=torch.float64)
+        for name, value in {
+            "log_prior": torch.full((n_classes,), -math.log(n_classes)),
+            "log_weights": torch.full(shape, -math.log(components)),
+            "means": torch.zeros(*shape, n_features),
+            "trils": eye.expand(*shape, -1, -1).clone(),
+        }.items():
+            self.register_buffer(name, value.double())
+
+    def n_parameters(self) -> int:
+        """Return how many parameters were fitted."""
+        return self.free
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Fit all: features (n, D) and labels (n,), which are needed."""
+        if y is None:
+            raise ValueError("Gaussian classes are fitted to features and labels")
+        parts = self.estimate(x.double().cpu().numpy(), y.cpu().numpy(), len(self.log_prior))
+        for name, value in parts._asdict().items():
+            getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Return log p(x, c) for every class: (..., D) to (..., C)."""
+        centred = x.double()[..., None, None, :] - self.means  # (..., C, K, D)
+        white = torch.linalg.solve_triangular(self.trils, centred.unsqueeze(-1), upper=False)
+        log_det = self.trils.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        constant = log_det + 0.5 * self.means.shape[-1] * math.log(2 * math.pi)
+        log_density = -0.5 * white.squeeze(-1).pow(2).sum(-1) - constant
+        return (log_density + self.log_weights).logsumexp(-1) + self.log_prior

@@ -1,0 +1,48 @@
+"""The multi-layer perceptron of the same widths."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ugmm.nn import Classifier
+from ugmm.nn.norms import Norm, check_sizes, make_norm
+
+__all__ = ["MLP"]
+
+
+class MLP(Classifier):
+    """A multi-layer perceptron: the baseline of the same widths.
+
+    Arguments:
+        sizes: Widths from input to output, such as ``[784, 128, 64, 10]``.
+        dropout: Probability that a hidden unit is dropped.
+        norm: What stands before each activation: ``"none"``, ``"layer"`` or ``"batch"``.
+        device: Where the parameters live.
+        dtype: Their floating-point type.
+
+    Shapes:
+        input (..., sizes[0]), output (..., sizes[-1]).
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        dropout: float = 0.0,
+        norm: Norm = "none",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_sizes(sizes)
+        blocks: list[nn.Module] = []
+        for n_in, n_out in pairwise(sizes[:-1]):
+            blocks += [nn.Linear(n_in, n_out, device=device, dtype=dtype)]
+            blocks += [make_norm(norm, n_out, device, dtype), nn.ReLU(), nn.Dropout(dropout)]
+        blocks += [nn.Linear(sizes[-2], sizes[-1], device=device, dtype=dtype)]
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs: (..., sizes[0]) to (..., sizes[-1])."""
+        return self.blocks(x)

@@ -1,0 +1,1 @@
+"""Typed settings: composed from YAML and the command line, and checked."""

@@ -1,0 +1,182 @@
+"""Checks of a configuration beyond its types; every complaint names the source and the key."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
+
+from ugmm.config.schema import Config
+from ugmm.errors import UserError, nearest
+
+__all__ = ["check_keys", "check_ranges", "check_together"]
+
+
+def check_keys(
+    config: DictConfig, layer: Mapping[Any, Any], source: str, prefix: str = ""
+) -> None:
+    """Refuse keys that do not exist, with the nearest that does, and values of another shape."""
+    for name, value in layer.items():
+        if name not in config.keys():  # noqa: SIM118  ("in config" is false for a missing value)
+            known = [prefix + str(k) for k in config]
+            deeper = [path for path in _paths(config) if path.endswith(f".{name}")]
+            hint = nearest(f"{prefix}{name}", known)
+            if deeper:
+                hint = "did you mean " + " or ".join(deeper) + "?"
+            raise UserError(f"{source}: unknown key '{prefix}{name}'; {hint}")
+        node = config._get_node(name)
+        if isinstance(node, DictConfig) and not isinstance(value, dict):
+            hint = f"; did you mean {prefix}{name}.name={value}?" if "name" in node else ""
+            raise UserError(f"{source}: {prefix}{name} holds keys of its own, got {value!r}{hint}")
+        refers = isinstance(value, str) and "${" in value
+        if isinstance(node, ListConfig | TupleConfig) and not (isinstance(value, list) or refers):
+            example = OmegaConf.to_container(node) or "[1, 2]"
+            raise UserError(
+                f"{source}: {prefix}{name} is a list, such as {example}; got {value!r}"
+            )
+        if isinstance(node, TupleConfig) and isinstance(value, list) and len(value) != len(node):
+            raise UserError(f"{source}: {prefix}{name} has {len(node)} values; got {value!r}")
+        if value == "???":  # how OmegaConf writes that there is none
+            raise UserError(f"{source}: {prefix}{name} has no value")
+        if isinstance(node, DictConfig) and _is_free(node):
+            for item in [item for item, content in value.items() if content is None]:
+                raise UserError(
+                    f"{source}: {prefix}{name} has no value for {item!r}; write "
+                    f"'{prefix}{name}={{name: value}}', with a blank after the colon"
+                )
+        elif isinstance(node, DictConfig):
+            check_keys(node, value, source, f"{prefix}{name}.")
+        _refuse_resolvers(value, f"{prefix}{name}", source)
+
+
+def _is_free(node: DictConfig) -> bool:
+    """Return whether a node's keys are the user's own, as those of `data.types` are."""
+    return OmegaConf.get_type(node) is dict
+
+
+def _paths(config: DictConfig, prefix: str = "") -> list[str]:
+    """Return the full names of all keys below a node."""
+    found = []
+    for name in map(str, config):
+        node = config._get_node(name)
+        found.append(prefix + name)
+        if isinstance(node, DictConfig):
+            found += _paths(node, f"{prefix}{name}.")
+    return found
+
+
+def _refuse_resolvers(value: Any, name: str, source: str) -> None:
+    """Configurations are logged: only other keys may be referred to, never the environment."""
+    if isinstance(value, str) and re.search(r"\$\{.*:", value):
+        raise UserError(
+            f"{source}: {name}={value} calls a resolver; only ${{other.key}} is allowed"
+        )
+    if isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_resolvers(item, name, source)
+
+
+def check_ranges(
+    config: DictConfig, layer: Mapping[str, Any], source: str, prefix: str = ""
+) -> None:
+    """Refuse numbers outside the bounds that `ugmm.config.schema` states for their keys."""
+    schema: Any = OmegaConf.get_type(config)
+    bounds = {f.name: f.metadata for f in fields(schema)}
+    for name, value in layer.items():
+        node = config._get_node(name)
+        if isinstance(node, DictConfig) and not _is_free(node):
+            check_ranges(node, value, source, f"{prefix}{name}.")
+        elif bounds.get(name) and not OmegaConf.is_interpolation(config, name):
+            merged = config[name]
+            for number in merged if isinstance(merged, ListConfig | TupleConfig) else [merged]:
+                if isinstance(number, int | float) and (text := _outside(number, bounds[name])):
+                    raise UserError(f"{source}: {prefix}{name}={number} must be {text}")
+
+
+def _outside(number: float, bounds: Mapping[str, float]) -> str:
+    """Return what a number must be if it is out of bounds, else an empty string."""
+    tests = {
+        "low": ("at least", number >= bounds.get("low", number)),
+        "above": ("above", number > bounds.get("above", number - 1)),
+        "high": ("at most", number <= bounds.get("high", number)),
+        "below": ("below", number < bounds.get("below", number + 1)),
+    }
+    if math.isfinite(number) and all(tests[name][1] for name in bounds):
+        return ""
+    return " and ".join(f"{text} {bounds[n]:g}" for n, (text, _) in tests.items() if n in bounds)
+
+
+def check_together(config: Config) -> None:
+    """Refuse what only shows when several keys are looked at."""
+    if config.task.name == "generative" and config.model.name == "mlp":
+        raise UserError(
+            "model=mlp with task=generative: an MLP's score has no upper bound, so it cannot be "
+            "maximised; train the MLP with task=discriminative"
+        )
+    if config.model.is_fitted != (config.task.name == "fitted"):
+        raise UserError(
+            f"model={config.model.name} with task={config.task.name}: task=fitted goes with the "
+            "models lda, qda and gmm, and those with no other"
+        )
+    if config.model.is_fitted and config.trainer.test_checkpoint != "last":
+        raise UserError("task=fitted makes one checkpoint: set trainer.test_checkpoint=last")
+    objective = getattr(config.task, "objective", None)
+    if config.trainer.monitor == "val/score" and objective != "score":
+        raise UserError(
+            "trainer.monitor=val/score: only task.objective=score of task=generative has a score"
+        )
+    has_density = objective is not None or config.model.is_fitted
+    if config.trainer.monitor == "val/log_prob" and not has_density:
+        raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
+    model, chosen = config.model, f"task={config.task.name}"
+    if objective is not None:
+        chosen = f"task.objective={objective}"
+    if objective == "likelihood" and not model.is_density:
+        raise UserError(
+            f"model={model.name} with {chosen}: task=likelihood needs a model that is normalised "
+            "by construction, such as autoregressive, bernoulli_mixture or spflow_rat"
+        )
+    trained = not model.is_fitted and objective != "likelihood"
+    if trained and model.is_density and (objective or not model.is_classifier):
+        raise UserError(
+            f"model={model.name} with {chosen}: it is normalised by construction; train it with "
+            "task=likelihood"
+        )
+    if objective == "likelihood" and getattr(config.task, "label", None) == "real":
+        raise UserError("task.objective=likelihood takes task.label=onehot or none")
+    if objective == "ranking_nce":
+        _check_fixed(config.model)
+    if getattr(config.data, "robustness", False):
+        if getattr(config.task, "label", None) == "none":
+            raise UserError(
+                "data.robustness tests how classes are told apart: not with task.label=none"
+            )
+        if getattr(config.data, "binarize", None) is not None:
+            raise UserError("data.robustness needs grey pixels; set data.binarize=null")
+    if not config.data.has_validation and config.trainer.test_checkpoint == "best":
+        raise UserError(
+            "without validation rows there is no best checkpoint to test; set "
+            "trainer.test_checkpoint=last"
+        )
+    if isinstance(config.trainer.devices, str) and config.trainer.devices != "auto":
+        raise UserError(f"trainer.devices={config.trainer.devices} must be a number or auto")
+    if getattr(config.model, "norm", "") == "batch" and config.data.batch_size < 2:
+        raise UserError("model.norm=batch needs a data.batch_size of 2 or more")
+
+
+def _check_fixed(model: Any) -> None:
+    """Refuse what makes a score random or dependent on the batch: it would have no Z."""
+    rates = model.dropout if isinstance(model.dropout, list) else [model.dropout]
+    drops = {"dropout": any(rates), "input_dropout": getattr(model, "input_dropout", 0)}
+    for name in (name for name, drop in drops.items() if drop):
+        raise UserError(
+            f"model.{name}={getattr(model, name)} with task.objective=ranking_nce: the score must "
+            f"be a fixed function of its inputs; set model.{name}=0"
+        )
+    if model.norm == "batch":
+        raise UserError(
+            "model.norm=batch with task.objective=ranking_nce: the score must be a fixed function "
+            "of its inputs; use model.norm=layer or none"
+        )

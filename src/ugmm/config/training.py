@@ -1,0 +1,63 @@
+"""How a network is trained: optimiser, schedule, trainer, tracking."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ugmm.keys import key
+
+__all__ = ["OptimizerConfig", "ScheduleConfig", "TrackingConfig", "TrainerConfig"]
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimiser; see `ugmm.tasks.optimization.make_optimizer`."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = key(1e-3, above=0)
+    weight_decay: float = key(0.0, low=0)
+    betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"low": 0, "below": 1})
+    momentum: float = key(0.0, low=0, below=1)
+
+
+@dataclass
+class ScheduleConfig:
+    """How the learning rate moves; see `ugmm.tasks.optimization.make_schedule`."""
+
+    name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    milestones: list[int] = key([], low=1)  # epochs
+    gamma: float = key(0.1, above=0)
+    warmup: float = key(0.3, low=0, below=1)  # share of all steps
+
+
+@dataclass
+class TrainerConfig:
+    """How training runs: devices, precision, epochs. Most keys are Lightning's own."""
+
+    max_epochs: int = key(20, low=1)
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int | str = key("auto", low=1)  # a number, or "auto"
+    num_nodes: int = key(1, low=1)
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
+    gradient_clip_val: float | None = key(None, above=0)
+    accumulate_grad_batches: int = key(1, low=1)
+    check_val_every_n_epoch: int = key(1, low=1)
+    log_every_n_steps: int = key(50, low=1)
+    fast_dev_run: bool = False
+    # Which metric decides on the best checkpoint; the last two exist for task=generative.
+    monitor: Literal["val/accuracy", "val/nll", "val/ece", "val/log_prob", "val/score"] = (
+        "val/accuracy"
+    )
+    test_checkpoint: Literal["best", "last"] = "best"
+    threads: int | None = key(None, low=1)  # CPU threads a process; null: torch's choice
+
+
+@dataclass
+class TrackingConfig:
+    """Weights & Biases."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: str = "ugmm-${data.name}-${task.name}"
+    entity: str | None = None
+    tags: list[str] = key([])
+    log_model: bool = True  # the best checkpoint, as an artifact, at the end

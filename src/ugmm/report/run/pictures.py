@@ -1,0 +1,135 @@
+"""All the pictures of one run."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from ugmm.nn import UGMM
+from ugmm.report.run.classification import confusion_matrix, reliability_diagram
+from ugmm.report.run.curves import training_curves
+from ugmm.report.run.neurons import first_layer_images, neuron_densities
+from ugmm.report.run.robustness import robustness_curves, robustness_tested
+from ugmm.report.run.samples import image_samples, pair_plot
+from ugmm.report.style import plain, save
+from ugmm.runs import Run
+
+__all__ = ["draw_run"]
+
+_DRAWS, _IMAGES = 3000, 54
+
+
+def draw_run(
+    run: Run,
+    network: nn.Module,
+    record: Mapping[str, Tensor],
+    *,
+    title: str,
+    x: Tensor,
+    y: Tensor,
+    class_names: Sequence[str],
+    feature_names: Sequence[str] = (),
+    image_shape: tuple[int, int] | None = None,
+    results: Mapping[str, float] | None = None,
+) -> list[Path]:
+    """Draw a finished run into its folder `plots/`.
+
+    Args:
+        run: Its metrics become the training curves.
+        network: The trained network; if its first layer is of mixture neurons, they are drawn.
+        record: `confusion` (C, C), `confidence` (n,) and `correct` (n,) of the test set; empty
+            where no label was modelled.
+        title: What the run is called, above the training curves.
+        x: Training rows, (n, features): the inputs' range, as far as 5 standard deviations, and
+            what draws are compared with.
+        y: Their labels, (n,).
+        class_names: C names.
+        feature_names: Names of the features, or none.
+        image_shape: Height and width if a row is an image.
+        results: The summary's figures, for the tests on shifted images, if there were any.
+
+    Returns:
+        The files written.
+    """
+    title = textwrap.fill(plain(title), 90)
+    class_names = [_short(name) for name in class_names]
+    feature_names = [_short(name) for name in feature_names]
+    figures: dict[str, Figure] = {}
+    if rows := run.read_metrics():
+        figures["training"] = training_curves(rows, title)
+    if record:
+        figures["confusion"] = confusion_matrix(record["confusion"].numpy(), class_names)
+        figures["reliability"] = reliability_diagram(
+            record["confidence"].numpy(), record["correct"].numpy()
+        )
+    if robustness_tested(results or {}):
+        figures["robustness"] = robustness_curves(results or {})
+    if isinstance(network, CanSample):
+        figures["samples"] = _samples(network, x, y, class_names, feature_names, image_shape)
+    layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
+    if layer is not None:
+        low, high = _range(x)
+        margin = 0.1 * (high - low) or 1.0
+        names = _input_names(layer.in_features, feature_names, class_names)
+        figures["neurons"] = neuron_densities(layer, low - margin, high + margin, 6, names)
+        if image_shape is not None and layer.in_features >= image_shape[0] * image_shape[1]:
+            figures["first_layer"] = first_layer_images(layer, image_shape)
+    paths = [run.plots / f"{name}.png" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        save(figure, path)
+    return paths
+
+
+@runtime_checkable
+class CanSample(Protocol):
+    """A density that can be drawn from."""
+
+    def sample(self, n: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw features (n, D) and labels (n,)."""
+
+
+def _samples(
+    network: CanSample,
+    x: Tensor,
+    y: Tensor,
+    class_names: Sequence[str],
+    feature_names: Sequence[str],
+    image_shape: tuple[int, int] | None,
+) -> Figure:
+    """Draw from the network, and show that beside the data; an image has its own way."""
+    generator = torch.Generator().manual_seed(0)
+    network = network.cpu().eval()  # type: ignore[attr-defined]
+    if image_shape is not None:
+        draws, _ = network.sample(_IMAGES, generator=generator)
+        return image_samples(x[:_IMAGES], draws, image_shape)
+    draws, labels = network.sample(_DRAWS, generator=generator)
+    labelled = int(labels.max()) > 0 or len(class_names) == 1
+    names, of = (class_names, y) if labelled else (["all rows"], torch.zeros_like(y))
+    rows = torch.randperm(len(x), generator=generator)[:_DRAWS]
+    return pair_plot(x[rows], of[rows], draws, labels, names, feature_names)
+
+
+def _range(x: Tensor) -> tuple[float, float]:
+    """The extremes, or less: a single outlier would leave no room for the rest."""
+    low, high = (value.item() for value in torch.aminmax(x))
+    std, mean = (value.item() for value in torch.std_mean(x, correction=0))
+    return max(low, mean - 5 * std), min(high, mean + 5 * std)
+
+
+def _short(name: str, most: int = 24) -> str:
+    return plain(name if len(name) <= most else f"{name[: most - 1]}…")
+
+
+def _input_names(
+    inputs: int, feature_names: Sequence[str], class_names: Sequence[str]
+) -> list[str] | None:
+    """Name the first layer's inputs: the features, then whatever codes the label."""
+    if not feature_names:
+        return None
+    if inputs == len(feature_names) + len(class_names):
+        return [*feature_names, *class_names]
+    return [*feature_names, *["label"] * (inputs - len(feature_names))]

@@ -1,0 +1,209 @@
+"""The table of an ablation: in the terminal, in Markdown, in HTML's cells and as CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.table import Table
+
+from ugmm.report.study.variants import Interval, Record, Row
+
+__all__ = [
+    "Cells",
+    "caption",
+    "conclusion",
+    "name_of",
+    "percent",
+    "runs_csv",
+    "table_cells",
+    "variants_csv",
+    "variants_markdown",
+    "variants_table",
+]
+
+
+class Cells(NamedTuple):
+    """A table as text."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+NONE = "–"  # noqa: RUF001 - an en dash, for what is missing
+_ACROSS = 4  # figures in one table: more would break their names on a page or in a terminal
+
+
+def percent(name: str) -> bool:
+    """Whether a figure is a share, and shown in percent."""
+    return name.rpartition("/")[2] in ("accuracy", "ece")
+
+
+def caption(rows: Sequence[Row], baseline: str) -> str:
+    """Say what the columns are."""
+    seeds = max(row.seeds for row in rows)
+    few = (
+        " Few seeds make wide intervals: the bootstrap's cannot reach beyond the seeds' own range."
+        if 1 < seeds < 6
+        else ""
+    )
+    return (
+        "Mean ± standard deviation between seeds (the 95% bootstrap interval of the mean), a "
+        "seed's figure being the mean over its folds, where there are folds; the difference from "
+        f"{baseline} (Student's 95% interval, over the seeds that both have) and the p-value of "
+        f"the paired t-test, adjusted by Holm's method for all rows.{few} Time is that of "
+        "training one run, beside whatever else the machine had to do."
+    )
+
+
+def conclusion(rows: Sequence[Row], metric: str, goal: str, baseline: str) -> str:
+    """Say in words which variant is best, and which differ from the baseline."""
+    best = (max if goal == "max" else min)(rows, key=lambda row: row.metric.mean)
+    if baseline not in {row.variant for row in rows}:
+        without = f"; {baseline}, which others are to be compared with, has no figures."
+    else:
+        without = "; a test of differences needs two seeds or more."
+    said = f"{best.variant} has the best {metric}, {_value(best.metric.mean, metric)}"
+    if best.metric.low is not None:
+        said += f" ({_range(best.metric, metric)})"
+    sign = 1 if goal == "max" else -1
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    for row in rows:
+        d = row.difference
+        if d is None or d.adjusted is None:
+            continue
+        verdict = "not told apart"
+        if d.adjusted < 0.05:
+            verdict = "better" if sign * d.mean > 0 else "worse"
+        groups[verdict].append(row.variant)
+    parts = [f"{verdict}: {_names(names)}" for verdict, names in groups.items() if names]
+    if not parts:
+        return said + without
+    return f"{said}. Against {baseline}, at the 5% level: {'; '.join(parts)}."
+
+
+def table_cells(
+    rows: Sequence[Row], metric: str, report: Sequence[str], baseline: str
+) -> list[Cells]:
+    """Return the tables as text: the metric's, then those of the further figures, if any."""
+    header = ["variant", "seeds", name_of(metric), "difference", "p", "time", "parameters"]
+    tables = [Cells(header, [_cells(row, metric, baseline) for row in rows])]
+    for start in range(0, len(report), _ACROSS):
+        names = report[start : start + _ACROSS]
+        spreads = [
+            [_spread(row.report[n], n) if n in row.report else NONE for n in names] for row in rows
+        ]
+        further = [[row.variant, *cells] for row, cells in zip(rows, spreads, strict=True)]
+        tables.append(Cells(["variant", *map(name_of, names)], further))
+    return tables
+
+
+def name_of(metric: str) -> str:
+    """Return a figure's name with its unit."""
+    return f"{metric} (%)" if percent(metric) else metric
+
+
+def variants_table(cells: Cells, title: str = "") -> Table:
+    """One row a variant, for the terminal."""
+    table = Table(title=title, title_justify="left")
+    longest = max(len(row[0]) for row in cells.rows)
+    for name in cells.header:
+        if name == "variant":
+            table.add_column(name, min_width=min(longest, 24), overflow="fold")
+        else:
+            table.add_column(name, justify="right", overflow="fold")
+    for row in cells.rows:
+        table.add_row(row[0], *(cell.replace(" (", "\n(") for cell in row[1:]))
+    return table
+
+
+def variants_markdown(cells: Cells) -> str:
+    """Return the same as a Markdown table."""
+    lines = [cells.header, ["---", *["---:"] * (len(cells.header) - 1)], *cells.rows]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+
+
+def variants_csv(rows: Sequence[Row], report: Sequence[str]) -> str:
+    """Return the same with all digits; cells of what is not known are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    spread = ("mean", "deviation", "low", "high")
+    difference = ("difference", "difference_low", "difference_high", "p", "p_adjusted")
+    others = [f"{name}_{part}" for name in report for part in ("mean", "deviation")]
+    tail = ("seconds", "parameters", "best_run")
+    writer.writerow(["variant", "runs", "seeds", *spread, *difference, *others, *tail])
+    for row in rows:
+        found = [row.report.get(name, (None, None))[:2] for name in report]
+        values = [value for pair in found for value in pair]
+        writer.writerow(
+            [
+                *(row.variant, row.runs, row.seeds, *row.metric),
+                *(row.difference or [None] * len(difference)),
+                *(*values, row.seconds, row.parameters, row.best),
+            ]
+        )
+    return text.getvalue()
+
+
+def runs_csv(records: Sequence[Record], names: Sequence[str]) -> str:
+    """Return one line a run, with these figures of its summary."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["variant", "seed", "fold", *names, "run"])
+    for run in records:
+        figures = [run.figures.get(name) for name in names]
+        writer.writerow([run.variant, run.seed, run.fold, *figures, run.folder])
+    return text.getvalue()
+
+
+def _names(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names) if len(names) <= most else f"{len(names)} variants"
+
+
+def _cells(row: Row, metric: str, baseline: str) -> list[str]:
+    cells = [row.variant, str(row.seeds), _spread(row.metric, metric)]
+    if row.metric.low is not None:
+        cells[-1] += f" ({_range(row.metric, metric)})"
+    d = row.difference
+    if row.variant == baseline:
+        cells += ["baseline", ""]
+    elif d is None:
+        cells += [NONE, NONE]
+    else:
+        cells.append(_number(d.mean, metric, signed=True))
+        if d.low is not None and d.high is not None:
+            low, high = (_number(bound, metric, signed=True) for bound in (d.low, d.high))
+            cells[-1] += f" ({low} to {high})"
+        cells.append(NONE if d.adjusted is None else _p(d.adjusted))
+    cells.append(NONE if row.seconds is None else _time(row.seconds))
+    cells.append(NONE if row.parameters is None else f"{row.parameters:,}")
+    return cells
+
+
+def _spread(found: Interval, name: str) -> str:
+    mean = _number(found.mean, name)
+    return mean if found.deviation is None else f"{mean} ± {_number(found.deviation, name)}"
+
+
+def _range(found: Interval, name: str) -> str:
+    return f"{_number(found.low or 0.0, name)} to {_number(found.high or 0.0, name)}"
+
+
+def _number(value: float, name: str, *, signed: bool = False) -> str:
+    plus = "+" if signed else ""
+    return f"{100 * value:{plus}.2f}" if percent(name) else f"{value:{plus}.4f}"
+
+
+def _value(value: float, name: str) -> str:
+    return _number(value, name) + ("%" if percent(name) else "")
+
+
+def _time(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 36_000 else f"{seconds / 3600:.3g} h"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

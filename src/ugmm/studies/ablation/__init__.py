@@ -1,0 +1,1 @@
+"""Ablations: variants of an experiment, run and compared."""

@@ -1,0 +1,216 @@
+"""One fit of a cross-validation: its rows, its model, its figures; and many in parallel."""
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from typing import Any
+
+import numpy as np
+
+from ugmm.baselines.estimators import Estimator, LogJoint
+from ugmm.config.schema import Config
+from ugmm.errors import UserError
+
+__all__ = ["Experiment", "Place", "figures", "fit_all", "fit_one", "split_rows", "standardise"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which rows a fit is given.
+
+    Attributes:
+        folds: Number of outer folds.
+        inner_folds: Into how many folds the training rows are divided again, to choose by.
+        seed: Of the folds, and of the model.
+        fold: The outer fold that is the test set.
+        inner: The inner fold that is tested on; None for a fit to all training rows.
+    """
+
+    folds: int
+    inner_folds: int
+    seed: int
+    fold: int
+    inner: int | None = None
+
+
+def split_rows(y: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row numbers to fit and to test on, of labels (n,).
+
+    Those of an inner fold lie within the training rows of its outer fold.
+    """
+    train, test = _fold(y, place.folds, place.seed, place.fold)
+    if place.inner is None:
+        return train, test
+    inner_train, inner_test = _fold(y[train], place.inner_folds, place.seed, place.inner)
+    return train[inner_train], train[inner_test]
+
+
+def _fold(y: np.ndarray, folds: int, seed: int, fold: int) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.model_selection import StratifiedKFold
+
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(y, y)
+    return list(splits)[fold]
+
+
+def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shift and scale features (n, D) by the training rows; a constant one keeps its scale."""
+    mean, std = train.mean(0), train.std(0)
+    std[std == 0] = 1
+    return (train - mean) / std, (test - mean) / std
+
+
+def figures(joint: np.ndarray, y: np.ndarray, normalized: bool) -> dict[str, float | None]:
+    """Return means over test rows, from log p(x, c) (m, C) and labels (m,).
+
+    Returns:
+        `accuracy`; `label`, the mean log p(c | x); `log_prob`, the mean log p(x, c), in nats,
+        None where the scores are no log-density.
+
+    Raises:
+        FloatingPointError: If any of them is not finite.
+    """
+    own = joint[np.arange(len(y)), y]
+    top = joint.max(1)
+    evidence = top + np.log(np.exp(joint - top[:, None]).sum(1))
+    found = {
+        "accuracy": float((joint.argmax(1) == y).mean()),
+        "label": float((own - evidence).mean()),
+        "log_prob": float(own.mean()) if normalized else None,
+    }
+    for name, value in found.items():
+        if value is not None and not np.isfinite(value):
+            raise FloatingPointError(f"{name} is {value}")
+    return found
+
+
+def fit_one(model: Estimator, place: Place, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """Fit a model and test it.
+
+    Args:
+        model: Is given the training rows alone, standardised by themselves.
+        place: Which rows those are.
+        x: All features, (n, D) float64.
+        y: All labels, (n,).
+
+    Returns:
+        See `figures`; and `seconds`, of the processor; `error`, what went wrong or None;
+        `warnings`, what the model warned of.
+    """
+    train, test = split_rows(y, place)
+    z, z_test = standardise(x[train], x[test])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", RuntimeWarning)  # ConvergenceWarning of EM, unknown Z
+        warnings.filterwarnings("always", module="sklearn")
+        # Every fit has one thread, so this is what it would take on an idle processor.
+        started = time.process_time()
+        try:
+            log_joint = model.fit(z, y[train], int(y.max()) + 1, place.seed)
+            seconds = time.process_time() - started
+            found = {**figures(log_joint(z_test), y[test], model.normalized), "seconds": seconds}
+            error = None
+        except UserError:
+            raise  # the same for every fit: the user can mend it
+        except Exception as problem:  # it is reported, and the others go on
+            found, error = {}, f"{type(problem).__name__}: {problem}".split("\n", 1)[0]
+    return {**found, "error": error, "warnings": sorted({str(w.message) for w in caught})}
+
+
+class Experiment:
+    """A network of an experiment as an estimator: trained to its last epoch, on the CPU.
+
+    Arguments:
+        config: The resolved configuration; its data are only asked for the batch size.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.normalized = False
+
+    def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> LogJoint:
+        """See `Estimator.fit`; `normalized` says afterwards what the scores are."""
+        import torch
+
+        from ugmm.training.fit import RowsDataModule, train
+
+        self.config.seed = seed
+        data = RowsDataModule(x, y, n_classes, self.config.data.batch_size, seed)
+        task = train(self.config, data)
+        self.normalized = task.network.normalized
+
+        @torch.no_grad()
+        def log_joint(x: np.ndarray) -> np.ndarray:
+            return task.network.class_scores(torch.tensor(x).float()).double().numpy()
+
+        return log_joint
+
+
+Job = tuple[Estimator, Place]
+
+
+def fit_all(
+    jobs: Sequence[Job], x: np.ndarray, y: np.ndarray, processes: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each job with its result (see `fit_one`), as they end.
+
+    Args:
+        jobs: What to fit.
+        x: All features, (n, D) float64.
+        y: All labels, (n,).
+        processes: How many work at a time; 1 means this one.
+
+    Raises:
+        UserError: If the user can mend what is wrong, or if a process was killed.
+    """
+    experiments = any(isinstance(model, Experiment) for model, _ in jobs)
+    if processes == 1 or len(jobs) < 2:
+        _warm_up(experiments)
+        for number, (model, place) in enumerate(jobs):
+            yield number, fit_one(model, place, x, y)
+        return
+    pool = ProcessPoolExecutor(
+        min(processes, len(jobs)), get_context("spawn"), _start_worker, (experiments,)
+    )
+    try:
+        futures = {pool.submit(fit_one, *job, x, y): n for n, job in enumerate(jobs)}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process died, perhaps for want of memory; the same command goes on, and "
+            "--jobs makes it fewer at a time"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(experiments: bool) -> None:
+    """Leave Ctrl-C to the main process, and end with it, however it ends."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    main: Any = parent_process()
+    threading.Thread(target=lambda: (main.join(), os._exit(1)), daemon=True).start()
+    _warm_up(experiments)
+
+
+def _warm_up(experiments: bool) -> None:
+    """Import what fits need, so that the first is not timed with it; use one thread."""
+    import sklearn.discriminant_analysis
+    import sklearn.mixture
+    import sklearn.neighbors  # noqa: F401
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    import ugmm.density
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    if experiments:
+        import ugmm.training.fit  # noqa: F401

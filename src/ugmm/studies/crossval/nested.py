@@ -1,0 +1,244 @@
+"""Nested cross-validation of generative models: what to fit, what was chosen, what is known.
+
+Every outer training fold is divided into inner folds, by which each model chooses its settings
+from its grid; it is then fitted to the whole training fold and tested on the outer test fold,
+which nothing before has looked at. Every fit is kept in `fits.jsonl` as soon as it ends.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ugmm
+from ugmm.baselines.estimators import Estimator
+from ugmm.errors import UserError
+from ugmm.studies.crossval.definition import Evaluation
+from ugmm.studies.crossval.fits import Experiment, Place, fit_all
+
+__all__ = ["choose", "cross_validate"]
+
+_NO_PART_OF_A_FIT = ("cli.py", "report", "tracking")
+_LEAST_SECONDS = 10.0  # between two lines of progress
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A fit that the evaluation needs."""
+
+    row: str
+    candidate: int
+    place: Place
+
+
+def cross_validate(
+    evaluation: Evaluation, folder: Path, processes: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Do all fits that are not yet known.
+
+    Args:
+        evaluation: What to compare.
+        folder: Holds `fits.jsonl`, which is added to.
+        processes: How many fits run at a time, each on one thread.
+
+    Returns:
+        For each model its outer fits, seeds and folds in order: what `fit_one` returns, and
+        `seed`, `fold`, `values` (those chosen, or None where every candidate failed) and
+        `failed` (how many of its inner fits).
+
+    Raises:
+        UserError: If the user can mend what keeps a fit from running.
+    """
+    x, y = (t.numpy() for t in evaluation.data.build(seed=0).rows())
+    settings, models = evaluation.settings, evaluation.models
+    runner = _Runner(evaluation, x, y, folder / "fits.jsonl", processes)
+    outer = [
+        (row, Place(settings.folds, settings.inner_folds, seed, fold))
+        for seed in settings.seeds
+        for fold in range(settings.folds)
+        for row in models
+    ]
+    searches = {
+        (row, place): _search(row, len(models[row].candidates), place) for row, place in outer
+    }
+    inner = [fit for search in searches.values() for fits in search for fit in fits]
+    done = runner.run(inner, later=len(outer))
+    choices = {
+        at: choose([[done[fit] for fit in fits] for fits in search], settings.select)
+        for at, search in searches.items()
+    }
+    final = runner.run(
+        [_Fit(row, best, place) for (row, place), (best, _) in choices.items() if best is not None]
+    )
+    report: dict[str, list[dict[str, Any]]] = {row: [] for row in models}
+    for (row, place), (best, failed) in choices.items():
+        result: Mapping[str, Any] = {"error": "every candidate failed", "warnings": []}
+        values = None
+        if best is not None:
+            result = final[_Fit(row, best, place)]
+            values = models[row].candidates[best][0]
+        about = {"seed": place.seed, "fold": place.fold, "values": values, "failed": failed}
+        report[row].append({**result, **about})
+    return report
+
+
+def _search(row: str, candidates: int, place: Place) -> list[list[_Fit]]:
+    """Return the inner fits of each candidate; none where there is nothing to choose."""
+    folds = place.inner_folds if candidates > 1 else 0
+    return [
+        [_Fit(row, c, replace(place, inner=inner)) for inner in range(folds)]
+        for c in range(candidates)
+    ]
+
+
+def choose(results: Sequence[Sequence[Mapping[str, Any]]], select: str) -> tuple[int | None, int]:
+    """Return the best candidate, the first of equals, and how many inner fits failed.
+
+    A candidate of which a fit failed is not chosen. A model without a density is chosen by the
+    label's likelihood where others are by `log_prob`.
+
+    Args:
+        results: Of each candidate the results of its inner folds; see `fit_one`.
+        select: What decides; `nll` and `label` are of opposite sign.
+    """
+    name = "label" if select == "nll" else select
+    failed = sum(r["error"] is not None for folds in results for r in folds)
+
+    def value(candidate: int) -> float:
+        folds = results[candidate]
+        own = "label" if any(r.get(name) is None for r in folds) else name
+        return sum(r[own] for r in folds)
+
+    good = [c for c, folds in enumerate(results) if all(r["error"] is None for r in folds)]
+    return (max(good, key=value) if good else None), failed
+
+
+class _Runner:
+    """Does fits, and keeps each in a file as it ends.
+
+    Arguments:
+        evaluation: Whose fits they are.
+        x: All features.
+        y: All labels.
+        path: The file.
+        processes: See `fit_all`.
+    """
+
+    def __init__(
+        self, evaluation: Evaluation, x: np.ndarray, y: np.ndarray, path: Path, processes: int
+    ) -> None:
+        self.evaluation, self.x, self.y, self.processes = evaluation, x, y, processes
+        self.path = path
+        self.known = _read_fits(path)
+        data = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
+        self.common = {"data": data, "code": _code()}
+
+    def run(self, fits: Sequence[_Fit], later: int = 0) -> dict[_Fit, dict[str, Any]]:
+        """Return the results of fits, doing those not known; `later` is how many will follow."""
+        keys = {fit: self._key(fit) for fit in fits}
+        missing = [fit for fit in fits if keys[fit] not in self.known]
+        jobs = [(self._candidate(fit)[1], fit.place) for fit in missing]
+        progress = _Progress(len(missing), later)
+        with self.path.open("a", encoding="utf-8") as file:
+            for number, result in fit_all(jobs, self.x, self.y, self.processes):
+                fit = missing[number]
+                values = self._candidate(fit)[0]
+                about = {"model": fit.row, "values": values, **asdict(fit.place)}
+                line = {"key": keys[fit], **about, **result}
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                self.known[keys[fit]] = result
+                progress.show(fit, result)
+        return {fit: self.known[keys[fit]] for fit in fits}
+
+    def _candidate(self, fit: _Fit) -> tuple[dict[str, Any], Estimator]:
+        return self.evaluation.models[fit.row].candidates[fit.candidate]
+
+    def _key(self, fit: _Fit) -> str:
+        """Return a hash of everything that decides on the result."""
+        described = {**self.common, **asdict(fit.place), **_described(self._candidate(fit)[1])}
+        if fit.place.inner is None:
+            del described["inner_folds"]
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _described(estimator: Estimator) -> dict[str, Any]:
+    if isinstance(estimator, Experiment):
+        config = estimator.config
+        parts = (config.data, config.model, config.task, config.optimizer, config.schedule)
+        return {"experiment": [asdict(part) for part in (*parts, config.trainer)]}
+    return {"baseline": type(estimator).__name__, **vars(estimator)}
+
+
+def _code() -> str:
+    """Return a hash of the package, less what no fit runs, and of the versions of what it calls.
+
+    A list of what a fit does run would be shorter, and wrong as soon as somebody forgot it.
+    """
+    package = Path(ugmm.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] not in _NO_PART_OF_A_FIT:
+            digest.update(path.read_bytes())
+    for name in ("torch", "numpy", "scikit-learn", "lightning"):
+        digest.update(version(name).encode())
+    return digest.hexdigest()
+
+
+def _read_fits(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the results in a file by their keys, less the failures, which are tried again.
+
+    A last line that was cut short, because the process was killed, is cut off.
+    """
+    if not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        os.truncate(path, len(whole.encode()))
+    try:
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return {line["key"]: line for line in lines if line["error"] is None}
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}); mend or remove it") from error
+
+
+class _Progress:
+    """Lines that say what is done and how long the rest will take."""
+
+    def __init__(self, total: int, later: int) -> None:
+        self.total, self.later = total, later
+        self.done = self.failed = 0
+        self.started = self.printed = time.monotonic()
+
+    def show(self, fit: _Fit, result: Mapping[str, Any]) -> None:
+        """Count a fit; print a line if it failed, is the last, or some seconds have passed."""
+        self.done += 1
+        place = fit.place
+        if result["error"] is not None:
+            self.failed += 1
+            where = f"seed {place.seed}, fold {place.fold}, inner fold {place.inner}"
+            sys.stdout.write(f"failed: {fit.row} ({where}): {result['error']}\n")
+        now = time.monotonic()
+        if now - self.printed < _LEAST_SECONDS and self.done < self.total:
+            return
+        self.printed = now
+        left = (now - self.started) / self.done * (self.total - self.done + self.later)
+        stage = "outer" if place.inner is None else "inner"
+        failed = f"  {self.failed} failed" if self.failed else ""
+        sys.stdout.write(
+            f"{stage} fit {self.done}/{self.total}  {fit.row}{failed}  {_minutes(left)} left\n"
+        )
+        sys.stdout.flush()
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

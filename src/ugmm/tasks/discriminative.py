@@ -1,0 +1,55 @@
+"""Training a network to tell classes apart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ugmm import objectives
+from ugmm.nn import Classifier
+from ugmm.tasks.task import Task
+
+__all__ = ["DiscriminativeTask"]
+
+
+class DiscriminativeTask(Task):
+    """One output per class, trained by cross-entropy on the log-scores.
+
+    Also logs `train/accuracy`, under dropout and before each step.
+
+    Arguments:
+        network: Maps (batch, features) to (batch, classes).
+        n_classes: Number of classes.
+        label_smoothing: See `ugmm.objectives.cross_entropy`.
+        optimizer: See `Task`.
+        schedule: See `Task`.
+    """
+
+    def __init__(
+        self,
+        network: Classifier,
+        n_classes: int,
+        label_smoothing: float = 0.0,
+        optimizer: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(network, n_classes, optimizer, schedule)
+        self.label_smoothing = label_smoothing
+        self.right: Tensor | int = 0  # of the rows seen in this epoch; a metric would be slow
+        self.seen = 0
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the cross-entropy of a batch."""
+        scores = self(x)
+        self.right = self.right + (scores.detach().argmax(-1) == y).sum()
+        self.seen += len(y)
+        return objectives.cross_entropy(scores, y, self.label_smoothing)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the accuracy over the epoch's training batches."""
+        ranks = self.trainer.world_size  # each has seen as many rows
+        right = torch.as_tensor(self.right, device=self.device)
+        right = self.trainer.strategy.reduce(right, reduce_op="sum")
+        self.log("train/accuracy", right / (ranks * self.seen), sync_dist=ranks > 1)
+        self.right, self.seen = 0, 0

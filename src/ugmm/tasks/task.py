@@ -1,0 +1,156 @@
+"""What every task shares: training a network, and telling classes apart by it."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+)
+from torchmetrics.utilities import dim_zero_cat
+
+from ugmm.nn import Classifier
+from ugmm.tasks.optimization import make_optimizer, make_schedule
+
+__all__ = ["Batch", "Task", "split_metrics", "update_metrics"]
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Task(lightning.LightningModule, ABC):
+    """What both ways of training share: evaluation from the class scores, and the optimiser.
+
+    Validation and test log `accuracy`, `nll` (the mean negative log-posterior of the label, in
+    nats) and `ece` (expected calibration error, 15 bins, l1). After a test, `test_record` holds
+    what the pictures are drawn from.
+
+    Arguments:
+        network: Scores the classes.
+        n_classes: Number of classes.
+        optimizer: Keywords of `ugmm.tasks.optimization.make_optimizer`.
+        schedule: Keywords of `ugmm.tasks.optimization.make_schedule`.
+    """
+
+    network: Classifier
+    has_label = True  # or there is one class only, and nothing to tell apart
+
+    def __init__(
+        self,
+        network: Classifier,
+        n_classes: int,
+        optimizer: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.optimizer = dict(optimizer or {})
+        self.schedule = dict(schedule or {})
+        self.val_metrics = split_metrics("val", n_classes)
+        self.test_metrics = split_metrics("test", n_classes)
+        self.confusion = MulticlassConfusionMatrix(n_classes)
+        self.test_record: dict[str, Tensor] = {}
+
+    def prepare(self, x: Tensor, y: Tensor) -> None:
+        """Look at the training rows (n, features) and labels (n,), once, before training."""
+
+    def labels(self, y: Tensor) -> Tensor:
+        """Return the labels that the network knows."""
+        return y
+
+    @abstractmethod
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the training loss of a batch, a scalar."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the class scores: (..., features) to (..., classes)."""
+        return self.network.class_scores(x)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Return the loss of a batch; log it, and the learning rate, if the trainer will.
+
+        The last batch's are kept in any case: they are shown beside the validation.
+        """
+        loss = self.loss(*batch)
+        step, every = self.trainer.global_step + 1, self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if step % every == 0 or self.trainer.is_last_batch:  # not always: logging is slow
+            several = self.trainer.world_size > 1
+            self.log("train/loss", loss, on_step=True, on_epoch=False, sync_dist=several)
+            self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Add a batch to the validation metrics."""
+        self.update(self.val_metrics, batch)
+        self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(batch[1]))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Add a batch to the test metrics."""
+        scores, y = self.update(self.test_metrics, batch)
+        if self.has_label:
+            self.confusion.update(scores, y)
+        self.log_dict(self.test_metrics, batch_size=len(y))
+
+    def update(self, metrics: MetricCollection, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Add a batch to a split's metrics; return its class scores and its labels."""
+        x, y = batch
+        scores, y = self(x), self.labels(y)
+        update_metrics(metrics, scores, y)
+        return scores, y
+
+    def on_test_epoch_end(self) -> None:
+        """Gather, from all ranks, what the confusion matrix and reliability diagram show."""
+        calibration: Any = self.test_metrics["ece"]
+        with calibration.sync_context(should_sync=self.trainer.world_size > 1):
+            self.test_record = {
+                "confidence": dim_zero_cat(calibration.confidences).cpu(),
+                "correct": dim_zero_cat(calibration.accuracies).cpu(),
+            }
+        self.test_record["confusion"] = self.confusion.compute().cpu()
+        self.confusion.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimiser and its schedule, advanced at every step."""
+        # A fused optimiser unscales float16 gradients itself, too late for them to be clipped.
+        fused = self.trainer.precision != "16-mixed"
+        optimizer = make_optimizer(self.network, **self.optimizer, fused=fused)
+        steps = int(self.trainer.estimated_stepping_batches)
+        per_epoch = math.ceil(steps / max(1, self.trainer.max_epochs or 1))
+        schedule = make_schedule(optimizer, steps, per_epoch, **self.schedule)
+        if schedule is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+        }
+
+
+def split_metrics(split: str, n_classes: int) -> MetricCollection:
+    """Return what is measured of class scores: `split/accuracy`, `split/nll` and `split/ece`."""
+    metrics: dict[str, Metric | MetricCollection] = {
+        "accuracy": MulticlassAccuracy(n_classes, average="micro"),
+        "nll": MeanMetric(),
+        "ece": MulticlassCalibrationError(n_classes, n_bins=15, norm="l1"),
+    }
+    return MetricCollection(metrics, prefix=f"{split}/", compute_groups=False)
+
+
+def update_metrics(metrics: MetricCollection, scores: Tensor, y: Tensor) -> None:
+    """Add class scores (batch, classes) and labels (batch,) to what metrics there are."""
+    log_posterior = scores.float().log_softmax(-1)
+    metrics_of = {
+        "accuracy": (scores, y),
+        "nll": (torch.nn.functional.nll_loss(log_posterior, y, reduction="none"),),
+        "ece": (log_posterior.exp(), y),
+        "log_prob": (scores.gather(-1, y.unsqueeze(-1)),),
+    }
+    for name in metrics.keys(keep_base=True):
+        if name in metrics_of:
+            metrics[name].update(*metrics_of[name])

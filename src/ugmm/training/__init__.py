@@ -1,0 +1,1 @@
+"""One run: build, fit, test, draw, write down."""

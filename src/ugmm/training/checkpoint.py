@@ -1,0 +1,88 @@
+"""Writing checkpoints: whole or not at all, and stamped with their configuration."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ugmm.config.compose import to_yaml
+from ugmm.config.schema import Config
+from ugmm.loading import FORMAT
+from ugmm.runs import replacing
+
+__all__ = ["AtomicCheckpointIO", "KeepLast", "Stamp"]
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write beside the target, then rename: Lightning's own goes by way of the system's /tmp."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,  # noqa: ARG002
+    ) -> None:
+        """Save a checkpoint."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class Stamp(Callback):
+    """Put the format, the configuration, the data's shape and the time spent into checkpoints.
+
+    Arguments:
+        config: The resolved configuration.
+        n_features: Number of features of the data.
+        n_classes: Number of classes.
+        seconds: What training took before it was interrupted.
+    """
+
+    def __init__(
+        self, config: Config, n_features: int, n_classes: int, seconds: float = 0.0
+    ) -> None:
+        self.config = to_yaml(config)
+        self.shape = {"n_features": n_features, "n_classes": n_classes}
+        self.began = time.perf_counter() - seconds
+
+    def seconds(self) -> float:
+        """Return how long training has taken, interruptions not counted."""
+        return time.perf_counter() - self.began
+
+    def on_save_checkpoint(
+        self,
+        trainer: Trainer,  # noqa: ARG002
+        pl_module: LightningModule,  # noqa: ARG002
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Add the stamp."""
+        checkpoint["ugmm"] = {
+            "format": FORMAT,
+            "config": self.config,
+            "seconds": self.seconds(),
+            **self.shape,
+        }
+
+
+class KeepLast(Callback):
+    """Save a checkpoint to resume from: after every `epochs` epochs, and after the final one.
+
+    Arguments:
+        path: Where to; each replaces the one before.
+        epochs: How often.
+    """
+
+    def __init__(self, path: Path, epochs: int) -> None:
+        self.path = path
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Save, if it is time; by then the epoch's validation is over."""
+        done = trainer.current_epoch + 1
+        if done % self.epochs == 0 or done == trainer.max_epochs:
+            trainer.save_checkpoint(self.path, weights_only=False)  # the optimiser too

@@ -1,0 +1,242 @@
+"""Running one experiment: train, test, draw, write down."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+from ugmm.cluster.processes import announce, launch_id, leads, stops_cleanly
+from ugmm.config.compose import read_config, to_yaml
+from ugmm.config.schema import GOALS, Config
+from ugmm.data import InMemoryDataModule, MNISTDataModule
+from ugmm.errors import UserError
+from ugmm.loading import read_checkpoint, restore, tested_checkpoint
+from ugmm.report import draw_run
+from ugmm.runs import Run
+from ugmm.tasks import Task
+from ugmm.tracking.session import log_results, tracked
+from ugmm.training.checkpoint import Stamp
+from ugmm.training.metrics_csv import MetricsCSV
+from ugmm.training.trainer import check_hardware, make_trainer, quieten
+
+__all__ = ["build_task", "evaluate", "prepare", "resume", "start", "start_or_resume"]
+
+_INIT_ROWS = 1000  # of the training data, for an initialisation that looks at it
+
+
+def start(config: Config, overrides: Sequence[str] = ()) -> tuple[Run, dict[str, float]]:
+    """Run an experiment in a new folder.
+
+    Args:
+        config: The resolved configuration.
+        overrides: The command's settings, which other processes of the run were given too.
+
+    Raises:
+        UserError: If anything the user can mend keeps it from running.
+    """
+    check_hardware(config.trainer)
+    build(config)  # complains before there is a folder
+    run = Run.create(config.runs_dir, config.group, config.name, launch_id())
+    run.freeze(to_yaml(config))
+    announce(run, overrides)
+    return run, execute(config, run)
+
+
+def start_or_resume(config: Config, run_id: str) -> dict[str, float]:
+    """Run an experiment in the folder that has this id: from its start, or from where it was left.
+
+    Raises:
+        UserError: If anything the user can mend keeps it from running.
+    """
+    check_hardware(config.trainer)
+    build(config)
+    run = Run.create(config.runs_dir, config.group, config.name, run_id)
+    if not run.config.is_file():
+        run.freeze(to_yaml(config))
+    announce(run, ())
+    return resume(run)
+
+
+def resume(run: Run) -> dict[str, float]:
+    """Continue a run from its last checkpoint, with its frozen configuration.
+
+    A run that has ended is left as it is.
+
+    Raises:
+        UserError: If its configuration or checkpoint cannot be used.
+    """
+    if summary := run.read_summary():
+        return summary
+    config = read_config(run.config)
+    check_hardware(config.trainer)
+    return execute(config, run)
+
+
+def build(config: Config) -> tuple[InMemoryDataModule, Task]:
+    """Return the data module and the task of an experiment, with freshly drawn parameters.
+
+    Raises:
+        UserError: If the configuration asks for what they refuse.
+    """
+    data = config.data.build(config.seed)
+    return data, build_task(config, data)
+
+
+def build_task(config: Config, data: InMemoryDataModule) -> Task:
+    """Return the task of an experiment on any data, with freshly drawn parameters.
+
+    Raises:
+        UserError: If the configuration asks for what it refuses.
+    """
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    seed_everything(config.seed, verbose=False)
+    try:
+        network = config.task.network(config.model, data.n_features, data.n_classes)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+    return config.task.build(
+        network,
+        data.n_classes,
+        optimizer=asdict(config.optimizer),
+        schedule=asdict(config.schedule),
+    )
+
+
+def execute(config: Config, run: Run) -> dict[str, float]:
+    """Train from the last checkpoint, if there is one, then test, draw and write the summary.
+
+    Returns:
+        The summary, on the leading process; on others, what they tested.
+    """
+    data, task = build(config)
+    if leads() and data.description:
+        sys.stdout.write(f"{data.description}\n")
+    last = _read_for(data, run.last, config) if run.last.is_file() else None
+    if last is not None and leads():
+        sys.stdout.write(f"going on after epoch {last['epoch'] + 1}\n")
+    with stops_cleanly(run), tracked(config, run, enabled=leads()) as tracked_run:
+        loggers: list[Logger] = [MetricsCSV(run, last["epoch"] + 1 if last else 0)]
+        if tracked_run is not None:
+            loggers.append(WandbLogger(experiment=tracked_run))
+        before = last["ugmm"]["seconds"] if last else 0.0
+        stamp = Stamp(config, data.n_features, data.n_classes, before)
+        trainer = make_trainer(config, run, stamp, loggers)
+        if tracked_run is not None:
+            tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
+        prepare(task, data, config)  # for a resumed run too, whose checkpoint replaces the weights
+        trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
+        seconds = round(stamp.seconds(), 2)
+        results = _test(trainer, task, data, config, run)
+        if not leads():
+            return results
+        results |= _robustness(task, data, config)
+        results["seconds"] = seconds
+        results["steps"] = trainer.global_step
+        results["parameters"] = task.network.n_parameters()
+        plots = draw_run(
+            run,
+            task.network,
+            task.test_record,
+            title=" ".join(dict.fromkeys((config.experiment, config.name))),
+            x=data.splits["train"].x,
+            y=data.splits["train"].y,
+            class_names=data.class_names,
+            feature_names=data.feature_names,
+            image_shape=data.image_shape,
+            results=results,
+        )
+        run.write_summary(results)  # it tells that the run has ended, whatever W&B does
+        if tracked_run is not None:
+            tested = tested_checkpoint(run, config)
+            wanted = config.tracking.log_model and tested.is_file()
+            log_results(tracked_run, results, plots, tested if wanted else None)
+    return results
+
+
+def evaluate(folder: str | Path) -> dict[str, float]:
+    """Test a run's checkpoint again, on one device; writes nothing.
+
+    Raises:
+        UserError: If the folder, its configuration or its checkpoint cannot be used.
+    """
+    run = Run.open(folder)
+    config = read_config(run.config)
+    data, task = build(config)
+    restore(task.network, _read_for(data, tested_checkpoint(run, config), config))
+    quieten()
+    trainer = Trainer(
+        # Perhaps on another machine than the one it was trained on.
+        accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
+        devices=1,
+        precision=config.trainer.precision,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    results = _floats(trainer.test(task, data, verbose=False)[0])
+    return {**results, **_robustness(task, data, config)}
+
+
+def _robustness(task: Task, data: InMemoryDataModule, config: Config) -> dict[str, float]:
+    """Test on images turned and half hidden too, if that is asked for."""
+    if not getattr(config.data, "robustness", False):
+        return {}
+    from ugmm.training.robustness import score_robustness
+
+    assert isinstance(data, MNISTDataModule)
+    return score_robustness(task.network, data)
+
+
+def _read_for(data: InMemoryDataModule, path: Path, config: Config) -> dict[str, Any]:
+    """Read a checkpoint of a network of this data, whose file may have changed meanwhile."""
+    checkpoint = read_checkpoint(path, config)
+    for name in ("n_features", "n_classes"):
+        then, now = checkpoint["ugmm"][name], getattr(data, name)
+        if then != now:
+            raise UserError(
+                f"{path} was trained where {name} was {then}, and the data now has {now}; bring "
+                "back the data it was trained on, or train again"
+            )
+    return checkpoint
+
+
+def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
+    """Show the training rows to what is not trained by gradients, and to the initialisation."""
+    data.prepare_data()
+    data.setup("fit")
+    x, y = data.splits["train"]
+    task.prepare(x, y)
+    if getattr(config.model, "init", None) == "data":
+        task.network.init_from(x[:_INIT_ROWS], task.labels(y[:_INIT_ROWS]))
+
+
+def _test(
+    trainer: Trainer, task: Task, data: InMemoryDataModule, config: Config, run: Run
+) -> dict[str, float]:
+    """Test once, with the checkpoint that the validation chose; return its validation too."""
+    if config.trainer.fast_dev_run:
+        return _floats(trainer.test(task, data, verbose=False)[0])
+    path = tested_checkpoint(run, config)
+    epoch = read_checkpoint(path, config)["epoch"]
+    tested = trainer.test(task, data, ckpt_path=path, weights_only=True, verbose=False)[0]
+    # The checkpoint's epoch may have no validation, if it is the last one.
+    rows = [row for row in run.read_metrics() if row["epoch"] == epoch]
+    values = {
+        f"val/{metric}": row[f"val/{metric}"]
+        for row in rows
+        for metric in GOALS
+        if row.get(f"val/{metric}") is not None
+    }
+    return {**_floats(values), **_floats(tested), "tested_epoch": epoch + 1}
+
+
+def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}

@@ -1,0 +1,133 @@
+"""The Lightning Trainer of an experiment."""
+
+import logging
+import sys
+import warnings
+from typing import Any
+
+import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+
+from ugmm.cluster.processes import launch_id
+from ugmm.config.schema import GOALS, Config, TrainerConfig
+from ugmm.errors import UserError
+from ugmm.runs import Run
+from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSigterm
+from ugmm.training.checkpoint import AtomicCheckpointIO, KeepLast, Stamp
+
+__all__ = ["check_hardware", "make_trainer", "quieten"]
+
+
+def check_hardware(config: TrainerConfig) -> None:
+    """Refuse devices that this machine does not have.
+
+    Raises:
+        UserError: If a GPU is asked for where there is none, or more of them than there are, or
+            several nodes without a launcher.
+    """
+    present = torch.cuda.device_count() or int(torch.backends.mps.is_available())
+    if config.accelerator == "gpu" and present == 0:
+        raise UserError(
+            "trainer.accelerator=gpu: torch finds no GPU here; use trainer.accelerator=cpu or auto"
+        )
+    on_gpu = config.accelerator != "cpu" and present > 0
+    if on_gpu and isinstance(config.devices, int) and config.devices > present:
+        raise UserError(f"trainer.devices={config.devices}: this machine has {present} GPU(s)")
+    if config.num_nodes > 1 and launch_id() is None:
+        raise UserError(
+            f"trainer.num_nodes={config.num_nodes} needs a launcher on every node: start with "
+            "srun or torchrun"
+        )
+
+
+def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) -> Trainer:
+    """Return the trainer of a run.
+
+    Args:
+        config: The resolved configuration.
+        run: Where checkpoints go.
+        stamp: What every checkpoint carries.
+        loggers: Where metrics go.
+    """
+    wanted = config.trainer
+    settings: dict[str, Any] = {
+        name: getattr(wanted, name)
+        for name in (
+            "max_epochs",
+            "accelerator",
+            "devices",
+            "num_nodes",
+            "strategy",
+            "precision",
+            "gradient_clip_val",
+            "accumulate_grad_batches",
+            "log_every_n_steps",
+            "fast_dev_run",
+        )
+    }
+    quieten()
+    terminal = sys.stdout.isatty()
+    callbacks: list[Callback] = [
+        SeedEpochs(config.seed),
+        StopOnNonFinite(run.last),
+        StopOnSigterm(),
+        stamp,
+        RichProgressBar() if terminal else ProgressLines(),
+    ]
+    if not wanted.fast_dev_run:
+        callbacks += _checkpoints(wanted, run)
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # Lightning's own requeueing hangs when ranks are uneven; a requeued job resumes anyway.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    return Trainer(
+        **settings,
+        # At least one validation, however few the epochs: it chooses the best checkpoint.
+        check_val_every_n_epoch=min(wanted.check_val_every_n_epoch, wanted.max_epochs),
+        callbacks=callbacks,
+        plugins=plugins,
+        logger=loggers,
+        default_root_dir=run.folder,
+        enable_checkpointing=not wanted.fast_dev_run,
+        enable_progress_bar=terminal,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the data modules divide batches among ranks themselves
+        num_sanity_val_steps=0,
+        # On the CPU every operation used here is deterministic as it is.
+        deterministic=torch.cuda.is_available() and wanted.accelerator != "cpu",
+    )
+
+
+def _checkpoints(wanted: TrainerConfig, run: Run) -> list[Callback]:
+    """Keep the best checkpoint by the validation, and the last one, to resume from."""
+    last = KeepLast(run.last, wanted.check_val_every_n_epoch)
+    if wanted.test_checkpoint == "last":
+        return [last]
+    best = ModelCheckpoint(
+        dirpath=run.checkpoints,
+        filename=run.best.stem,
+        monitor=wanted.monitor,
+        mode=GOALS[wanted.monitor.removeprefix("val/")],
+        enable_version_counter=False,
+    )
+    return [best, last]
+
+
+def quieten() -> None:
+    """Silence what Lightning says at every start and nobody can act on."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning calling torch
+        "The number of training batches",  # fewer than log_every_n_steps: steps are counted
+        "Checkpoint directory .* exists and is not empty",  # that of the run being resumed
+        "`LightningModule.configure_optimizers` returned `None`",  # what is fitted needs none
+        "The `srun` command is available",  # it need not be used
+        "Total length of `list` across ranks is zero",  # no validation, by data.val_fraction=0
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,224 @@
+"""Composition: every shipped YAML loads, and every mistake is one line that names its place."""
+
+from pathlib import Path
+
+import pytest
+
+from ugmm.config.compose import compose, from_yaml, read_config, to_yaml
+from ugmm.config.schema import MLPConfig, UGMMConfig
+from ugmm.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_shipped_experiment_loads(name):
+    config = compose(name)
+    assert config.experiment == config.group == config.name == name
+    assert from_yaml(to_yaml(config), "frozen") == config
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_choice_can_be_chosen(path):
+    """A choice that no experiment names would otherwise never be read."""
+    gaussians = ("lda", "qda", "gmm", "fitted")
+    fits = {
+        "generative": "iris_gen",
+        "score": "iris_paper",
+        **dict.fromkeys(gaussians, "iris_lda"),
+    }
+    together = {
+        "autoregressive": ["task=likelihood"],
+        "bernoulli_mixture": ["task=likelihood"],
+        "likelihood": ["model=autoregressive"],
+        **{name: ["task=fitted"] for name in ("lda", "qda", "gmm")},
+        "fitted": ["model=lda"],
+    }
+    choice = f"{path.parent.name}={path.stem}"
+    config = compose(fits.get(path.stem, "iris_disc"), [choice, *together.get(path.stem, [])])
+    assert getattr(config, path.parent.name) is not None
+
+
+def test_layers_override_one_another():
+    config = compose("mnist_disc", ["model.dropout=0.1", "seed=3", "trainer.max_epochs=2"])
+    assert config.model.dropout == 0.1  # the command line over the experiment
+    assert config.optimizer.lr == 0.02  # the experiment over the schema
+    assert config.data.batch_size == 256  # the choice
+    assert config.optimizer.betas == (0.9, 0.999)  # the schema
+    assert config.name == "dropout=0.1 seed=3 max_epochs=2"
+    assert config.group == "mnist_disc"
+    assert config.tracking.project == "ugmm-mnist-discriminative"
+
+
+def test_where_a_run_happens_is_not_part_of_its_name(tmp_path):
+    config = compose("mnist_disc", [f"runs_dir={tmp_path}", "tracking.mode=offline", "seed=1"])
+    assert config.name == "seed=1"
+
+
+def test_the_path_of_a_table_is_frozen_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = compose("iris_disc", ["data=csv", "data.path=a/../table.csv", "data.label=y"], ROOT)
+    assert config.data.path == str(tmp_path / "table.csv")
+    monkeypatch.chdir("/")
+    assert from_yaml(to_yaml(config), "frozen") == config
+
+
+def test_the_types_of_columns_are_the_users_own_keys():
+    settings = ["data=csv", "data.types={an id: drop, age: numeric}", "data.types.zip=categorical"]
+    config = compose("iris_disc", settings)
+    assert config.data.types == {"an id": "drop", "age": "numeric", "zip": "categorical"}
+    assert from_yaml(to_yaml(config), "frozen") == config
+    for wrong, complaint in (
+        ("{id:drop}", "data.types has no value for 'id:drop'; write 'data.types={name: value}'"),
+        ("{id: '${oc.env:HOME}'}", "calls a resolver"),
+        ("drop", "data.types holds keys of its own, got 'drop'"),
+    ):
+        with pytest.raises(UserError) as caught:
+            compose("iris_disc", ["data=csv", f"data.types={wrong}"])
+        assert complaint in str(caught.value)
+
+
+def test_another_model_keeps_the_widths_of_the_experiment():
+    config = compose("mnist_disc", ["model=mlp"])
+    assert isinstance(config.model, MLPConfig)
+    assert config.model.hidden == [128, 64]
+    assert config.model.dropout == 0.0  # 0.3 is the experiment's component dropout
+    assert isinstance(compose("mnist_mlp", ["model=ugmm"]).model, UGMMConfig)
+
+
+def test_naming_the_choice_that_the_experiment_has_changes_nothing():
+    assert compose("iris_gen", ["model=ugmm"]).model == compose("iris_gen").model
+    assert compose("iris_disc", ["model=ugmm_paper"]).model == compose("iris_paper").model
+
+
+def test_a_frozen_configuration_that_is_cut_short_is_one_line():
+    whole = to_yaml(compose("iris_gen"))
+    for text in ("", whole[: len(whole) // 2]):
+        with pytest.raises(UserError, match=r"config\.yaml( is incomplete|: not valid YAML)"):
+            from_yaml(text, "config.yaml")
+
+
+def test_dropout_is_a_number_or_one_for_each_layer():
+    assert compose("mnist_disc", ["model.dropout=[0.1,0.2,0]"]).model.dropout == [0.1, 0.2, 0.0]
+
+
+def test_references_reach_other_keys():
+    assert compose("mnist_disc", ["name=lr ${optimizer.lr}"]).name == "lr 0.02"
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        (
+            "model.dropot=0.1",
+            "command line: unknown key 'model.dropot'; did you mean model.drop",
+        ),
+        ("optimiser.lr=1", "command line: unknown key 'optimiser'; did you mean optimizer"),
+        ("lr=0.1", "command line: unknown key 'lr'; did you mean optimizer.lr?"),
+        ("optimizer=sgd", "holds keys of its own, got 'sgd'; did you mean optimizer.name=sgd?"),
+        ("model.hidden=10,5", "model.hidden is a list, such as [128, 64]; got '10,5'"),
+        ("model=MLP", "unknown choice model=MLP; did you mean mlp"),
+        ("model=mpl", "unknown choice model=mpl; did you mean mlp"),
+        ("model=../model/mlp", "unknown choice model=../model/mlp"),
+        ("model.name=mlp", "command line: choose by model=mlp, not by model.name"),
+        ("experiment=mine", "experiment is the name of the file and cannot be set"),
+        ("seed=???", "seed has no value"),
+        ("optimizer.lr=fast", "command line: optimizer.lr: Value 'fast'"),
+        ("optimizer.lr=0", "command line: optimizer.lr=0.0 must be above 0"),
+        ("optimizer.lr=nan", "optimizer.lr=nan must be above 0"),
+        ("optimizer.lr=inf", "optimizer.lr=inf must be above 0"),
+        ("optimizer.betas=[0.9,1]", "optimizer.betas=1.0 must be at least 0 and below 1"),
+        ("optimizer.betas=[0.9]", "optimizer.betas has 2 values; got [0.9]"),
+        ("optimizer.lr=${seed}", "optimizer.lr=0.0 must be above 0"),
+        ("trainer.devices=2,3", "trainer.devices=2,3 must be a number or auto"),
+        ("trainer.devices=0", "trainer.devices=0 must be at least 1"),
+        ("data.val_size=0", "there is no best checkpoint to test"),
+        ("model.norm=batch data.batch_size=1", "model.norm=batch needs a data.batch_size of 2"),
+        ("seed=${oc.env:HOME}", "command line: seed=${oc.env:HOME} calls a resolver"),
+        ("optimizer.name=rmsprop", "optimizer.name: Invalid value 'rmsprop', expected one of"),
+        ("model.dropout=[0.1,1.5,0]", "model.dropout=1.5 must be at least 0 and below 1"),
+        ("model.hidden=128", "model.hidden is a list, such as [128, 64]; got 128"),
+        ("model.hidden[0]=7", "set the whole list, such as 'model.hidden=[128,64]'"),
+        ("model.hidden=[0]", "model.hidden=0 must be at least 1"),
+        ("seed=1.5", "command line: seed: Value '1.5'"),
+        ("seed=-1", "seed=-1 must be at least 0"),
+        ("optimizer=3", "optimizer holds keys of its own, got 3"),
+        ("nonsense", "'nonsense' is not of the form key=value"),
+        ("name=${oc.env:HOME}", "name=${oc.env:HOME} calls a resolver"),
+        ("tracking.tags=['${oc.env:HOME}']", "calls a resolver"),
+        ("name=${nope}", "name: Interpolation key 'nope' not found"),
+        ("task=generative model=mlp", "an MLP's score has no upper bound"),
+        ("model._target_=os.system", "unknown key 'model._target_'"),
+        ("name=!!python/name:os.system", "command line: not valid YAML"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(override, complaint):
+    overrides = [override] if " " not in override else override.split()
+    with pytest.raises(UserError) as caught:
+        compose("mnist_disc", overrides)
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_experiment_names_the_nearest():
+    with pytest.raises(UserError, match="'mnist_dsic'; did you mean mnist_disc"):
+        compose("mnist_dsic")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("model:\n  name: cnn\n", "unknown model.name 'cnn'; there are ugmm, mlp"),
+        ("experiment: other\n", "experiment is the name of the file and cannot be set"),
+        ("modle:\n  hidden: [3]\n", "unknown key 'modle'; did you mean model"),
+        ("model:\n  hiden: [3]\n", "unknown key 'model.hiden'; did you mean model.hidden"),
+        ("seed: [1]\n", "seed: Value '[1]' of type"),
+        ("seed: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
+        ("seed: 1\nseed: 2\n", "not valid YAML"),
+        ("seed: [1\n", "not valid YAML"),
+        ("- 1\n", "expected keys and values"),
+        ("name: ${oc.env:HOME}\n", "calls a resolver"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file(tmp_path, text, complaint):
+    path = tmp_path / "mine.yaml"
+    defaults = "defaults: {data: iris, model: ugmm, task: discriminative}\n"
+    path.write_text(text if text.startswith("-") else defaults + text)
+    with pytest.raises(UserError) as caught:
+        compose(str(path))
+    assert str(path) in str(caught.value)
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_experiment_must_choose_its_groups(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("defaults: {data: iris, model: ugmm}\n")
+    with pytest.raises(UserError, match=r"defaults names no task; add 'task: ...'"):
+        compose(str(path))
+    for defaults, complaint in (
+        ("{1: iris}", "unknown group 'defaults.1'"),
+        ("{data: null}", "defaults.data must name a file of configs/data/"),
+        ("[iris]", "defaults must map groups to choices"),
+    ):
+        path.write_text(f"defaults: {defaults}\n")
+        with pytest.raises(UserError, match=complaint):
+            compose(str(path))
+    path.write_text("defaults: {dta: iris}\n")
+    with pytest.raises(UserError, match=r"unknown group 'defaults.dta'; did you mean data"):
+        compose(str(path))
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"no such file: nowhere/mine.yaml"):
+        compose("nowhere/mine.yaml")
+    with pytest.raises(UserError, match="cannot read"):
+        read_config(tmp_path / "config.yaml")
+
+
+def test_a_file_that_is_not_text_is_one_line(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not a text file"):
+        compose(str(path))

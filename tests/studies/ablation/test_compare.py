@@ -1,0 +1,294 @@
+"""The command `ugmm compare`, on runs that are made up."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from ugmm.cli import main
+from ugmm.errors import UserError
+from ugmm.studies.ablation import compare as command
+from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.ablation.ledger import Board
+
+TEXT = """# Does dropout help?
+experiment: iris_disc
+seeds: [0, 1, 2, 3]
+folds: [0, 1]
+report: [test/nll]
+variants:
+  plain: {}
+  dropout: {model.dropout: 0.3}
+  wide: {model.hidden: [40, 20]}
+"""
+
+
+@pytest.fixture
+def ablation(tmp_path, monkeypatch):
+    """Plan an ablation and make up its runs, less those that `left_out` names."""
+    for folder in ("configs", "experiments"):
+        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
+    monkeypatch.chdir(tmp_path)
+
+    def make(text=TEXT, left_out=(), also=None):
+        Path("mine.yaml").write_text(text)
+        found = read_ablation("mine.yaml")
+        found.plan().extend(found)
+        rng = np.random.default_rng(0)
+        for point in found.points:
+            figures = {
+                "val/accuracy": rng.random(),
+                "test/accuracy": rng.random(),
+                "test/nll": rng.random(),
+                "seconds": rng.random(),
+                "parameters": 345,
+            }
+            named = (point.variant, point.repetition)
+            figures |= (also or {}).get(named, {})
+            if named not in left_out and not point.run.folder.exists():
+                make_up(point.run, figures)
+        return found
+
+    return make
+
+
+def make_up(run, figures, epochs=4):
+    run.folder.mkdir(parents=True)
+    run.write_summary(figures)
+    git = {"commit": "0123456789abcdef", "dirty": False}
+    environment = {"git": git, "platform": "Linux", "cpus": 2}
+    run.environment.write_text(json.dumps(environment))
+    lines = [f"{epoch},{epoch},{0.9 + epoch / 100},{1 / (epoch + 1)}" for epoch in range(epochs)]
+    run.metrics.write_text("\n".join(["epoch,step,val/accuracy,val/nll", *lines]) + "\n")
+
+
+def tables():
+    folder = Path("runs/mine/compare")
+    return pd.read_csv(folder / "table.csv"), pd.read_csv(folder / "runs.csv")
+
+
+def test_the_table_follows_from_the_runs(ablation, capsys):
+    ablation()
+    assert main(["compare", "mine.yaml"]) == 0
+    table, runs = tables()
+    seeds = runs.groupby(["variant", "seed"])[["test/accuracy", "test/nll"]].mean()
+    assert list(table["variant"]) == ["plain", "dropout", "wide"]
+    base = seeds.loc["plain", "test/accuracy"]
+    for _, row in table.iterrows():
+        own = seeds.loc[row["variant"]]
+        assert row["runs"] == 8
+        assert row["mean"] == pytest.approx(own["test/accuracy"].mean())
+        assert row["deviation"] == pytest.approx(own["test/accuracy"].std())
+        assert row["test/nll_mean"] == pytest.approx(own["test/nll"].mean())
+        assert row["test/nll_deviation"] == pytest.approx(own["test/nll"].std())
+        mine = runs[runs["variant"] == row["variant"]]
+        assert row["best_run"] == mine.loc[mine["test/accuracy"].idxmax(), "run"]
+        if row["variant"] != "plain":
+            test = scipy.stats.ttest_rel(own["test/accuracy"], base)
+            assert row["p"] == pytest.approx(test.pvalue)
+            interval = test.confidence_interval()
+            assert (row["difference_low"], row["difference_high"]) == pytest.approx(interval)
+    output = capsys.readouterr().out
+    assert "24 of 24 runs are finished" in output
+    assert f"{100 * base.mean():.2f} ±" in output
+    for name in ("index.html", "final.png", "curves.png", "table.md"):
+        assert Path("runs/mine/compare", name).is_file()
+
+
+def test_runs_that_are_missing_are_named(ablation, capsys):
+    ablation(left_out={("dropout", "seed=3 fold=0"), ("dropout", "seed=3 fold=1")})
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "22 of 24 runs are finished" in output
+    assert "left out: dropout, seed=3 fold=0; dropout, seed=3 fold=1" in output
+    table, runs = tables()
+    seeds = runs.groupby(["variant", "seed"])["test/accuracy"].mean().unstack("variant").dropna()
+    difference = table.set_index("variant").loc["dropout", "difference"]
+    assert difference == pytest.approx((seeds["dropout"] - seeds["plain"]).mean())
+
+
+def test_runs_of_an_earlier_file_are_left_out(ablation, capsys):
+    ablation()
+    ablation(TEXT.replace("wide: {model.hidden: [40, 20]}", "wider: {model.hidden: [60, 20]}"))
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "8 runs of an earlier version of the file are left out" in output
+    assert list(tables()[0]["variant"]) == ["plain", "dropout", "wider"]
+
+
+def test_of_two_plans_for_a_name_the_later_counts(ablation):
+    old = ablation()
+    new = ablation(TEXT + "set: {trainer.max_epochs: 7}\n")
+    assert main(["compare", "mine.yaml"]) == 0
+    folders = set(tables()[1]["run"])
+    assert folders == {str(point.run.folder) for point in new.points}
+    assert not folders & {str(point.run.folder) for point in old.points}
+
+
+def test_a_file_that_is_changed_back_has_its_own_runs_again(ablation):
+    changes = ("set: {trainer.max_epochs: 7}\n", "set: {trainer.max_epochs: 9}\n", "")
+    points = {change: ablation(TEXT + change).points for change in changes}
+    for change in changes:  # unlike the last one, none of these was planned last
+        Path("mine.yaml").write_text(TEXT + change)
+        assert main(["compare", "mine.yaml"]) == 0
+        assert set(tables()[1]["run"]) == {str(point.run.folder) for point in points[change]}
+
+
+def test_runs_are_not_taken_for_those_of_a_changed_file(ablation, capsys):
+    ablation()
+    change = "dropout: {model.dropout: 0.4}"
+    Path("mine.yaml").write_text(TEXT.replace("dropout: {model.dropout: 0.3}", change))
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "16 of 24 runs are finished" in output
+    assert "8 runs of an earlier version of the file are left out" in output
+    assert list(tables()[0]["variant"]) == ["plain", "wide"]
+
+
+def test_a_changed_experiment_is_told(ablation, capsys):
+    real = Path("experiments").resolve()
+    Path("experiments").unlink()
+    shutil.copytree(real, "experiments")
+    ablation(TEXT.replace("plain: {}", "plain: {experiment: iris_lda}"))
+    assert main(["compare", "mine.yaml"]) == 0
+    assert "has changed" not in capsys.readouterr().out
+    base = Path("experiments/iris_disc.yaml")
+    base.write_text(base.read_text().replace("lr: 0.01", "lr: 0.02"))
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "24 of 24 runs are finished" in output
+    assert "has changed since they were planned" in output
+    assert "would run them anew: dropout; wide." in output
+
+
+def test_where_points_run_makes_them_no_others(ablation):
+    ablation()
+    settings = "set: {tracking.mode: offline, trainer.devices: 2, data: iris}\n"
+    Path("mine.yaml").write_text(TEXT + settings)
+    assert main(["compare", "mine.yaml"]) == 0
+    assert len(tables()[1]) == 24
+
+
+def test_a_figure_that_is_not_finite_is_left_out_and_named(ablation, capsys):
+    also = {
+        ("dropout", "seed=1 fold=0"): {"test/accuracy": math.nan},
+        ("wide", "seed=2 fold=1"): {"test/nll": math.inf},
+    }
+    ablation(also=also)
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "24 of 24 runs are finished" in output
+    assert "a finite test/accuracy, and left out of it: dropout, seed=1 fold=0." in output
+    assert "a finite test/nll, and left out of it: wide, seed=2 fold=1." in output
+    table, runs = tables()
+    assert runs.isna().sum()[["test/accuracy", "test/nll"]].tolist() == [1, 1]
+    # The lost fold is left out of the baseline's seed too, whose mean it would shift.
+    both = runs.pivot(index=["seed", "fold"], columns="variant", values="test/accuracy").dropna()
+    differences = (both["dropout"] - both["plain"]).groupby("seed").mean()
+    row = table.set_index("variant").loc["dropout"]
+    assert row["difference"] == pytest.approx(differences.mean())
+    assert row["p"] == pytest.approx(scipy.stats.ttest_1samp(differences, 0).pvalue)
+
+
+def test_a_variant_without_the_metric_is_named(ablation, capsys):
+    also = {("wide", f"seed={s} fold={f}"): {"own": 1.0 + s} for s in range(4) for f in (0, 1)}
+    ablation(TEXT + "metric: own\ngoal: max\n", also=also)
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "own, and left out of it: plain, seed=0 fold=0;" in output
+    assert "and 11 more" in output
+    assert list(tables()[0]["variant"]) == ["wide"]
+
+
+def test_a_baseline_without_runs_is_said_to_be_missing(ablation, capsys):
+    lost = {("plain", f"seed={seed} fold={fold}") for seed in range(4) for fold in (0, 1)}
+    ablation(left_out=lost)
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "baseline" not in output
+    assert "plain, which others are to be compared with, has no figures" in output
+    assert "plain, seed=2 fold=0 and 3 more" in output
+    assert tables()[0]["difference"].isna().all()
+
+
+def test_failed_runs_are_told_from_those_to_come(ablation, capsys):
+    lost = {("wide", "seed=0 fold=0"), ("wide", "seed=1 fold=0")}
+    found = ablation(left_out=lost)
+    (failed,) = (p for p in found.points if (p.variant, p.repetition) == min(lost))
+    Board(found.plan().folder).fail(failed, UserError("the loss is nan"))
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Failed, and left out: wide, seed=0 fold=0." in output
+    assert "Not finished, and left out: wide, seed=1 fold=0." in output
+
+
+def test_names_in_brackets_are_no_markup(ablation, capsys):
+    name = "a [bold]b[/] $x_1$"
+    ablation(TEXT.replace("wide:", f"'{name}':").replace("Does", "Does [it] cost $5, or"))
+    assert main(["compare", "mine.yaml"]) == 0
+    output = capsys.readouterr().out
+    assert "Does [it] cost $5, or dropout help?" in output
+    assert name in output
+
+
+def test_a_damaged_summary_is_one_line(ablation, capsys):
+    run = ablation().points[3].run
+    run.summary.write_text("{")
+    assert main(["compare", "mine.yaml"]) == 1
+    error = capsys.readouterr().err
+    assert f"{run.summary} is damaged" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("metric: test/acuracy\n", "no run has a figure 'test/acuracy'; did you mean test/acc"),
+        ("metric: seconds\n", "say which way seconds is better: goal: max, or min"),
+        ("metric: seconds\ngoal: least\n", "goal"),
+    ],
+)
+def test_mistakes_are_one_clear_line(ablation, capsys, text, line):
+    ablation()
+    Path("mine.yaml").write_text(TEXT + text)
+    assert main(["compare", "mine.yaml"]) == 1
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+
+
+def test_a_metric_of_ones_own_has_a_goal(ablation):
+    ablation()
+    Path("mine.yaml").write_text(TEXT + "metric: seconds\ngoal: min\n")
+    assert main(["compare", "mine.yaml"]) == 0
+    table, runs = tables()
+    plain = runs[runs["variant"] == "plain"]
+    assert table["best_run"][0] == plain.loc[plain["seconds"].idxmin(), "run"]
+
+
+def test_nothing_has_been_run(ablation, capsys):
+    Path("mine.yaml").write_text(TEXT)
+    assert main(["compare", "mine.yaml"]) == 1
+    assert "holds no finished run of mine.yaml; start them by ugmm abl" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_a_published_section_replaces_its_own(ablation, monkeypatch, tmp_path):
+    ablation()
+    root = tmp_path / "elsewhere"
+    (root / "experiments" / "ablations").mkdir(parents=True)
+    monkeypatch.setattr(command, "project_root", lambda: root)
+    path = root / "experiments" / "ablations" / "RESULTS.md"
+    path.write_text("# Mine\n\n<!-- other -->\nkept\n<!-- /other -->\n")
+    for _ in range(2):
+        assert main(["compare", "mine.yaml", "--publish"]) == 0
+    text = path.read_text()
+    assert text.startswith("# Mine\n\n<!-- other -->\nkept\n<!-- /other -->\n\n<!-- mine -->\n")
+    assert text.count("## Does dropout help?") == 1
+    assert "| plain | 4 |" in text
+    assert (root / "docs" / "images" / "ablations" / "mine.png").is_file()

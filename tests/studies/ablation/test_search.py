@@ -1,0 +1,145 @@
+"""Searches: what a space may say, and that a study asks and is told rightly."""
+
+from pathlib import Path
+
+import pytest
+
+from ugmm.cli import main
+from ugmm.errors import UserError
+from ugmm.studies.ablation.definition import read_ablation
+
+pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
+
+from ugmm.studies.ablation.search import Search
+
+BASE = "experiment: iris_disc\nseeds: [0, 1]\nmetric: val/nll\nsearch: optuna\ntrials: 5\n"
+SPACE = """space:
+  optimizer.lr: {low: 0.001, high: 0.1, log: true}
+  model.dropout: {low: 0.0, high: 0.5, step: 0.25}
+  optimizer.name: [adam, adamw]
+  model.hidden: [[10, 5], [20]]
+  trainer.max_epochs: {low: 10, high: 20}
+"""
+
+
+@pytest.fixture
+def ablation(tmp_path, monkeypatch):
+    """Write a search and read it."""
+    for folder in ("configs", "experiments"):
+        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
+    monkeypatch.chdir(tmp_path)
+
+    def read(text):
+        Path("mine.yaml").write_text(text)
+        return read_ablation("mine.yaml")
+
+    return read
+
+
+def run_all(ablation, objective, stop_after=10_000):
+    """Ask and tell, a search anew for each trial, as if the process were always restarted."""
+    plan, asked = ablation.plan(), 0
+    while asked < stop_after and Search(ablation, plan).ask():
+        asked += 1
+        summaries = {p.id: {"val/nll": objective(p.resolved())} for p in plan.points()}
+        Search(ablation, plan).tell(summaries)
+    return plan.points(), Search(ablation, plan).study.trials
+
+
+def far_from_best(config):
+    return abs(config.optimizer.lr - 0.02) + config.model.dropout + 0.01 * config.seed
+
+
+def test_each_trial_is_planned_once_and_told_its_mean(ablation):
+    points, trials = run_all(ablation(BASE + SPACE), far_from_best)
+    assert len(trials) == 5
+    assert len({p.id for p in points}) == len(points)
+    by_id = {p.id: p.resolved() for p in points}
+    for trial in trials:
+        configs = [by_id[i] for i in trial.user_attrs["points"]]
+        assert [config.seed for config in configs] == [0, 1]
+        expected = sum(map(far_from_best, configs)) / 2
+        assert trial.value == pytest.approx(expected)
+        for config in configs:
+            assert 10 <= config.trainer.max_epochs <= 20
+            assert config.model.dropout in (0.0, 0.25, 0.5)
+            assert 0.001 <= config.optimizer.lr <= 0.1
+            assert f"optimizer.lr={config.optimizer.lr}" in config.variant
+
+
+def test_the_same_file_gives_the_same_trials(ablation, tmp_path):
+    first, _ = run_all(ablation(BASE + SPACE), far_from_best)
+    (tmp_path / "runs").rename(tmp_path / "before")
+    run_all(ablation(BASE + SPACE), far_from_best, stop_after=2)  # and going on after a break
+    second, _ = run_all(ablation(BASE + SPACE), far_from_best)
+    assert second == first
+
+
+def test_more_trials_go_on(ablation):
+    first, _ = run_all(ablation(BASE + SPACE), far_from_best)
+    more, trials = run_all(ablation(BASE.replace("trials: 5", "trials: 8") + SPACE), far_from_best)
+    assert more[: len(first)] == first
+    assert len(trials) == 8
+
+
+def test_a_trial_without_a_value_stays_open(ablation):
+    search = ablation(BASE + SPACE)
+    plan = search.plan()
+    assert Search(search, plan).ask()
+    one, other = plan.points()
+    Search(search, plan).tell({one.id: {"val/nll": 1.0}})
+    assert Search(search, plan).study.trials[0].value is None
+    assert Search(search, plan).best() == ""
+    Search(search, plan).tell({one.id: {"val/nll": 1.0}, other.id: {"val/nll": 2.0}})
+    assert Search(search, plan).study.trials[0].value == 1.5
+    assert "ugmm train iris_disc 'optimizer.lr=" in Search(search, plan).best()
+
+
+def test_a_process_killed_as_it_asks_costs_no_trial(ablation, tmp_path):
+    expected, _ = run_all(ablation(BASE + SPACE), far_from_best)
+    (tmp_path / "runs").rename(tmp_path / "before")
+    search = ablation(BASE + SPACE)
+    Search(search, search.plan()).study.ask()  # and nothing more
+    points, trials = run_all(search, far_from_best)
+    assert points == expected
+    assert [trial.state.name for trial in trials] == ["FAIL"] + ["COMPLETE"] * 5
+
+
+def test_choices_cannot_change_while_they_are_searched(ablation):
+    run_all(ablation(BASE + SPACE), far_from_best, stop_after=1)
+    changed = ablation(BASE + SPACE.replace("[20]]", "[30]]"))
+    with pytest.raises(UserError, match="a space cannot be changed while it is searched"):
+        Search(changed, changed.plan()).ask()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (BASE, "search needs a space"),
+        (BASE.replace("search: optuna\n", "") + SPACE, "add 'search: optuna'"),
+        (BASE + SPACE + "grid: {model.dropout: [0.1]}", "no variants, grid or baseline"),
+        (BASE.replace("val/nll", "test/nll") + SPACE, "search by val/..."),
+        (BASE + "space: {model.dropot: [0.1]}", "unknown key 'model.dropot'"),
+        (BASE + "space: {model.dropout: {low: 0.1, high: 1.5}}", "model.dropout=1.5 must be"),
+        (BASE + "space: {model.dropout: {low: 0.5, high: 0.1}}", "low must be below high"),
+        (BASE + "space: {model.dropout: {low: 0.1}}", "must be a list of values, or {low"),
+        (BASE + "space: {optimizer.lr: {low: 0, high: 1, log: true}}", "log needs low above 0"),
+        (BASE + "space: {optimizer.lr: {low: a, high: 1}}", "must be numbers"),
+        (BASE + "space: {optimizer.name: [adam, adan]}", "adan"),
+        (BASE + SPACE + "search: grid", "search"),
+    ],
+)
+def test_mistakes_are_one_clear_line(ablation, text, line):
+    with pytest.raises(UserError) as mistake:
+        ablation(text)
+    assert line in str(mistake.value)
+    assert "\n" not in str(mistake.value)
+
+
+def test_the_plan_of_a_search_is_shown(ablation, capsys):
+    ablation(BASE + SPACE)
+    assert main(["ablate", "mine.yaml", "--dry-run"]) == 0
+    output = capsys.readouterr().out
+    assert "5 more trials" in output
+    assert "optimizer.lr: 0.001 to 0.1 (logarithmically)" in output
+    assert not Path("runs").exists()

@@ -1,0 +1,114 @@
+"""Weights & Biases: which mode is taken, and what an offline run holds when it is read back."""
+
+from pathlib import Path
+
+import pytest
+import wandb
+
+from ugmm.errors import UserError
+from ugmm.runs import Run
+from ugmm.tracking import session as tracking
+from ugmm.tracking.session import resolve_mode
+
+
+@pytest.fixture
+def no_account(monkeypatch, tmp_path):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setattr(wandb, "login", lambda **_: False)
+
+
+@pytest.fixture
+def account(no_account, monkeypatch):
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_what_is_asked_for_is_taken(no_account, mode):
+    assert resolve_mode(mode) == mode
+
+
+def test_auto_without_an_account_is_offline(no_account):
+    assert resolve_mode("auto") == "offline"
+
+
+@pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
+def test_auto_follows_the_environment(account, monkeypatch, mode):
+    monkeypatch.setattr(tracking, "obstacle", lambda: None)
+    monkeypatch.setenv("WANDB_MODE", mode)
+    assert resolve_mode("auto") == mode
+
+
+def test_auto_without_a_connection_is_offline(account, monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    assert resolve_mode("auto") == "offline"
+
+
+def test_online_fails_at_once_without_an_account(no_account):
+    with pytest.raises(UserError, match="no W&B account is configured"):
+        resolve_mode("online")
+
+
+def test_online_fails_at_once_without_a_connection(account, monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"no connection to 127\.0\.0\.1"):
+        resolve_mode("online")
+
+
+def test_an_offline_run_holds_what_dashboards_need(train, inspect):
+    run = train("iris_gen", "tracking.mode=offline", "tracking.tags=[demo]", "seed=7")
+    state = inspect(run)
+    assert state["run_id"] == run.id
+    assert state["state"] == "finished"
+    assert state["exit_code"] == 0
+    assert state["project"] == "ugmm-iris-generative"
+    assert state["name"].endswith("seed=7")
+    assert state["tags"] == ["iris_gen", "demo"]
+
+    config = state["config"]
+    assert config["model"]["hidden"] == [20, 8]  # nested, and numbers rather than strings
+    assert config["optimizer"]["lr"] == 0.02
+    assert config["seed"] == 7
+    assert set(config["git"]) == {"commit", "dirty"}
+
+    summary, figures = state["summary"], run.read_summary()
+    best = max(
+        row["val/accuracy"] for row in run.read_metrics() if row["val/accuracy"] is not None
+    )
+    assert summary["val/accuracy"]["max"] == pytest.approx(best)
+    assert "min" in summary["val/nll"]
+    assert summary["test/accuracy"] == pytest.approx(figures["test/accuracy"])
+    assert summary["parameters"] == figures["parameters"]
+    for picture in ("training", "confusion", "reliability", "neurons"):
+        assert summary[f"plots/{picture}"]["_type"] == "image-file"
+        (file,) = run.folder.glob(f"wandb/offline-run-*/files/media/images/plots/{picture}_*.png")
+        assert file.read_bytes() == (run.plots / f"{picture}.png").read_bytes()
+
+    records = inspect(run, records=True)
+    described = next(record["run"] for record in records if record["type"] == "run")
+    assert described["run_group"] == "iris_gen"
+    assert described["job_type"] == "train"
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    steps = [item["trainer/global_step"] for item in history if "val/accuracy" in item]
+    assert len(steps) == 2
+    assert steps == sorted(steps)
+    (artifact,) = [record["artifact"] for record in records if record["type"] == "artifact"]
+    assert artifact["type"] == "model"
+    staged = artifact["manifest"]["contents"][0]["local_path"]
+    assert Path(staged).is_relative_to(run.folder)  # a copied folder can still be synced
+
+
+def test_a_failed_run_is_marked_failed(train, inspect, tmp_path):
+    train("iris_disc", "tracking.mode=offline", "optimizer={name: sgd, lr: 1.0e+38}")
+    (folder,) = (tmp_path / "runs").glob("*/*")
+    state = inspect(Run.open(folder))
+    assert state["exit_code"] == 1
+    assert state["state"] != "finished"
+
+
+def test_two_runs_in_one_process_are_two_runs(train, inspect):
+    one, two = (train("iris_disc", "tracking.mode=offline", f"seed={seed}") for seed in (1, 2))
+    states = [inspect(run) for run in (one, two)]
+    assert [state["config"]["seed"] for state in states] == [1, 2]
+    assert states[0]["run_id"] != states[1]["run_id"]

@@ -1,0 +1,49 @@
+"""Circuits as experiments: trained either way, tested again, loaded; and without spflow."""
+
+import importlib.util
+
+import pytest
+import torch
+
+import ugmm
+from ugmm.cli import main
+from ugmm.config import models as model_config
+from ugmm.config.compose import compose
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("spflow") is None, reason="spflow is not installed: not tested"
+)
+@pytest.mark.parametrize("settings", [(), ("task=likelihood", "trainer.monitor=val/nll")])
+@pytest.mark.parametrize("kind", ["rat", "einet"])
+def test_a_circuit_trains_and_is_read_back(train, kind, settings, capfd):
+    run = train(
+        "iris_disc", f"model=spflow_{kind}", "model.depth=1", "model.channels=3", *settings
+    )
+    figures = run.read_summary()
+    assert main(["eval", str(run.folder)]) == 0
+    assert f"{figures['test/accuracy']:.2%}" in capfd.readouterr().out
+    network = ugmm.load(run.folder)
+    x = torch.randn(5, 4)
+    torch.testing.assert_close(network.posterior(x).sum(-1), torch.ones(5))
+    assert ("test/log_prob" in figures) == bool(settings)
+
+
+def test_without_spflow_the_remedy_is_named(monkeypatch, train):
+    monkeypatch.setattr(model_config, "find_spec", lambda name: None)
+    assert "needs spflow; install it with: pip install" in train("iris_disc", "model=spflow_rat")
+
+
+def test_sizes_are_as_their_files_say():
+    ours = compose("mnist_disc")
+    size = parameters(ours)
+    for name in ("mnist_mlp_params", "mnist_spflow_rat", "mnist_spflow_einet"):
+        if "spflow" in name and importlib.util.find_spec("spflow") is None:
+            continue
+        assert parameters(compose(name)) == pytest.approx(size, rel=0.04), name
+    assert parameters(compose("mnist_mlp_params")) == pytest.approx(size, rel=0.01)
+
+
+def parameters(config):
+    network = config.task.network(config.model, 784, 10)
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,284 @@
+"""A whole run in this process: what its folder holds, that it repeats, and how it fails."""
+
+import csv
+
+import pytest
+import torch
+
+import ugmm
+from ugmm.cli import main
+from ugmm.config.compose import read_config
+
+
+def weights(run, name="last"):
+    checkpoint = torch.load(run.checkpoints / f"{name}.ckpt", weights_only=True)
+    return checkpoint["state_dict"]
+
+
+@pytest.mark.parametrize("experiment", ["iris_gen", "iris_paper", "iris_disc"])
+def test_a_run_folder_holds_everything(train, experiment):
+    run = train(experiment)
+    assert read_config(run.config).experiment == experiment
+    assert run.read_environment()["packages"]["ugmm"] == ugmm.__version__
+    summary = run.read_summary()
+    expected = {
+        f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "nll", "ece")
+    }
+    assert expected <= set(summary)
+    assert summary["steps"] == 4
+    assert 0 <= summary["test/accuracy"] <= 1
+    pictures = {path.stem for path in run.plots.iterdir()}
+    drawn = {"samples"} if experiment != "iris_disc" else set()
+    assert pictures == {"training", "confusion", "reliability", "neurons"} | drawn
+    assert {path.name for path in run.checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    rows = run.read_metrics()
+    assert [row["epoch"] for row in rows if row["val/accuracy"] is not None] == [1, 3]
+    with run.metrics.open() as file:
+        assert next(csv.reader(file))[:2] == ["epoch", "step"]
+
+
+def test_the_trained_network_comes_back(train):
+    run = train("iris_disc")
+    network = ugmm.load(run.folder)
+    config = read_config(run.config)
+    data = config.data.build(config.seed)
+    data.setup()
+    x, y = data.splits["test"]
+    accuracy = (network.predict(x) == y).float().mean().item()
+    assert accuracy == pytest.approx(run.read_summary()["test/accuracy"])
+    assert not network.training
+
+
+def test_the_same_command_gives_the_same_numbers(train):
+    settings = ("model.dropout=0.3", "trainer.log_every_n_steps=1")
+    one, two = train("iris_disc", *settings), train("iris_disc", *settings)
+    assert one.metrics.read_bytes() == two.metrics.read_bytes()
+    first, second = weights(one), weights(two)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = weights(train("iris_disc", *settings, "seed=1"))
+    assert not torch.equal(first["network.layers.0.loc"], other["network.layers.0.loc"])
+
+
+def test_eval_repeats_the_test(train, capfd):
+    run = train("iris_gen")
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    assert main(["eval", str(run.folder)]) == 0
+    accuracy = run.read_summary()["test/accuracy"]
+    assert f"{accuracy:.2%}" in capfd.readouterr().out
+    assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "setting"), [("iris_disc", "model.dropout=0.3"), ("iris_gen", "task.noise=0.5")]
+)
+def test_resuming_continues_an_interrupted_run_exactly(
+    train, monkeypatch, capfd, experiment, setting
+):
+    settings = (setting, "schedule.name=one_cycle", "trainer.log_every_n_steps=1")
+    whole = train(experiment, *settings)
+
+    from ugmm.training.callbacks import SeedEpochs
+
+    start_of_epoch = SeedEpochs.on_train_epoch_start
+
+    def fail_in_epoch_three(self, trainer, task):
+        if trainer.current_epoch == 2:
+            raise KeyboardInterrupt
+        start_of_epoch(self, trainer, task)
+
+    monkeypatch.setattr(SeedEpochs, "on_train_epoch_start", fail_in_epoch_three)
+    runs = whole.folder.parents[1]
+    before = set(runs.glob("*/*"))
+    command = ["train", experiment, f"runs_dir={runs}", "trainer.accelerator=cpu"]
+    command += ["trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", *settings]
+    with pytest.raises(SystemExit):
+        main(command)
+    monkeypatch.undo()
+    (broken,) = set(runs.glob("*/*")) - before
+    capfd.readouterr()
+    assert main(["train", "--resume", str(broken)]) == 0
+    assert (broken / "metrics.csv").read_bytes() == whole.metrics.read_bytes()
+    resumed = torch.load(broken / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    expected = weights(whole)
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+
+
+def test_a_configuration_edited_later_does_not_change_a_run(train, capfd, tmp_path):
+    experiment = tmp_path / "mine.yaml"
+    experiment.write_text(
+        "defaults: {data: iris, model: ugmm, task: discriminative}\noptimizer: {lr: 0.25}\n"
+    )
+    run = train(str(experiment))
+    frozen, metrics = run.config.read_bytes(), run.metrics.read_bytes()
+    experiment.write_text(experiment.read_text().replace("0.25", "0.5") + "bogus: 1\n")
+    run.summary.unlink()  # as if it had been killed during the test
+    assert main(["train", "--resume", str(run.folder)]) == 0
+    assert run.config.read_bytes() == frozen
+    assert run.metrics.read_bytes().startswith(metrics)
+    capfd.readouterr()
+    assert main(["train", "--resume", str(run.folder), "seed=2"]) == 1
+    assert "nothing else" in capfd.readouterr().err
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(train, capfd):
+    run = train("iris_disc")
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    assert main(["train", "--resume", str(run.folder)]) == 0
+    assert "ended already" in capfd.readouterr().out
+    assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+
+
+def test_validation_figures_are_those_of_the_tested_checkpoint(train):
+    """The last epoch may have no validation of its own."""
+    run = train("iris_disc", "trainer.max_epochs=5", "trainer.test_checkpoint=last")
+    summary = run.read_summary()
+    assert summary["tested_epoch"] == 5
+    assert "val/accuracy" not in summary
+    best = train("iris_disc", "trainer.max_epochs=5").read_summary()
+    assert best["tested_epoch"] in (2, 4)
+    assert "val/accuracy" in best
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["trainer.gradient_clip_val=0.1", "trainer.accumulate_grad_batches=2", "kernel"],
+)
+def test_settings_reach_the_trainer(train, setting):
+    """Each changes what is learned, but for the kernel, which must not."""
+    plain = weights(train("iris_disc", "data.batch_size=16"))["network.layers.0.loc"]
+    changed = setting.replace("kernel", "model.kernel=reference")
+    other = weights(train("iris_disc", "data.batch_size=16", changed))["network.layers.0.loc"]
+    assert torch.allclose(plain, other, atol=1e-4) == (setting == "kernel")
+
+
+def test_fast_dev_run(train):
+    run = train("iris_disc", "trainer.fast_dev_run=true")
+    assert "test/accuracy" in run.read_summary()
+    assert not run.checkpoints.exists()
+
+
+def test_without_validation_the_last_checkpoint_is_tested(train):
+    run = train("iris_disc", "data.val_fraction=0", "trainer.test_checkpoint=last")
+    assert set(run.read_summary()) >= {"test/accuracy", "steps"}
+    assert "val/accuracy" not in run.read_summary()
+
+
+def test_data_initialisation_trains(train):
+    for experiment in ("iris_disc", "iris_gen"):
+        run = train(experiment, "model.init=data")
+        assert "test/accuracy" in run.read_summary()
+
+
+class TestErrors:
+    """One line that names the thing, no traceback, and nothing left behind."""
+
+    @pytest.mark.parametrize(
+        ("experiment", "overrides", "complaint"),
+        [
+            ("iris_dsic", [], "unknown experiment 'iris_dsic'; did you mean iris_disc"),
+            ("iris_disc", ["data.fold=5"], "data.fold=5"),
+            ("iris_disc", ["model.dropout=[0.1]"], "model: dropout has 1 rates for 3 layers"),
+            ("iris_disc", ["trainer.accelerator=gpu"], "torch finds no GPU here"),
+            ("iris_disc", ["trainer.monitor=val/acuracy"], "trainer.monitor: Invalid value"),
+            ("iris_disc", ["trainer.monitor=val/score"], "only task.objective=score"),
+            ("iris_disc", ["trainer.monitor=val/log_prob"], "only task=generative"),
+            ("iris_gen", ["model.dropout=0.2"], "must be a fixed function"),
+            ("iris_gen", ["model.norm=batch"], "must be a fixed function"),
+            ("iris_gen", ["model=autoregressive"], "train it with task=likelihood"),
+            ("iris_gen", ["task=likelihood"], "task=likelihood needs a model"),
+            ("mnist_gen", ["task.label=real"], "takes task.label=onehot or none"),
+            ("iris_disc", ["data.val_fraction=0"], "trainer.test_checkpoint=last"),
+            ("iris_disc", ["trainer.num_nodes=2"], "needs a launcher on every node"),
+        ],
+    )
+    def test_before_there_is_a_folder(self, train, tmp_path, experiment, overrides, complaint):
+        if "trainer.accelerator=gpu" in overrides and torch.cuda.is_available():
+            pytest.skip("there is a GPU here")
+        line = train(experiment, *overrides)
+        assert complaint in line
+        assert line.startswith("ugmm: error: ")
+        assert line.count("\n") == 1
+        assert not list((tmp_path / "runs").glob("*/*"))
+
+    def test_a_loss_that_is_not_finite(self, train, tmp_path):
+        line = train("iris_disc", "optimizer.name=sgd", "optimizer.lr=1e38")
+        assert "the loss is nan at step" in line or "val/nll is nan" in line
+        assert "group '" in line
+        assert "no checkpoint yet" in line
+        assert not list(tmp_path.rglob("last.ckpt"))
+
+    def test_the_last_good_checkpoint_is_named_and_good(self, train, tmp_path):
+        line = train(
+            "iris_disc",
+            "trainer.max_epochs=8",
+            "schedule={name: step, milestones: [3], gamma: 1.0e+40}",
+            "optimizer={name: sgd, lr: 0.01}",
+        )
+        (last,) = tmp_path.rglob("last.ckpt")
+        assert f"the last good checkpoint is {last}" in line
+        good = torch.load(last, weights_only=True)["state_dict"]
+        assert all(tensor.isfinite().all() for tensor in good.values())
+
+    def test_no_such_run(self, capfd, tmp_path):
+        for command in (["eval"], ["train", "--resume"]):
+            assert main([*command, str(tmp_path / "nowhere")]) == 1
+            assert "no such run folder" in capfd.readouterr().err
+
+    @pytest.mark.parametrize("content", [b"", b"garbage", None])
+    def test_a_corrupt_checkpoint(self, train, capfd, content):
+        run = train("iris_disc")
+        if content is None:  # cut short
+            content = run.best.read_bytes()[:-1000]
+        run.best.write_bytes(content)
+        run.last.write_bytes(content)
+        run.summary.unlink()
+        for command in (["eval"], ["train", "--resume"]):
+            assert main([*command, str(run.folder)]) == 1
+            line = capfd.readouterr().err
+            assert "is corrupt and cannot be read" in line
+            assert line.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("setting", "difference"),
+        [
+            ("model.hidden=[7]", "model.hidden is [7] there and [10, 5] here"),
+            ("model.min_scale=0.5", "model.min_scale is 0.5 there and 0.001 here"),
+        ],
+    )
+    def test_a_checkpoint_of_another_architecture(self, train, capfd, setting, difference):
+        run, other = train("iris_disc"), train("iris_disc", setting)
+        run.best.write_bytes(other.best.read_bytes())
+        assert main(["eval", str(run.folder)]) == 1
+        line = capfd.readouterr().err
+        assert f"is of another architecture than its run's config.yaml: {difference}" in line
+        assert line.count("\n") == 1
+
+    def test_a_run_without_its_best_checkpoint(self, train, capfd):
+        run = train("iris_disc")
+        run.best.unlink()
+        run.summary.unlink()
+        assert main(["train", "--resume", str(run.folder)]) == 1
+        assert f"no checkpoint at {run.best}" in capfd.readouterr().err
+
+    def test_a_checkpoint_that_is_not_ours(self, train, capfd):
+        run = train("iris_disc")
+        torch.save({"state_dict": {}}, run.best)
+        assert main(["eval", str(run.folder)]) == 1
+        assert "is not a checkpoint of ugmm" in capfd.readouterr().err
+
+    def test_a_checkpoint_of_another_version(self, train, capfd):
+        run = train("iris_disc")
+        checkpoint = torch.load(run.best, weights_only=True)
+        torch.save({**checkpoint, "ugmm": {**checkpoint["ugmm"], "format": 99}}, run.best)
+        assert main(["eval", str(run.folder)]) == 1
+        assert "has format 99" in capfd.readouterr().err
+
+    def test_a_checkpoint_runs_no_code(self, train, capfd, tmp_path):
+        class Attack:
+            def __reduce__(self):
+                return (open, (str(tmp_path / "attacked"), "w"))
+
+        run = train("iris_disc")
+        torch.save({"ugmm": Attack()}, run.best)
+        assert main(["eval", str(run.folder)]) == 1
+        assert not (tmp_path / "attacked").exists()
