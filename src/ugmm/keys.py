@@ -1,18 +1,36 @@
-"""How the keys of an experiment are declared, and handed on to what they build."""
+"""How the keys of a configuration are declared, and handed on to what they build."""
 
-from dataclasses import MISSING, field, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, field, fields
 from typing import Any
 
-__all__ = ["key", "options"]
+__all__ = ["bounds_of", "key", "options"]
 
 
-def key(default: Any = MISSING, **bounds: float) -> Any:
-    """Declare a key with bounds: `low` and `high` are allowed themselves, `above`, `below` not."""
+def key(default: Any = MISSING, *, passed: bool = True, **bounds: float) -> Any:
+    """Declare a key of a dataclass.
+
+    Args:
+        default: Its value where nothing is said; none makes the key required.
+        passed: Whether it is handed to what the dataclass builds.
+        bounds: Of a number, or of each in a list: `low` and `high` are allowed themselves,
+            `above` and `below` are not.
+    """
+    metadata = {"bounds": bounds, "passed": passed}
     if isinstance(default, list | dict):
-        return field(default_factory=default.copy, metadata=bounds)
-    return field(default=default, metadata=bounds)
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def bounds_of(declared: Field[Any]) -> Mapping[str, float]:
+    """Return the bounds with which a key was declared; empty if it has none."""
+    return declared.metadata.get("bounds", {})
 
 
 def options(config: Any) -> dict[str, Any]:
-    """Return a choice's keys, less its name, as keywords for what it builds."""
-    return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
+    """Return the keys of a dataclass that are handed on, less its name, with their values."""
+    return {
+        f.name: getattr(config, f.name)
+        for f in fields(config)
+        if f.name != "name" and f.metadata.get("passed", True)
+    }

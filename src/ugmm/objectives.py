@@ -1,15 +1,168 @@
-"""Losses."""
+"""Losses: what training minimises, and what each needs of the network.
+
+Torch is imported where it is used, and not above: a configuration asks its objective what it
+needs, and must answer at once.
+"""
 
 import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-__all__ = ["cross_entropy", "negative_score", "ranking_nce"]
+    from torch import Tensor
+
+    from ugmm.density import TiltedGaussian
+    from ugmm.nn import Classifier, Density
+
+__all__ = [
+    "ClassificationObjective",
+    "CrossEntropy",
+    "LabelLikelihood",
+    "Likelihood",
+    "NegativeScore",
+    "Objective",
+    "RankingNCE",
+    "cross_entropy",
+    "negative_score",
+    "ranking_nce",
+]
 
 
-def cross_entropy(scores: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
+class Objective:
+    """What training minimises; a subclass is one loss.
+
+    Attributes:
+        needs_normalized: Whether the network must be a density that is normalised by
+            construction. Else a generative task tilts a Gaussian base by the network's score.
+        needs_fixed_score: Whether that score must be a fixed function of its inputs: neither
+            dropout nor BatchNorm.
+        is_score: Whether it is the paper's log-score, which is no likelihood and is then logged
+            beside `log_prob`.
+    """
+
+    needs_normalized: ClassVar[bool] = False
+    needs_fixed_score: ClassVar[bool] = False
+    is_score: ClassVar[bool] = False
+
+    def loss(self, network: Any, x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of features (batch, D) and labels (batch,), a scalar."""
+        raise NotImplementedError
+
+    def claim(self, network: Any, x: "Tensor", loss: "Tensor") -> "Tensor | None":  # noqa: ARG002
+        """Return what a loss says of the mean of log p(x, y), in nats, to be verified; or None."""
+        return None
+
+
+class ClassificationObjective(Objective):
+    """A loss of the class scores, for a network that tells classes apart."""
+
+    def loss(self, network: "Classifier", x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of features (batch, D) and labels (batch,), a scalar."""
+        return self.of_scores(network.class_scores(x), y)
+
+    def of_scores(self, scores: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of class scores (batch, classes) and labels (batch,), a scalar."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class CrossEntropy(ClassificationObjective):
+    """Cross-entropy of the label; see `cross_entropy`.
+
+    Arguments:
+        label_smoothing: Share of the target spread evenly over the classes, in [0, 1].
+    """
+
+    label_smoothing: float = 0.0
+
+    def of_scores(self, scores: "Tensor", y: "Tensor") -> "Tensor":
+        """See `cross_entropy`."""
+        return cross_entropy(scores, y, self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class Likelihood(Objective):
+    """The mean of -log p(x, y), exact, for a density that is normalised by construction.
+
+    Arguments:
+        label_weight: Share of the label's cross-entropy that is added.
+    """
+
+    label_weight: float = 0.0
+
+    needs_normalized: ClassVar[bool] = True
+
+    def loss(self, network: "Density", x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of features (batch, D) and labels (batch,), a scalar."""
+        loss = -network(x, y).mean()
+        return _with_label(loss, self.label_weight, lambda: network.class_scores(x), y)
+
+
+@dataclass(frozen=True)
+class NegativeScore(Objective):
+    """The paper's: the mean negative log-score of features and label; see `negative_score`.
+
+    It also rewards a network for a larger partition function.
+
+    Arguments:
+        label_weight: Share of the label's cross-entropy that is added.
+    """
+
+    label_weight: float = 0.0
+
+    is_score: ClassVar[bool] = True
+
+    def loss(self, network: "TiltedGaussian", x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of features (batch, D) and labels (batch,), a scalar."""
+        loss = negative_score(network.score(x, y))
+        return _with_label(loss, self.label_weight, lambda: network.score.class_scores(x), y)
+
+
+@dataclass(frozen=True)
+class LabelLikelihood(Objective):
+    """The cross-entropy of the label given the features, and nothing else, of a joint score."""
+
+    def loss(self, network: "TiltedGaussian", x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of features (batch, D) and labels (batch,), a scalar."""
+        return cross_entropy(network.score.class_scores(x), y)
+
+
+@dataclass(frozen=True)
+class RankingNCE(Objective):
+    """The tilted Gaussian's; see `ranking_nce`.
+
+    Arguments:
+        n_noise: M, drawn afresh from the density's proposal at every step.
+        label_weight: Share of the label's cross-entropy that is added.
+    """
+
+    n_noise: int = 512
+    label_weight: float = 0.0
+
+    needs_fixed_score: ClassVar[bool] = True
+
+    def loss(self, network: "TiltedGaussian", x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of features (batch, D) and labels (batch,), a scalar."""
+        import torch
+
+        with torch.no_grad():
+            draws = network.proposal.sample(self.n_noise)
+            ratio = network.log_ratio(torch.cat([x.double(), draws])).to(x.dtype)
+        scores = network.score.class_scores(torch.cat([x, draws.to(x.dtype)]))
+        both = scores.logsumexp(-1) + ratio
+        own = scores[: len(x)]
+        chosen = own.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+        loss = ranking_nce(chosen, both[: len(x)], both[len(x) :])
+        return _with_label(loss, self.label_weight, lambda: own, y)
+
+    def claim(self, network: "TiltedGaussian", x: "Tensor", loss: "Tensor") -> "Tensor | None":
+        """Return what a loss says of the mean of log p(x, y), in nats."""
+        return None if self.label_weight else network.base.log_prob(x).mean() - loss
+
+
+def cross_entropy(scores: "Tensor", y: "Tensor", label_smoothing: float = 0.0) -> "Tensor":
     r"""Return the mean of :math:`-\log \operatorname{softmax}(\text{scores})_y`, a scalar.
 
     Args:
@@ -17,10 +170,12 @@ def cross_entropy(scores: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Te
         y: Labels, (batch,), int64.
         label_smoothing: Share of the target spread evenly over the classes, in [0, 1].
     """
+    from torch.nn import functional as F
+
     return F.cross_entropy(scores, y, label_smoothing=label_smoothing)
 
 
-def negative_score(scores: Tensor) -> Tensor:
+def negative_score(scores: "Tensor") -> "Tensor":
     """Return the paper's generative objective, the mean negative log-score, a scalar.
 
     It is not a negative log-likelihood: the score is not normalised (see `ugmm.nn.UGMM`).
@@ -31,7 +186,7 @@ def negative_score(scores: Tensor) -> Tensor:
     return -scores.mean()
 
 
-def ranking_nce(scores: Tensor, own: Tensor, noise: Tensor) -> Tensor:
+def ranking_nce(scores: "Tensor", own: "Tensor", noise: "Tensor") -> "Tensor":
     r"""Return the self-included ranking objective of a density given up to a factor, a scalar.
 
     With :math:`\tilde p(x, y) = b(x) \exp f(x, y)`, a proposal q, and
@@ -52,5 +207,14 @@ def ranking_nce(scores: Tensor, own: Tensor, noise: Tensor) -> Tensor:
         own: :math:`u(x_i)`, (batch,).
         noise: :math:`u(x_m)`, (M,).
     """
+    import torch
+
     log_z = torch.logaddexp(own, noise.logsumexp(0)) - math.log(len(noise) + 1)
     return (log_z - scores).mean()
+
+
+def _with_label(
+    loss: "Tensor", weight: float, scores: "Callable[[], Tensor]", y: "Tensor"
+) -> "Tensor":
+    """Add a share of the label's cross-entropy; the scores are only computed if there is one."""
+    return loss + weight * cross_entropy(scores(), y) if weight else loss

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.compose import compose, from_yaml, read_config, to_yaml
-from ugmm.config.schema import MLPConfig, UGMMConfig
+from ugmm.config.models import MLPConfig, UGMMConfig
 from ugmm.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -19,8 +20,14 @@ def test_every_shipped_experiment_loads(name):
     assert from_yaml(to_yaml(config), "frozen") == config
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
-def test_every_shipped_choice_can_be_chosen(path):
+CHOICES = sorted(
+    {(path.parent.name, path.stem) for path in (ROOT / "configs").rglob("*.yaml")}
+    | {(group, name) for group in CHOSEN for name in declared(group)}
+)
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES, ids="=".join)
+def test_every_shipped_choice_can_be_chosen(group, name):
     """A choice that no experiment names would otherwise never be read."""
     gaussians = ("lda", "qda", "gmm", "fitted")
     fits = {
@@ -35,9 +42,9 @@ def test_every_shipped_choice_can_be_chosen(path):
         **{name: ["task=fitted"] for name in ("lda", "qda", "gmm")},
         "fitted": ["model=lda"],
     }
-    choice = f"{path.parent.name}={path.stem}"
-    config = compose(fits.get(path.stem, "iris_disc"), [choice, *together.get(path.stem, [])])
-    assert getattr(config, path.parent.name) is not None
+    choice = f"{group}={name}"
+    config = compose(fits.get(name, "iris_disc"), [choice, *together.get(name, [])])
+    assert getattr(config, group) is not None
 
 
 def test_layers_override_one_another():
@@ -148,7 +155,7 @@ def test_references_reach_other_keys():
         ("name=${oc.env:HOME}", "name=${oc.env:HOME} calls a resolver"),
         ("tracking.tags=['${oc.env:HOME}']", "calls a resolver"),
         ("name=${nope}", "name: Interpolation key 'nope' not found"),
-        ("task=generative model=mlp", "an MLP's score has no upper bound"),
+        ("task=generative model=mlp", "the score of this model has no upper bound"),
         ("model._target_=os.system", "unknown key 'model._target_'"),
         ("name=!!python/name:os.system", "command line: not valid YAML"),
     ],
@@ -199,7 +206,7 @@ def test_an_experiment_must_choose_its_groups(tmp_path):
         compose(str(path))
     for defaults, complaint in (
         ("{1: iris}", "unknown group 'defaults.1'"),
-        ("{data: null}", "defaults.data must name a file of configs/data/"),
+        ("{data: null}", "defaults.data must name a choice of data"),
         ("[iris]", "defaults must map groups to choices"),
     ):
         path.write_text(f"defaults: {defaults}\n")

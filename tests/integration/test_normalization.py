@@ -7,6 +7,7 @@ from scipy.integrate import cubature
 
 from ugmm.density import TiltedGaussian
 from ugmm.nn import JointScore, UGMMNetwork
+from ugmm.objectives import RankingNCE
 from ugmm.tasks import GenerativeTask
 
 
@@ -16,7 +17,7 @@ def make(d, seed, trained):
     density = TiltedGaussian(JointScore(network, 2), d, 2)
     y = torch.arange(80) % 2
     x = torch.randn(80, d) @ torch.randn(d, d) * 0.5 + y[:, None] - 0.5
-    task = GenerativeTask(density, 2, n_noise=256)
+    task = GenerativeTask(density, 2, RankingNCE(256))
     density.init_from(x, y)
     task.prepare(x, y)
     if trained:

@@ -6,6 +6,7 @@ import torch
 
 from ugmm.density import TiltedGaussian
 from ugmm.nn import UGMM, AutoregressiveUGMM, JointScore, UGMMNetwork
+from ugmm.objectives import Likelihood, RankingNCE
 from ugmm.tasks import GenerativeTask
 
 FLOOR = 0.1
@@ -37,11 +38,11 @@ def cases():
 
 def tilted(n_features):
     network = UGMMNetwork([n_features + 2, 8, 4, 1], min_scale=FLOOR, init="data")
-    return TiltedGaussian(JointScore(network, 2), n_features, 2), "ranking_nce"
+    return TiltedGaussian(JointScore(network, 2), n_features, 2), RankingNCE(64)
 
 
 def autoregressive(n_features):
-    return AutoregressiveUGMM(n_features, 2, (8,), min_scale=FLOOR), "likelihood"
+    return AutoregressiveUGMM(n_features, 2, (8,), min_scale=FLOOR), Likelihood()
 
 
 @pytest.mark.parametrize("name", cases())
@@ -51,7 +52,7 @@ def test_training_ends_with_finite_numbers(name, kind):
     y = torch.arange(len(x)) % 2
     torch.manual_seed(0)
     network, objective = kind(x.shape[1])
-    task = GenerativeTask(network, 2, objective, n_noise=64)
+    task = GenerativeTask(network, 2, objective)
     network.init_from(x, y)
     task.prepare(x, y)
     optimizer = torch.optim.Adam(network.parameters(), 0.05)

@@ -8,7 +8,13 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from ugmm.density import Ensemble, Estimate, TiltedGaussian
 from ugmm.nn import AutoregressiveUGMM, JointScore, UGMMNetwork
-from ugmm.objectives import ranking_nce
+from ugmm.objectives import (
+    LabelLikelihood,
+    Likelihood,
+    NegativeScore,
+    RankingNCE,
+    ranking_nce,
+)
 from ugmm.tasks import GenerativeTask
 from ugmm.tasks import generative as module
 
@@ -68,7 +74,7 @@ def test_figures_are_the_networks(rows, run, label, members):
 def test_an_ensemble_of_exact_densities_sums_their_losses(rows):
     torch.manual_seed(0)
     members = [AutoregressiveUGMM(4, 3, [6]) for _ in range(3)]
-    task = GenerativeTask(Ensemble(members), 3, "likelihood", noise=0)
+    task = GenerativeTask(Ensemble(members), 3, Likelihood(), noise=0)
     losses = [-member(*rows).mean().item() for member in members]
     assert task.loss(*rows).item() == pytest.approx(sum(losses), rel=1e-5)
     each = torch.stack([member(*rows) for member in members]).detach()
@@ -90,11 +96,11 @@ def test_without_a_label_only_the_density_is_reported(rows, run):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"objective": "ranking_nce"},
-        {"objective": "ranking_nce", "label_weight": 0.5},
-        {"objective": "score", "noise": 0},
-        {"objective": "score", "label_weight": 10.0},
-        {"objective": "cross_entropy", "noise": 0.3},
+        {"objective": RankingNCE()},
+        {"objective": RankingNCE(label_weight=0.5)},
+        {"objective": NegativeScore(), "noise": 0},
+        {"objective": NegativeScore(10.0)},
+        {"objective": LabelLikelihood(), "noise": 0.3},
     ],
 )
 def test_training_lowers_the_loss(rows, run, settings):
@@ -104,7 +110,7 @@ def test_training_lowers_the_loss(rows, run, settings):
     figures = run("fit", task, rows, max_epochs=30)
     after = np.mean([task.loss(*rows).item() for _ in range(20)])
     assert after < before - 0.05
-    assert ("val/score" in run("validate", task, rows)) == (settings["objective"] == "score")
+    assert ("val/score" in run("validate", task, rows)) == settings["objective"].is_score
     assert "train/loss" in figures
 
 
@@ -114,18 +120,18 @@ def test_objectives_add_up(rows):
     score, entropy, both = (
         make(rows, noise=0, **settings).loss(x, y).item()
         for settings in (
-            {"objective": "score"},
-            {"objective": "cross_entropy"},
-            {"objective": "score", "label_weight": 3.0},
+            {"objective": NegativeScore()},
+            {"objective": LabelLikelihood()},
+            {"objective": NegativeScore(3.0)},
         )
     )
     assert both == pytest.approx(score + 3 * entropy, rel=1e-5)
 
 
 def test_noise_is_fresh_and_can_be_none(rows):
-    noisy = make(rows, objective="score", noise=0.5)
+    noisy = make(rows, objective=NegativeScore(), noise=0.5)
     assert noisy.loss(*rows) != noisy.loss(*rows)
-    still = make(rows, objective="score", noise=0)
+    still = make(rows, objective=NegativeScore(), noise=0)
     assert still.loss(*rows) == still.loss(*rows)
 
 
@@ -138,7 +144,7 @@ def test_estimates_that_disagree_are_said_loudly(rows, run, monkeypatch):
 
 def test_validation_verifies_what_the_loss_claims(rows, run, monkeypatch):
     monkeypatch.setattr(module, "_VALIDATION_DRAWS", 2**12)
-    task = make(rows, n_noise=2**12, noise=0)
+    task = make(rows, objective=RankingNCE(2**12), noise=0)
     run("fit", task, rows, max_epochs=1)
     logged = {}
     monkeypatch.setattr(task, "log", lambda name, value, **_: logged.update({name: float(value)}))

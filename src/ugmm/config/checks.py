@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
 
 from ugmm.config.schema import Config
 from ugmm.errors import UserError, nearest
+from ugmm.keys import bounds_of
 
 __all__ = ["check_keys", "check_ranges", "check_together"]
 
@@ -81,9 +82,9 @@ def _refuse_resolvers(value: Any, name: str, source: str) -> None:
 def check_ranges(
     config: DictConfig, layer: Mapping[str, Any], source: str, prefix: str = ""
 ) -> None:
-    """Refuse numbers outside the bounds that `ugmm.config.schema` states for their keys."""
+    """Refuse numbers outside the bounds with which their keys are declared."""
     schema: Any = OmegaConf.get_type(config)
-    bounds = {f.name: f.metadata for f in fields(schema)}
+    bounds = {f.name: bounds_of(f) for f in fields(schema)}
     for name, value in layer.items():
         node = config._get_node(name)
         if isinstance(node, DictConfig) and not _is_free(node):
@@ -110,51 +111,8 @@ def _outside(number: float, bounds: Mapping[str, float]) -> str:
 
 def check_together(config: Config) -> None:
     """Refuse what only shows when several keys are looked at."""
-    if config.task.name == "generative" and config.model.name == "mlp":
-        raise UserError(
-            "model=mlp with task=generative: an MLP's score has no upper bound, so it cannot be "
-            "maximised; train the MLP with task=discriminative"
-        )
-    if config.model.is_fitted != (config.task.name == "fitted"):
-        raise UserError(
-            f"model={config.model.name} with task={config.task.name}: task=fitted goes with the "
-            "models lda, qda and gmm, and those with no other"
-        )
-    if config.model.is_fitted and config.trainer.test_checkpoint != "last":
-        raise UserError("task=fitted makes one checkpoint: set trainer.test_checkpoint=last")
-    objective = getattr(config.task, "objective", None)
-    if config.trainer.monitor == "val/score" and objective != "score":
-        raise UserError(
-            "trainer.monitor=val/score: only task.objective=score of task=generative has a score"
-        )
-    has_density = objective is not None or config.model.is_fitted
-    if config.trainer.monitor == "val/log_prob" and not has_density:
-        raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
-    model, chosen = config.model, f"task={config.task.name}"
-    if objective is not None:
-        chosen = f"task.objective={objective}"
-    if objective == "likelihood" and not model.is_density:
-        raise UserError(
-            f"model={model.name} with {chosen}: task=likelihood needs a model that is normalised "
-            "by construction, such as autoregressive, bernoulli_mixture or spflow_rat"
-        )
-    trained = not model.is_fitted and objective != "likelihood"
-    if trained and model.is_density and (objective or not model.is_classifier):
-        raise UserError(
-            f"model={model.name} with {chosen}: it is normalised by construction; train it with "
-            "task=likelihood"
-        )
-    if objective == "likelihood" and getattr(config.task, "label", None) == "real":
-        raise UserError("task.objective=likelihood takes task.label=onehot or none")
-    if objective == "ranking_nce":
-        _check_fixed(config.model)
-    if getattr(config.data, "robustness", False):
-        if getattr(config.task, "label", None) == "none":
-            raise UserError(
-                "data.robustness tests how classes are told apart: not with task.label=none"
-            )
-        if getattr(config.data, "binarize", None) is not None:
-            raise UserError("data.robustness needs grey pixels; set data.binarize=null")
+    for choice in (config.task, config.model, config.data):
+        choice.check_with(config)
     if not config.data.has_validation and config.trainer.test_checkpoint == "best":
         raise UserError(
             "without validation rows there is no best checkpoint to test; set "
@@ -162,21 +120,3 @@ def check_together(config: Config) -> None:
         )
     if isinstance(config.trainer.devices, str) and config.trainer.devices != "auto":
         raise UserError(f"trainer.devices={config.trainer.devices} must be a number or auto")
-    if getattr(config.model, "norm", "") == "batch" and config.data.batch_size < 2:
-        raise UserError("model.norm=batch needs a data.batch_size of 2 or more")
-
-
-def _check_fixed(model: Any) -> None:
-    """Refuse what makes a score random or dependent on the batch: it would have no Z."""
-    rates = model.dropout if isinstance(model.dropout, list) else [model.dropout]
-    drops = {"dropout": any(rates), "input_dropout": getattr(model, "input_dropout", 0)}
-    for name in (name for name, drop in drops.items() if drop):
-        raise UserError(
-            f"model.{name}={getattr(model, name)} with task.objective=ranking_nce: the score must "
-            f"be a fixed function of its inputs; set model.{name}=0"
-        )
-    if model.norm == "batch":
-        raise UserError(
-            "model.norm=batch with task.objective=ranking_nce: the score must be a fixed function "
-            "of its inputs; use model.norm=layer or none"
-        )

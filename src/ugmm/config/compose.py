@@ -16,9 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ugmm.config.checks import check_keys, check_ranges, check_together
+from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.files import project_root
 from ugmm.config.renamed import with_new_names
-from ugmm.config.schema import CHOICES, SHARED, Config, DataConfig
+from ugmm.config.schema import SHARED, Config, DataConfig
 from ugmm.errors import UserError, nearest
 
 __all__ = [
@@ -62,16 +63,14 @@ def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = 
     layer = read_yaml(path)
     defaults = layer.pop("defaults", {})
     chosen, settings = _parse(overrides)
-    choices = {"trainer": "default", "tracking": "default"}
-    choices |= _checked_choices(defaults, str(path)) | chosen
-    for group in GROUPS:
+    choices = _checked_choices(defaults, str(path)) | chosen
+    for group in CHOSEN:
         if group not in choices:
             raise UserError(f"{path}: defaults names no {group}; add '{group}: ...' to it")
 
     config = _schema()
     for group, choice in choices.items():
-        source = _choice_path(root, group, choice)
-        _merge(config, {group: read_yaml(source)}, str(source))
+        _merge(config, *_read_choice(root, group, choice))
     for group, choice in chosen.items():
         if choice != defaults.get(group):
             _keep_shared(layer, group)
@@ -96,9 +95,8 @@ def compose_data(choice: str, root: Path) -> DataConfig:
     Raises:
         UserError: If it is unknown or mistyped.
     """
-    path = _choice_path(root, "data", choice)
     config = _schema()
-    _merge(config, {"data": read_yaml(path)}, str(path))
+    _merge(config, *_read_choice(root, "data", choice))
     return OmegaConf.to_object(config.data)  # type: ignore[return-value]
 
 
@@ -163,13 +161,17 @@ def _schema() -> DictConfig:
     return OmegaConf.structured(Config)
 
 
-def _choice_path(root: Path, group: str, choice: str) -> Path:
+def _read_choice(root: Path, group: str, choice: str) -> tuple[dict[str, Any], str]:
+    """Return what a choice sets, and where that stands: a file, or its declaration alone."""
     folder = root / "configs" / group
     path = folder / f"{choice}.yaml"
-    if not path.is_file() or choice != path.stem:
-        names = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise UserError(f"unknown choice {group}={choice}; {nearest(choice, names)}")
-    return path
+    if path.is_file() and choice == path.stem:
+        return {group: read_yaml(path)}, str(path)
+    kinds = declared(group) if group in CHOSEN else {}
+    if choice in kinds:
+        return {group: {"name": choice}}, f"{group}={choice}"
+    names = sorted({*(p.stem for p in folder.glob("*.yaml")), *kinds})
+    raise UserError(f"unknown choice {group}={choice}; {nearest(choice, names)}")
 
 
 def _checked_choices(defaults: Any, source: str) -> dict[str, str]:
@@ -181,7 +183,7 @@ def _checked_choices(defaults: Any, source: str) -> dict[str, str]:
                 f"{source}: unknown group 'defaults.{group}'; {nearest(group, GROUPS)}"
             )
         if not isinstance(choice, str):
-            raise UserError(f"{source}: defaults.{group} must name a file of configs/{group}/")
+            raise UserError(f"{source}: defaults.{group} must name a choice of {group}")
     return defaults
 
 
@@ -196,7 +198,7 @@ def _parse(overrides: Iterable[str]) -> tuple[dict[str, str], list[dict[str, Any
         if name in GROUPS:
             choices[name] = value
             continue
-        if name in {f"{group}.name" for group in CHOICES}:
+        if name in {f"{group}.name" for group in CHOSEN}:
             group = name.partition(".")[0]
             raise UserError(f"{COMMAND_LINE}: choose by {group}={value or '...'}, not by {name}")
         if "[" in name:
@@ -214,7 +216,7 @@ def _keep_shared(layer: dict[str, Any], group: str) -> None:
 
     Those that every choice of the group has, such as a network's widths, stay.
     """
-    if group in CHOICES and isinstance(layer.get(group), dict):
+    if group in CHOSEN and isinstance(layer.get(group), dict):
         shared = {f.name for f in fields(SHARED[group])} - {"name"}
         layer[group] = {k: v for k, v in layer[group].items() if k in shared}
 
@@ -262,7 +264,8 @@ def _merge(
     """Lay one source's settings over the configuration, and check them."""
     if reserved and "experiment" in layer:
         raise UserError(f"{source}: experiment is the name of the file and cannot be set")
-    for group, kinds in CHOICES.items():
+    for group in CHOSEN:
+        kinds = declared(group)
         if isinstance(layer.get(group), dict) and "name" in layer[group]:
             name = str(layer[group]["name"])
             if name not in kinds:

@@ -1,10 +1,12 @@
-"""The data sets that an experiment can choose, like the rest of `ugmm.config.schema`."""
+"""The data sets that an experiment can choose."""
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ugmm.keys import key, options
+from ugmm.config.choices import Choice, choice
+from ugmm.errors import UserError
+from ugmm.keys import key
 
 if TYPE_CHECKING:
     from ugmm.data import InMemoryDataModule
@@ -13,10 +15,9 @@ __all__ = ["CSVConfig", "DataConfig", "MNISTConfig", "TabularConfig"]
 
 
 @dataclass
-class DataConfig:
+class DataConfig(Choice):
     """A data set."""
 
-    name: str = key()
     batch_size: int = key(256, low=1)  # rows in a step, over all devices together
 
     @property
@@ -26,10 +27,10 @@ class DataConfig:
 
     def build(self, seed: int) -> "InMemoryDataModule":
         """Return the Lightning data module."""
-        raise NotImplementedError
+        return self.construct(seed=seed)
 
 
-@dataclass
+@choice("data", "iris", "wine", "breast_cancer", "digits", builds="ugmm.data:TabularDataModule")
 class TabularConfig(DataConfig):
     """A data set that comes with scikit-learn, by its name there."""
 
@@ -44,20 +45,18 @@ class TabularConfig(DataConfig):
 
     def build(self, seed: int) -> "InMemoryDataModule":
         """Return the Lightning data module."""
-        from ugmm.data import TabularDataModule
-
-        return TabularDataModule(self.name, seed=seed, **options(self))
+        return self.construct(self.name, seed=seed)
 
 
-@dataclass
+@choice("data", "csv")
 class CSVConfig(TabularConfig):
     """A table of one's own; see `ugmm.data.read_csv`."""
 
-    name: str = "csv"
-    path: str = ""  # required; frozen as an absolute path
-    label: str | None = None  # the column of the classes
-    types: dict[str, str] = key({})  # numeric, categorical or drop, where not to be inferred
-    missing: Literal["refuse", "mean", "drop"] = "refuse"
+    path: str = key("", passed=False)  # required; frozen as an absolute path
+    label: str | None = key(None, passed=False)  # the column of the classes
+    # numeric, categorical or drop, where not to be inferred
+    types: dict[str, str] = key({}, passed=False)
+    missing: Literal["refuse", "mean", "drop"] = key("refuse", passed=False)
 
     def __post_init__(self) -> None:
         if self.path:
@@ -65,18 +64,16 @@ class CSVConfig(TabularConfig):
 
     def build(self, seed: int) -> "InMemoryDataModule":
         """Return the Lightning data module."""
-        from ugmm.data import TabularDataModule, read_csv
+        from ugmm.data import read_csv
 
-        keywords = options(self)
-        reading = {name: keywords.pop(name) for name in ("path", "label", "types", "missing")}
-        return TabularDataModule(read_csv(**reading), seed=seed, **keywords)
+        table = read_csv(self.path, self.label, types=self.types, missing=self.missing)
+        return self.construct(table, seed=seed)
 
 
-@dataclass
+@choice("data", "mnist", builds="ugmm.data:MNISTDataModule")
 class MNISTConfig(DataConfig):
     """Handwritten digits: 70,000 images of 28 x 28 pixels."""
 
-    name: str = "mnist"
     val_size: int = key(5000, low=0, high=59999)
     max_shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
     binarize: int | None = key(None, low=0, high=2**31 - 1)  # the seed of black-or-white pixels
@@ -87,8 +84,13 @@ class MNISTConfig(DataConfig):
         """Whether there are rows to validate on."""
         return self.val_size > 0
 
-    def build(self, seed: int) -> "InMemoryDataModule":
-        """Return the Lightning data module."""
-        from ugmm.data import MNISTDataModule
-
-        return MNISTDataModule(seed=seed, **options(self))
+    def check_with(self, config: Any) -> None:
+        """Refuse tests of robustness where they say nothing."""
+        if not self.robustness:
+            return
+        if not config.task.has_label:
+            raise UserError(
+                "data.robustness tests how classes are told apart: not with task.label=none"
+            )
+        if self.binarize is not None:
+            raise UserError("data.robustness needs grey pixels; set data.binarize=null")

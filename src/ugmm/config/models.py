@@ -1,12 +1,12 @@
-"""The models that an experiment can choose, like the rest of `ugmm.config.schema`."""
+"""The models that an experiment can choose."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ugmm.baselines import GMM, LDA, QDA
+from ugmm.config.choices import Choice, choice
 from ugmm.errors import UserError
-from ugmm.keys import key, options
+from ugmm.keys import key
 
 if TYPE_CHECKING:
     from ugmm.nn import Classifier
@@ -17,6 +17,7 @@ __all__ = [
     "CircuitConfig",
     "GMMConfig",
     "LDAConfig",
+    "LayeredConfig",
     "MLPConfig",
     "ModelConfig",
     "QDAConfig",
@@ -25,28 +26,66 @@ __all__ = [
 
 
 @dataclass
-class ModelConfig:
-    """A network; `hidden` are the widths between inputs and outputs."""
+class ModelConfig(Choice):
+    """A model, built from the numbers of its inputs and outputs, and its keys.
 
-    name: str = key()
-    hidden: list[int] = key([128, 64], low=1)
+    The inputs and outputs of a density are its features and classes.
+    """
 
-    # Whether it is normalised by construction and can be trained by its likelihood, and whether
-    # to tell classes apart; no keys.
-    is_density = False
-    is_classifier = True
-    is_fitted = False  # whether it is fitted at once, by task=fitted; no key
+    hidden: list[int] = key([], low=1, passed=False)  # widths between them, if it has any
+
+    # What tasks ask of a model; no keys.
+    is_bounded: ClassVar[bool] = False  # whether its outputs have an upper bound
+    is_density: ClassVar[bool] = False  # whether it is normalised by construction
+    is_classifier: ClassVar[bool] = True  # whether it can be trained to tell classes apart
+    is_fitted: ClassVar[bool] = False  # whether it is fitted at once, by task=fitted
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network."""
-        raise NotImplementedError
+        """Return the model."""
+        return self.construct(n_in, n_out)
+
+    @property
+    def starts_from_data(self) -> bool:
+        """Whether its initial parameters are set by training rows."""
+        return getattr(self, "init", "") == "data"
+
+    def check_with(self, config: Any) -> None:
+        """Refuse batches of one row where they are normalised."""
+        if getattr(self, "norm", "") == "batch" and config.data.batch_size < 2:
+            raise UserError("model.norm=batch needs a data.batch_size of 2 or more")
+
+    def check_fixed(self, objective: str) -> None:
+        """Refuse what makes a score random or dependent on the batch: it would have no Z."""
+        dropout = getattr(self, "dropout", 0)
+        rates = dropout if isinstance(dropout, list) else [dropout]
+        drops = {"dropout": any(rates), "input_dropout": getattr(self, "input_dropout", 0)}
+        for name in (name for name, drop in drops.items() if drop):
+            raise UserError(
+                f"model.{name}={getattr(self, name)} with {objective}: the score must be a fixed "
+                f"function of its inputs; set model.{name}=0"
+            )
+        if getattr(self, "norm", "") == "batch":
+            raise UserError(
+                f"model.norm=batch with {objective}: the score must be a fixed function of its "
+                "inputs; use model.norm=layer or none"
+            )
 
 
 @dataclass
-class UGMMConfig(ModelConfig):
+class LayeredConfig(ModelConfig):
+    """A network of layers, built from the list of all its widths, and its keys."""
+
+    hidden: list[int] = key([128, 64], low=1, passed=False)
+
+    def build(self, n_in: int, n_out: int) -> "Classifier":
+        """Return the network."""
+        return self.construct([n_in, *self.hidden, n_out])
+
+
+@choice("model", "ugmm", builds="ugmm.nn:UGMMNetwork")
+class UGMMConfig(LayeredConfig):
     """A network of mixture neurons; see `ugmm.nn.UGMMNetwork`."""
 
-    name: str = "ugmm"
     dropout: float | int | list[float | int] = key(0.0, low=0, below=1)
     input_dropout: float = key(0.0, low=0, below=1)
     norm: Literal["none", "layer", "batch"] = "none"
@@ -54,115 +93,80 @@ class UGMMConfig(ModelConfig):
     min_scale: float = key(1e-3, low=0)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
-    def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network."""
-        from ugmm.nn import UGMMNetwork
-
-        keywords = options(self)
-        return UGMMNetwork([n_in, *keywords.pop("hidden"), n_out], **keywords)
+    is_bounded = True
 
 
-@dataclass
+@choice("model", "mlp", builds="ugmm.baselines.mlp:MLP")
+class MLPConfig(LayeredConfig):
+    """A multi-layer perceptron; see `ugmm.baselines.MLP`."""
+
+    dropout: float = key(0.0, low=0, below=1)
+    norm: Literal["none", "layer", "batch"] = "none"
+
+
+@choice("model", "autoregressive", builds="ugmm.nn:AutoregressiveUGMM")
 class AutoregressiveConfig(ModelConfig):
-    """A density that is normalised by construction; see `ugmm.nn.AutoregressiveUGMM`."""
+    """Each feature given those before it, normalised; see `ugmm.nn.AutoregressiveUGMM`."""
 
-    name: str = "autoregressive"
+    hidden: list[int] = key([128, 64], low=1)
     head: Literal["gaussian", "bernoulli"] = "gaussian"
     components: int = key(4, low=1)  # of the Gaussian head
     positions: int | None = key(None, low=1)  # conditionals a training step; null: all
     dropout: float = key(0.0, low=0, below=1)
-    init: Literal["unit", "data"] = "unit"
+    init: Literal["unit", "data"] = key("unit", passed=False)
     min_scale: float = key(1e-3, low=0)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
     is_density = True
     is_classifier = False
 
-    def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network, of so many features and classes."""
-        from ugmm.nn import AutoregressiveUGMM
 
-        keywords = options(self)
-        del keywords["init"]
-        return AutoregressiveUGMM(n_in, n_out, **keywords)
-
-
-@dataclass
+@choice("model", "bernoulli_mixture", builds="ugmm.baselines.bernoulli:BernoulliMixture")
 class BernoulliMixtureConfig(ModelConfig):
-    """The baseline for features that are 0 or 1; see `ugmm.nn.BernoulliMixture`."""
+    """The baseline for features that are 0 or 1; see `ugmm.baselines.BernoulliMixture`."""
 
-    name: str = "bernoulli_mixture"
-    hidden: list[int] = key([], low=1)  # it has none
     components: int = key(100, low=1)
-    init: Literal["unit", "data"] = "data"
+    init: Literal["unit", "data"] = key("data", passed=False)
 
     is_density = True
     is_classifier = False
 
-    def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network, of so many features and classes."""
-        from ugmm.baselines import BernoulliMixture
 
-        return BernoulliMixture(n_in, n_out, self.components)
-
-
-@dataclass
-class MLPConfig(ModelConfig):
-    """A multi-layer perceptron; see `ugmm.nn.MLP`."""
-
-    name: str = "mlp"
-    dropout: float = key(0.0, low=0, below=1)
-    norm: Literal["none", "layer", "batch"] = "none"
-
-    def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the network."""
-        from ugmm.baselines import MLP
-
-        keywords = options(self)
-        return MLP([n_in, *keywords.pop("hidden"), n_out], **keywords)
-
-
-@dataclass
+@choice(
+    "model",
+    "spflow_rat",
+    "spflow_einet",
+    builds="ugmm.baselines.circuits:Circuit",
+    needs="spflow>=1.1,<2",
+)
 class CircuitConfig(ModelConfig):
-    """A probabilistic circuit of the package spflow; see `ugmm.baselines.circuits.Circuit`."""
+    """A probabilistic circuit of the package spflow; see `ugmm.baselines.Circuit`."""
 
-    name: str = "spflow_rat"
-    hidden: list[int] = key([], low=1)  # it has none
     channels: int = key(10, low=1)
     repetitions: int = key(5, low=1)
     depth: int = key(3, low=1)
     scale: float = key(0.5, above=0)
     min_scale: float = key(0.05, low=0)
-    init: Literal["unit", "data"] = "data"
+    init: Literal["unit", "data"] = key("data", passed=False)
 
     is_density = True
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the circuit, of so many features and classes."""
-        if find_spec("spflow") is None:
-            raise UserError(
-                f"model={self.name} needs spflow; install it with: pip install 'spflow>=1.1,<2'"
-            )
-        from ugmm.baselines.circuits import Circuit
-
-        keywords = options(self)
-        del keywords["hidden"], keywords["init"]
-        return Circuit(n_in, n_out, kind=self.name.removeprefix("spflow_"), **keywords)
+        """Return the circuit."""
+        return self.construct(n_in, n_out, kind=self.name.removeprefix("spflow_"))
 
 
 @dataclass
 class FittedConfig(ModelConfig):
     """Gaussian classes, fitted by scikit-learn; see `ugmm.baselines.gaussian_classes`."""
 
-    hidden: list[int] = key([], low=1)  # it has none
-
     is_density = True
     is_classifier = False
     is_fitted = True
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
-        """Return the model, to be fitted to so many features and classes."""
-        from ugmm.baselines.gaussian_classes import GaussianClasses
+        """Return the model, to be fitted."""
+        from ugmm.baselines import GaussianClasses
 
         estimator: Any = self  # a subclass is a baseline too
         components = getattr(self, "components", 1)
@@ -170,22 +174,16 @@ class FittedConfig(ModelConfig):
         return GaussianClasses(n_in, n_out, components, estimator.parts, free)
 
 
-@dataclass
+@choice("model", "lda")
 class LDAConfig(LDA, FittedConfig):
     """Gaussian classes of one covariance."""
 
-    name: str = "lda"
 
-
-@dataclass
+@choice("model", "qda")
 class QDAConfig(QDA, FittedConfig):
     """Gaussian classes."""
 
-    name: str = "qda"
 
-
-@dataclass
+@choice("model", "gmm")
 class GMMConfig(GMM, FittedConfig):
     """A Gaussian mixture for each class."""
-
-    name: str = "gmm"

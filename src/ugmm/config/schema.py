@@ -1,34 +1,15 @@
-"""What an experiment can say: every key, its type, its range, and what it builds.
-
-A choice of `data`, `model` or `task` is a dataclass whose fields are the keywords of the class it
-builds; `CHOICES` names them. Nothing here imports torch before `build` is called.
-"""
+"""What an experiment can say: its keys, their types and ranges, beside those of its choices."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ugmm.config.data import CSVConfig, DataConfig, MNISTConfig, TabularConfig
-from ugmm.config.models import (
-    AutoregressiveConfig,
-    BernoulliMixtureConfig,
-    CircuitConfig,
-    GMMConfig,
-    LDAConfig,
-    MLPConfig,
-    ModelConfig,
-    QDAConfig,
-    UGMMConfig,
-)
-from ugmm.config.tasks import (
-    DiscriminativeConfig,
-    FittedTaskConfig,
-    GenerativeConfig,
-    TaskConfig,
-)
+from ugmm.config.data import DataConfig
+from ugmm.config.models import ModelConfig
+from ugmm.config.tasks import TaskConfig
 from ugmm.config.training import OptimizerConfig, ScheduleConfig, TrackingConfig, TrainerConfig
 from ugmm.keys import key
 
-__all__ = ["CHOICES", "GOALS", "SHARED", "Config"]
+__all__ = ["GOALS", "SHARED", "Config"]
 
 
 @dataclass
@@ -57,29 +38,6 @@ GOALS: dict[str, Literal["max", "min"]] = {
     "ece": "min",
     "log_prob": "max",
     "score": "max",
-}
-
-CHOICES: dict[str, dict[str, Any]] = {
-    "data": {
-        **dict.fromkeys(("iris", "wine", "breast_cancer", "digits"), TabularConfig),
-        "csv": CSVConfig,
-        "mnist": MNISTConfig,
-    },
-    "model": {
-        "ugmm": UGMMConfig,
-        "mlp": MLPConfig,
-        "autoregressive": AutoregressiveConfig,
-        "bernoulli_mixture": BernoulliMixtureConfig,
-        **dict.fromkeys(("spflow_rat", "spflow_einet"), CircuitConfig),
-        "lda": LDAConfig,
-        "qda": QDAConfig,
-        "gmm": GMMConfig,
-    },
-    "task": {
-        "discriminative": DiscriminativeConfig,
-        "generative": GenerativeConfig,
-        "fitted": FittedTaskConfig,
-    },
 }
 
 # What every choice of a group has.

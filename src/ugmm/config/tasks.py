@@ -1,11 +1,21 @@
-"""The tasks that an experiment can choose, like the rest of `ugmm.config.schema`."""
+"""The tasks that an experiment can choose: what a network is trained for, and how it is judged."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from ugmm.config.choices import Choice, choice
 from ugmm.config.models import ModelConfig
 from ugmm.errors import UserError
-from ugmm.keys import key, options
+from ugmm.keys import key
+from ugmm.objectives import (
+    ClassificationObjective,
+    CrossEntropy,
+    LabelLikelihood,
+    Likelihood,
+    NegativeScore,
+    Objective,
+    RankingNCE,
+)
 
 if TYPE_CHECKING:
     from ugmm.nn import Classifier, Density
@@ -14,71 +24,126 @@ if TYPE_CHECKING:
 __all__ = ["DiscriminativeConfig", "FittedTaskConfig", "GenerativeConfig", "TaskConfig"]
 
 
-def need_classes(n_classes: int) -> None:
-    """Refuse data without a label where a task tells classes apart."""
-    if n_classes < 2:
-        raise UserError("the data has one class only; name its label's column by data.label=...")
-
-
 @dataclass
-class TaskConfig:
+class TaskConfig(Choice):
     """What the network is trained to do."""
 
-    name: str = key()
+    is_fitted: ClassVar[bool] = False  # whether models are fitted at once; no key
+
+    @property
+    def has_label(self) -> bool:
+        """Whether there are classes to tell apart."""
+        return True
+
+    @property
+    def has_density(self) -> bool:
+        """Whether `log_prob` is measured."""
+        return False
+
+    @property
+    def has_score(self) -> bool:
+        """Whether `score`, the paper's, is measured."""
+        return False
 
     def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
         """Build the network with the inputs and outputs that the task needs."""
-        raise NotImplementedError
-
-    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
-        """Return the Lightning module; `training` are `optimizer` and `schedule`."""
-        raise NotImplementedError
-
-
-@dataclass
-class DiscriminativeConfig(TaskConfig):
-    """Cross-entropy on the class scores."""
-
-    name: str = "discriminative"
-    label_smoothing: float = key(0.0, low=0, high=1)
-
-    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
-        """Build a network with an output for every class."""
-        need_classes(n_classes)
+        _need_classes(n_classes)
         return model.build(n_features, n_classes)
 
     def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
+        """Return the Lightning module; `training` are `optimizer` and `schedule`."""
+        return self.construct(network, n_classes, **training)
+
+    def check_with(self, config: Any) -> None:
+        """Refuse a model or a metric that does not go with the task."""
+        model, trainer = config.model, config.trainer
+        if model.is_fitted != self.is_fitted:
+            raise UserError(
+                f"model={model.name} with task={self.name}: task=fitted goes with the models lda, "
+                "qda and gmm, and those with no other"
+            )
+        if trainer.monitor == "val/score" and not self.has_score:
+            raise UserError(
+                "trainer.monitor=val/score: only task.objective=score of task=generative has a "
+                "score"
+            )
+        if trainer.monitor == "val/log_prob" and not self.has_density:
+            raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
+
+
+@choice("task", "discriminative", builds="ugmm.tasks:DiscriminativeTask")
+class DiscriminativeConfig(TaskConfig):
+    """Telling classes apart, by cross-entropy on their scores."""
+
+    label_smoothing: float = key(0.0, low=0, high=1, passed=False)
+
+    def objective(self) -> ClassificationObjective:
+        """Return the loss."""
+        return CrossEntropy(self.label_smoothing)
+
+    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
-        from ugmm.tasks import DiscriminativeTask
+        return self.construct(network, n_classes, objective=self.objective(), **training)
 
-        return DiscriminativeTask(network, n_classes, self.label_smoothing, **training)
+    def check_with(self, config: Any) -> None:
+        """Refuse a model that cannot be trained so."""
+        super().check_with(config)
+        if not config.model.is_classifier:
+            _refuse_normalized(config.model, f"task={self.name}")
 
 
-@dataclass
+@choice("task", "generative", builds="ugmm.tasks:GenerativeTask")
 class GenerativeConfig(TaskConfig):
     """A density of features and label together, or the paper's score of them."""
 
-    name: str = "generative"
-    objective: Literal["ranking_nce", "likelihood", "score", "cross_entropy"] = "ranking_nce"
-    label: Literal["onehot", "real", "none"] = "onehot"
-    label_weight: float = key(0.0, low=0)  # of the label's cross-entropy, added to the objective
+    objective: Literal["ranking_nce", "likelihood", "score", "cross_entropy"] = key(
+        "ranking_nce", passed=False
+    )
+    label: Literal["onehot", "real", "none"] = key("onehot", passed=False)
+    # of the label's cross-entropy, added to the objective
+    label_weight: float = key(0.0, low=0, passed=False)
     noise: float | None = key(None, low=0)  # width of the vicinal noise; null: Silverman's rule
-    n_noise: int = key(512, low=1)  # draws a step for ranking_nce
+    n_noise: int = key(512, low=1, passed=False)  # draws a step for ranking_nce
     z_draws: int = key(2**18, low=16)  # for each estimate of the partition function, at the test
-    ensemble: int = key(1, low=1)  # densities that are averaged, each normalised by itself
+    ensemble: int = key(1, low=1, passed=False)  # densities averaged, each normalised by itself
+
+    @property
+    def has_label(self) -> bool:
+        """Whether there are classes to tell apart."""
+        return self.label != "none"
+
+    @property
+    def has_density(self) -> bool:
+        """Whether `log_prob` is measured."""
+        return True
+
+    @property
+    def has_score(self) -> bool:
+        """Whether `score`, the paper's, is measured."""
+        return self.make_objective().is_score
+
+    def make_objective(self) -> Objective:
+        """Return the loss."""
+        made: dict[str, Objective] = {
+            "ranking_nce": RankingNCE(self.n_noise, self.label_weight),
+            "likelihood": Likelihood(self.label_weight),
+            "score": NegativeScore(self.label_weight),
+            "cross_entropy": LabelLikelihood(),
+        }
+        return made[self.objective]
 
     def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
         """Build a density of features and label."""
         from ugmm.density import Ensemble, TiltedGaussian
         from ugmm.nn import JointScore
 
-        if self.label != "none":
-            need_classes(n_classes)
+        if self.has_label:
+            _need_classes(n_classes)
+        needs_normalized = self.make_objective().needs_normalized
 
         def member() -> "Density":
-            if self.objective == "likelihood":
-                density = model.build(n_features, 1 if self.label == "none" else n_classes)
-                return cast("Density", density)
+            if needs_normalized:
+                return cast("Density", model.build(n_features, n_classes if self.has_label else 1))
             label_size = {"onehot": n_classes, "real": 1, "none": 0}[self.label]
             network = model.build(n_features + label_size, 1)
             score = JointScore(network, n_classes, self.label)
@@ -90,27 +155,68 @@ class GenerativeConfig(TaskConfig):
 
     def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
-        from ugmm.tasks import GenerativeTask
+        return self.construct(
+            network,
+            n_classes,
+            objective=self.make_objective(),
+            has_label=self.has_label,
+            **training,
+        )
 
-        keywords = options(self)
-        has_label = keywords.pop("label") != "none"
-        del keywords["ensemble"]
-        return GenerativeTask(network, n_classes, has_label=has_label, **keywords, **training)
+    def check_with(self, config: Any) -> None:
+        """Refuse a model that does not go with the objective."""
+        super().check_with(config)
+        objective, model, chosen = self.make_objective(), config.model, self._chosen()
+        if objective.needs_normalized:
+            if not model.is_density:
+                raise UserError(
+                    f"model={model.name} with {chosen}: task=likelihood needs a model that is "
+                    "normalised by construction, such as autoregressive, bernoulli_mixture or "
+                    "spflow_rat"
+                )
+            if self.label == "real":
+                raise UserError(f"{chosen} takes task.label=onehot or none")
+            return
+        if model.is_density:
+            _refuse_normalized(model, chosen)
+        if not model.is_bounded:
+            raise UserError(
+                f"model={model.name} with task={self.name}: the score of this model has no upper "
+                "bound, so it cannot be maximised; train it with task=discriminative"
+            )
+        if objective.needs_fixed_score:
+            model.check_fixed(chosen)
+
+    def _chosen(self) -> str:
+        return f"task.objective={self.objective}"
 
 
-@dataclass
+@choice("task", "fitted", builds="ugmm.tasks:FittedTask")
 class FittedTaskConfig(TaskConfig):
     """Fitting a model at once, in the place of training one; see `ugmm.tasks.FittedTask`."""
 
-    name: str = "fitted"
+    is_fitted = True
 
-    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
-        """Build a model of features and classes."""
-        need_classes(n_classes)
-        return model.build(n_features, n_classes)
+    @property
+    def has_density(self) -> bool:
+        """Whether `log_prob` is measured."""
+        return True
 
-    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
-        """Return the Lightning module."""
-        from ugmm.tasks import FittedTask
+    def check_with(self, config: Any) -> None:
+        """Refuse to look for a best checkpoint: there is one."""
+        super().check_with(config)
+        if config.trainer.test_checkpoint != "last":
+            raise UserError("task=fitted makes one checkpoint: set trainer.test_checkpoint=last")
 
-        return FittedTask(network, n_classes, **training)
+
+def _need_classes(n_classes: int) -> None:
+    """Refuse data without a label where a task tells classes apart."""
+    if n_classes < 2:
+        raise UserError("the data has one class only; name its label's column by data.label=...")
+
+
+def _refuse_normalized(model: ModelConfig, chosen: str) -> None:
+    raise UserError(
+        f"model={model.name} with {chosen}: it is normalised by construction; train it with "
+        "task=likelihood"
+    )

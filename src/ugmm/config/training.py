@@ -1,6 +1,6 @@
 """How a network is trained: optimiser, schedule, trainer, tracking."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from ugmm.keys import key
@@ -15,7 +15,7 @@ class OptimizerConfig:
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = key(1e-3, above=0)
     weight_decay: float = key(0.0, low=0)
-    betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"low": 0, "below": 1})
+    betas: tuple[float, float] = key((0.9, 0.999), low=0, below=1)
     momentum: float = key(0.0, low=0, below=1)
 
 

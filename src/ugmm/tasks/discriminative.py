@@ -6,22 +6,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ugmm import objectives
 from ugmm.nn import Classifier
+from ugmm.objectives import ClassificationObjective, CrossEntropy
 from ugmm.tasks.task import Task
 
 __all__ = ["DiscriminativeTask"]
 
 
 class DiscriminativeTask(Task):
-    """One output per class, trained by cross-entropy on the log-scores.
+    """One output per class, trained by a loss of the class scores.
 
     Also logs `train/accuracy`, under dropout and before each step.
 
     Arguments:
         network: Maps (batch, features) to (batch, classes).
         n_classes: Number of classes.
-        label_smoothing: See `ugmm.objectives.cross_entropy`.
+        objective: What is minimised; by default `ugmm.objectives.CrossEntropy`.
         optimizer: See `Task`.
         schedule: See `Task`.
     """
@@ -30,21 +30,21 @@ class DiscriminativeTask(Task):
         self,
         network: Classifier,
         n_classes: int,
-        label_smoothing: float = 0.0,
+        objective: ClassificationObjective | None = None,
         optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(network, n_classes, optimizer, schedule)
-        self.label_smoothing = label_smoothing
+        self.objective = objective or CrossEntropy()
         self.right: Tensor | int = 0  # of the rows seen in this epoch; a metric would be slow
         self.seen = 0
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the cross-entropy of a batch."""
+        """Return the objective of a batch."""
         scores = self(x)
         self.right = self.right + (scores.detach().argmax(-1) == y).sum()
         self.seen += len(y)
-        return objectives.cross_entropy(scores, y, self.label_smoothing)
+        return self.objective.of_scores(scores, y)
 
     def on_train_epoch_end(self) -> None:
         """Log the accuracy over the epoch's training batches."""

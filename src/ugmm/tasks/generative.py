@@ -3,20 +3,19 @@
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from ugmm import objectives
 from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
 from ugmm.nn import Classifier
+from ugmm.objectives import Objective, RankingNCE
 from ugmm.tasks.task import Batch, Task
 
-__all__ = ["GenerativeTask", "Objective"]
+__all__ = ["GenerativeTask"]
 
-Objective = Literal["ranking_nce", "likelihood", "score", "cross_entropy"]
 _VALIDATION_DRAWS = 2**14  # for Z at each validation: an error of 0.01 nats or so is enough there
 
 
@@ -28,22 +27,14 @@ class GenerativeTask(Task):
     for a tilted Gaussian Z is estimated before each. A test estimates Z in two ways, and logs both
     with their errors; `log_prob_raw` is `log_prob` in the data's own units.
 
-    Objectives:
-
-    - ``"ranking_nce"``: the tilted Gaussian's; see `ugmm.objectives.ranking_nce`.
-    - ``"likelihood"``: exact, for a network that is normalised by construction.
-    - ``"score"``: the paper's mean log-score. It is no likelihood: it also rewards a network for
-      a larger Z. With this objective, validation and test log `score` too.
-    - ``"cross_entropy"``: of the label given the features, and nothing else.
+    With an objective that is the paper's score, validation and test log `score` too.
 
     Arguments:
         network: A density, whose class scores are log p(x, c).
         n_classes: Number of classes.
-        objective: What is minimised.
-        label_weight: Share of the label's cross-entropy that is added to the objective.
+        objective: What is minimised; by default `ugmm.objectives.RankingNCE`.
         noise: Width of the vicinal noise on training rows (see `ugmm.density.VicinalNoise`);
             None takes Silverman's rule, 0 adds none.
-        n_noise: M of ``"ranking_nce"``, drawn afresh at every step.
         z_draws: Draws for each estimate of Z at the test.
         has_label: Whether the label is modelled; else only the density is reported.
         optimizer: See `Task`.
@@ -54,26 +45,22 @@ class GenerativeTask(Task):
         self,
         network: Classifier,
         n_classes: int,
-        objective: Objective = "ranking_nce",
-        label_weight: float = 0.0,
+        objective: Objective | None = None,
         noise: float | None = None,
-        n_noise: int = 512,
         z_draws: int = 2**18,
         has_label: bool = True,
         optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(network, n_classes, optimizer, schedule)
-        self.objective = objective
-        self.label_weight = label_weight
+        self.objective = objective or RankingNCE()
         self.noise_width = noise
         self.noise: VicinalNoise | None = None
-        self.n_noise = n_noise
         self.z_draws = z_draws
         self.has_label = has_label
         for split, metrics in (("val", self.val_metrics), ("test", self.test_metrics)):
             added: dict[str, Metric | MetricCollection] = {"log_prob": MeanMetric()}
-            if objective == "score":
+            if self.objective.is_score:
                 added["score"] = MeanMetric()
             metrics.add_metrics(added)
             if not has_label:
@@ -107,51 +94,24 @@ class GenerativeTask(Task):
         losses = []
         for density in self.members:
             noisy = x if self.noise is None else self.noise(x)
-            if isinstance(density, TiltedGaussian):
-                losses.append(self._tilted_loss(density, noisy, y))
-            else:
-                losses.append(self._weighed(-density(noisy, y).mean(), density, noisy, y))
+            losses.append(self.objective.loss(density, noisy, y))
         # The last member's claim: what its loss says of log p, to be verified at a validation.
         self.last_batch = (noisy.detach(), y, losses[-1].detach())
         return torch.stack(losses).sum()
-
-    def _tilted_loss(self, density: TiltedGaussian, x: Tensor, y: Tensor) -> Tensor:
-        if self.objective == "ranking_nce":
-            with torch.no_grad():
-                draws = density.proposal.sample(self.n_noise)
-                ratio = density.log_ratio(torch.cat([x.double(), draws])).to(x.dtype)
-            scores = density.score.class_scores(torch.cat([x, draws.to(x.dtype)]))
-            both = scores.logsumexp(-1) + ratio
-            own = scores[: len(x)]
-            chosen = own.gather(-1, y.unsqueeze(-1)).squeeze(-1)
-            loss = objectives.ranking_nce(chosen, both[: len(x)], both[len(x) :])
-        elif self.objective == "score":
-            own = None
-            loss = objectives.negative_score(density.score(x, y))
-        else:
-            own = density.score.class_scores(x)
-            return objectives.cross_entropy(own, y)
-        return self._weighed(loss, density.score, x, y, own)
-
-    def _weighed(
-        self, loss: Tensor, network: Classifier, x: Tensor, y: Tensor, scores: Tensor | None = None
-    ) -> Tensor:
-        if not self.label_weight:
-            return loss
-        scores = network.class_scores(x) if scores is None else scores
-        return loss + self.label_weight * objectives.cross_entropy(scores, y)
 
     def on_validation_epoch_start(self) -> None:
         """Estimate Z of the network as it is now; compare what the loss claimed with it."""
         for density in self.tilted:
             density.normalize(_VALIDATION_DRAWS)
-        if self.objective == "ranking_nce" and not self.label_weight and self.last_batch:
-            x, y, loss = self.last_batch
-            density = self.tilted[-1]
-            claimed = density.base.log_prob(x).mean() - loss
+        if self.last_batch is None:
+            return
+        x, y, loss = self.last_batch
+        last = self.members[-1]
+        claimed = self.objective.claim(last, x, loss)
+        if claimed is not None:
             several = self.trainer.world_size > 1
             self.log("train/claimed", claimed.float(), sync_dist=several)
-            self.log("train/log_prob", density(x, y).mean(), sync_dist=several)
+            self.log("train/log_prob", last(x, y).mean(), sync_dist=several)
 
     def on_test_epoch_start(self) -> None:
         """Estimate Z in two ways, and warn loudly if they disagree."""

@@ -214,7 +214,7 @@ def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     data.setup("fit")
     x, y = data.splits["train"]
     task.prepare(x, y)
-    if getattr(config.model, "init", None) == "data":
+    if config.model.starts_from_data:
         task.network.init_from(x[:_INIT_ROWS], task.labels(y[:_INIT_ROWS]))
 
 
