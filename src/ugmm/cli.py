@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from ugmm.errors import UserError
 
@@ -12,8 +13,17 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if any(text.startswith("-") for text in rest) or (rest and not hasattr(options, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # argparse leaves settings out that follow an option
+        options.overrides = [*options.overrides, *rest]
     try:
+        if getattr(options, "plugin", None):
+            from ugmm.config.plugins import use_plugins
+
+            use_plugins(options.plugin)
         options.command(options)
     except UserError as error:
         sys.stderr.write(f"ugmm: error: {error}\n")
@@ -27,8 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ugmm", description="Networks of mixture neurons.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    plugins = argparse.ArgumentParser(add_help=False)
+    plugins.add_argument(
+        "--plugin",
+        action="append",
+        metavar="FILE.py",
+        help="a file that declares data sets, networks or losses of your own; may be repeated",
+    )
+    with_plugins = partial(commands.add_parser, parents=[plugins])
 
-    train = commands.add_parser("train", help="train, test and draw an experiment")
+    train = with_plugins("train", help="train, test and draw an experiment")
     train.add_argument(
         "experiment", nargs="?", help="a name that `ugmm list` shows, or a YAML file"
     )
@@ -36,18 +54,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", metavar="RUN", help="continue the run of this folder")
     train.set_defaults(command=_train)
 
-    evaluate = commands.add_parser("eval", help="test the checkpoint of a run again")
+    evaluate = with_plugins("eval", help="test the checkpoint of a run again")
     evaluate.add_argument("run", help="a run folder")
     evaluate.set_defaults(command=_eval)
 
-    crossval = commands.add_parser("crossval", help="compare models by nested cross-validation")
+    crossval = with_plugins("crossval", help="compare models by nested cross-validation")
     crossval.add_argument("evaluation", help="a file of experiments/crossval/, or a YAML file")
     crossval.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="fits at a time; default: all CPUs"
     )
     crossval.set_defaults(command=_crossval)
 
-    ablate = commands.add_parser("ablate", help="run all points of an ablation")
+    ablate = with_plugins("ablate", help="run all points of an ablation")
     ablate.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
     ablate.add_argument("--jobs", type=int, default=1, help="points at a time; default: 1")
     ablate.add_argument("--dry-run", action="store_true", help="only print the plan")
@@ -56,14 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--point", help="run only this point, as a sweep names it")
     ablate.set_defaults(command=_ablate)
 
-    compare = commands.add_parser("compare", help="compare the variants of an ablation")
+    compare = with_plugins("compare", help="compare the variants of an ablation")
     compare.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
     compare.add_argument(
         "--publish", action="store_true", help="also write experiments/ablations/RESULTS.md"
     )
     compare.set_defaults(command=_compare)
 
-    dashboard = commands.add_parser("dashboard", help="an ablation's runs in Weights & Biases")
+    dashboard = with_plugins("dashboard", help="an ablation's runs in Weights & Biases")
     dashboard.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
     dashboard.add_argument("--dry-run", action="store_true", help="only print what it would be")
     dashboard.set_defaults(command=_dashboard)
@@ -75,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list the experiments")
     listing.set_defaults(command=_list)
 
-    show = commands.add_parser("show", help="print an experiment's resolved configuration")
+    show = with_plugins("show", help="print an experiment's resolved configuration")
     show.add_argument("experiment")
     show.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     show.set_defaults(command=_show)

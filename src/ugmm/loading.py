@@ -34,7 +34,7 @@ def load(run: str | Path, checkpoint: Literal["best", "last"] | None = None) -> 
         UserError: If the folder, its configuration or its checkpoint cannot be used.
     """
     folder = Run.open(run)
-    config = read_config(folder.config)
+    config = read_config(folder)
     path = {None: tested_checkpoint(folder, config), "best": folder.best, "last": folder.last}
     saved = read_checkpoint(path[checkpoint], config)
     shape = saved["ugmm"]

@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -92,9 +92,15 @@ class Run:
         """The name of the folder, which is also the run's id in Weights & Biases."""
         return self.folder.resolve().name
 
-    def freeze(self, config: str) -> None:
-        """Write down the resolved configuration and the environment, before training starts."""
-        write_atomic(self.environment, json.dumps(_environment(), indent=2) + "\n")
+    def freeze(self, config: str, plugins: Sequence[Mapping[str, str]] = ()) -> None:
+        """Write down the resolved configuration and the environment, before training starts.
+
+        Args:
+            config: As YAML.
+            plugins: Names and hashes of what declared choices beside this package.
+        """
+        environment = {**_environment(), "plugins": list(plugins)}
+        write_atomic(self.environment, json.dumps(environment, indent=2) + "\n")
         write_atomic(self.config, config)
 
     def read_environment(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.compose import compose, from_yaml, read_config, to_yaml
 from ugmm.config.models import MLPConfig, UGMMConfig
 from ugmm.errors import UserError
+from ugmm.runs import Run
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
@@ -221,7 +222,7 @@ def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"no such file: nowhere/mine.yaml"):
         compose("nowhere/mine.yaml")
     with pytest.raises(UserError, match="cannot read"):
-        read_config(tmp_path / "config.yaml")
+        read_config(Run(tmp_path))
 
 
 def test_a_file_that_is_not_text_is_one_line(tmp_path):

@@ -44,7 +44,11 @@ class Choice:
     needs: ClassVar[str] = ""
 
     def construct(self, *arguments: Any, **keywords: Any) -> Any:
-        """Call what the choice builds, with these arguments and the keys that are handed on.
+        """Call what the choice builds, with these arguments and the keys that are handed on."""
+        return self.target()(*arguments, **{**options(self), **keywords})
+
+    def target(self) -> Callable[..., Any]:
+        """Import and return what the choice builds.
 
         Raises:
             UserError: If a package is missing that it needs.
@@ -59,7 +63,7 @@ class Choice:
         if isinstance(builds, str):
             module, _, name = builds.partition(":")
             builds = getattr(importlib.import_module(module), name)
-        return builds(*arguments, **{**options(self), **keywords})
+        return builds
 
     def check_with(self, config: Any) -> None:
         """Raise UserError where the rest of a resolved configuration does not go with this."""

@@ -18,9 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 from ugmm.config.checks import check_keys, check_ranges, check_together
 from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.files import project_root
+from ugmm.config.plugins import check_plugins
 from ugmm.config.renamed import with_new_names
 from ugmm.config.schema import SHARED, Config, DataConfig
 from ugmm.errors import UserError, nearest
+from ugmm.runs import Run
 
 __all__ = [
     "assignment",
@@ -130,9 +132,15 @@ def from_yaml(text: str, source: str) -> Config:
     return _finish(config, source)
 
 
-def read_config(path: Path) -> Config:
-    """Read a frozen configuration; see `from_yaml`."""
-    return from_yaml(_read_text(path), str(path))
+def read_config(run: Run) -> Config:
+    """Read the frozen configuration of a run.
+
+    Raises:
+        UserError: If it is no longer valid, or a plugin is missing that the run was made with.
+    """
+    if run.environment.is_file():
+        check_plugins(run.read_environment().get("plugins", []), str(run.folder))
+    return from_yaml(_read_text(run.config), str(run.config))
 
 
 def to_yaml(config: Config) -> str:

@@ -75,7 +75,7 @@ class TaskConfig(Choice):
 class DiscriminativeConfig(TaskConfig):
     """Telling classes apart, by cross-entropy on their scores."""
 
-    label_smoothing: float = key(0.0, low=0, high=1, passed=False)
+    label_smoothing: float = key(0.0, low=0, high=1)
 
     def objective(self) -> ClassificationObjective:
         """Return the loss."""
@@ -83,7 +83,7 @@ class DiscriminativeConfig(TaskConfig):
 
     def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
-        return self.construct(network, n_classes, objective=self.objective(), **training)
+        return self.target()(network, n_classes, self.objective(), **training)
 
     def check_with(self, config: Any) -> None:
         """Refuse a model that cannot be trained so."""
@@ -96,16 +96,13 @@ class DiscriminativeConfig(TaskConfig):
 class GenerativeConfig(TaskConfig):
     """A density of features and label together, or the paper's score of them."""
 
-    objective: Literal["ranking_nce", "likelihood", "score", "cross_entropy"] = key(
-        "ranking_nce", passed=False
-    )
-    label: Literal["onehot", "real", "none"] = key("onehot", passed=False)
-    # of the label's cross-entropy, added to the objective
-    label_weight: float = key(0.0, low=0, passed=False)
+    objective: Literal["ranking_nce", "likelihood", "score", "cross_entropy"] = "ranking_nce"
+    label: Literal["onehot", "real", "none"] = "onehot"
+    label_weight: float = key(0.0, low=0)  # of the label's cross-entropy, added to the objective
     noise: float | None = key(None, low=0)  # width of the vicinal noise; null: Silverman's rule
-    n_noise: int = key(512, low=1, passed=False)  # draws a step for ranking_nce
+    n_noise: int = key(512, low=1)  # draws a step for ranking_nce
     z_draws: int = key(2**18, low=16)  # for each estimate of the partition function, at the test
-    ensemble: int = key(1, low=1, passed=False)  # densities averaged, each normalised by itself
+    ensemble: int = key(1, low=1)  # densities that are averaged, each normalised by itself
 
     @property
     def has_label(self) -> bool:
@@ -155,10 +152,12 @@ class GenerativeConfig(TaskConfig):
 
     def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
-        return self.construct(
+        return self.target()(
             network,
             n_classes,
-            objective=self.make_objective(),
+            self.make_objective(),
+            noise=self.noise,
+            z_draws=self.z_draws,
             has_label=self.has_label,
             **training,
         )

@@ -22,7 +22,7 @@ class IrisDataModule(TabularDataModule):
     def __init__(
         self,
         *,
-        batch_size: int = 32,
+        batch_size: int = 256,
         folds: int = 5,
         fold: int = 0,
         val_fraction: float = 0.2,

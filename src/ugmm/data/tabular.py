@@ -91,7 +91,7 @@ class TabularDataModule(InMemoryDataModule):
         self,
         source: str | Table,
         *,
-        batch_size: int = 32,
+        batch_size: int = 256,
         folds: int = 5,
         fold: int = 0,
         val_fraction: float = 0.2,

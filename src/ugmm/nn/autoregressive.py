@@ -69,7 +69,7 @@ class AutoregressiveUGMM(Density):
         self,
         n_features: int,
         n_classes: int = 1,
-        hidden: Sequence[int] = (128,),
+        hidden: Sequence[int] = (128, 64),
         head: Literal["gaussian", "bernoulli"] = "gaussian",
         components: int = 4,
         positions: int | None = None,

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from ugmm.cluster.processes import announce, launch_id, leads, stops_cleanly
 from ugmm.config.compose import read_config, to_yaml
+from ugmm.config.plugins import plugin_records
 from ugmm.config.schema import GOALS, Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.errors import UserError
@@ -44,7 +45,7 @@ def start(config: Config, overrides: Sequence[str] = ()) -> tuple[Run, dict[str,
     check_hardware(config.trainer)
     build(config)  # complains before there is a folder
     run = Run.create(config.runs_dir, config.group, config.name, launch_id())
-    run.freeze(to_yaml(config))
+    run.freeze(to_yaml(config), plugin_records())
     announce(run, overrides)
     return run, execute(config, run)
 
@@ -59,7 +60,7 @@ def start_or_resume(config: Config, run_id: str) -> dict[str, float]:
     build(config)
     run = Run.create(config.runs_dir, config.group, config.name, run_id)
     if not run.config.is_file():
-        run.freeze(to_yaml(config))
+        run.freeze(to_yaml(config), plugin_records())
     announce(run, ())
     return resume(run)
 
@@ -74,7 +75,7 @@ def resume(run: Run) -> dict[str, float]:
     """
     if summary := run.read_summary():
         return summary
-    config = read_config(run.config)
+    config = read_config(run)
     check_hardware(config.trainer)
     return execute(config, run)
 
@@ -168,7 +169,7 @@ def evaluate(folder: str | Path) -> dict[str, float]:
         UserError: If the folder, its configuration or its checkpoint cannot be used.
     """
     run = Run.open(folder)
-    config = read_config(run.config)
+    config = read_config(run)
     data, task = build(config)
     restore(task.network, _read_for(data, tested_checkpoint(run, config), config))
     quieten()

@@ -1,0 +1,70 @@
+"""Declarations of choices: one source of defaults, one owner of each name."""
+
+import inspect
+from dataclasses import MISSING, fields
+
+import pytest
+
+from ugmm.config import ModelConfig, choice, key
+from ugmm.config.choices import CHOSEN, declared
+from ugmm.config.training import OptimizerConfig, ScheduleConfig
+from ugmm.errors import UserError
+from ugmm.tasks.optimization import make_optimizer, make_schedule
+
+KINDS = {kind for group in CHOSEN for kind in declared(group).values() if kind.builds}
+
+
+def default_of(declared_key):
+    factory = declared_key.default_factory
+    return declared_key.default if factory is MISSING else factory()
+
+
+def plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def differences(kind, parameters):
+    """The keys that a callable does not take, or takes by another default."""
+    passed = [f for f in fields(kind) if f.name != "name" and f.metadata.get("passed", True)]
+    for f in passed:
+        parameter = parameters.get(f.name)
+        if parameter is None:
+            yield f.name, "is no argument"
+        elif parameter.default is not inspect.Parameter.empty:
+            own, theirs = plain(default_of(f)), plain(parameter.default)
+            if own != theirs:
+                yield f.name, own, theirs
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS, key=str), ids=lambda kind: kind.__name__)
+def test_keys_are_the_arguments_of_what_is_built_with_the_same_defaults(kind):
+    if kind.group == "task":
+        pytest.skip("a task hands its keys to its loss")
+    instance = kind(name=kind.__dataclass_fields__["name"].default)
+    assert not list(differences(kind, inspect.signature(instance.target()).parameters))
+
+
+@pytest.mark.parametrize(
+    ("kind", "function"), [(OptimizerConfig, make_optimizer), (ScheduleConfig, make_schedule)]
+)
+def test_so_are_those_of_the_optimiser_and_its_schedule(kind, function):
+    assert not list(differences(kind, inspect.signature(function).parameters))
+
+
+def test_a_name_is_declared_once():
+    with pytest.raises(UserError, match=r"declares model=ugmm, as ugmm\.config\.models\.UGMM"):
+
+        @choice("model", "ugmm", builds=dict)
+        class Mine(ModelConfig):
+            depth: int = key(2)
+
+    assert declared("model")["ugmm"].__name__ == "UGMMConfig"
+
+
+def test_what_is_needed_and_missing_is_one_line():
+    @choice("model", "from_nowhere", builds="nowhere:Network", needs="nowhere>=1.2,<2")
+    class FromNowhere(ModelConfig):
+        pass
+
+    with pytest.raises(UserError, match=r"model=from_nowhere needs nowhere; .*'nowhere>=1\.2,<2'"):
+        FromNowhere().build(2, 3)

@@ -1,0 +1,127 @@
+"""Plugins: what goes wrong is one line, and processes that are started have them too."""
+
+import json
+import sys
+
+import pytest
+
+from ugmm.cli import main
+from ugmm.config import plugins
+from ugmm.config.choices import declared
+from ugmm.config.compose import compose, read_config
+from ugmm.errors import UserError
+from ugmm.runs import Run
+
+PLUGIN = """
+from ugmm.baselines import MLP
+from ugmm.config import LayeredConfig, choice
+
+@choice("model", "NAME", builds=MLP)
+class Own(LayeredConfig):
+    pass
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Write a plugin that declares a model of a name; modules are forgotten after the test."""
+    monkeypatch.setenv("UGMM_PLUGINS", "")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    names = set(sys.modules)
+
+    def write(name, text=PLUGIN):
+        path = tmp_path / f"{name}.py"
+        path.write_text(text.replace("NAME", name))
+        return path
+
+    yield write
+    for name in set(sys.modules) - names:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_a_plugin_is_chosen_by_its_name(plugin):
+    plugins.use_plugins([plugin("own_net")])
+    config = compose("iris_disc", ["model=own_net"])
+    assert config.model.hidden == [10, 5]
+    assert type(config.model.build(4, 3)).__name__ == "MLP"
+    with pytest.raises(UserError, match="unknown choice model=own_nut; did you mean own_net"):
+        compose("iris_disc", ["model=own_nut"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("broken", "import nowhere_at_all", "cannot be imported: ModuleNotFoundError: No module"),
+        ("cut", "def f(:", "cannot be imported: SyntaxError: "),
+        ("json", "", "has the name of another module"),
+        ("thief", PLUGIN.replace("NAME", "mlp"), "declares model=mlp, as ugmm.config.models.MLP"),
+    ],
+)
+def test_what_is_wrong_with_a_plugin_is_one_line(name, text, line, plugin, capsys):
+    assert main(["show", "iris_disc", "--plugin", str(plugin(name, text))]) == 1
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+
+
+def test_a_missing_plugin_is_one_line(tmp_path, capsys):
+    for path in (tmp_path / "none.py", tmp_path):
+        assert main(["show", "iris_disc", "--plugin", str(path)]) == 1
+        assert f"no such plugin: {path}; name a Python file" in capsys.readouterr().err
+
+
+def test_settings_may_follow_the_option(plugin, capsys):
+    path = str(plugin("own_after"))
+    assert main(["show", "iris_disc", "seed=3", "--plugin", path, "model=own_after"]) == 0
+    shown = capsys.readouterr().out
+    assert "name: own_after" in shown
+    assert "seed: 3" in shown
+
+
+def test_a_run_records_its_plugins_and_misses_them(plugin, train, capfd, monkeypatch):
+    path = plugin("own_run")
+    plugins.use_plugins([path])
+    run = train("iris_disc", "model=own_run")
+    (record,) = [r for r in run.read_environment()["plugins"] if r["name"] == "own_run.py"]
+    assert read_config(run).model.name == "own_run"
+    here = [r for r in plugins.plugin_records() if r["name"] != "own_run.py"]
+    monkeypatch.setattr(plugins, "plugin_records", lambda: here)
+    assert main(["eval", str(run.folder)]) == 1
+    error = capfd.readouterr().err
+    assert "was made with the plugin own_run.py, which is not here; name it by" in error
+    assert error.count("\n") == 1
+    monkeypatch.setattr(plugins, "plugin_records", lambda: [*here, {**record, "sha256": "0"}])
+    plugins.check_plugins([record], "the run")
+    assert "the plugin own_run.py has changed since the run was made" in capfd.readouterr().err
+
+
+def test_workers_of_an_ablation_have_it_too(plugin, tmp_path, capsys):
+    path = plugin("own_points")
+    ablation = tmp_path / "mine.yaml"
+    settings = {"tracking.mode": "disabled", "runs_dir": f"{tmp_path}/runs"}
+    content = {
+        "experiment": "iris_disc",
+        "seeds": [0],
+        "set": {**settings, "trainer.max_epochs": 2, "trainer.accelerator": "cpu"},
+        "variants": {"own": {"model": "own_points"}, "ugmm": {}},
+    }
+    ablation.write_text(json.dumps(content))
+    assert main(["ablate", str(ablation), "--plugin", str(path)]) == 0, capsys.readouterr()
+    (folder,) = (tmp_path / "runs/mine").glob("own_*")
+    recorded = Run.open(folder).read_environment()["plugins"]
+    assert "own_points.py" in [record["name"] for record in recorded]
+
+
+def test_an_installed_package_is_found(tmp_path, monkeypatch):
+    package = tmp_path / "installed_choices"
+    package.mkdir()
+    (package / "__init__.py").write_text(PLUGIN.replace("NAME", "installed_net"))
+    info = tmp_path / "installed_choices-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ugmm.plugins]\nmine = installed_choices\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "_installed_are_loaded", False)
+    assert "installed_net" in declared("model")
+    assert "mine" in [record["name"] for record in plugins.plugin_records()]
