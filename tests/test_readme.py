@@ -23,20 +23,6 @@ def test_the_layer_alone():
     assert names["network"](torch.rand(2, 784)).shape == (2, 10)
 
 
-def test_the_data_set_loads():
-    (code,) = [block for block in blocks("python") if "WineDataModule(In" in block]
-    names = {}
-    exec(
-        "import torch\nfrom sklearn.datasets import load_wine\n"
-        "from ugmm.data import InMemoryDataModule, Split\nfrom ugmm.data.module import SplitName\n"
-        + code,
-        names,
-    )
-    data = names["WineDataModule"]()
-    data.setup()
-    assert [len(data.splits[name].x) for name in ("train", "val", "test")] == [118, 30, 30]
-
-
 def test_the_experiment_is_valid(tmp_path):
     (text,) = blocks("yaml")
     path = tmp_path / "mine.yaml"
