@@ -153,9 +153,9 @@ def _sync(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
-    from ugmm.config.files import describe_experiments, project_root
+    from ugmm.config.files import describe_experiments
 
-    described = describe_experiments(project_root())
+    described = describe_experiments()
     width = max(map(len, described), default=0)
     for name, text in described.items():
         sys.stdout.write(f"{name:<{width}}  {text}\n")

@@ -4,7 +4,6 @@ Schema < configs/<group>/<choice>.yaml < experiments/<name>.yaml < command line.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ugmm.config.checks import check_keys, check_ranges, check_together
-from ugmm.config.files import project_root
+from ugmm.config.files import named_file, yaml_files
 from ugmm.config.renamed import with_new_names
 from ugmm.config.schema import CHOICES, SHARED, Config, DataConfig
 from ugmm.errors import UserError, nearest
@@ -27,7 +26,6 @@ __all__ = [
     "compose_data",
     "filled",
     "from_yaml",
-    "named_file",
     "read_config",
     "read_yaml",
     "to_yaml",
@@ -52,13 +50,13 @@ def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = 
     Args:
         experiment: The name of a file in `experiments/`, or the path of a YAML file.
         overrides: `key=value` settings; `model=mlp` chooses a file of `configs/model/`.
-        root: The folder that holds `configs/` and `experiments/`; by default, the project's.
+        root: Where to look for `experiments/` and `configs/` before those shipped with ugmm;
+            by default, the working directory.
 
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    root = Path(os.path.relpath(root or project_root()))
-    path = named_file(experiment, root / "experiments", "experiment")
+    path = named_file(experiment, "experiments", "experiment", root)
     layer = read_yaml(path)
     defaults = layer.pop("defaults", {})
     chosen, settings = _parse(overrides)
@@ -90,7 +88,7 @@ def assignment(key: str, value: Any) -> str:
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
-def compose_data(choice: str, root: Path) -> DataConfig:
+def compose_data(choice: str, root: Path | None = None) -> DataConfig:
     """Return the configuration of a data set alone, a file of `configs/data/`.
 
     Raises:
@@ -142,34 +140,15 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def named_file(name: str, folder: Path, kind: str) -> Path:
-    """Return the YAML file of a name, or of a path that ends in .yaml.
-
-    Raises:
-        UserError: If there is none; names the nearest.
-    """
-    if name.endswith((".yaml", ".yml")):
-        if not Path(name).is_file():
-            raise UserError(f"no such file: {name}")
-        return Path(name)
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        names = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise UserError(f"unknown {kind} {name!r}; {nearest(name, names)}")
-    return path
-
-
 def _schema() -> DictConfig:
     return OmegaConf.structured(Config)
 
 
-def _choice_path(root: Path, group: str, choice: str) -> Path:
-    folder = root / "configs" / group
-    path = folder / f"{choice}.yaml"
-    if not path.is_file() or choice != path.stem:
-        names = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise UserError(f"unknown choice {group}={choice}; {nearest(choice, names)}")
-    return path
+def _choice_path(root: Path | None, group: str, choice: str) -> Path:
+    files = yaml_files(f"configs/{group}", root)
+    if choice not in files:
+        raise UserError(f"unknown choice {group}={choice}; {nearest(choice, files)}")
+    return files[choice]
 
 
 def _checked_choices(defaults: Any, source: str) -> dict[str, str]:
