@@ -7,7 +7,28 @@ from collections.abc import Sequence
 
 from ugmm.errors import UserError
 
-__all__ = ["main"]
+__all__ = ["EXTRAS", "main"]
+
+# What is installed with which extra, by the name it is imported by.
+EXTRAS = {
+    "experiments": (
+        "filelock",
+        "lightning",
+        "matplotlib",
+        "omegaconf",
+        "rich",
+        "scipy",
+        "sklearn",
+        "torchmetrics",
+        "torchvision",
+        "wandb",
+        "yaml",
+    ),
+    "flows": ("zuko",),
+    "circuits": ("spflow",),
+    "search": ("optuna",),
+    "dashboard": ("wandb_workspaces",),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
     except UserError as error:
         sys.stderr.write(f"ugmm: error: {error}\n")
+        return 1
+    except ModuleNotFoundError as error:
+        extra = next((extra for extra, names in EXTRAS.items() if error.name in names), None)
+        if extra is None:  # nothing that the user has left out: a bug
+            raise
+        sys.stderr.write(
+            f"ugmm: error: the package {error.name} is missing; install ugmm[{extra}]\n"
+        )
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\nugmm: interrupted\n")

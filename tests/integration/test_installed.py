@@ -1,16 +1,21 @@
-"""What is built and installed works in any folder."""
+"""What is built and installed works in any folder, and says which extra is missing."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+
+from ugmm.cli import EXTRAS
 
 CLONE = Path(__file__).parents[2]
 YAML = {
@@ -169,3 +174,79 @@ def test_a_wheel_in_an_empty_environment_and_an_empty_folder(wheel, tmp_path):
     assert "run folder: runs/mine/" in run(folder, [ugmm, "train", "mine.yaml", *short])
     for name in ("iris_disc", "mine"):
         assert len(list(folder.glob(f"runs/{name}/*/summary.json"))) == 1
+
+
+BLOCK = """
+import sys
+from importlib.abc import MetaPathFinder
+
+from ugmm.cli import main
+
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+for command in {commands!r}:
+    print(main(command.split()), file=sys.stderr)
+"""
+ALL = {name for names in EXTRAS.values() for name in names}
+
+
+def without(missing, *commands):
+    """Run commands where packages are missing; return the lines that they print."""
+    code = BLOCK.format(missing=set(missing), commands=commands)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr.splitlines()
+
+
+def test_without_the_extras_a_line_says_what_to_install(tmp_path):
+    commands = (
+        "train iris_disc",
+        f"train --resume {tmp_path}",
+        f"eval {tmp_path}",
+        "crossval iris",
+        "ablate mnist_norm",
+        "compare mnist_norm",
+        "dashboard mnist_norm",
+        f"sync {tmp_path}",
+        "show iris_disc",
+    )
+    # A run folder is only looked into by commands that have what they need for that.
+    (tmp_path / "config.yaml").touch()
+    code, lines = without(ALL, "list", *commands)
+    assert code == 0
+    assert lines[0] == "0"  # `ugmm list` needs none of them
+    assert lines[2::2] == ["1"] * len(commands)
+    line = re.compile(r"ugmm: error: the package (\w+) is missing; install ugmm\[experiments\]")
+    for said in lines[1::2]:
+        assert line.fullmatch(said), said
+        assert line.fullmatch(said)[1] in EXTRAS["experiments"]
+
+
+@pytest.mark.parametrize("missing", ["lightning"])
+def test_a_package_that_is_found_missing_after_composing(missing):
+    expected = f"ugmm: error: the package {missing} is missing; install ugmm[experiments]"
+    assert without({missing}, "train iris_disc") == (0, [expected, "1"])
+
+
+def test_a_bug_keeps_its_traceback():
+    """A module of ours that is missing is nothing that a user could install."""
+    code, lines = without({"ugmm.config.compose"}, "show iris_disc")
+    assert code == 1
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "ModuleNotFoundError: No module named 'ugmm.config.compose'"
+
+
+def test_the_extras_are_those_that_are_declared():
+    text = (CLONE / "pyproject.toml").read_text(encoding="utf-8")
+    declared = tomllib.loads(text)["project"]["optional-dependencies"]
+    provided = packages_distributions()
+    for extra, names in EXTRAS.items():
+        packages = {re.match(r"[\w-]+", line)[0] for line in declared[extra]} - {"ugmm"}
+        assert len(names) == len(packages)
+        for name in names:
+            distributions = {d.lower().replace("_", "-") for d in provided[name]}
+            assert distributions & packages, name
