@@ -1,6 +1,8 @@
 """What the README shows is so."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -21,6 +23,14 @@ def test_the_layer_alone():
     exec(code, names)
     assert names["scores"].shape == (256, 128)
     assert names["network"](torch.rand(2, 784)).shape == (2, 10)
+
+
+def test_lightning_can_be_imported_as_it_says():
+    (code,) = [block for block in blocks("python") if "import lightning" in block]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_experiment_is_valid(tmp_path):

@@ -6,7 +6,28 @@
 import importlib
 from typing import Any
 
-__all__ = ["data", "functional", "kernels", "load", "nn", "objectives", "report", "tasks"]
+__all__ = [
+    "baselines",
+    "cli",
+    "cluster",
+    "config",
+    "data",
+    "density",
+    "errors",
+    "functional",
+    "kernels",
+    "keys",
+    "load",
+    "loading",
+    "nn",
+    "objectives",
+    "report",
+    "runs",
+    "studies",
+    "tasks",
+    "tracking",
+    "training",
+]
 __version__ = "0.1.0"
 
 

@@ -5,6 +5,9 @@ torch its compiled library cannot be loaded, and its Python code then fails whil
 two operators of that library ("operator torchvision::nms does not exist"). `import torchmetrics`
 and `import lightning` fail with it. Nothing here calls those operators: it is enough that their
 schemas exist, so where the real ones cannot be loaded this module declares them.
+
+It cannot help a program that imports Lightning before anything of ugmm. What such a program should
+import first is `ugmm.data`, which imports this module: the README says so.
 """
 
 import sys

@@ -8,7 +8,28 @@ from functools import partial
 
 from ugmm.errors import UserError
 
-__all__ = ["main"]
+__all__ = ["EXTRAS", "main"]
+
+# What is installed with which extra, by the name it is imported by.
+EXTRAS = {
+    "experiments": (
+        "filelock",
+        "lightning",
+        "matplotlib",
+        "omegaconf",
+        "rich",
+        "scipy",
+        "sklearn",
+        "torchmetrics",
+        "torchvision",
+        "wandb",
+        "yaml",
+    ),
+    "flows": ("zuko",),
+    "circuits": ("spflow",),
+    "search": ("optuna",),
+    "dashboard": ("wandb_workspaces",),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
     except UserError as error:
         sys.stderr.write(f"ugmm: error: {error}\n")
+        return 1
+    except ModuleNotFoundError as error:
+        extra = next((extra for extra, names in EXTRAS.items() if error.name in names), None)
+        if extra is None:  # nothing that the user has left out: a bug
+            raise
+        sys.stderr.write(
+            f"ugmm: error: the package {error.name} is missing; install ugmm[{extra}]\n"
+        )
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\nugmm: interrupted\n")
@@ -171,9 +200,9 @@ def _sync(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
-    from ugmm.config.files import describe_experiments, project_root
+    from ugmm.config.files import describe_experiments
 
-    described = describe_experiments(project_root())
+    described = describe_experiments()
     width = max(map(len, described), default=0)
     for name, text in described.items():
         sys.stdout.write(f"{name:<{width}}  {text}\n")

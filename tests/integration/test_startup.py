@@ -1,9 +1,12 @@
 """Start-up imports only what a command needs."""
 
+import pkgutil
 import subprocess
 import sys
 
 import pytest
+
+import ugmm
 
 HEAVY = {"torch", "lightning", "wandb", "matplotlib", "omegaconf", "numba", "torchvision"}
 
@@ -27,6 +30,11 @@ pass"""
 
 def test_importing_the_package_is_light():
     assert not imported("import ugmm") & HEAVY
+
+
+def test_the_package_lists_its_public_modules():
+    names = {module.name for module in pkgutil.iter_modules(ugmm.__path__)}
+    assert set(ugmm.__all__) == {name for name in names if not name.startswith("_")} | {"load"}
 
 
 def test_layers_need_no_experiment_packages():

@@ -4,7 +4,6 @@ Schema < configs/<group>/<choice>.yaml < experiments/<name>.yaml < command line.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -17,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ugmm.config.checks import check_keys, check_ranges, check_together
 from ugmm.config.choices import CHOSEN, declared
-from ugmm.config.files import project_root
+from ugmm.config.files import named_file, yaml_files
 from ugmm.config.plugins import check_plugins
 from ugmm.config.renamed import with_new_names
 from ugmm.config.schema import SHARED, Config, DataConfig
@@ -30,7 +29,6 @@ __all__ = [
     "compose_data",
     "filled",
     "from_yaml",
-    "named_file",
     "read_config",
     "read_yaml",
     "to_yaml",
@@ -55,13 +53,13 @@ def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = 
     Args:
         experiment: The name of a file in `experiments/`, or the path of a YAML file.
         overrides: `key=value` settings; `model=mlp` chooses a file of `configs/model/`.
-        root: The folder that holds `configs/` and `experiments/`; by default, the project's.
+        root: Where to look for `experiments/` and `configs/` before those shipped with ugmm;
+            by default, the working directory.
 
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    root = Path(os.path.relpath(root or project_root()))
-    path = named_file(experiment, root / "experiments", "experiment")
+    path = named_file(experiment, "experiments", "experiment", root)
     layer = read_yaml(path)
     defaults = layer.pop("defaults", {})
     chosen, settings = _parse(overrides)
@@ -91,7 +89,7 @@ def assignment(key: str, value: Any) -> str:
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
-def compose_data(choice: str, root: Path) -> DataConfig:
+def compose_data(choice: str, root: Path | None = None) -> DataConfig:
     """Return the configuration of a data set alone, a file of `configs/data/`.
 
     Raises:
@@ -148,38 +146,21 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def named_file(name: str, folder: Path, kind: str) -> Path:
-    """Return the YAML file of a name, or of a path that ends in .yaml.
-
-    Raises:
-        UserError: If there is none; names the nearest.
-    """
-    if name.endswith((".yaml", ".yml")):
-        if not Path(name).is_file():
-            raise UserError(f"no such file: {name}")
-        return Path(name)
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        names = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise UserError(f"unknown {kind} {name!r}; {nearest(name, names)}")
-    return path
-
-
 def _schema() -> DictConfig:
     return OmegaConf.structured(Config)
 
 
-def _read_choice(root: Path, group: str, choice: str) -> tuple[dict[str, Any], str]:
+def _read_choice(root: Path | None, group: str, choice: str) -> tuple[dict[str, Any], str]:
     """Return what a choice sets, and where that stands: a file, or its declaration alone."""
-    folder = root / "configs" / group
-    path = folder / f"{choice}.yaml"
-    if path.is_file() and choice == path.stem:
-        return {group: read_yaml(path)}, str(path)
+    files = yaml_files(f"configs/{group}", root)
+    if choice in files:
+        return {group: read_yaml(files[choice])}, str(files[choice])
     kinds = declared(group) if group in CHOSEN else {}
     if choice in kinds:
         return {group: {"name": choice}}, f"{group}={choice}"
-    names = sorted({*(p.stem for p in folder.glob("*.yaml")), *kinds})
-    raise UserError(f"unknown choice {group}={choice}; {nearest(choice, names)}")
+    raise UserError(
+        f"unknown choice {group}={choice}; {nearest(choice, sorted({*files, *kinds}))}"
+    )
 
 
 def _checked_choices(defaults: Any, source: str) -> dict[str, str]:

@@ -116,6 +116,8 @@ def _load_file(path: str) -> None:
 
 def _import(name: str, what: str) -> ModuleType:
     try:
+        import ugmm._torchvision  # noqa: F401  (before a plugin imports lightning: see the module)
+
         return importlib.import_module(name)
     except UserError:
         raise

@@ -162,6 +162,7 @@ class _Report:
         lines += [f"![{self.title}](../../docs/images/ablations/{name}.png)", "", self.caption, ""]
         lines += [f"- {note}" for note in self.notes]
         path = root / "experiments" / "ablations" / "RESULTS.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8") if path.is_file() else _HEADING
         write_atomic(path, _with_section(text, name, "\n".join(lines)))
         sys.stdout.write(f"published in {path}\n")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,11 +17,10 @@ from ugmm.config.compose import (
     compose,
     filled,
     from_yaml,
-    named_file,
     read_yaml,
     to_yaml,
 )
-from ugmm.config.files import project_root, title_of
+from ugmm.config.files import named_file, title_of
 from ugmm.config.schema import GOALS, Config
 from ugmm.errors import UserError
 from ugmm.keys import key
@@ -96,7 +94,7 @@ class Ablation:
     Attributes:
         path: The file; its name is that of the group of the runs.
         title: Its first line.
-        root: The folder that holds `experiments/`.
+        root: See `ugmm.config.compose.compose`.
         settings: Its plain keys.
         rows: By variant, its settings; `experiment` is one that it starts from of its own. A
             search has none, and adds one a trial.
@@ -107,7 +105,7 @@ class Ablation:
 
     path: Path
     title: str
-    root: Path
+    root: Path | None
     settings: Settings
     rows: dict[str, dict[str, Any]]
     repetitions: list[dict[str, int]]
@@ -185,13 +183,12 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
 
     Args:
         name: Of a file in `experiments/ablations/`, or the path of a YAML file.
-        root: The folder that holds `experiments/`; by default, the project's.
+        root: See `ugmm.config.compose.compose`.
 
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    root = Path(os.path.relpath(root or project_root()))
-    path = named_file(name, root / "experiments" / "ablations", "ablation")
+    path = named_file(name, "experiments/ablations", "ablation", root)
     layer = read_yaml(path)
     common, variants, grid = (layer.pop(part, None) or {} for part in ("set", "variants", "grid"))
     space = layer.pop("space", None)

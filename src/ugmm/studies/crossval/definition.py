@@ -1,6 +1,5 @@
 """An evaluation's file: which models are compared, on which folds, and what they choose from."""
 
-import os
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -12,10 +11,9 @@ from ugmm.config.compose import (
     compose,
     compose_data,
     filled,
-    named_file,
     read_yaml,
 )
-from ugmm.config.files import project_root, title_of
+from ugmm.config.files import named_file, title_of
 from ugmm.config.schema import DataConfig
 from ugmm.errors import UserError, nearest
 from ugmm.keys import key
@@ -68,13 +66,12 @@ def read_evaluation(name: str, root: Path | None = None) -> Evaluation:
 
     Args:
         name: Of a file in `experiments/crossval/`, or the path of a YAML file.
-        root: The folder that holds `experiments/`; by default, the project's.
+        root: See `ugmm.config.compose.compose`.
 
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    root = Path(os.path.relpath(root or project_root()))
-    path = named_file(name, root / "experiments" / "crossval", "evaluation")
+    path = named_file(name, "experiments/crossval", "evaluation", root)
     layer = read_yaml(path)
     entries = layer.pop("models", None)
     settings = filled(Settings, layer, str(path))
@@ -90,7 +87,7 @@ def read_evaluation(name: str, root: Path | None = None) -> Evaluation:
     return evaluation
 
 
-def _model(entry: Any, source: str, data: str, root: Path) -> Model:
+def _model(entry: Any, source: str, data: str, root: Path | None) -> Model:
     if not isinstance(entry, dict):
         raise UserError(f"{source} must be such as {{baseline: qda, grid: {{reg: [0.0, 0.1]}}}}")
     known = ("baseline", "experiment", "set", "grid")
@@ -128,7 +125,7 @@ def _baseline(name: str, settings: dict[str, Any], source: str) -> Estimator:
     return baseline
 
 
-def _experiment(name: str, settings: dict[str, Any], source: str, root: Path) -> Estimator:
+def _experiment(name: str, settings: dict[str, Any], source: str, root: Path | None) -> Estimator:
     try:
         config = compose(name, [assignment(k, v) for k, v in settings.items()], root)
     except UserError as error:

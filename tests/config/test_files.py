@@ -1,0 +1,111 @@
+"""One's own experiments and settings come first, file by file, then those that are shipped."""
+
+from pathlib import Path
+
+import pytest
+
+from ugmm.cli import main
+from ugmm.config.compose import compose
+from ugmm.config.files import project_root, yaml_files
+from ugmm.errors import UserError
+from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.crossval.definition import read_evaluation
+
+CLONE = Path(__file__).parents[2]
+MINE = "# What I try\ndefaults: {data: iris, model: ugmm, task: discriminative}\nseed: 7\n"
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Start in an empty folder, and write files below it."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(path, text):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+
+    return write
+
+
+@pytest.mark.usefixtures("write")
+def test_an_empty_folder_has_what_is_shipped():
+    assert compose("iris_disc").data.name == "iris"
+    for folder in ("experiments", "experiments/ablations", "configs/model"):
+        shipped = sorted((CLONE / folder).glob("*.yaml"))
+        assert list(yaml_files(folder).values()) == shipped
+    assert read_ablation("mnist_norm").path == CLONE / "experiments/ablations/mnist_norm.yaml"
+    assert read_evaluation("iris").name == "iris"
+
+
+def test_one_experiment_of_ones_own_is_enough(write, capsys):
+    write("experiments/mine.yaml", MINE)
+    assert compose("mine").seed == 7
+    assert main(["list"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["mine"] == "What I try"
+    assert lines["iris_disc"] == "Iris, discriminative"
+    assert set(lines) == {"mine"} | {p.stem for p in (CLONE / "experiments").glob("*.yaml")}
+
+
+def test_ones_own_come_first_file_by_file(write):
+    write("experiments/iris_disc.yaml", MINE)
+    write("configs/model/ugmm.yaml", "name: ugmm\nhidden: [3]\n")
+    write("configs/model/tiny.yaml", "name: mlp\nhidden: [2]\n")
+    config = compose("iris_disc")
+    assert (config.seed, config.model.hidden) == (7, [3])
+    assert compose("iris_disc", ["model=tiny"]).model.hidden == [2]
+    assert compose("iris_gen").experiment == "iris_gen"
+    assert yaml_files("experiments")["iris_disc"] == Path("experiments/iris_disc.yaml")
+
+
+def test_they_are_found_from_a_folder_below(write, monkeypatch):
+    write("experiments/mine.yaml", MINE)
+    Path("a/b").mkdir(parents=True)
+    monkeypatch.chdir("a/b")
+    assert yaml_files("experiments")["mine"] == Path("../../experiments/mine.yaml")
+
+
+def test_the_nearest_folder_that_has_either_is_ones_own(write, monkeypatch):
+    write("experiments/mine.yaml", MINE)
+    write("a/configs/model/tiny.yaml", "name: mlp\n")
+    monkeypatch.chdir("a")
+    assert "mine" not in yaml_files("experiments")
+    assert "tiny" in yaml_files("configs/model")
+
+
+def test_studies_of_ones_own(write):
+    write("experiments/mine.yaml", MINE)
+    study = "experiment: {}\nvariants: {{plain: {{}}, other: {{seed: 3}}}}\n"
+    write("experiments/ablations/ours.yaml", study.format("mine"))
+    write("experiments/ablations/theirs.yaml", study.format("iris_disc"))
+    write("experiments/crossval/wine.yaml", "data: iris\nmodels: {mine: {experiment: mine}}\n")
+    for name in ("ours", "theirs"):
+        assert read_ablation(name).path == Path(f"experiments/ablations/{name}.yaml")
+        assert list(read_ablation(name).rows) == ["plain", "other"]
+    assert list(read_evaluation("wine").models) == ["mine"]
+    assert len(read_evaluation("iris").models) > 1
+
+
+def test_mistakes_name_the_nearest_of_both(write):
+    write("experiments/iris_dise.yaml", MINE)
+    write("configs/model/ugmmm.yaml", "name: ugmm\n")
+    with pytest.raises(UserError, match="unknown experiment 'iris_dis'; did you mean ") as error:
+        compose("iris_dis")
+    assert {"iris_disc", "iris_dise"} <= set(str(error.value).rstrip("?").split())
+    with pytest.raises(UserError, match="unknown choice model=ugm; did you mean ") as error:
+        compose("iris_disc", ["model=ugm"])
+    assert {"ugmm", "ugmmm"} <= set(str(error.value).rstrip("?").split())
+
+
+def test_a_mistake_in_a_file_names_it_as_it_is_seen_from_here(write):
+    write("experiments/mine.yaml", MINE + "sed: 3\n")
+    with pytest.raises(UserError, match=r"^experiments/mine\.yaml: unknown key 'sed'"):
+        compose("mine")
+
+
+def test_results_are_published_in_ones_own_folder_or_the_clone(write):
+    assert project_root() == CLONE
+    write("configs/model/tiny.yaml", "name: mlp\n")
+    assert project_root() == CLONE
+    write("experiments/mine.yaml", MINE)
+    assert project_root().resolve() == Path.cwd()
