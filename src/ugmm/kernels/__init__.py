@@ -13,8 +13,8 @@ _Operator = Callable[..., tuple[Tensor, ...]]
 CPU: _Operator | None
 CUMULATIVE_CPU: _Operator | None
 try:
-    from ugmm.kernels.cpu import CPU
-    from ugmm.kernels.cumulative import CPU as CUMULATIVE_CPU
+    from ugmm.kernels.cumulative.cpu import CPU as CUMULATIVE_CPU
+    from ugmm.kernels.mixture.cpu import CPU
 except ImportError:  # Numba is missing
     CPU = CUMULATIVE_CPU = None
 
@@ -96,9 +96,9 @@ def _from_triton(module: str) -> _Operator | None:
         return None
     try:
         if module == "cuda":
-            from ugmm.kernels.cuda import CUDA
+            from ugmm.kernels.mixture.cuda import CUDA
         else:
-            from ugmm.kernels.cumulative_cuda import CUDA
+            from ugmm.kernels.cumulative.cuda import CUDA
     except ImportError:
         _without_triton = True
         return None

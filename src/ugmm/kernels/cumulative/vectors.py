@@ -1,4 +1,4 @@
-"""What the cumulative score needs of vectors, beyond `_vectors`."""
+"""What the cumulative score needs of vectors, beyond `compiled.vectors`."""
 
 # mypy: ignore-errors
 # Numba, not Python, gives the functions of this file their types and some of their arguments.
@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ugmm.kernels._vectors import _WIDE, LANES, _call_fma, _constant, _emit_exp2, _vector
+from ugmm.kernels.compiled.vectors import _WIDE, LANES, _call_fma, _constant, _emit_exp2, _vector
 
 __all__ = ["any_above", "exp2_pair", "log_scaled", "where_above"]
 

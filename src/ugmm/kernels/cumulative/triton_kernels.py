@@ -1,4 +1,4 @@
-"""The Triton kernels of the cumulative score, in float32; notation as in `_cumulative`.
+"""The Triton kernels of the cumulative score, in float32; notation as in `upward`.
 
 The inputs are cut into chunks, so that a short layer keeps a GPU busy: `carry` runs over them and
 leaves the sums before each, whereupon `forward` goes up all chunks at once; `carry_back` and
@@ -12,7 +12,7 @@ where i' is the next wanted prefix, and i the first that has input k. Nothing is
 another program adds to.
 """
 
-# ruff: noqa: ANN001, ANN202, N803
+# ruff: noqa: ANN001, ANN201, ANN202, N803
 # mypy: ignore-errors
 # Triton, not Python, gives the functions of this file their types; it wants constants in capitals.
 

@@ -1,4 +1,4 @@
-"""The cumulative score on a CUDA device in float32, by Triton kernels (`_triton_cumulative`).
+"""The cumulative score on a CUDA device in float32, by Triton kernels (`triton_kernels`).
 
 Nothing waits for the device: which prefixes are wanted stays there.
 """
@@ -6,7 +6,7 @@ Nothing waits for the device: which prefixes are wanted stays there.
 import torch
 from torch import Tensor
 
-from ugmm.kernels import _triton_cumulative
+from ugmm.kernels.cumulative import triton_kernels
 from ugmm.kernels.operator import CumulativeProblem, Kernel, register
 
 __all__ = ["CUDA", "KERNEL"]
@@ -38,7 +38,7 @@ class _Layer:
         self.grid = (_ceil_div(self.n_in, _CHUNK), self.tiles)
         self.columns = self.new(3, self.n_in, self.n_out)
         parameters = (p.contiguous() for p in problem[1:4])
-        _triton_cumulative.prepare[self.grid](
+        triton_kernels.prepare[self.grid](
             *parameters, self.columns, self.n_out, self.n_in, **_PARAMETERS
         )
 
@@ -65,10 +65,10 @@ def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
             layer = _Layer(problem)
             carries, (batch, n_out, n_in, _, chunks) = layer.carries(), layer.sizes
             inputs = (layer.x, layer.columns, layer.start)
-            _triton_cumulative.carry[(batch, layer.tiles)](
+            triton_kernels.carry[(batch, layer.tiles)](
                 *inputs, carries, batch, n_out, n_in, chunks, **_TILE
             )
-            _triton_cumulative.forward[(_ceil_div(batch, _FORWARD["BB"]), layer.tiles, chunks)](
+            triton_kernels.forward[(_ceil_div(batch, _FORWARD["BB"]), layer.tiles, chunks)](
                 *inputs, layer.place, carries, score, *layer.sizes, **_FORWARD
             )
     return score, score.new_empty(0), score.new_empty(0)
@@ -91,12 +91,12 @@ def _backward(
         layer = _Layer(problem)
         carries, batch, chunks = layer.carries(), layer.batch, layer.chunks
         scores = (layer.place, score.contiguous(), grad.contiguous(), carries)
-        _triton_cumulative.carry_back[(batch, layer.tiles)](*scores, *layer.sizes, **_TILE)
+        triton_kernels.carry_back[(batch, layer.tiles)](*scores, *layer.sizes, **_TILE)
         rows_each = max(_BACKWARD["BB"], _ceil_div(batch, _MOST_PARTS))
         parts = _ceil_div(batch, rows_each)
         dx = layer.x.new_zeros((layer.tiles if need_x else 0, batch, layer.n_in))
         sums = layer.new(parts, 3, layer.n_in, layer.n_out)
-        _triton_cumulative.backward[(parts, layer.tiles, chunks)](
+        triton_kernels.backward[(parts, layer.tiles, chunks)](
             *(layer.x, layer.columns, layer.start, *scores),
             *(dx, sums, by_start, *layer.sizes, rows_each, need_x),
             **_BACKWARD,
@@ -105,7 +105,7 @@ def _backward(
             torch.sum(dx, 0, out=by_x)
         if need_parameters:
             sizes = (layer.n_out, layer.n_in, parts)
-            _triton_cumulative.finish[layer.grid](
+            triton_kernels.finish[layer.grid](
                 sums, layer.columns, *by_parameters, *sizes, **_PARAMETERS
             )
     return results

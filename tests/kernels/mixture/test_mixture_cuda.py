@@ -32,7 +32,7 @@ from mixture_oracle import (
     wide_layer,
 )
 
-from ugmm.kernels.cuda import CUDA, KERNEL
+from ugmm.kernels.mixture.cuda import CUDA, KERNEL
 from ugmm.kernels.operator import Problem, register
 
 DEVICE = "cuda" if ON_GPU else "cpu"

@@ -1,4 +1,4 @@
-"""The operation on a CPU in float32: compiled loops (`_loops`, `_zeros`), split over threads."""
+"""The operation on a CPU in float32: compiled loops (`loops`, `zeros`), split over threads."""
 
 import ctypes
 import functools
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ugmm.kernels import _loops, _zeros
-from ugmm.kernels._vectors import LANES
+from ugmm.kernels.compiled.vectors import LANES
+from ugmm.kernels.mixture import loops, zeros
 from ugmm.kernels.operator import Kernel, Problem, register
 
 __all__ = ["CPU", "KERNEL", "layer_fields", "run", "split", "thread_count"]
@@ -24,9 +24,9 @@ _SAMPLE = 16  # rows that are looked at, or up to twice as many
 
 
 class _Record(ctypes.Structure):
-    """What a C function takes: `_loops.CALL`."""
+    """What a C function takes: `loops.CALL`."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in _loops.CALL.names or ()]
+    _fields_ = [(name, ctypes.c_int64) for name in loops.CALL.names or ()]
 
 
 @functools.cache
@@ -98,11 +98,11 @@ def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> An
 
     def work(split: tuple[int, int]) -> tuple[int, int]:
         outs, rows = split
-        return -(-n_out // outs) * -(-batch // (rows * _loops.ROWS)), rows
+        return -(-n_out // outs) * -(-batch // (rows * loops.ROWS)), rows
 
     def memory(split: tuple[int, int]) -> int:
         outs, rows = split
-        tiles = outs * min(batch * n_in, rows * _loops.TILE)
+        tiles = outs * min(batch * n_in, rows * loops.TILE)
         if not backward:
             return tiles
         return 2 * tiles + (outs - 1) * batch * n_in + (rows - 1) * 3 * n_out * n_in
@@ -110,11 +110,11 @@ def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> An
     splits = [
         (outs, rows)
         for outs, rows in itertools.product(range(1, threads + 1), repeat=2)
-        if outs * rows <= threads and outs <= n_out and rows <= -(-batch // _loops.ROWS)
+        if outs * rows <= threads and outs <= n_out and rows <= -(-batch // loops.ROWS)
     ]
     limit = 2 * (2 * batch * (n_in + n_out) + 6 * n_out * n_in)
     outs, rows = min((s for s in splits if s == (1, 1) or memory(s) < limit), key=work)
-    height = -(-batch // (rows * _loops.ROWS)) * _loops.ROWS
+    height = -(-batch // (rows * loops.ROWS)) * loops.ROWS
     return np.array(
         [
             (
@@ -133,7 +133,7 @@ def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> An
 def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
     """The sum of each score; each neuron's prepared constants, padded to whole vectors."""
     width = (n_in + LANES - 1) // LANES * LANES
-    return (batch, n_out), (n_out, _loops.SLOTS * width)
+    return (batch, n_out), (n_out, loops.SLOTS * width)
 
 
 def layer_fields(problem: Problem) -> dict[str, Tensor | int]:
@@ -151,14 +151,14 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     results = {"score": score, "total": total, "constants": constants, "offsets": offsets}
     fields = {**layer_fields(problem), **results}
     if _mostly_zero(x, n_out):
-        prepare, set_up, forward, _ = _zeros.passes()
+        prepare, set_up, forward, _ = zeros.passes()
         blocks, buffers, is_zero = _zero_buffers(problem)
         run((prepare, set_up), blocks, **fields, **buffers)
         zero_sums = is_zero @ buffers["at_zero"]
         run((forward,), blocks, **fields, **buffers, zero_sums=zero_sums)
     elif batch:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False)
-        run(_loops.passes()[0], len(tasks), **fields, tasks=tasks.ctypes.data)
+        run(loops.passes()[0], len(tasks), **fields, tasks=tasks.ctypes.data)
     return score, total, constants
 
 
@@ -179,7 +179,7 @@ def _backward(
     saved = {"grad": grad.contiguous(), "total": total, "constants": constants}
     fields = {**layer_fields(problem), **gradients, **saved}
     if not need_x and _mostly_zero(x, n_out):
-        _, set_up, _, backward = _zeros.passes()
+        _, set_up, _, backward = zeros.passes()
         blocks, buffers, is_zero = _zero_buffers(problem)
         run((set_up,), blocks, **fields, **buffers)
         weights = torch.where(total > 0, grad / total, 0.0)  # of far rows none
@@ -193,7 +193,7 @@ def _backward(
         fields["more_dx"] = x.new_empty(parts_out, dx_rows, n_in)
         fields["more_sums"] = x.new_empty(parts_rows, 3, n_out, n_in)
         fields |= {"dx_rows": dx_rows, "tasks": tasks.ctypes.data}
-        run(_loops.passes()[1], len(tasks), **fields)
+        run(loops.passes()[1], len(tasks), **fields)
     if need_parameters:
         return tuple(results)
     return results[0], *(x.new_empty(0, 0) for _ in range(3))
@@ -208,14 +208,14 @@ def _mostly_zero(x: Tensor, n_out: int) -> bool:
 
 
 def _zero_buffers(problem: Problem) -> tuple[int, dict[str, Tensor], Tensor]:
-    """How many blocks of neurons; what `_zeros` sets up; and the matrix of which inputs are 0."""
+    """How many blocks of neurons; what `zeros` sets up; and the matrix of which inputs are 0."""
     x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
-    blocks, lists = -(-n_out // LANES), -(-batch // _zeros.HEIGHT)
+    blocks, lists = -(-n_out // LANES), -(-batch // zeros.HEIGHT)
     buffers = {
-        "columns": x.new_empty(blocks, n_in, _zeros.PARTS * LANES),
+        "columns": x.new_empty(blocks, n_in, zeros.PARTS * LANES),
         "at_zero": x.new_empty(n_in, blocks * LANES),
-        "values": x.new_empty(lists, n_in, _zeros.HEIGHT),
-        "rows": x.new_empty(lists, n_in, _zeros.HEIGHT, dtype=torch.int32),
+        "values": x.new_empty(lists, n_in, zeros.HEIGHT),
+        "rows": x.new_empty(lists, n_in, zeros.HEIGHT, dtype=torch.int32),
         "counts": x.new_empty(lists, n_in, dtype=torch.int32),
         "ordinary": x.new_ones(batch, dtype=torch.uint8),
     }

@@ -6,7 +6,7 @@ go through their exponentials in step, because a processor looks only some hundr
 ahead for one that does not wait for another: that is a tenth of the time.
 """
 
-# ruff: noqa: ARG001, ARG005
+# ruff: noqa: ARG001, ARG005, D103
 # mypy: ignore-errors
 # Numba, not Python, gives the functions of this file their types and some of their arguments.
 

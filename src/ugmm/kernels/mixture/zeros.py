@@ -1,7 +1,7 @@
 """The compiled loops of the CPU kernel for inputs that are mostly zero, as pixels are.
 
 A component whose input is 0 has the same value in every row, 2**t0_k. So in the notation of
-`_loops` forward's sum over the inputs is
+`mixture.loops` forward's sum over the inputs is
 
     sum_{k: x_k = 0} 2**t0_k  +  sum_{k: x_k != 0} 2**t_k
 
@@ -25,7 +25,23 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ugmm.kernels._loops import (
+from ugmm.kernels.compiled.vectors import (
+    LANES,
+    add_terms,
+    doubles,
+    exp2,
+    flags,
+    floats,
+    load,
+    multiply,
+    next_task,
+    short_integers,
+    splat,
+    store,
+    subtract,
+    subtract_product,
+)
+from ugmm.kernels.mixture.loops import (
     LARGEST,
     MINUS_INF,
     ROWS,
@@ -41,22 +57,6 @@ from ugmm.kernels._loops import (
     near_pair,
     padded,
     prepare_all,
-)
-from ugmm.kernels._vectors import (
-    LANES,
-    add_terms,
-    doubles,
-    exp2,
-    flags,
-    floats,
-    load,
-    multiply,
-    next_task,
-    short_integers,
-    splat,
-    store,
-    subtract,
-    subtract_product,
 )
 
 __all__ = ["HEIGHT", "PARTS", "passes"]
@@ -251,7 +251,7 @@ def _backward(address):
 
 @functools.cache
 def passes() -> tuple[Any, Any, Any, Any]:
-    """The C functions, as `_loops.passes`: the constants, the set-up, forward and backward.
+    """The C functions, as `mixture.loops.passes`: the constants, the set-up, forward and backward.
 
     The set-up comes before either way; the products of matrices between it and that.
     """

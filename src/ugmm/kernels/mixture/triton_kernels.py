@@ -1,6 +1,6 @@
 """The Triton kernels of the operation: one layer, float32, bf16 or fp16 inputs.
 
-Notation as in `_loops`, in base 2 so that an exponential is one instruction:
+Notation as in `mixture.loops`, in base 2 so that an exponential is one instruction:
 
     z_k = (x_k - mean_k) * rate_k        rate  = sqrt(log2(e) / 2) / scale
     t_k = level_k - z_k**2               level = log2(weight / scale), minus its row maximum
@@ -25,7 +25,7 @@ A kernel is compiled once for all shapes. Rows and neurons have 64-bit offsets; 
 within a row 32 bits suffice.
 """
 
-# ruff: noqa: ANN001, ANN202, N803
+# ruff: noqa: ANN001, ANN201, ANN202, N803
 # mypy: ignore-errors
 # Triton, not Python, gives the functions of this file their types; it wants constants in capitals.
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mixture_oracle import NAMES, by_numpy, by_torch, ordinary_layer, rounded
 
 from ugmm.functional import mixture_log_score
-from ugmm.kernels import cpu
+from ugmm.kernels.mixture import cpu
 
 PARAMETERS = NAMES[2:]
 

@@ -11,7 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ugmm.functional import mixture_log_score
-from ugmm.kernels import choose_kernel, cpu
+from ugmm.kernels import choose_kernel
+from ugmm.kernels.mixture import cpu
 
 KERNELS = ["reference", "cpu"]
 each_kernel = pytest.mark.parametrize("kernel", KERNELS)

@@ -12,7 +12,7 @@ underflow, or whose input is not finite, is computed in float64 around its true 
 saves one number a score, the sum, negative for a far row. Backward computes t_k again by the same
 operations, so its 2**t_k / sum repeats forward's to the bit.
 
-The near rows are written with explicit vectors (`_vectors`), in blocks of four rows.
+The near rows are written with explicit vectors (`compiled.vectors`), in blocks of four rows.
 """
 
 # ruff: noqa: ANN001, ANN202
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numba import carray, cfunc, from_dtype, njit, types
 
-from ugmm.kernels._vectors import (
+from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
     add_product,
@@ -374,12 +374,9 @@ def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
 # What enters a C function is one record of sizes and addresses: Numba would unpack an array a
 # microsecond, and a layer has a dozen; and an OpenMP runtime hands over one pointer. Numba's disk
 # cache looks for changes in the file of a C function and in its types only, not in what it calls
-# from other files; so the record's last field is named after the sources of them all.
-_FILES = (
-    "_vectors.py", "_loops.py", "_zeros.py",
-    "_cumulative_vectors.py", "_cumulative.py", "_cumulative_backward.py",
-)  # fmt: skip
-_SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(file).read_bytes() for file in _FILES))
+# from other files; so the record's last field is named after the sources in all rooms.
+_FILES = sorted(Path(__file__).parents[1].glob("*/*.py"))
+_SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in _FILES))
 CALL = np.dtype(
     [
         (name, np.int64)
