@@ -14,6 +14,7 @@ import torch
 from numba import njit, prange
 
 from common import Table, alternate, announce, medians, parser, save, spread
+from ugmm.kernels.compiled.base2 import SLOPE
 from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
@@ -24,7 +25,7 @@ from ugmm.kernels.compiled.vectors import (
     splat,
     store,
 )
-from ugmm.kernels.mixture.loops import SLOPE, near_pair
+from ugmm.kernels.mixture.neuron import near_pair
 
 INPUTS, ROWS = 256, 4  # forward then touches 7 KiB, backward 14 KiB
 REPEATS = 10_000  # of ROWS x INPUTS components, in each thread: some milliseconds

@@ -78,12 +78,12 @@ def cumulative():
     """All kernels, with the tiles that they are launched with."""
     kernels, tiles = cumulative_kernels, cumulative_cuda
     launches = [
-        (kernels.prepare, tiles._PARAMETERS, {}),
-        (kernels.carry, tiles._TILE, {}),
-        (kernels.forward, tiles._FORWARD, {}),
-        (kernels.carry_back, tiles._TILE, {}),
-        (kernels.backward, tiles._BACKWARD, {"NEED_X": True}),
-        (kernels.finish, tiles._PARAMETERS, {}),
+        (kernels.prepare, tiles.PARAMETERS, {}),
+        (kernels.carry, tiles.TILE, {}),
+        (kernels.forward, tiles.FORWARD, {}),
+        (kernels.carry_back, tiles.TILE, {}),
+        (kernels.backward, tiles.BACKWARD, {"NEED_X": True}),
+        (kernels.finish, tiles.PARAMETERS, {}),
     ]
     for capability in (80, 90):
         for function, tile, constants in launches:

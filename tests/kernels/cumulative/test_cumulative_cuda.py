@@ -49,7 +49,7 @@ def assert_near(results, expected, tolerance=3e-6, names=NAMES):
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 7, 2), (2, 33, 17), (18, 5, 7), (3, 40, 70)])
 def test_shapes(sizes, monkeypatch):
-    monkeypatch.setattr(cuda, "_MOST_PARTS", 2)  # a part has more than one tile of rows
+    monkeypatch.setattr(cuda, "MOST_PARTS", 2)  # a part has more than one tile of rows
     n_in = sizes[2]
     for positions in (None, np.arange(n_in)[min(1, n_in - 1) :: 3], np.arange(0)):
         problem = ordinary(*sizes, positions)

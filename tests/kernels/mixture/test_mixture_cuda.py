@@ -1,4 +1,4 @@
-"""The Triton kernels: on a GPU where there is one, else in Triton's interpreter on the CPU."""
+"""The Triton kernels of the score: on a GPU, else in Triton's interpreter on the CPU."""
 
 # ruff: noqa: E402
 

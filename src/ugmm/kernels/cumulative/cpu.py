@@ -1,4 +1,7 @@
-"""The cumulative score on a CPU in float32: compiled loops (`upward`), split over threads."""
+"""The cumulative score on a CPU in float32: compiled loops, split over threads.
+
+Forward goes up the inputs (`upward`), backward down again (`downward`).
+"""
 
 import ctypes
 import functools
@@ -8,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.cumulative import downward, upward
-from ugmm.kernels.mixture.cpu import layer_fields, run, split, thread_count
 from ugmm.kernels.operator import CumulativeProblem, Kernel, Problem, register
 
 __all__ = ["CPU", "KERNEL"]
-
 
 _HUGE = 2**21  # bytes of a huge page
 

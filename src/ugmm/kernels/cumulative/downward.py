@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numba import carray
 
+from ugmm.kernels.compiled.base2 import SLOPE, ZERO
+from ugmm.kernels.compiled.call import c_function, compiled, inlined
 from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
@@ -38,7 +40,6 @@ from ugmm.kernels.cumulative.upward import (
     term,
 )
 from ugmm.kernels.cumulative.vectors import any_above, exp2_pair
-from ugmm.kernels.mixture.loops import SLOPE, ZERO, c_function, compiled, inlined
 
 __all__ = ["passes"]
 

@@ -1,6 +1,6 @@
 """The compiled loops of the cumulative score's forward, in float32.
 
-Notation as in `mixture.loops`, but nothing is normalised, and the lanes of a vector are 16
+Notation as in `mixture.neuron`, but nothing is normalised, and the lanes of a vector are 16
 outputs:
 
     t_k = level_k - z_k**2               level = log2(weight / scale / sqrt(2 pi))
@@ -24,7 +24,7 @@ All that a span needs stays in the first-level cache. Two rows go in step.
 are in no prefix that is wanted.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202, D103
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: ignore-errors
 # Numba, not Python, gives the functions of this file their types.
 
@@ -34,6 +34,8 @@ from typing import Any
 import numpy as np
 from numba import carray
 
+from ugmm.kernels.compiled.base2 import HALF_LOG_2PI, LOG2_E_HIGH, MINUS_INF, rate_of
+from ugmm.kernels.compiled.call import c_function, compiled, inlined
 from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
@@ -51,15 +53,6 @@ from ugmm.kernels.compiled.vectors import (
     subtract_product,
 )
 from ugmm.kernels.cumulative.vectors import any_above, exp2_pair, log_scaled, where_above
-from ugmm.kernels.mixture.loops import (
-    HALF_LOG_2PI,
-    LOG2_E_HIGH,
-    MINUS_INF,
-    c_function,
-    compiled,
-    inlined,
-    rate_of,
-)
 
 __all__ = [
     "COLUMN", "LIMIT", "PAIR", "PARTS", "SPAN", "STRIP",
@@ -106,6 +99,7 @@ def load_some(array, at, present, spare):
 
 @inlined
 def store_some(array, at, present, spare, value):
+    """Store the lanes that are there."""
     if present == LANES:
         store(array, at, value)
     else:
@@ -125,6 +119,7 @@ def _begin(start, state):
 
 @inlined
 def term(x, mean, rate, level):
+    """t, the logarithm of one component."""
     z = multiply(subtract(x, mean), rate)
     return subtract_product(level, z, z)
 

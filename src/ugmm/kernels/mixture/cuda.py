@@ -1,4 +1,4 @@
-"""The operation on a CUDA device in float32, by Triton kernels (`triton_kernels`).
+"""The score on a CUDA device in float32, by Triton kernels (`triton_kernels`).
 
 Parameters are float32, inputs float32, bf16 or fp16; everything is computed and accumulated in
 float32. Besides its results a call needs memory for the parameters' constants (20 bytes each) and,

@@ -1,18 +1,7 @@
-"""The compiled loops of the CPU kernel: forward and backward of one layer, in float32.
+"""The compiled loops of the score on a CPU: forward and backward of one layer, in float32.
 
-Notation, for one neuron and input k, in base 2 so that an exponential needs no change of base:
-
-    z_k = (x_k - mean_k) * rate_k        rate  = sqrt(log2(e) / 2) / scale
-    t_k = level_k - z_k**2               level = log2(weight / scale), minus its row maximum
-    score = offset + log(sum_k 2**t_k)
-
-Forward prepares these constants once a step and hands them to backward. No t_k exceeds 0, so
-the usual, *near* row needs no running maximum. A *far* row, whose sum would lose digits or
-underflow, or whose input is not finite, is computed in float64 around its true maximum. Forward
-saves one number a score, the sum, negative for a far row. Backward computes t_k again by the same
-operations, so its 2**t_k / sum repeats forward's to the bit.
-
-The near rows are written with explicit vectors (`compiled.vectors`), in blocks of four rows.
+Notation as in `neuron`. The near rows are written with explicit vectors (`compiled.vectors`), in
+blocks of four rows, which lie in a tile that stays in the cache while all neurons pass over it.
 """
 
 # ruff: noqa: ANN001, ANN202
@@ -20,111 +9,42 @@ The near rows are written with explicit vectors (`compiled.vectors`), in blocks 
 # Numba, not Python, gives the functions of this file their types.
 
 import functools
-import math
-import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, from_dtype, njit, types
+from numba import carray
 
+from ugmm.kernels.compiled.base2 import SLOPE, ZERO
+from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
+from ugmm.kernels.compiled.threads import ROWS, TILE
 from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
     add_product,
     add_terms,
     doubles,
-    exp2,
-    exp2_of_sum,
     floats,
     integers,
-    larger,
-    largest,
     load,
     multiply,
     next_task,
     splat,
     store,
     subtract,
-    subtract_product,
     sum_lanes,
-    weigh_terms,
+)
+from ugmm.kernels.mixture.neuron import (
+    OVERFLOW,
+    SLOTS,
+    add_far_rows,
+    finish_gradients,
+    finish_scores,
+    layer_of,
+    near_pair,
+    prepare_all,
 )
 
-__all__ = ["CALL", "ROWS", "SLOTS", "TILE", "c_function", "passes"]
-
-ROWS = 4  # rows that share one load of a neuron's constants
-TILE = 2**17  # floats in a block of rows: with its gradient 1 MiB, half a usual L2 cache
-SLOTS = 4  # a neuron's prepared constants: mean, rate, level and weight
-LN_2 = math.log(2.0)
-LOG2_E = 1.0 / LN_2
-LOG2_E_HIGH = np.float32(LOG2_E)
-LOG2_E_LOW = np.float32(LOG2_E - float(LOG2_E_HIGH))
-HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
-ROOT = math.sqrt(0.5 * LOG2_E)
-ROOT_HIGH = np.float32(ROOT)
-ROOT_LOW = np.float32(math.log2(ROOT / float(ROOT_HIGH)))
-SLOPE = np.float32(-2.0 * LN_2)  # the derivative of a score by x is w * z * rate * SLOPE
-NEAR = np.float32(2.0**-24)  # a smaller sum makes a far row
-HUGE = 60  # inputs and rates from 2**HUGE on would make z infinite
-LARGEST = np.float32(2.0**HUGE)
-OVERFLOW = np.float32(2.0 ** (128 - HUGE))  # times such an input is infinite
-ZERO = np.float32(0.0)
-LOWEST_LOG_SCALE = np.float32(-41.0)  # keeps rates below 2**HUGE
-MINUS_INF = np.float32(-np.inf)
-
-inlined = njit(forceinline=True, error_model="numpy")
-compiled = njit(error_model="numpy")
-
-
-@inlined
-def padded(n):
-    """How many floats hold n in whole vectors."""
-    return (n + LANES - 1) // LANES * LANES
-
-
-@inlined
-def rate_of(log_scale):
-    """ROOT / scale; the exponent keeps the digits that one float32 product would lose."""
-    log_scale = larger(splat(LOWEST_LOG_SCALE), log_scale)
-    t = multiply(log_scale, splat(-LOG2_E_HIGH))
-    rest = subtract_product(subtract(splat(ZERO), t), log_scale, splat(LOG2_E_HIGH))
-    rest = subtract_product(add(rest, splat(ROOT_LOW)), log_scale, splat(LOG2_E_LOW))
-    return multiply(exp2_of_sum(t, rest), splat(ROOT_HIGH))
-
-
-@compiled
-def _prepare(loc, log_scale, logits, constants):
-    """Fill one neuron's constants, one slot after another; return the offset of its scores."""
-    n, width = loc.size, constants.size // SLOTS
-    mean, rate = constants[:width], constants[width : 2 * width]
-    level, weight = constants[2 * width : 3 * width], constants[3 * width :]
-    mean[:n] = loc
-    rate[:n] = log_scale
-    weight[:n] = logits
-    mean[n:] = ZERO
-    rate[n:] = ZERO
-    weight[n:] = MINUS_INF
-    log2_e, best = splat(LOG2_E_HIGH), splat(MINUS_INF)
-    for k in range(0, width, LANES):
-        best = larger(load(weight, k), best)
-    top_logit = largest(best)
-    total, best = splat(ZERO), splat(MINUS_INF)
-    for k in range(0, width, LANES):
-        logit, log_width = load(weight, k), load(rate, k)
-        e = exp2(multiply(subtract(logit, splat(top_logit)), log2_e))
-        ratio = subtract(logit, log_width)
-        total, best = add(total, e), larger(ratio, best)
-        store(rate, k, rate_of(log_width))
-        store(level, k, ratio)
-        store(weight, k, e)
-    sum_of_weights, top = sum_lanes(total), largest(best)
-    share = splat(np.float32(1.0) / sum_of_weights)
-    for k in range(0, width, LANES):
-        store(level, k, multiply(subtract(load(level, k), splat(top)), log2_e))
-        store(weight, k, multiply(load(weight, k), share))
-    log_total = np.float64(top_logit) + math.log(np.float64(sum_of_weights))
-    return np.float64(top) - log_total - HALF_LOG_2PI
+__all__ = ["passes"]
 
 
 @compiled
@@ -167,53 +87,6 @@ def _near_sums(tile, at, constants):
     return sum_lanes(total0), sum_lanes(total1), sum_lanes(total2), sum_lanes(total3)
 
 
-@compiled
-def _prepare_far(log_scale, logits, rate, level):
-    """The constants of `_prepare` in float64; return the top log ratio."""
-    top = MINUS_INF
-    for k in range(log_scale.size):
-        ratio = logits[k] - log_scale[k]
-        top = ratio if ratio > top else top
-    for k in range(log_scale.size):
-        log_width = np.float64(log_scale[k])
-        rate[k] = ROOT * math.exp(min(-log_width, 300.0))
-        level[k] = (np.float64(logits[k]) - log_width - np.float64(top)) * LOG2_E
-
-
-@compiled
-def _far_terms(x, loc, rate, level, z, t):
-    """Fill z and t of one row in float64; return the largest t."""
-    shift = -1e300
-    for k in range(loc.size):
-        z[k] = (np.float64(x[k]) - np.float64(loc[k])) * rate[k]
-        t[k] = level[k] - z[k] * z[k]
-        shift = t[k] if t[k] > shift else shift
-    return shift
-
-
-@compiled
-def finish_scores(x, total, score, ordinary, loc, log_scale, logits, offset, j, far):
-    """Turn one neuron's sums of near rows into scores; compute its far rows.
-
-    `far` (4, inputs) is room for a neuron's far constants and a row's terms.
-    """
-    rate, level, z, t = far[0], far[1], far[2], far[3]
-    prepared = False
-    for b in range(x.shape[0]):
-        if total[b, j] >= NEAR and ordinary[b]:
-            score[b, j] = np.float32(offset) + math.log(total[b, j])
-            continue
-        if not prepared:
-            _prepare_far(log_scale, logits, rate, level)
-            prepared = True
-        shift = _far_terms(x[b], loc, rate, level, z, t)
-        far_sum = 0.0
-        for k in range(x.shape[1]):
-            far_sum += 2.0 ** (t[k] - shift)
-        total[b, j] = -far_sum
-        score[b, j] = offset + shift * LN_2 + math.log(far_sum)
-
-
 @inlined
 def _height(task, width):
     """Rows in a tile."""
@@ -241,15 +114,6 @@ def _forward_block(x, loc, log_scale, logits, constants, offsets, score, total, 
             finish_scores(*rows, loc[j], log_scale[j], logits[j], offsets[j], j, far)
 
 
-@inlined
-def near_pair(x0, x1, weight0, weight1, m, r, c, s0, s1, s2):
-    """Add a vector of components of two rows to the sums; also return their w * z."""
-    z0, z1, w0, w1 = weigh_terms(x0, x1, weight0, weight1, m, r, c)
-    wz0, wz1 = multiply(w0, z0), multiply(w1, z1)
-    s0, s1 = add(add(s0, w0), w1), add(add(s1, wz0), wz1)
-    return s0, s1, add_product(add_product(s2, wz0, z0), wz1, z1), wz0, wz1
-
-
 @compiled
 def _near_gradients(tile, dtile, at, constants, weights, sums, inputs):
     """Add four rows to the sums of w, w * z and w * z**2, which lie one after another."""
@@ -274,31 +138,6 @@ def _near_gradients(tile, dtile, at, constants, weights, sums, inputs):
         store(sums, k, s0)
         store(sums, width + k, s1)
         store(sums, 2 * width + k, s2)
-
-
-@compiled
-def add_far_rows(x, total, grad, loc, log_scale, logits, j, far, sums, dtile, inputs):
-    """Add one neuron's far rows to its sums and to their inputs' gradients."""
-    rate, level, z, t = far[0], far[1], far[2], far[3]
-    width = sums.size // 3
-    prepared = False
-    for b in range(x.shape[0]):
-        if total[b, j] > ZERO:
-            continue
-        if not prepared:
-            _prepare_far(log_scale, logits, rate, level)
-            prepared = True
-        shift = _far_terms(x[b], loc, rate, level, z, t)
-        weight = -np.float64(grad[b, j]) / np.float64(total[b, j])
-        for k in range(x.shape[1]):
-            w = 2.0 ** (t[k] - shift) * weight
-            if w != 0.0:  # an infinite input has no gradient where its component has no weight
-                wz = w * z[k]
-                sums[k] += np.float32(w)
-                sums[width + k] += np.float32(wz)
-                sums[2 * width + k] += np.float32(wz * z[k])
-                if inputs:
-                    dtile[b * width + k] += np.float32(wz * rate[k] * SLOPE)
 
 
 @compiled
@@ -339,18 +178,6 @@ def _backward_block(grad, total, x, loc, log_scale, logits, constants, dx, sums,
 
 
 @compiled
-def finish_gradients(by_logits, by_loc, by_log_scale, constants, grad_sum):
-    """Turn a neuron's sums of w, w * z and w * z**2, in place, into its gradients."""
-    width = constants.size // SLOTS
-    rate, weight, grad_sum = constants[width:], constants[3 * width :], np.float32(grad_sum)
-    for k in range(by_loc.size):
-        w = by_logits[k]
-        by_logits[k] = w - weight[k] * grad_sum
-        by_loc[k] *= rate[k] * -SLOPE
-        by_log_scale[k] = by_log_scale[k] * -SLOPE - w
-
-
-@compiled
 def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
     """Add the parts up, always in the same order, and turn the sums into gradients."""
     n_rows, n_out = dx.shape[0], constants.shape[0]
@@ -371,42 +198,6 @@ def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
         finish_gradients(by_logits, by_loc, by_log_scale, constants[j], grad_sums[j - first])
 
 
-# What enters a C function is one record of sizes and addresses: Numba would unpack an array a
-# microsecond, and a layer has a dozen; and an OpenMP runtime hands over one pointer. Numba's disk
-# cache looks for changes in the file of a C function and in its types only, not in what it calls
-# from other files; so the record's last field is named after the sources in all rooms.
-_FILES = sorted(Path(__file__).parents[1].glob("*/*.py"))
-_SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in _FILES))
-CALL = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "counter", "n_tasks", "tasks", "batch", "n_out", "n_in", "dx_rows",
-            "x", "loc", "log_scale", "logits", "constants", "total", "offsets", "score",
-            "grad", "dx", "by_loc", "by_log_scale", "by_logits", "more_dx", "more_sums",
-            "columns", "at_zero", "zero_sums", "values", "rows", "counts", "ordinary",
-            "weights", "start", "dstart", "states", "after", "used", "wanted",
-            f"sources_{_SOURCES}",
-        )
-    ]
-)  # fmt: skip
-c_function = cfunc(types.void(types.CPointer(from_dtype(CALL))), cache=True, error_model="numpy")
-
-
-@inlined
-def layer_of(call):
-    """The arrays of x, loc, log_scale, logits, the constants and the sums."""
-    shape = (call.n_out, call.n_in)
-    return (
-        carray(floats(call.x), (call.batch, call.n_in)),
-        carray(floats(call.loc), shape),
-        carray(floats(call.log_scale), shape),
-        carray(floats(call.logits), shape),
-        carray(floats(call.constants), (call.n_out, SLOTS * padded(call.n_in))),
-        carray(floats(call.total), (call.batch, call.n_out)),
-    )
-
-
 @inlined
 def _gradients(call, tasks):
     """The arrays of grad, dx, the three sums; and buffers for the parts."""
@@ -423,17 +214,6 @@ def _gradients(call, tasks):
         carray(floats(call.more_dx), (parts_out, call.dx_rows, call.n_in)),
         carray(floats(call.more_sums), (parts_rows, 3, call.n_out, call.n_in)),
     )
-
-
-def prepare_all(address):
-    call = carray(address, 1)[0]
-    _, loc, log_scale, logits, constants, _ = layer_of(call)
-    offsets = carray(doubles(call.offsets), call.n_out)
-    i = next_task(address)
-    while i < call.n_tasks:
-        for j in range(i * call.n_out // call.n_tasks, (i + 1) * call.n_out // call.n_tasks):
-            offsets[j] = _prepare(loc[j], log_scale[j], logits[j], constants[j])
-        i = next_task(address)
 
 
 def _forward(address):

@@ -1,6 +1,6 @@
-"""The Triton kernels of the operation: one layer, float32, bf16 or fp16 inputs.
+"""The Triton kernels of the score: one layer, float32, bf16 or fp16 inputs.
 
-Notation as in `mixture.loops`, in base 2 so that an exponential is one instruction:
+Notation as in `neuron`, in base 2 so that an exponential is one instruction:
 
     z_k = (x_k - mean_k) * rate_k        rate  = sqrt(log2(e) / 2) / scale
     t_k = level_k - z_k**2               level = log2(weight / scale), minus its row maximum
