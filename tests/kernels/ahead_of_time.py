@@ -14,6 +14,7 @@ from triton.compiler import ASTSource
 
 from ugmm.kernels.cumulative import cuda as cumulative_cuda
 from ugmm.kernels.cumulative import triton_kernels as cumulative_kernels
+from ugmm.kernels.mixture import triton_far
 from ugmm.kernels.mixture import triton_kernels as mixture_kernels
 
 DOUBLES = ("rates", "neurons", "shift", "grads")  # of the mixture's kernels
@@ -69,9 +70,9 @@ def mixture():
     far = {"BB": 64, "BM": 8, "BK": 128}
     compiled(mixture_kernels.prepare, {"BK": 256}, 90, 4)
     compiled(mixture_kernels.finish, {"BK": 256}, 90, 4)
-    compiled(mixture_kernels.revisit, far, 90, 4)
-    compiled(mixture_kernels.weigh, far, 90, 4)
-    compiled(mixture_kernels.far_backward, far | every, 90, 4)
+    compiled(triton_far.revisit, far, 90, 4)
+    compiled(triton_far.weigh, far, 90, 4)
+    compiled(triton_far.far_backward, far | every, 90, 4)
 
 
 def cumulative():

@@ -1,4 +1,4 @@
-"""The score on a CUDA device in float32, by Triton kernels (`triton_kernels`).
+"""The score on a CUDA device in float32, by Triton kernels (`triton_kernels`, `triton_far`).
 
 Parameters are float32, inputs float32, bf16 or fp16; everything is computed and accumulated in
 float32. Besides its results a call needs memory for the parameters' constants (20 bytes each) and,
@@ -11,7 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
-from ugmm.kernels.mixture import triton_kernels
+from ugmm.kernels.mixture import triton_far, triton_kernels
 from ugmm.kernels.operator import Kernel, Problem, register
 
 __all__ = ["CUDA", "KERNEL"]
@@ -102,7 +102,7 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
                 layer.batch.bit_length(),
             )
             grid = layer.tiles(n_out, _FAR["BB"], _FAR["BM"])
-            triton_kernels.revisit[grid](*layer.exact(), score, total, *layer.sizes, **_FAR)
+            triton_far.revisit[grid](*layer.exact(), score, total, *layer.sizes, **_FAR)
     return score, total, total.new_empty(0)
 
 
@@ -142,7 +142,7 @@ def _sums(
     weight, shift = layer.new(batch, padded), layer.new(batch, n_out, dtype=torch.float64)
     grid = layer.tiles(padded, _FAR["BB"], _FAR["BM"])
     scores = (grad, total, weight, shift)
-    triton_kernels.weigh[grid](*layer.exact(), *scores, *layer.sizes, padded, **_FAR)
+    triton_far.weigh[grid](*layer.exact(), *scores, *layer.sizes, padded, **_FAR)
     needs = {"NEED_X": need_x, "NEED_PARAMETERS": need_parameters}
     triton_kernels.backward[lambda tile: (_ceil_div(n_in, tile["BK"]), outs, rows)](
         layer.x,
@@ -160,7 +160,7 @@ def _sums(
     )
     parts = (rows_each, outs_each)
     inputs = (*layer.exact(), grad, total, shift)
-    triton_kernels.far_backward[(_ceil_div(n_in, _FAR["BK"]), outs, rows)](
+    triton_far.far_backward[(_ceil_div(n_in, _FAR["BK"]), outs, rows)](
         *inputs, dx, sums, *layer.sizes, *parts, **needs, **_FAR
     )
     return dx, sums
