@@ -14,8 +14,18 @@ import torch
 from numba import njit, prange
 
 from common import Table, alternate, announce, medians, parser, save, spread
-from ugmm.kernels._loops import SLOPE, near_pair
-from ugmm.kernels._vectors import LANES, add, add_product, add_terms, load, multiply, splat, store
+from ugmm.kernels.compiled.base2 import SLOPE
+from ugmm.kernels.compiled.vectors import (
+    LANES,
+    add,
+    add_product,
+    add_terms,
+    load,
+    multiply,
+    splat,
+    store,
+)
+from ugmm.kernels.mixture.neuron import near_pair
 
 INPUTS, ROWS = 256, 4  # forward then touches 7 KiB, backward 14 KiB
 REPEATS = 10_000  # of ROWS x INPUTS components, in each thread: some milliseconds

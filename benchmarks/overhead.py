@@ -20,7 +20,7 @@ import torch
 
 import ugmm.kernels
 from common import Table, announce, parser, save, say, spread
-from ugmm.kernels.cpu import KERNEL
+from ugmm.kernels.mixture.cpu import KERNEL
 from ugmm.kernels.operator import register
 
 REST = "Lightning, callbacks, logging"

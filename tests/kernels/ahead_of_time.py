@@ -12,7 +12,10 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ugmm.kernels import _triton, _triton_cumulative, cumulative_cuda
+from ugmm.kernels.cumulative import cuda as cumulative_cuda
+from ugmm.kernels.cumulative import triton_kernels as cumulative_kernels
+from ugmm.kernels.mixture import triton_far
+from ugmm.kernels.mixture import triton_kernels as mixture_kernels
 
 DOUBLES = ("rates", "neurons", "shift", "grads")  # of the mixture's kernels
 MULTIPLES = ("padded", "outs_each")  # of 16, which Triton sees
@@ -58,30 +61,30 @@ def check(function, constants, capability, warps, components=None):
 def mixture():
     """Backward and forward: one exponential a component."""
     every = {"NEED_X": True, "NEED_PARAMETERS": True}
-    for tuned, constants in ((_triton.forward, {}), (_triton.backward, every)):
+    for tuned, constants in ((mixture_kernels.forward, {}), (mixture_kernels.backward, every)):
         for capability, configs in ((80, tuned.configs[:1]), (90, tuned.configs)):
             for config in configs:
                 tile = config.kwargs
                 components = tile["BB"] * tile["BM"] * tile["BK"] // 32
                 check(tuned.fn, constants | tile, capability, config.num_warps, components)
     far = {"BB": 64, "BM": 8, "BK": 128}
-    compiled(_triton.prepare, {"BK": 256}, 90, 4)
-    compiled(_triton.finish, {"BK": 256}, 90, 4)
-    compiled(_triton.revisit, far, 90, 4)
-    compiled(_triton.weigh, far, 90, 4)
-    compiled(_triton.far_backward, far | every, 90, 4)
+    compiled(mixture_kernels.prepare, {"BK": 256}, 90, 4)
+    compiled(mixture_kernels.finish, {"BK": 256}, 90, 4)
+    compiled(triton_far.revisit, far, 90, 4)
+    compiled(triton_far.weigh, far, 90, 4)
+    compiled(triton_far.far_backward, far | every, 90, 4)
 
 
 def cumulative():
     """All kernels, with the tiles that they are launched with."""
-    kernels, tiles = _triton_cumulative, cumulative_cuda
+    kernels, tiles = cumulative_kernels, cumulative_cuda
     launches = [
-        (kernels.prepare, tiles._PARAMETERS, {}),
-        (kernels.carry, tiles._TILE, {}),
-        (kernels.forward, tiles._FORWARD, {}),
-        (kernels.carry_back, tiles._TILE, {}),
-        (kernels.backward, tiles._BACKWARD, {"NEED_X": True}),
-        (kernels.finish, tiles._PARAMETERS, {}),
+        (kernels.prepare, tiles.PARAMETERS, {}),
+        (kernels.carry, tiles.TILE, {}),
+        (kernels.forward, tiles.FORWARD, {}),
+        (kernels.carry_back, tiles.TILE, {}),
+        (kernels.backward, tiles.BACKWARD, {"NEED_X": True}),
+        (kernels.finish, tiles.PARAMETERS, {}),
     ]
     for capability in (80, 90):
         for function, tile, constants in launches:

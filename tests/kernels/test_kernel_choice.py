@@ -13,8 +13,8 @@ from ugmm.kernels import choose_kernel
 
 
 @pytest.fixture(autouse=True)
-def _unwarned(monkeypatch):
-    monkeypatch.setattr(kernels, "_warned", False)
+def unwarned(monkeypatch):
+    monkeypatch.setattr(kernels, "warned", False)
 
 
 def test_auto_takes_the_fused_kernel_for_float32():
@@ -57,7 +57,7 @@ def test_a_kernel_for_another_device(kernel, x):
 @pytest.mark.parametrize("kernel", ["auto", "cuda"])
 def test_on_a_gpu(kernel, monkeypatch):
     operator = object()
-    monkeypatch.setattr(kernels, "_cuda", lambda: operator)
+    monkeypatch.setattr(kernels, "cuda_operator", {"mixture": operator}.get)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert choose_kernel(OnCuda(), kernel) is operator
@@ -67,7 +67,7 @@ def test_on_a_gpu(kernel, monkeypatch):
 
 
 def test_without_triton(monkeypatch):
-    monkeypatch.setattr(kernels, "_cuda", lambda: None)
+    monkeypatch.setattr(kernels, "cuda_operator", lambda room: None)
     with pytest.warns(RuntimeWarning, match="CUDA kernel is not used, since Triton"):
         assert choose_kernel(OnCuda()) is kernels.REFERENCE
 
@@ -104,7 +104,8 @@ WITHOUT_TRITON = """
 import sys
 sys.modules["triton"] = None
 from ugmm import kernels
-assert kernels._cuda() is None
+assert kernels.cuda_operator("mixture") is None
+assert kernels.cuda_operator("cumulative") is None
 """
 
 

@@ -13,8 +13,8 @@ _Operator = Callable[..., tuple[Tensor, ...]]
 CPU: _Operator | None
 CUMULATIVE_CPU: _Operator | None
 try:
-    from ugmm.kernels.cpu import CPU
-    from ugmm.kernels.cumulative import CPU as CUMULATIVE_CPU
+    from ugmm.kernels.cumulative.cpu import CPU as CUMULATIVE_CPU
+    from ugmm.kernels.mixture.cpu import CPU
 except ImportError:  # Numba is missing
     CPU = CUMULATIVE_CPU = None
 
@@ -22,7 +22,8 @@ __all__ = ["KernelName", "choose_cumulative", "choose_kernel"]
 
 KernelName = Literal["auto", "reference", "cpu", "cuda"]
 _NAMES = ("auto", "reference", "cpu", "cuda")
-_warned = _without_triton = False
+_without_triton = False
+warned = False  # whether this process has been told that the reference takes a kernel's place
 
 
 def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
@@ -41,7 +42,7 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
     Raises:
         ValueError: `kernel` is none of the names, or is for another device than `x` is on.
     """
-    return _choose(x, kernel, REFERENCE, CPU, _cuda)
+    return _choose(x, kernel, REFERENCE, CPU, "mixture")
 
 
 def choose_cumulative(x: Tensor, kernel: str = "auto") -> _Operator:
@@ -50,15 +51,11 @@ def choose_cumulative(x: Tensor, kernel: str = "auto") -> _Operator:
     Returns:
         an operator: (x, loc, log_scale, log_weights, start, positions) to (scores, two tensors).
     """
-    return _choose(x, kernel, CUMULATIVE_REFERENCE, CUMULATIVE_CPU, _cumulative_cuda)
+    return _choose(x, kernel, CUMULATIVE_REFERENCE, CUMULATIVE_CPU, "cumulative")
 
 
 def _choose(
-    x: Tensor,
-    kernel: str,
-    reference: _Operator,
-    cpu: _Operator | None,
-    cuda: Callable[[], _Operator | None],
+    x: Tensor, kernel: str, reference: _Operator, cpu: _Operator | None, room: str
 ) -> _Operator:
     if kernel not in _NAMES:
         raise ValueError(f"kernel must be one of {', '.join(_NAMES)}, not {kernel!r}")
@@ -70,7 +67,7 @@ def _choose(
         raise ValueError(f"kernel={kernel!r} needs tensors on {where}, not on {x.device}")
     if device not in ("cpu", "cuda"):
         return reference
-    fused = cuda() if device == "cuda" else cpu
+    fused = cuda_operator(room) if device == "cuda" else cpu
     if fused is not None and x.dtype == torch.float32:
         return fused
     if not torch.compiler.is_compiling():
@@ -81,24 +78,19 @@ def _choose(
     return reference
 
 
-def _cuda() -> _Operator | None:
-    """The CUDA kernel; a machine without such a device need not import Triton."""
-    return _from_triton("cuda")
+def cuda_operator(room: str) -> _Operator | None:
+    """The operator for CUDA devices of `mixture` or `cumulative`; None if Triton is missing.
 
-
-def _cumulative_cuda() -> _Operator | None:
-    return _from_triton("cumulative_cuda")
-
-
-def _from_triton(module: str) -> _Operator | None:
+    A machine without such a device need not import Triton.
+    """
     global _without_triton
     if _without_triton:
         return None
     try:
-        if module == "cuda":
-            from ugmm.kernels.cuda import CUDA
+        if room == "mixture":
+            from ugmm.kernels.mixture.cuda import CUDA
         else:
-            from ugmm.kernels.cumulative_cuda import CUDA
+            from ugmm.kernels.cumulative.cuda import CUDA
     except ImportError:
         _without_triton = True
         return None
@@ -106,9 +98,9 @@ def _from_triton(module: str) -> _Operator | None:
 
 
 def _warn_once(reason: str, device: str) -> None:
-    global _warned
-    if not _warned:
-        _warned = True
+    global warned
+    if not warned:
+        warned = True
         warnings.warn(
             f"the fused {device.upper()} kernel is not used, since {reason}: the reference takes "
             "its place, which is slower",

@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = ["CumulativeProblem", "Kernel", "Problem", "register"]
 
 _LIBRARY = torch.library.Library("ugmm", "DEF")
+_Way = Callable[..., Any]
 _PLAIN = (Tensor, torch.nn.Parameter, type(None))
 
 
@@ -114,54 +115,13 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         the forward operation: (*inputs) to (scores, two saved tensors). It goes past the
         dispatcher where only autograd watches.
     """
-    name, grads = kernel.name, f"{kernel.name}_backward"
-    qualified, qualified_grads = f"ugmm::{name}", f"ugmm::{grads}"
-    problem_of = kernel.problem
-    n_inputs, schema = len(problem_of._fields), _schema(problem_of)
-    n_tensors = schema.count("Tensor ")  # an input that may be None has no gradient
-    _LIBRARY.define(f"{name}({schema}) -> (Tensor, Tensor, Tensor)")
-    _LIBRARY.define(
-        f"{grads}(Tensor grad, Tensor of_scores, Tensor of_parameters, {schema},"
-        f" bool need_x, bool need_parameters) -> ({', '.join(['Tensor'] * n_tensors)})"
-    )
-    forward_op = getattr(torch.ops.ugmm, name).default
-    backward_op = getattr(torch.ops.ugmm, grads).default
-
-    def forward(*inputs: Any) -> Any:
-        return kernel.forward(problem_of(*inputs))
-
-    def backward(grad: Tensor, of_scores: Tensor, of_parameters: Tensor, *rest: Any) -> Any:
-        problem = problem_of(*rest[:n_inputs])
-        return kernel.backward(grad, of_scores, of_parameters, problem, *rest[n_inputs:])
-
-    def fake_forward(*inputs: Any) -> Any:
-        problem = problem_of(*inputs)
-        loc, batch = problem.loc, problem.x.shape[0]
-        saved = (loc.new_empty(shape) for shape in kernel.saved_shapes(batch, *loc.shape))
-        return loc.new_empty(problem.score_shape()), *saved
-
-    def fake_backward(*args: Any) -> Any:
-        return problem_of(*args[3 : 3 + n_inputs]).empty_gradients(*args[3 + n_inputs :])
-
-    def differentiate(ctx: Any, grad: Tensor | None, *_of_saved: None) -> Any:
-        if grad is None:
-            return (None,) * n_inputs
-        need_x, *need_others = ctx.needs_input_grad
-        # With a graph of backward asked for, the dispatcher answers: by `_refuse`.
-        way: Any = backward_op if torch.is_grad_enabled() or _is_watched(grad) else backward
-        results = way(grad, *ctx.saved_tensors, need_x, any(need_others))
-        return tuple(
-            result if need else None for result, need in zip_longest(results, ctx.needs_input_grad)
-        )
-
-    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        of_scores = output[0] if kernel.saves_scores else output[1]
-        ctx.save_for_backward(of_scores, output[2], *inputs)
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
-
-    _LIBRARY.impl(name, forward, kernel.dispatch_key)
-    _LIBRARY.impl(grads, backward, kernel.dispatch_key)
+    qualified, qualified_grads = f"ugmm::{kernel.name}", f"ugmm::{kernel.name}_backward"
+    forward_op, backward_op = _define(kernel)
+    forward, backward = _computed(kernel)
+    fake_forward, fake_backward = _fakes(kernel)
+    save, differentiate = _autograd(kernel, backward, backward_op)
+    _LIBRARY.impl(kernel.name, forward, kernel.dispatch_key)
+    _LIBRARY.impl(f"{kernel.name}_backward", backward, kernel.dispatch_key)
     torch.library.register_fake(qualified, fake_forward, lib=_LIBRARY)
     torch.library.register_fake(qualified_grads, fake_backward, lib=_LIBRARY)
     torch.library.register_autograd(qualified, differentiate, setup_context=save, lib=_LIBRARY)
@@ -185,6 +145,73 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         return way(*inputs)
 
     return operator
+
+
+def _define(kernel: Kernel) -> tuple[Any, Any]:
+    """The two operators, still without what they do."""
+    name, schema = kernel.name, _schema(kernel.problem)
+    n_tensors = schema.count("Tensor ")  # an input that may be None has no gradient
+    _LIBRARY.define(f"{name}({schema}) -> (Tensor, Tensor, Tensor)")
+    _LIBRARY.define(
+        f"{name}_backward(Tensor grad, Tensor of_scores, Tensor of_parameters, {schema},"
+        f" bool need_x, bool need_parameters) -> ({', '.join(['Tensor'] * n_tensors)})"
+    )
+    operators = torch.ops.ugmm
+    return getattr(operators, name).default, getattr(operators, f"{name}_backward").default
+
+
+def _computed(kernel: Kernel) -> tuple[_Way, _Way]:
+    """Forward and backward as the operators call them."""
+    problem_of, n_inputs = kernel.problem, len(kernel.problem._fields)
+
+    def forward(*inputs: Any) -> Any:
+        return kernel.forward(problem_of(*inputs))
+
+    def backward(grad: Tensor, of_scores: Tensor, of_parameters: Tensor, *rest: Any) -> Any:
+        problem = problem_of(*rest[:n_inputs])
+        return kernel.backward(grad, of_scores, of_parameters, problem, *rest[n_inputs:])
+
+    return forward, backward
+
+
+def _fakes(kernel: Kernel) -> tuple[_Way, _Way]:
+    """The same for tensors without numbers: results of the right shapes."""
+    problem_of, n_inputs = kernel.problem, len(kernel.problem._fields)
+
+    def forward(*inputs: Any) -> Any:
+        problem = problem_of(*inputs)
+        loc, batch = problem.loc, problem.x.shape[0]
+        saved = (loc.new_empty(shape) for shape in kernel.saved_shapes(batch, *loc.shape))
+        return loc.new_empty(problem.score_shape()), *saved
+
+    def backward(*args: Any) -> Any:
+        return problem_of(*args[3 : 3 + n_inputs]).empty_gradients(*args[3 + n_inputs :])
+
+    return forward, backward
+
+
+def _autograd(kernel: Kernel, backward: _Way, backward_op: Any) -> tuple[_Way, _Way]:
+    """What autograd keeps of forward; and how it asks for the gradients of the inputs."""
+    n_inputs = len(kernel.problem._fields)
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        of_scores = output[0] if kernel.saves_scores else output[1]
+        ctx.save_for_backward(of_scores, output[2], *inputs)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+
+    def differentiate(ctx: Any, grad: Tensor | None, *_of_saved: None) -> Any:
+        if grad is None:
+            return (None,) * n_inputs
+        need_x, *need_others = ctx.needs_input_grad
+        # With a graph of backward asked for, the dispatcher answers: by `_refuse`.
+        way: Any = backward_op if torch.is_grad_enabled() or _is_watched(grad) else backward
+        results = way(grad, *ctx.saved_tensors, need_x, any(need_others))
+        return tuple(
+            result if need else None for result, need in zip_longest(results, ctx.needs_input_grad)
+        )
+
+    return save, differentiate
 
 
 def _schema(problem_of: Any) -> str:

@@ -1,4 +1,4 @@
-"""The operation on a CUDA device in float32, by Triton kernels (`_triton`).
+"""The score on a CUDA device in float32, by Triton kernels (`triton_kernels`, `triton_far`).
 
 Parameters are float32, inputs float32, bf16 or fp16; everything is computed and accumulated in
 float32. Besides its results a call needs memory for the parameters' constants (20 bytes each) and,
@@ -11,7 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
-from ugmm.kernels import _triton
+from ugmm.kernels.mixture import triton_far, triton_kernels
 from ugmm.kernels.operator import Kernel, Problem, register
 
 __all__ = ["CUDA", "KERNEL"]
@@ -64,13 +64,15 @@ class _Layer:
         self.batch, self.n_in = self.x.shape
         self.n_out = self.parameters[0].shape[0]
         self.sizes = (self.batch, self.n_out, self.n_in)
-        self.width = _padded(self.n_in, _triton.PADDING.value)
+        self.width = _padded(self.n_in, triton_kernels.PADDING.value)
         self.constants = self.new(self.n_out, 3 * self.width)
         self.rates = self.new(self.n_out, self.n_in, dtype=torch.float64)
         self.neurons = self.new(3, self.n_out, dtype=torch.float64)
         results = (self.constants, self.rates, self.neurons)
         sizes = (self.n_out, self.n_in, self.width)
-        _triton.prepare[(self.n_out,)](*self.parameters, *results, *sizes, BK=256, num_warps=4)
+        triton_kernels.prepare[(self.n_out,)](
+            *self.parameters, *results, *sizes, BK=256, num_warps=4
+        )
 
     def new(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return self.x.new_empty(shape, dtype=dtype)
@@ -89,7 +91,7 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     if x.shape[0]:
         with torch.cuda.device_of(x):  # Triton launches on the current device
             layer = _Layer(problem)
-            _triton.forward[lambda tile: layer.tiles(n_out, tile["BB"], tile["BM"])](
+            triton_kernels.forward[lambda tile: layer.tiles(n_out, tile["BB"], tile["BM"])](
                 layer.x,
                 layer.constants,
                 layer.neurons,
@@ -100,7 +102,7 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
                 layer.batch.bit_length(),
             )
             grid = layer.tiles(n_out, _FAR["BB"], _FAR["BM"])
-            _triton.revisit[grid](*layer.exact(), score, total, *layer.sizes, **_FAR)
+            triton_far.revisit[grid](*layer.exact(), score, total, *layer.sizes, **_FAR)
     return score, total, total.new_empty(0)
 
 
@@ -140,9 +142,9 @@ def _sums(
     weight, shift = layer.new(batch, padded), layer.new(batch, n_out, dtype=torch.float64)
     grid = layer.tiles(padded, _FAR["BB"], _FAR["BM"])
     scores = (grad, total, weight, shift)
-    _triton.weigh[grid](*layer.exact(), *scores, *layer.sizes, padded, **_FAR)
+    triton_far.weigh[grid](*layer.exact(), *scores, *layer.sizes, padded, **_FAR)
     needs = {"NEED_X": need_x, "NEED_PARAMETERS": need_parameters}
-    _triton.backward[lambda tile: (_ceil_div(n_in, tile["BK"]), outs, rows)](
+    triton_kernels.backward[lambda tile: (_ceil_div(n_in, tile["BK"]), outs, rows)](
         layer.x,
         layer.constants,
         weight,
@@ -158,7 +160,7 @@ def _sums(
     )
     parts = (rows_each, outs_each)
     inputs = (*layer.exact(), grad, total, shift)
-    _triton.far_backward[(_ceil_div(n_in, _FAR["BK"]), outs, rows)](
+    triton_far.far_backward[(_ceil_div(n_in, _FAR["BK"]), outs, rows)](
         *inputs, dx, sums, *layer.sizes, *parts, **needs, **_FAR
     )
     return dx, sums
@@ -171,7 +173,7 @@ def _finished(layer: _Layer, grad: Tensor, sums: Tensor) -> list[Tensor]:
     grads = grad.sum(0, dtype=torch.float64)
     inputs = (sums, grads, layer.rates, layer.neurons, layer.parameters[2])
     grid = (n_out, _ceil_div(n_in, 256))
-    _triton.finish[grid](*inputs, *results, len(sums), n_out, n_in, BK=256, num_warps=4)
+    triton_kernels.finish[grid](*inputs, *results, len(sums), n_out, n_in, BK=256, num_warps=4)
     return results
 
 

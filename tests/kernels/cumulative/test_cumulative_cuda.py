@@ -20,8 +20,8 @@ if not ON_GPU:  # lightning may have imported Triton before, when it was not to 
 
 from cumulative_oracle import NAMES, by_loop, by_torch, ordinary
 
-from ugmm.kernels import cumulative_cuda
-from ugmm.kernels.cumulative_cuda import CUDA, KERNEL
+from ugmm.kernels.cumulative import cuda
+from ugmm.kernels.cumulative.cuda import CUDA, KERNEL
 from ugmm.kernels.operator import register
 
 DEVICE = "cuda" if ON_GPU else "cpu"
@@ -49,7 +49,7 @@ def assert_near(results, expected, tolerance=3e-6, names=NAMES):
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 7, 2), (2, 33, 17), (18, 5, 7), (3, 40, 70)])
 def test_shapes(sizes, monkeypatch):
-    monkeypatch.setattr(cumulative_cuda, "_MOST_PARTS", 2)  # a part has more than one tile of rows
+    monkeypatch.setattr(cuda, "MOST_PARTS", 2)  # a part has more than one tile of rows
     n_in = sizes[2]
     for positions in (None, np.arange(n_in)[min(1, n_in - 1) :: 3], np.arange(0)):
         problem = ordinary(*sizes, positions)

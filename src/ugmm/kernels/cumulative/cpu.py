@@ -1,4 +1,7 @@
-"""The cumulative score on a CPU in float32: compiled loops (`_cumulative`), split over threads."""
+"""The cumulative score on a CPU in float32: compiled loops, split over threads.
+
+Forward goes up the inputs (`upward`), backward down again (`downward`).
+"""
 
 import ctypes
 import functools
@@ -8,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ugmm.kernels import _cumulative, _cumulative_backward
-from ugmm.kernels._vectors import LANES
-from ugmm.kernels.cpu import layer_fields, run, split, thread_count
+from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
+from ugmm.kernels.compiled.vectors import LANES
+from ugmm.kernels.cumulative import downward, upward
 from ugmm.kernels.operator import CumulativeProblem, Kernel, Problem, register
 
 __all__ = ["CPU", "KERNEL"]
-
 
 _HUGE = 2**21  # bytes of a huge page
 
@@ -44,9 +46,9 @@ def _blocks(n_out: int) -> int:
 
 def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
     """The sums of every pair of rows at every span; each block's prepared constants."""
-    blocks, spans = _blocks(n_out), -(-n_in // _cumulative.SPAN)
-    states = (blocks, spans, (batch + 1) // 2, 2 * _cumulative.PAIR)
-    return states, (blocks, n_in, _cumulative.PARTS * LANES)
+    blocks, spans = _blocks(n_out), -(-n_in // upward.SPAN)
+    states = (blocks, spans, (batch + 1) // 2, 2 * upward.PAIR)
+    return states, (blocks, n_in, upward.PARTS * LANES)
 
 
 def _fields(problem: CumulativeProblem, after: Tensor, wanted: int, backward: bool) -> Any:
@@ -69,7 +71,7 @@ def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
     if batch and len(after):
         tasks, fields = _fields(problem, after, wanted, False)
         results = {"score": score, "states": states, "columns": columns}
-        run(_cumulative.passes(), len(tasks), **fields, **results)
+        run(upward.passes(), len(tasks), **fields, **results)
     return score, states, columns
 
 
@@ -94,7 +96,7 @@ def _backward(
         fields["more_sums"] = x.new_empty(parts_rows + 1, *columns.shape)
         fields |= {"dx_rows": dx_rows, "grad": grad.contiguous()}
         fields |= {"states": states, "columns": columns}
-        run(_cumulative_backward.passes(), len(tasks), **fields)
+        run(downward.passes(), len(tasks), **fields)
     else:
         for result in results:
             result.zero_()

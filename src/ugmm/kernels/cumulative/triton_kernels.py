@@ -1,4 +1,4 @@
-"""The Triton kernels of the cumulative score, in float32; notation as in `_cumulative`.
+"""The Triton kernels of the cumulative score, in float32; notation as in `upward`.
 
 The inputs are cut into chunks, so that a short layer keeps a GPU busy: `carry` runs over them and
 leaves the sums before each, whereupon `forward` goes up all chunks at once; `carry_back` and
@@ -12,7 +12,7 @@ where i' is the next wanted prefix, and i the first that has input k. Nothing is
 another program adds to.
 """
 
-# ruff: noqa: ANN001, ANN202, N803
+# ruff: noqa: ANN001, ANN201, ANN202, N803
 # mypy: ignore-errors
 # Triton, not Python, gives the functions of this file their types; it wants constants in capitals.
 
@@ -186,6 +186,43 @@ def carry_back(
         last = lowest
 
 
+@triton.jit
+def _kept_finite(value):
+    return tl.where(value > CLAMP, CLAMP, tl.where(value < -CLAMP, -CLAMP, value))
+
+
+@triton.jit
+def _by_start(r, last, start, place, grad, row, out, n_out, wanted):
+    """The gradient by start, from R of the first wanted prefix but the empty one."""
+    t = tl.load(start) * LOG2_E
+    by_start = r * tl.exp2(t - last)
+    if tl.load(place) >= 0:  # the empty prefix is wanted
+        direct = tl.load(grad + row[:, None] * wanted * n_out + out[None, :])
+        by_start += tl.where(t == -INF, 0.0, direct)
+    return by_start
+
+
+@triton.jit
+def _joined(r, last, now, g):
+    """R of a wanted prefix, whose gradient is g, from that of the next; and log2 of its sum."""
+    r = g + r * tl.exp2(now - last)
+    return tl.where(now == -INF, 0.0, r), tl.where(now == -INF, INF, now)
+
+
+@triton.jit
+def _add_sums(at, plane, h, hz, z, again, present):
+    """Add some rows to the sums of h, h * z and h * z**2 of one input.
+
+    A part's first rows find nothing to add to: they begin these sums.
+    """
+    h0 = tl.load(at, again, 0.0)
+    h1 = tl.load(at + plane, again, 0.0)
+    h2 = tl.load(at + 2 * plane, again, 0.0)
+    tl.store(at, h0 + tl.sum(h, 0), present)
+    tl.store(at + plane, h1 + tl.sum(hz, 0), present)
+    tl.store(at + 2 * plane, h2 + tl.sum(hz * z, 0), present)
+
+
 @_sized
 def backward(
     x,
@@ -241,33 +278,19 @@ def backward(
             if i >= 0:
                 source = (row[:, None] * wanted + i) * n_out + out[None, :]
                 now = tl.load(score + source) * LOG2_E
-                r = tl.load(grad + source, inside, 0.0) + r * tl.exp2(now - last)
-                r = tl.where(now == -INF, 0.0, r)
-                last = tl.where(now == -INF, INF, now)
+                r, last = _joined(r, last, now, tl.load(grad + source, inside, 0.0))
             column = tl.cast(k, tl.int64) * n_out + out
             rate = tl.load(columns + column + plane)[None, :]
-            value = tl.load(x + row * n_in + k)
-            value = tl.where(value > CLAMP, CLAMP, tl.where(value < -CLAMP, -CLAMP, value))
+            value = _kept_finite(tl.load(x + row * n_in + k))
             z = (value[:, None] - tl.load(columns + column)[None, :]) * rate
             h = r * tl.exp2(tl.load(columns + column + 2 * plane)[None, :] - z * z - last)
             hz = h * z
-            at = sums + column
-            again = present & (b0 > first)  # the part's first rows find nothing to add to
-            h0 = tl.load(at, again, 0.0)
-            h1 = tl.load(at + plane, again, 0.0)
-            h2 = tl.load(at + 2 * plane, again, 0.0)
-            tl.store(at, h0 + tl.sum(h, 0), present)
-            tl.store(at + plane, h1 + tl.sum(hz, 0), present)
-            tl.store(at + 2 * plane, h2 + tl.sum(hz * z, 0), present)
+            _add_sums(sums + column, plane, h, hz, z, present & (b0 > first), present)
             if NEED_X:
                 place_x = dx + row * n_in + k
                 tl.store(place_x, tl.sum(tl.where(inside, hz * rate, 0.0), 1) * SLOPE, here)
         if chunk == 0:
-            t = tl.load(start + tile_at) * LOG2_E
-            by_start = r * tl.exp2(t - last)
-            if tl.load(place) >= 0:  # the empty prefix is wanted
-                direct = tl.load(grad + row[:, None] * wanted * n_out + out[None, :])
-                by_start += tl.where(t == -INF, 0.0, direct)
+            by_start = _by_start(r, last, start + tile_at, place, grad, row, out, n_out, wanted)
             tl.store(dstart + tile_at, by_start, inside)
         tl.debug_barrier()  # the next rows add to the sums that these stored
 

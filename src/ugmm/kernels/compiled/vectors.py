@@ -43,18 +43,19 @@ class _Vector(types.Type):
         super().__init__(name=f"Vector{LANES}")
 
 
-_vector = _Vector()
-_WIDE = ir.VectorType(ir.FloatType(), LANES)
+VECTOR = _Vector()
+WIDE = ir.VectorType(ir.FloatType(), LANES)
 
 
 @register_model(_Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _WIDE)
+        super().__init__(manager, kind, WIDE)
 
 
-def _constant(value: float) -> ir.Constant:
-    return ir.Constant(_WIDE, [float(np.float32(value))] * LANES)
+def constant(value: float) -> ir.Constant:
+    """The same number in every lane, known when it is compiled."""
+    return ir.Constant(WIDE, [float(np.float32(value))] * LANES)
 
 
 def _call(builder: Any, name: str, result: Any, *args: Any, fastmath: tuple[str, ...] = ()) -> Any:
@@ -63,13 +64,14 @@ def _call(builder: Any, name: str, result: Any, *args: Any, fastmath: tuple[str,
     return builder.call(function, args, fastmath=fastmath)
 
 
-def _call_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    return _call(builder, "fma", _WIDE, a, b, c)
+def call_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """A * b + c, rounded once."""
+    return _call(builder, "fma", WIDE, a, b, c)
 
 
 def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     array = context.make_array(signature.args[0])(context, builder, args[0])
-    return builder.bitcast(builder.gep(array.data, [args[1]]), _WIDE.as_pointer())
+    return builder.bitcast(builder.gep(array.data, [args[1]]), WIDE.as_pointer())
 
 
 @intrinsic
@@ -79,11 +81,13 @@ def load(_typing: Any, array: Any, index: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(_pointer(context, builder, signature, args), align=4)
 
-    return _vector(array, types.intp), codegen
+    return VECTOR(array, types.intp), codegen
 
 
 @intrinsic
 def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """Put sixteen floats into a flat array, from `index` on."""
+
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store(args[2], _pointer(context, builder, signature, args), align=4)
         return context.get_dummy_value()
@@ -97,12 +101,12 @@ def splat(_typing: Any, value: Any) -> Any:
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         one = builder.insert_element(
-            ir.Constant(_WIDE, ir.Undefined), args[0], ir.Constant(ir.IntType(32), 0)
+            ir.Constant(WIDE, ir.Undefined), args[0], ir.Constant(ir.IntType(32), 0)
         )
         mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return builder.shuffle_vector(one, one, mask)
 
-    return _vector(types.float32), codegen
+    return VECTOR(types.float32), codegen
 
 
 @intrinsic
@@ -160,7 +164,7 @@ def _operation(emit: Any, n_args: int) -> Any:
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return emit(builder, *args)
 
-    kind = _vector(*[_vector] * n_args)
+    kind = VECTOR(*[VECTOR] * n_args)
     if n_args == 1:
         return intrinsic(lambda _typing, a: (kind, codegen))
     if n_args == 2:
@@ -172,12 +176,12 @@ def _emit_larger(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
-def _emit_exp2(
+def emit_exp2(
     builder: Any, ts: Any, rest: Any = None, coefficients: tuple[float, ...] = EXP2
 ) -> tuple[Any, Any]:
     """2**t of several vectors in step: numbers about 1, and powers of two to multiply them by."""
-    magic, integers = _constant(MAGIC), ir.VectorType(ir.IntType(32), LANES)
-    ts = [_emit_larger(builder, _constant(CUT), t) for t in ts]
+    magic, integers = constant(MAGIC), ir.VectorType(ir.IntType(32), LANES)
+    ts = [_emit_larger(builder, constant(CUT), t) for t in ts]
     rounded = [builder.fadd(t, magic) for t in ts]
     fs = [builder.fsub(r, magic) for r in rounded]
     fs = [builder.fsub(t, f) for t, f in zip(ts, fs, strict=True)]
@@ -185,32 +189,28 @@ def _emit_exp2(
         fs = [builder.fadd(f, rest) for f in fs]
     shift = ir.Constant(integers, [23] * LANES)
     powers = [builder.shl(builder.bitcast(r, integers), shift) for r in rounded]
-    ps = [_constant(coefficients[0])] * len(ts)
+    ps = [constant(coefficients[0])] * len(ts)
     for coefficient in coefficients[1:]:
-        ps = [
-            _call_fma(builder, p, f, _constant(coefficient)) for p, f in zip(ps, fs, strict=True)
-        ]
-    return ps, [builder.bitcast(power, _WIDE) for power in powers]
+        ps = [call_fma(builder, p, f, constant(coefficient)) for p, f in zip(ps, fs, strict=True)]
+    return ps, [builder.bitcast(power, WIDE) for power in powers]
 
 
 def _emit_terms(builder: Any, xs: Any, mean: Any, rate: Any, level: Any) -> tuple[Any, Any, Any]:
     """Return z and the two factors of 2**t: what forward and backward must compute alike."""
     zs = [builder.fsub(x, mean) for x in xs]
     zs = [builder.fmul(z, rate) for z in zs]
-    ts = [_call_fma(builder, builder.fneg(z), z, level) for z in zs]
-    return zs, *_emit_exp2(builder, ts)
+    ts = [call_fma(builder, builder.fneg(z), z, level) for z in zs]
+    return zs, *emit_exp2(builder, ts)
 
 
 add = _operation(lambda builder, a, b: builder.fadd(a, b), 2)
 subtract = _operation(lambda builder, a, b: builder.fsub(a, b), 2)
 multiply = _operation(lambda builder, a, b: builder.fmul(a, b), 2)
-add_product = _operation(lambda builder, a, b, c: _call_fma(builder, b, c, a), 3)
-subtract_product = _operation(
-    lambda builder, a, b, c: _call_fma(builder, builder.fneg(b), c, a), 3
-)
+add_product = _operation(lambda builder, a, b, c: call_fma(builder, b, c, a), 3)
+subtract_product = _operation(lambda builder, a, b, c: call_fma(builder, builder.fneg(b), c, a), 3)
 divide = _operation(lambda builder, a, b: builder.fdiv(a, b), 2)
 larger = _operation(_emit_larger, 2)
-nearest = _operation(lambda builder, a: _call(builder, "rint", _WIDE, a), 1)
+nearest = _operation(lambda builder, a: _call(builder, "rint", WIDE, a), 1)
 
 
 @intrinsic
@@ -218,10 +218,10 @@ def exp2(_typing: Any, t: Any) -> Any:
     """2**t for t < 128, to a relative 2e-7; exactly 0 below -127; a NaN stays one."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        (p,), (power,) = _emit_exp2(builder, args)
+        (p,), (power,) = emit_exp2(builder, args)
         return builder.fmul(p, power)
 
-    return _vector(t), codegen
+    return VECTOR(t), codegen
 
 
 @intrinsic
@@ -229,10 +229,10 @@ def exp2_of_sum(_typing: Any, t: Any, rest: Any) -> Any:
     """2**(t + rest) for a small rest, to a relative 8e-8."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        (p,), (power,) = _emit_exp2(builder, args[:1], args[1], FINE_EXP2)
+        (p,), (power,) = emit_exp2(builder, args[:1], args[1], FINE_EXP2)
         return builder.fmul(p, power)
 
-    return _vector(t, rest), codegen
+    return VECTOR(t, rest), codegen
 
 
 @intrinsic
@@ -244,10 +244,10 @@ def add_terms(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, ps, powers = _emit_terms(builder, args[4:8], *args[8:])
-        sums = [_call_fma(builder, *three) for three in zip(ps, powers, args[:4], strict=True)]
+        sums = [call_fma(builder, *three) for three in zip(ps, powers, args[:4], strict=True)]
         return context.make_tuple(builder, signature.return_type, sums)
 
-    return types.UniTuple(_vector, 4)(s0, s1, s2, s3, x0, x1, x2, x3, mean, rate, level), codegen
+    return types.UniTuple(VECTOR, 4)(s0, s1, s2, s3, x0, x1, x2, x3, mean, rate, level), codegen
 
 
 @intrinsic
@@ -262,4 +262,4 @@ def weigh_terms(
         ws = [builder.fmul(p, power) for p, power in zip(ps, powers, strict=True)]
         return context.make_tuple(builder, signature.return_type, zs + ws)
 
-    return types.UniTuple(_vector, 4)(x0, x1, weight0, weight1, mean, rate, level), codegen
+    return types.UniTuple(VECTOR, 4)(x0, x1, weight0, weight1, mean, rate, level), codegen

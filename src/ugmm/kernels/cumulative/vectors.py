@@ -1,4 +1,4 @@
-"""What the cumulative score needs of vectors, beyond `_vectors`."""
+"""What the cumulative score needs of vectors, beyond `compiled.vectors`."""
 
 # mypy: ignore-errors
 # Numba, not Python, gives the functions of this file their types and some of their arguments.
@@ -10,7 +10,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ugmm.kernels._vectors import _WIDE, LANES, _call_fma, _constant, _emit_exp2, _vector
+from ugmm.kernels.compiled.base2 import LN_2
+from ugmm.kernels.compiled.vectors import LANES, VECTOR, WIDE, call_fma, constant, emit_exp2
 
 __all__ = ["any_above", "exp2_pair", "log_scaled", "where_above"]
 
@@ -25,7 +26,6 @@ LOG = (
     -0.5000066739563246,
     0.9999998139171736,
 )
-LN_2 = 0.6931471805599453
 ROOT_HALF_BITS = 0x3F3504F3  # sqrt(1/2) as a float32
 
 
@@ -34,11 +34,11 @@ def exp2_pair(_typing: Any, t0: Any, t1: Any) -> Any:
     """`exp2` of two vectors in step."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        factors = zip(*_emit_exp2(builder, args), strict=True)
+        factors = zip(*emit_exp2(builder, args), strict=True)
         results = [builder.fmul(p, power) for p, power in factors]
         return context.make_tuple(builder, signature.return_type, results)
 
-    return types.UniTuple(_vector, 2)(t0, t1), codegen
+    return types.UniTuple(VECTOR, 2)(t0, t1), codegen
 
 
 @intrinsic
@@ -60,7 +60,7 @@ def where_above(_typing: Any, a: Any, limit: Any, yes: Any, no: Any) -> Any:
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", args[0], args[1]), *args[2:])
 
-    return _vector(a, limit, yes, no), codegen
+    return VECTOR(a, limit, yes, no), codegen
 
 
 @intrinsic
@@ -73,15 +73,15 @@ def log_scaled(_typing: Any, m: Any, e: Any) -> Any:
         lowest, shift = (ir.Constant(kind, [n] * LANES) for n in (ROOT_HALF_BITS, 23))
         bits = builder.bitcast(m, kind)
         exponent = builder.ashr(builder.sub(bits, lowest), shift)
-        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, shift)), _WIDE)
-        f = builder.fsub(mantissa, _constant(1.0))
-        e = builder.fadd(e, builder.sitofp(exponent, _WIDE))
-        p = _constant(LOG[0])
+        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, shift)), WIDE)
+        f = builder.fsub(mantissa, constant(1.0))
+        e = builder.fadd(e, builder.sitofp(exponent, WIDE))
+        p = constant(LOG[0])
         for coefficient in LOG[1:]:
-            p = _call_fma(builder, p, f, _constant(coefficient))
-        value = _call_fma(builder, e, _constant(LN_2), builder.fmul(p, f))
+            p = call_fma(builder, p, f, constant(coefficient))
+        value = call_fma(builder, e, constant(LN_2), builder.fmul(p, f))
         value = builder.fadd(value, builder.fsub(m, m))
-        is_zero = builder.fcmp_ordered("==", m, _constant(0.0))
-        return builder.select(is_zero, _constant(-np.inf), value)
+        is_zero = builder.fcmp_ordered("==", m, constant(0.0))
+        return builder.select(is_zero, constant(-np.inf), value)
 
-    return _vector(m, e), codegen
+    return VECTOR(m, e), codegen

@@ -1,4 +1,4 @@
-"""The Triton kernels: on a GPU where there is one, else in Triton's interpreter on the CPU."""
+"""The Triton kernels of the score: on a GPU, else in Triton's interpreter on the CPU."""
 
 # ruff: noqa: E402
 
@@ -32,7 +32,7 @@ from mixture_oracle import (
     wide_layer,
 )
 
-from ugmm.kernels.cuda import CUDA, KERNEL
+from ugmm.kernels.mixture.cuda import CUDA, KERNEL
 from ugmm.kernels.operator import Problem, register
 
 DEVICE = "cuda" if ON_GPU else "cpu"

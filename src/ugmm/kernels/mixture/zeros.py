@@ -1,7 +1,7 @@
-"""The compiled loops of the CPU kernel for inputs that are mostly zero, as pixels are.
+"""The compiled loops of the score on a CPU for inputs that are mostly zero, as pixels are.
 
 A component whose input is 0 has the same value in every row, 2**t0_k. So in the notation of
-`_loops` forward's sum over the inputs is
+`neuron` forward's sum over the inputs is
 
     sum_{k: x_k = 0} 2**t0_k  +  sum_{k: x_k != 0} 2**t_k
 
@@ -25,24 +25,10 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ugmm.kernels._loops import (
-    LARGEST,
-    MINUS_INF,
-    ROWS,
-    SLOTS,
-    ZERO,
-    add_far_rows,
-    c_function,
-    compiled,
-    finish_gradients,
-    finish_scores,
-    inlined,
-    layer_of,
-    near_pair,
-    padded,
-    prepare_all,
-)
-from ugmm.kernels._vectors import (
+from ugmm.kernels.compiled.base2 import MINUS_INF, ZERO
+from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
+from ugmm.kernels.compiled.threads import ROWS
+from ugmm.kernels.compiled.vectors import (
     LANES,
     add_terms,
     doubles,
@@ -57,6 +43,16 @@ from ugmm.kernels._vectors import (
     store,
     subtract,
     subtract_product,
+)
+from ugmm.kernels.mixture.neuron import (
+    LARGEST,
+    SLOTS,
+    add_far_rows,
+    finish_gradients,
+    finish_scores,
+    layer_of,
+    near_pair,
+    prepare_all,
 )
 
 __all__ = ["HEIGHT", "PARTS", "passes"]
@@ -251,7 +247,7 @@ def _backward(address):
 
 @functools.cache
 def passes() -> tuple[Any, Any, Any, Any]:
-    """The C functions, as `_loops.passes`: the constants, the set-up, forward and backward.
+    """The C functions, as `loops.passes`: the constants, the set-up, forward and backward.
 
     The set-up comes before either way; the products of matrices between it and that.
     """

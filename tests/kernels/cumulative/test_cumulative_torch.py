@@ -148,10 +148,10 @@ def test_choice(monkeypatch):
         warnings.simplefilter("error")
         assert choose_cumulative(x) is kernels.CUMULATIVE_CPU
         assert choose_cumulative(x, "reference") is kernels.CUMULATIVE_REFERENCE
-    monkeypatch.setattr(kernels, "_warned", False)
+    monkeypatch.setattr(kernels, "warned", False)
     with pytest.warns(RuntimeWarning, match="float64"):
         assert choose_cumulative(x.double()) is kernels.CUMULATIVE_REFERENCE
     monkeypatch.setattr(kernels, "CUMULATIVE_CPU", None)
-    monkeypatch.setattr(kernels, "_warned", False)
+    monkeypatch.setattr(kernels, "warned", False)
     with pytest.warns(RuntimeWarning, match="Numba"):
         assert choose_cumulative(x) is kernels.CUMULATIVE_REFERENCE

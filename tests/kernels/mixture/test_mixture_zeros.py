@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mixture_oracle import NAMES, by_numpy, by_torch, ordinary_layer, rounded
 
 from ugmm.functional import mixture_log_score
-from ugmm.kernels import cpu
+from ugmm.kernels.mixture import cpu
 
 PARAMETERS = NAMES[2:]
 
@@ -18,13 +18,13 @@ PARAMETERS = NAMES[2:]
 @pytest.fixture
 def ways(monkeypatch):
     """What was decided, call by call: True where the way for zeros was taken."""
-    decided, decide = [], cpu._mostly_zero
+    decided, decide = [], cpu.mostly_zero
 
     def record(*args):
         decided.append(decide(*args))
         return decided[-1]
 
-    monkeypatch.setattr(cpu, "_mostly_zero", record)
+    monkeypatch.setattr(cpu, "mostly_zero", record)
     return decided
 
 
@@ -59,7 +59,7 @@ def assert_near(results, expected, tolerance=1e-5, names=("score", *PARAMETERS))
 )
 def test_ordinary_inputs(sizes, share, seed):
     layer = mostly_zero_layer(*sizes, seed, share)
-    assert cpu._mostly_zero(torch.tensor(layer.x), sizes[1])
+    assert cpu.mostly_zero(torch.tensor(layer.x), sizes[1])
     assert_near(compute(layer), by_numpy(layer))
 
 

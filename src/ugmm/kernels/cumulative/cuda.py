@@ -1,4 +1,4 @@
-"""The cumulative score on a CUDA device in float32, by Triton kernels (`_triton_cumulative`).
+"""The cumulative score on a CUDA device in float32, by Triton kernels (`triton_kernels`).
 
 Nothing waits for the device: which prefixes are wanted stays there.
 """
@@ -6,17 +6,17 @@ Nothing waits for the device: which prefixes are wanted stays there.
 import torch
 from torch import Tensor
 
-from ugmm.kernels import _triton_cumulative
+from ugmm.kernels.cumulative import triton_kernels
 from ugmm.kernels.operator import CumulativeProblem, Kernel, register
 
-__all__ = ["CUDA", "KERNEL"]
+__all__ = ["BACKWARD", "CUDA", "FORWARD", "KERNEL", "MOST_PARTS", "PARAMETERS", "TILE"]
 
-_MOST_PARTS = 16  # of the rows: each has sums of its own, as large as the parameters
+MOST_PARTS = 16  # of the rows: each has sums of its own, as large as the parameters
 _CHUNK = 32  # inputs
-_TILE = {"BM": 32, "BK": _CHUNK, "num_warps": 1}
-_PARAMETERS = {**_TILE, "num_warps": 4}
-_FORWARD = {"BB": 4, **_TILE}
-_BACKWARD = {"BB": 8, **_TILE}
+TILE = {"BM": 32, "BK": _CHUNK, "num_warps": 1}
+PARAMETERS = {**TILE, "num_warps": 4}
+FORWARD = {"BB": 4, **TILE}
+BACKWARD = {"BB": 8, **TILE}
 
 
 def _ceil_div(a: int, b: int) -> int:
@@ -34,12 +34,12 @@ class _Layer:
         self.place = self._place(problem.positions)
         self.chunks = max(1, _ceil_div(self.n_in - 1, _CHUNK))
         self.sizes = (self.batch, self.n_out, self.n_in, self.wanted, self.chunks)
-        self.tiles = _ceil_div(self.n_out, _TILE["BM"])
+        self.tiles = _ceil_div(self.n_out, TILE["BM"])
         self.grid = (_ceil_div(self.n_in, _CHUNK), self.tiles)
         self.columns = self.new(3, self.n_in, self.n_out)
         parameters = (p.contiguous() for p in problem[1:4])
-        _triton_cumulative.prepare[self.grid](
-            *parameters, self.columns, self.n_out, self.n_in, **_PARAMETERS
+        triton_kernels.prepare[self.grid](
+            *parameters, self.columns, self.n_out, self.n_in, **PARAMETERS
         )
 
     def _place(self, positions: Tensor | None) -> Tensor:
@@ -65,11 +65,11 @@ def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
             layer = _Layer(problem)
             carries, (batch, n_out, n_in, _, chunks) = layer.carries(), layer.sizes
             inputs = (layer.x, layer.columns, layer.start)
-            _triton_cumulative.carry[(batch, layer.tiles)](
-                *inputs, carries, batch, n_out, n_in, chunks, **_TILE
+            triton_kernels.carry[(batch, layer.tiles)](
+                *inputs, carries, batch, n_out, n_in, chunks, **TILE
             )
-            _triton_cumulative.forward[(_ceil_div(batch, _FORWARD["BB"]), layer.tiles, chunks)](
-                *inputs, layer.place, carries, score, *layer.sizes, **_FORWARD
+            triton_kernels.forward[(_ceil_div(batch, FORWARD["BB"]), layer.tiles, chunks)](
+                *inputs, layer.place, carries, score, *layer.sizes, **FORWARD
             )
     return score, score.new_empty(0), score.new_empty(0)
 
@@ -91,22 +91,22 @@ def _backward(
         layer = _Layer(problem)
         carries, batch, chunks = layer.carries(), layer.batch, layer.chunks
         scores = (layer.place, score.contiguous(), grad.contiguous(), carries)
-        _triton_cumulative.carry_back[(batch, layer.tiles)](*scores, *layer.sizes, **_TILE)
-        rows_each = max(_BACKWARD["BB"], _ceil_div(batch, _MOST_PARTS))
+        triton_kernels.carry_back[(batch, layer.tiles)](*scores, *layer.sizes, **TILE)
+        rows_each = max(BACKWARD["BB"], _ceil_div(batch, MOST_PARTS))
         parts = _ceil_div(batch, rows_each)
         dx = layer.x.new_zeros((layer.tiles if need_x else 0, batch, layer.n_in))
         sums = layer.new(parts, 3, layer.n_in, layer.n_out)
-        _triton_cumulative.backward[(parts, layer.tiles, chunks)](
+        triton_kernels.backward[(parts, layer.tiles, chunks)](
             *(layer.x, layer.columns, layer.start, *scores),
             *(dx, sums, by_start, *layer.sizes, rows_each, need_x),
-            **_BACKWARD,
+            **BACKWARD,
         )
         if need_x:
             torch.sum(dx, 0, out=by_x)
         if need_parameters:
             sizes = (layer.n_out, layer.n_in, parts)
-            _triton_cumulative.finish[layer.grid](
-                sums, layer.columns, *by_parameters, *sizes, **_PARAMETERS
+            triton_kernels.finish[layer.grid](
+                sums, layer.columns, *by_parameters, *sizes, **PARAMETERS
             )
     return results
 

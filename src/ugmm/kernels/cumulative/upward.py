@@ -1,6 +1,7 @@
 """The compiled loops of the cumulative score's forward, in float32.
 
-Notation as in `_loops`, but nothing is normalised, and the lanes of a vector are 16 outputs:
+Notation as in `mixture.neuron`, but nothing is normalised, and the lanes of a vector are 16
+outputs:
 
     t_k = level_k - z_k**2               level = log2(weight / scale / sqrt(2 pi))
     S_k = e**start + sum_{i < k} 2**t_i  out_k = log(S_k)
@@ -10,7 +11,7 @@ score far higher. What is added is 2**u, u = t - e; where u is above `LIMIT` the
 e becomes the nearest integer to t, and m is multiplied by an exact power of two. So m is at least
 2**-1/2 unless nothing was added, and can lose nothing that counts.
 
-Backward (`_cumulative_backward`) is a sum over later prefixes, with g the gradient of out:
+Backward (`downward`) is a sum over later prefixes, with g the gradient of out:
 
     d/dt_k = 2**t_k Q_k                  Q_k = sum_{i > k} g_i / S_i
 
@@ -23,7 +24,7 @@ All that a span needs stays in the first-level cache. Two rows go in step.
 are in no prefix that is wanted.
 """
 
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: ignore-errors
 # Numba, not Python, gives the functions of this file their types.
 
@@ -33,17 +34,9 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ugmm.kernels._cumulative_vectors import any_above, exp2_pair, log_scaled, where_above
-from ugmm.kernels._loops import (
-    HALF_LOG_2PI,
-    LOG2_E_HIGH,
-    MINUS_INF,
-    c_function,
-    compiled,
-    inlined,
-    rate_of,
-)
-from ugmm.kernels._vectors import (
+from ugmm.kernels.compiled.base2 import HALF_LOG_2PI, LOG2_E_HIGH, MINUS_INF, rate_of
+from ugmm.kernels.compiled.call import c_function, compiled, inlined
+from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
     exp2,
@@ -59,6 +52,7 @@ from ugmm.kernels._vectors import (
     subtract,
     subtract_product,
 )
+from ugmm.kernels.cumulative.vectors import any_above, exp2_pair, log_scaled, where_above
 
 __all__ = [
     "COLUMN", "LIMIT", "PAIR", "PARTS", "SPAN", "STRIP",
@@ -105,6 +99,7 @@ def load_some(array, at, present, spare):
 
 @inlined
 def store_some(array, at, present, spare, value):
+    """Store the lanes that are there."""
     if present == LANES:
         store(array, at, value)
     else:
@@ -124,6 +119,7 @@ def _begin(start, state):
 
 @inlined
 def term(x, mean, rate, level):
+    """t, the logarithm of one component."""
     z = multiply(subtract(x, mean), rate)
     return subtract_product(level, z, z)
 
@@ -232,5 +228,5 @@ def _forward(address):
 
 @functools.cache
 def passes() -> tuple[Any, Any]:
-    """The C functions of forward, as `_loops.passes`."""
+    """The C functions of forward, as `mixture.loops.passes`."""
     return c_function(_prepare), c_function(_forward)

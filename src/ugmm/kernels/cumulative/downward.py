@@ -1,4 +1,4 @@
-"""The compiled loops of the cumulative score's backward; its notation is that of `_cumulative`."""
+"""The compiled loops of the cumulative score's backward; its notation is that of `upward`."""
 
 # ruff: noqa: ANN001, ANN202
 # mypy: ignore-errors
@@ -10,21 +10,9 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ugmm.kernels._cumulative import (
-    COLUMN,
-    LIMIT,
-    PAIR,
-    SPAN,
-    STRIP,
-    arrays_of,
-    load_some,
-    raise_sums,
-    store_some,
-    term,
-)
-from ugmm.kernels._cumulative_vectors import any_above, exp2_pair
-from ugmm.kernels._loops import SLOPE, ZERO, c_function, compiled, inlined
-from ugmm.kernels._vectors import (
+from ugmm.kernels.compiled.base2 import SLOPE, ZERO
+from ugmm.kernels.compiled.call import c_function, compiled, inlined
+from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
     add_product,
@@ -39,6 +27,19 @@ from ugmm.kernels._vectors import (
     subtract,
     sum_lanes,
 )
+from ugmm.kernels.cumulative.upward import (
+    COLUMN,
+    LIMIT,
+    PAIR,
+    SPAN,
+    STRIP,
+    arrays_of,
+    load_some,
+    raise_sums,
+    store_some,
+    term,
+)
+from ugmm.kernels.cumulative.vectors import any_above, exp2_pair
 
 __all__ = ["passes"]
 
@@ -228,5 +229,5 @@ def _finish(address):
 
 @functools.cache
 def passes() -> tuple[Any, Any]:
-    """The C functions of backward, as `_loops.passes`."""
+    """The C functions of backward, as `mixture.loops.passes`."""
     return c_function(_backward), c_function(_finish)

@@ -1,0 +1,1 @@
+"""What the compiled CPU loops of the operations share; Numba compiles them."""
