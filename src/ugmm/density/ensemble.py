@@ -16,11 +16,13 @@ class Ensemble(Density):
     r"""The average of densities, each normalised by itself: :math:`p = \frac1K \sum_k p_k`.
 
     Arguments:
-        members: The densities.
+        members: The densities, at least one.
     """
 
     def __init__(self, members: Sequence[Density]) -> None:
         super().__init__()
+        if not members:
+            raise ValueError("an ensemble needs at least one member")
         self.members = nn.ModuleList(members)
 
     def __iter__(self) -> Iterator[Density]:

@@ -35,7 +35,7 @@ def covariance(x: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(x.T @ x / n)
     values = values.clamp(min=0)
     target = values.mean()
-    rho = _INTENSITIES[0] if n < 3 else _intensity((x @ vectors).square(), values, target)
+    rho = 0.0 if n < 3 else _intensity((x @ vectors).square(), values, target)
     shrunk = (1 - rho) * values + rho * target + _LEAST_VARIANCE
     return vectors * shrunk @ vectors.T
 
@@ -52,13 +52,14 @@ def _intensity(squares: Tensor, values: Tensor, target: Tensor) -> Tensor:
         values: Eigenvalues of S, (D,).
         target: Their mean.
     """
-    n, rho = len(squares), _INTENSITIES.unsqueeze(1)
+    n, intensities = len(squares), _INTENSITIES.to(squares.device)
+    rho = intensities.unsqueeze(1)
     whole = (1 - rho) * n / (n - 1) * values + rho * target + _LEAST_VARIANCE  # (intensities, D)
     distance = squares @ (1 / whole).T  # (n, intensities)
-    left = 1 - (1 - _INTENSITIES) * n / (n - 1) ** 2 * distance
+    left = 1 - (1 - intensities) * n / (n - 1) ** 2 * distance
     left = left.clamp(min=torch.finfo(left.dtype).eps)  # positive, but for rounding far outside
     cost = left.log() + (n / (n - 1)) ** 2 * distance / left
-    return _INTENSITIES[(whole.log().sum(1) + cost.mean(0)).argmin()]
+    return intensities.take((whole.log().sum(1) + cost.mean(0)).argmin())
 
 
 class Gaussian(nn.Module):
@@ -84,17 +85,22 @@ class Gaussian(nn.Module):
     def log_prob(self, x: Tensor) -> Tensor:
         """The log-density of (..., D), in nats, (...), float64."""
         z = self.whiten(x)
-        log_det = self.tril.diagonal().log().sum()
+        log_det = self.tril.double().diagonal().log().sum()
         return -0.5 * z.square().sum(-1) - log_det - 0.5 * x.shape[-1] * math.log(2 * math.pi)
 
     def whiten(self, x: Tensor) -> Tensor:
         """What `colour` maps to (..., D), float64."""
-        rows = (x.double() - self.mean).reshape(-1, x.shape[-1])
-        return torch.linalg.solve_triangular(self.tril, rows.T, upper=False).T.reshape(x.shape)
+        rows = (x.double() - self.mean.double()).reshape(-1, x.shape[-1])
+        white = torch.linalg.solve_triangular(self.tril.double(), rows.T, upper=False)
+        return white.T.reshape(x.shape)
 
     def colour(self, normal: Tensor) -> Tensor:
         """Map draws (..., D) of the standard Gaussian to draws of this one, float64."""
-        return normal.double() @ self.tril.T + self.mean
+        return normal.double() @ self.tril.double().T + self.mean.double()
+
+    def extra_repr(self) -> str:
+        """Describe the Gaussian in `repr`."""
+        return f"n_features={len(self.mean)}"
 
 
 class GaussianMixture(nn.Module):
@@ -131,11 +137,11 @@ class GaussianMixture(nn.Module):
     def log_prob(self, x: Tensor) -> Tensor:
         """The log-density of (..., D), (...), float64."""
         parts = torch.stack([part.log_prob(x) for part in self.parts], -1)  # type: ignore[operator]
-        return (parts + self.shares.log()).logsumexp(-1)
+        return (parts + self.shares.double().log()).logsumexp(-1)
 
     def place(self, choice: Tensor, normal: Tensor) -> Tensor:
         """Turn numbers u in [0, 1), (n,), and standard normal ones, (n, D), into draws, (n, D)."""
-        edges = self.shares.cumsum(0)[:-1]
+        edges = self.shares.double().cumsum(0)[:-1]
         part = torch.bucketize(choice.double().contiguous(), edges, right=True)
         draws = torch.empty_like(normal, dtype=torch.float64)
         for index, gaussian in enumerate(self.parts):

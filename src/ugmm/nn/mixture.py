@@ -190,7 +190,9 @@ class UGMM(nn.Module):
         """
         far = torch.where(known, x, _FAR)
         score = mixture_log_score(far, self.loc, self.log_scale, logits, kernel=self.kernel)
-        with torch.autocast(x.device.type, enabled=False):
+        # The device "meta" knows no autocast, and computes nothing that it could touch.
+        device = "cpu" if x.is_meta else x.device.type
+        with torch.autocast(device, enabled=False):
             weight = nn.functional.linear(known.to(wide), logits.to(wide).softmax(-1))
             return score - weight.clamp(min=torch.finfo(wide).tiny).log().to(score.dtype)
 
