@@ -68,3 +68,8 @@ class BernoulliMixture(Density):
         weights = self.weight_logits.softmax(-1)[y]
         k = torch.multinomial(weights, 1, generator=generator).squeeze(-1)
         return torch.bernoulli(self.logits[y, k].sigmoid(), generator=generator), y
+
+    def extra_repr(self) -> str:
+        """Describe the mixture in `repr`."""
+        n_classes, components, n_features = self.logits.shape
+        return f"n_features={n_features}, n_classes={n_classes}, components={components}"

@@ -64,7 +64,9 @@ class Circuit(Density):
         from spflow.modules.leaves import Normal
         from spflow.modules.rat.factorize import Factorize
 
-        self.n_classes, self.min_scale = n_classes, min_scale
+        self.n_features, self.n_classes, self.kind = n_features, n_classes, kind
+        self.channels, self.repetitions, self.depth = channels, repetitions, depth
+        self.min_scale = min_scale
         shape = (n_features, channels, repetitions)
         leaves = Normal(
             scope=list(range(n_features)),
@@ -114,6 +116,19 @@ class Circuit(Density):
         spread, mean = torch.std_mean(x, dim=0, correction=0)
         loc = self.leaves.loc
         loc.normal_().mul_(spread[:, None, None]).add_(mean[:, None, None])
+
+    def extra_repr(self) -> str:
+        """Describe the circuit in `repr`."""
+        names = (
+            "n_features",
+            "n_classes",
+            "kind",
+            "channels",
+            "repetitions",
+            "depth",
+            "min_scale",
+        )
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
     def _region_scores(self, data: Tensor, cache: Any = None) -> Tensor:  # noqa: ARG002
         """Return the log-density of each region's features: (batch, regions, channels, reps)."""

@@ -29,7 +29,7 @@ class Parts(NamedTuple):
     trils: np.ndarray
 
 
-Estimate = Callable[[np.ndarray, np.ndarray, int], Parts]
+PartsEstimator = Callable[[np.ndarray, np.ndarray, int], Parts]
 
 
 class GaussianClasses(Density):
@@ -55,7 +55,12 @@ class GaussianClasses(Density):
     trils: Tensor
 
     def __init__(
-        self, n_features: int, n_classes: int, components: int, estimate: Estimate, free: int
+        self,
+        n_features: int,
+        n_classes: int,
+        components: int,
+        estimate: PartsEstimator,
+        free: int,
     ) -> None:
         super().__init__()
         self.estimate, self.free = estimate, free
@@ -84,9 +89,16 @@ class GaussianClasses(Density):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
-        centred = x.double()[..., None, None, :] - self.means  # (..., C, K, D)
-        white = torch.linalg.solve_triangular(self.trils, centred.unsqueeze(-1), upper=False)
-        log_det = self.trils.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        means, trils = self.means.double(), self.trils.double()
+        centred = x.double()[..., None, None, :] - means  # (..., C, K, D)
+        white = torch.linalg.solve_triangular(trils, centred.unsqueeze(-1), upper=False)
+        log_det = trils.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         constant = log_det + 0.5 * self.means.shape[-1] * math.log(2 * math.pi)
         log_density = -0.5 * white.squeeze(-1).pow(2).sum(-1) - constant
         return (log_density + self.log_weights).logsumexp(-1) + self.log_prior
+
+    def extra_repr(self) -> str:
+        """Describe the classes in `repr`."""
+        n_classes, components, n_features = self.means.shape
+        text = f"n_features={n_features}, n_classes={n_classes}, components={components}"
+        return f"{text}, free={self.free}"

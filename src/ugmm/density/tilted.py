@@ -114,5 +114,9 @@ class TiltedGaussian(Density):
         y = torch.multinomial(posterior, 1, generator=generator).squeeze(-1)
         return x, y.to(x.device)
 
+    def extra_repr(self) -> str:
+        """Describe the density in `repr`."""
+        return f"n_features={len(self.base.mean)}, n_classes={len(self.proposal.shares) - 1}"
+
     def _dtype(self) -> torch.dtype:
         return next(self.score.parameters()).dtype

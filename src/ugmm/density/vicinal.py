@@ -55,3 +55,7 @@ class VicinalNoise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Add fresh noise to (batch, D)."""
         return x + torch.randn_like(x) @ self.tril.T.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Describe the noise in `repr`."""
+        return f"n_features={len(self.tril)}, width={self.width}"

@@ -190,6 +190,11 @@ class AutoregressiveUGMM(Density):
             layer.init_from(h.reshape(-1, h.shape[-1]))
             h = layer(h)
 
+    def extra_repr(self) -> str:
+        """Describe the network in `repr`; its layers and head describe themselves."""
+        n_classes = len(self.class_logits)
+        return f"n_features={self.n_features}, n_classes={n_classes}, positions={self.positions}"
+
     def _after_first(self, h: Tensor) -> Tensor:
         for norm, layer in zip(self.norms, self.layers, strict=False):
             h = layer(norm(h))
@@ -242,6 +247,12 @@ class GaussianHead(nn.Module):
         noise = torch.randn(len(x), generator=generator, device=x.device, dtype=x.dtype)
         return mean[:, 0].gather(1, part).squeeze(1) + noise * scale[0][part.squeeze(1)]
 
+    def extra_repr(self) -> str:
+        """Describe the head in `repr`."""
+        n_features, components, width = self.weight.shape
+        text = f"n_features={n_features}, width={width}, components={components}"
+        return f"{text}, min_scale={self.min_scale}"
+
 
 class BernoulliHead(nn.Module):
     """For each feature the probability that it is 1; see `AutoregressiveUGMM`."""
@@ -277,3 +288,8 @@ class BernoulliHead(nn.Module):
     ) -> Tensor:
         """Draw one feature: (batch,)."""
         return torch.bernoulli(self.logits(g, chosen)[:, 0].sigmoid(), generator=generator)
+
+    def extra_repr(self) -> str:
+        """Describe the head in `repr`."""
+        n_features, width = self.weight.shape
+        return f"n_features={n_features}, width={width}"

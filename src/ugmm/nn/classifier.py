@@ -89,6 +89,7 @@ class JointScore(Classifier):
     def __init__(self, network: Classifier, n_classes: int, label: Label = "onehot") -> None:
         super().__init__()
         self.network = network
+        self.label = label
         self.register_buffer("codes", label_codes(n_classes, label), persistent=False)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -106,6 +107,10 @@ class JointScore(Classifier):
         if y is None:
             raise ValueError("a joint score is initialised from features and labels")
         self.network.init_from(self._joined(x, y))
+
+    def extra_repr(self) -> str:
+        """Describe the score in `repr`."""
+        return f"n_classes={len(self.codes)}, label={self.label!r}"
 
     def _joined(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat([x, self.codes[y].to(x.dtype)], -1)

@@ -58,6 +58,7 @@ class UGMMNetwork(Classifier):
         check_sizes(sizes)
         if init not in ("unit", "paper", "data"):
             raise ValueError(f"init must be 'unit', 'paper' or 'data', got {init!r}")
+        self.sizes, self.init = list(sizes), init
         n_layers = len(sizes) - 1
         rates = _per_layer(dropout, n_layers)
         self.layers = nn.ModuleList(
@@ -122,6 +123,10 @@ class UGMMNetwork(Classifier):
         for module in (*self.layers, *self.norms):
             if isinstance(module, UGMM | nn.LayerNorm | nn.BatchNorm1d):
                 module.reset_parameters()
+
+    def extra_repr(self) -> str:
+        """Describe the network in `repr`; its layers describe themselves."""
+        return f"sizes={self.sizes}, init={self.init!r}"
 
 
 def _per_layer(dropout: float | Sequence[float], n_layers: int) -> list[float]:
