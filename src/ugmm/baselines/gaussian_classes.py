@@ -1,4 +1,4 @@
-"""Classes that are Gaussians, or mixtures of them: what LDA, QDA and fitted mixtures come to."""
+"""Classes that are Gaussians or mixtures of them: what LDA, QDA and GMM fit, as a network."""
 
 import math
 from collections.abc import Callable
@@ -33,7 +33,7 @@ PartsEstimator = Callable[[np.ndarray, np.ndarray, int], Parts]
 
 
 class GaussianClasses(Density):
-    r"""A mixture of Gaussians for each class, fitted by an estimator and not by gradients.
+    r"""A mixture of Gaussians for each class, fitted by an estimator instead of by gradients.
 
     .. math::
         p(x, c) = p(c) \sum_{k=1}^{K} w_{ck} \, \mathcal{N}(x; \mu_{ck}, \Sigma_{ck})
@@ -42,8 +42,8 @@ class GaussianClasses(Density):
         n_features: D.
         n_classes: C.
         components: K.
-        estimate: Returns the parts, given features (n, D), labels (n,) and C.
-        free: How many parameters the estimator is free to choose.
+        estimate: Fits the parameters to features (n, D), labels (n,) and C.
+        free: How many of them it can choose freely.
 
     Shapes:
         features (..., D); labels (...); results (...), in float64.
@@ -80,7 +80,15 @@ class GaussianClasses(Density):
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Fit all: features (n, D) and labels (n,), which are needed."""
+        """Fit all parameters, which is the whole training.
+
+        Args:
+            x: Features, (n, D).
+            y: Labels, (n,).
+
+        Raises:
+            ValueError: If there are no labels.
+        """
         if y is None:
             raise ValueError("Gaussian classes are fitted to features and labels")
         parts = self.estimate(x.double().cpu().numpy(), y.cpu().numpy(), len(self.log_prior))
