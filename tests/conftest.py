@@ -49,3 +49,9 @@ def train(tmp_path, capfd):
         return Run.open(folder)
 
     return train
+
+
+def pytest_addoption(parser):
+    """Say where the networks' contract runs, and in which floating-point type."""
+    parser.addoption("--device", default="cpu", help="such as cuda (default: cpu)")
+    parser.addoption("--dtype", default="float64", choices=["float32", "float64"])

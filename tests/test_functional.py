@@ -71,3 +71,15 @@ def test_errors_of_the_cumulative_score(change, error, message):
     inputs |= {"log_weights": log_weights, "start": torch.zeros(2, 4)}
     with pytest.raises(error, match=message):
         cumulative_log_score(**(inputs | change))
+
+
+def test_scores_without_data():
+    """On the device "meta" only shapes are computed, as the constructors with device= allow."""
+    layer = [tensor.to("meta") for tensor in parameters()]
+    score = mixture_log_score(torch.empty(2, 5, 3, device="meta"), *layer)
+    assert score.is_meta
+    assert score.shape == (2, 5, 4)
+    start = torch.empty(5, 4, device="meta")
+    prefixes = cumulative_log_score(torch.empty(5, 3, device="meta"), *layer, start)
+    assert prefixes.is_meta
+    assert prefixes.shape == (5, 3, 4)

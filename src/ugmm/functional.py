@@ -41,7 +41,7 @@ def mixture_log_score(
         TypeError: the tensors differ in type, or are neither float32 nor float64.
         ValueError: the shapes or devices do not fit together, or no kernel has this name.
     """
-    if torch.is_autocast_enabled(x.device.type):
+    if _in_autocast(x):
         x, loc, log_scale, logits = (_widened(t) for t in (x, loc, log_scale, logits))
     _check(x, loc, log_scale, logits, "logits")
     operator = choose_kernel(x, kernel)
@@ -95,7 +95,7 @@ def cumulative_log_score(
             not increasing (not looked at under `torch.compile`), or no kernel has this name.
     """
     tensors = (x, loc, log_scale, log_weights, start)
-    if torch.is_autocast_enabled(x.device.type):
+    if _in_autocast(x):
         tensors = tuple(_widened(t) for t in tensors)  # type: ignore[assignment]
     x, loc, log_scale, log_weights, start = tensors
     if x.dim() != 2:
@@ -105,6 +105,11 @@ def cumulative_log_score(
     if positions is not None:
         _check_positions(positions, x)
     return choose_cumulative(x, kernel)(*tensors, positions)[0]
+
+
+def _in_autocast(x: Tensor) -> bool:
+    # Asked about "meta", which knows no autocast, torch raises an error.
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
 
 
 def _widened(tensor: Tensor) -> Tensor:

@@ -115,3 +115,9 @@ def test_vicinal_noise_has_the_shape_of_the_classes():
     draws = (noise(torch.zeros(100_000, 2))).double().numpy()
     within = covariance(torch.cat([x[y == c] - x[y == c].mean(0) for c in (0, 1)])).numpy()
     np.testing.assert_allclose(draws.T @ draws / len(draws), 0.25 * within, rtol=0.03)
+
+
+def test_covariance_is_computed_where_the_rows_are():
+    matrix = covariance(torch.empty(20, 3, device="meta"))
+    assert matrix.is_meta
+    assert matrix.shape == (3, 3)

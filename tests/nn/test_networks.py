@@ -1,54 +1,11 @@
-"""Every network through the same checks, then what is particular to each."""
-
-import io
-import itertools
+"""What is particular to networks of mixture neurons; test_contract.py has what all keep to."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ugmm.baselines import MLP
 from ugmm.nn import UGMM, JointScore, UGMMNetwork
-
-NETWORKS = {
-    f"ugmm-{norm}-{init}": (UGMMNetwork, {"norm": norm, "init": init, "dropout": 0.2})
-    for norm, init in itertools.product(("none", "layer", "batch"), ("unit", "paper", "data"))
-} | {f"mlp-{norm}": (MLP, {"norm": norm, "dropout": 0.2}) for norm in ("none", "layer", "batch")}
-
-
-@pytest.fixture(params=NETWORKS, ids=str)
-def build(request):
-    kind, keywords = NETWORKS[request.param]
-    torch.manual_seed(0)
-    return lambda **more: kind([6, 5, 4, 3], **{"dtype": torch.float64, **keywords, **more})
-
-
-def test_every_network(build):
-    network = build()
-    x = torch.randn(8, 6, dtype=torch.float64)
-    assert network(x).shape == (8, 3)
-    network(x).square().sum().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-
-    network.eval()
-    scores = network(x)
-    assert torch.equal(scores, network(x))
-    torch.testing.assert_close(network.posterior(x), scores.softmax(-1))
-    torch.testing.assert_close(network.posterior(x).sum(-1), torch.ones(8, dtype=torch.float64))
-    assert torch.equal(network.predict(x), scores.argmax(-1))
-
-
-def test_state_dicts_load_safely(build):
-    network, other = build().eval(), build().eval()
-    file = io.BytesIO()
-    torch.save(network.state_dict(), file)
-    file.seek(0)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    x = torch.randn(8, 6, dtype=torch.float64)
-    assert torch.equal(network(x), other(x))
 
 
 def test_networks_of_mixtures_stack_their_layers():
@@ -90,11 +47,6 @@ def test_init_from_data_reaches_every_layer():
     assert distance.max() < 4
 
 
-def test_an_mlp_cannot_be_initialised_from_data():
-    with pytest.raises(NotImplementedError):
-        MLP([4, 3]).init_from(torch.zeros(2, 4))
-
-
 def test_reset_parameters_draws_afresh():
     network = UGMMNetwork([4, 5, 3], norm="batch")
     before = network.layers[0].loc.clone()
@@ -104,18 +56,18 @@ def test_reset_parameters_draws_afresh():
     assert torch.equal(network.norms[0].running_mean, torch.zeros(5))
 
 
-@pytest.mark.parametrize("kind", [UGMMNetwork, MLP])
 @pytest.mark.parametrize(
     ("sizes", "keywords", "complaint"),
     [
         ([3], {}, "two or more positive widths"),
         ([3, 0, 2], {}, "two or more positive widths"),
         ([3, 4, 2], {"norm": "group"}, "norm must be"),
+        ([3, 4, 2], {"init": "zeros"}, "init must be"),
     ],
 )
-def test_bad_arguments(kind, sizes, keywords, complaint):
+def test_bad_arguments(sizes, keywords, complaint):
     with pytest.raises(ValueError, match=complaint):
-        kind(sizes, **keywords)
+        UGMMNetwork(sizes, **keywords)
 
 
 class TestJointScore:
@@ -167,7 +119,7 @@ class TestJointScore:
 
     def test_a_label_code_must_be_known(self):
         with pytest.raises(ValueError, match="label must be"):
-            JointScore(MLP([4, 1]), 3, "binary")
+            JointScore(UGMMNetwork([4, 1]), 3, "binary")
 
 
 def test_layers_are_plain_modules():

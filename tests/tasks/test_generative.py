@@ -16,7 +16,6 @@ from ugmm.objectives import (
     ranking_nce,
 )
 from ugmm.tasks import GenerativeTask
-from ugmm.tasks import generative as module
 
 
 def density(label="onehot"):
@@ -143,7 +142,6 @@ def test_estimates_that_disagree_are_said_loudly(rows, run, monkeypatch):
 
 
 def test_validation_verifies_what_the_loss_claims(rows, run, monkeypatch):
-    monkeypatch.setattr(module, "_VALIDATION_DRAWS", 2**12)
     task = make(rows, objective=RankingNCE(2**12), noise=0)
     run("fit", task, rows, max_epochs=1)
     logged = {}

@@ -1,4 +1,4 @@
-"""A mixture of Bernoulli products: the baseline of densities of features that are 0 or 1."""
+"""A mixture of Bernoulli products: the baseline for densities of features that are 0 or 1."""
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ class BernoulliMixture(Density):
 
     Shapes:
         features (..., D), 0 or 1; labels (...); results (...).
+
+    Raises:
+        ValueError: If a size is not positive.
     """
 
     def __init__(self, n_features: int, n_classes: int = 1, components: int = 100) -> None:
@@ -42,11 +45,11 @@ class BernoulliMixture(Density):
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Begin each component half-way between a row of its class and the mean of all rows.
+        """Start each component half-way between a row of its class and the mean of all rows.
 
         Args:
             x: (batch, D).
-            y: (batch,), or None to take any row for any class.
+            y: (batch,); None takes any row for any class and leaves p(y) as it is.
         """
         mean = x.mean(0)
         for c, logits in enumerate(self.logits):
@@ -61,10 +64,21 @@ class BernoulliMixture(Density):
     def sample(
         self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw features (n, D) and labels (n,); with `y` given, of those classes."""
+        """Draw features (n, D) and labels (n,).
+
+        Args:
+            n: Number of draws.
+            y: The labels to draw features for, (n,); by default, they are drawn too.
+            generator: Source of randomness, on the model's device; by default, torch's own.
+        """
         if y is None:
             shares = self.class_logits.softmax(0)
             y = torch.multinomial(shares, n, replacement=True, generator=generator)
         weights = self.weight_logits.softmax(-1)[y]
         k = torch.multinomial(weights, 1, generator=generator).squeeze(-1)
         return torch.bernoulli(self.logits[y, k].sigmoid(), generator=generator), y
+
+    def extra_repr(self) -> str:
+        """Describe the mixture in `repr`."""
+        n_classes, components, n_features = self.logits.shape
+        return f"n_features={n_features}, n_classes={n_classes}, components={components}"

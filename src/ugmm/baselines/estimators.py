@@ -1,8 +1,8 @@
-"""Generative classifiers to compare with: Gaussians, mixtures, kernels, normalising flows.
+"""What estimators have in common: they are fitted to NumPy arrays in a cross-validation.
 
 A baseline is a dataclass whose fields are its hyper-parameters. `fit` takes features (n, D) and
-labels (n,), and returns log p(x, c) as a function: (m, D) to (m, C), float64, the class prior
-included. Every class needs rows. Nothing here imports scikit-learn or torch before `fit`.
+labels (n,) and returns log p(x, c), the class prior included, as a function from (m, D) to (m, C),
+float64. Every class needs rows. Baselines import scikit-learn and torch only in `fit`.
 """
 
 from collections.abc import Callable
@@ -16,23 +16,33 @@ LogJoint = Callable[[np.ndarray], np.ndarray]
 
 
 class Estimator(Protocol):
-    """What can be cross-validated."""
+    """Anything that can be cross-validated."""
 
     @property
     def normalized(self) -> bool:
-        """Whether the fitted function is a log-density, or only ranks the classes."""
+        """Whether the fitted function is a log-density, or does no more than rank the classes."""
 
     def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> LogJoint:
-        """Return log p(x, c) of features (n, D) float64 and labels (n,) from 0 to C - 1."""
+        """Fit to data.
+
+        Args:
+            x: Features, (n, D), float64.
+            y: Labels from 0 to C - 1, (n,).
+            n_classes: C.
+            seed: Seed of whatever is random in the fit.
+
+        Returns:
+            log p(x, c) as a function from (m, D) to (m, C).
+        """
 
 
 class Baseline:
-    """What all baselines share."""
+    """The base of all baselines."""
 
     normalized: ClassVar[bool] = True
 
     def check(self) -> None:
-        """Raise UserError if a package is missing."""
+        """Raise UserError if a package that the baseline needs is missing."""
 
     def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> LogJoint:
         """See `Estimator.fit`."""

@@ -15,9 +15,9 @@ __all__ = ["MAF", "NSF"]
 
 @dataclass
 class Flow(Baseline):
-    """A normalising flow of zuko, conditioned on the one-hot class; its own kind is a subclass.
+    """A normalising flow of zuko, conditioned on the one-hot class; subclasses name the kind.
 
-    Trained by full-batch Adam with a cosine schedule on rows with fresh vicinal noise.
+    It is trained by full-batch Adam with a cosine schedule, on rows with fresh vicinal noise.
     """
 
     noise: float = key(0.3, low=0)  # h: the noise is N(0, h^2 S_w), see ugmm.density.VicinalNoise

@@ -1,4 +1,4 @@
-"""Classes that are Gaussians, or mixtures of them: what LDA, QDA and fitted mixtures come to."""
+"""Classes that are Gaussians or mixtures of them: what LDA, QDA and GMM fit, as a network."""
 
 import math
 from collections.abc import Callable
@@ -29,11 +29,11 @@ class Parts(NamedTuple):
     trils: np.ndarray
 
 
-Estimate = Callable[[np.ndarray, np.ndarray, int], Parts]
+PartsEstimator = Callable[[np.ndarray, np.ndarray, int], Parts]
 
 
 class GaussianClasses(Density):
-    r"""A mixture of Gaussians for each class, fitted by an estimator and not by gradients.
+    r"""A mixture of Gaussians for each class, fitted by an estimator instead of by gradients.
 
     .. math::
         p(x, c) = p(c) \sum_{k=1}^{K} w_{ck} \, \mathcal{N}(x; \mu_{ck}, \Sigma_{ck})
@@ -42,8 +42,8 @@ class GaussianClasses(Density):
         n_features: D.
         n_classes: C.
         components: K.
-        estimate: Returns the parts, given features (n, D), labels (n,) and C.
-        free: How many parameters the estimator is free to choose.
+        estimate: Fits the parameters to features (n, D), labels (n,) and C.
+        free: How many of them it can choose freely.
 
     Shapes:
         features (..., D); labels (...); results (...), in float64.
@@ -55,7 +55,12 @@ class GaussianClasses(Density):
     trils: Tensor
 
     def __init__(
-        self, n_features: int, n_classes: int, components: int, estimate: Estimate, free: int
+        self,
+        n_features: int,
+        n_classes: int,
+        components: int,
+        estimate: PartsEstimator,
+        free: int,
     ) -> None:
         super().__init__()
         self.estimate, self.free = estimate, free
@@ -75,7 +80,15 @@ class GaussianClasses(Density):
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Fit all: features (n, D) and labels (n,), which are needed."""
+        """Fit all parameters, which is the whole training.
+
+        Args:
+            x: Features, (n, D).
+            y: Labels, (n,).
+
+        Raises:
+            ValueError: If there are no labels.
+        """
         if y is None:
             raise ValueError("Gaussian classes are fitted to features and labels")
         parts = self.estimate(x.double().cpu().numpy(), y.cpu().numpy(), len(self.log_prior))
@@ -84,9 +97,16 @@ class GaussianClasses(Density):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
-        centred = x.double()[..., None, None, :] - self.means  # (..., C, K, D)
-        white = torch.linalg.solve_triangular(self.trils, centred.unsqueeze(-1), upper=False)
-        log_det = self.trils.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        means, trils = self.means.double(), self.trils.double()
+        centred = x.double()[..., None, None, :] - means  # (..., C, K, D)
+        white = torch.linalg.solve_triangular(trils, centred.unsqueeze(-1), upper=False)
+        log_det = trils.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         constant = log_det + 0.5 * self.means.shape[-1] * math.log(2 * math.pi)
         log_density = -0.5 * white.squeeze(-1).pow(2).sum(-1) - constant
         return (log_density + self.log_weights).logsumexp(-1) + self.log_prior
+
+    def extra_repr(self) -> str:
+        """Describe the classes in `repr`."""
+        n_classes, components, n_features = self.means.shape
+        text = f"n_features={n_features}, n_classes={n_classes}, components={components}"
+        return f"{text}, free={self.free}"

@@ -16,7 +16,7 @@ __all__ = ["GMM", "LDA", "QDA"]
 
 @dataclass
 class LDA(Baseline):
-    """Gaussian classes of one covariance, shrunk towards a multiple of the identity."""
+    """Gaussian classes that share one covariance, shrunk towards a multiple of the identity."""
 
     shrinkage: float = key(0.0, low=0, high=1)
 
@@ -39,7 +39,7 @@ class LDA(Baseline):
 
 @dataclass
 class QDA(Baseline):
-    """Gaussian classes, each covariance (1 - reg) S + reg I, S without bias."""
+    """Gaussian classes with covariances (1 - reg) S + reg I, S being unbiased."""
 
     reg: float = key(0.0, low=0, high=1)
 
@@ -75,7 +75,7 @@ class GMM(Baseline):
     def parts(
         self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int | None = None
     ) -> "Parts":
-        """Return the classes' parameters; without a seed, EM starts by NumPy's own generator."""
+        """Return the classes' parameters; without a seed, EM starts from NumPy's global state."""
         from sklearn.mixture import GaussianMixture
 
         fitted = [
@@ -117,7 +117,17 @@ def _parts(
     covariances: np.ndarray,
     log_weights: np.ndarray | None = None,
 ) -> "Parts":
-    """Join means (C, K, D) and covariances (C, K, D, D); LinAlgError if one is degenerate."""
+    """Return the parameters of classes.
+
+    Args:
+        y: Labels, (n,), whose shares are the prior.
+        means: (C, K, D).
+        covariances: (C, K, D, D).
+        log_weights: (C, K); by default 0, for one component.
+
+    Raises:
+        LinAlgError: If a covariance is degenerate.
+    """
     from ugmm.baselines.gaussian_classes import Parts
 
     if log_weights is None:
@@ -126,7 +136,7 @@ def _parts(
 
 
 def _log_joint(parts: "Parts") -> LogJoint:
-    """Return log p(x, c) of Gaussian classes."""
+    """Return log p(x, c) of classes with these parameters, as a function."""
     import torch
 
     from ugmm.baselines.gaussian_classes import GaussianClasses
@@ -138,5 +148,5 @@ def _log_joint(parts: "Parts") -> LogJoint:
 
 
 def _triangle(n: int) -> int:
-    """How many numbers a symmetric matrix holds."""
+    """Return how many numbers an (n, n) symmetric matrix holds."""
     return n * (n + 1) // 2

@@ -12,7 +12,7 @@ __all__ = ["KDE"]
 
 @dataclass
 class KDE(Baseline):
-    """A Gaussian kernel on every row, of one width for all features."""
+    """A Gaussian kernel on every row, with one bandwidth for all features."""
 
     bandwidth: float = key(0.3, above=0)
 

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron of the same widths."""
+"""The multi-layer perceptron: the baseline with the same widths."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +13,7 @@ __all__ = ["MLP"]
 
 
 class MLP(Classifier):
-    """A multi-layer perceptron: the baseline of the same widths.
+    """A multi-layer perceptron with ReLU activations.
 
     Arguments:
         sizes: Widths from input to output, such as ``[784, 128, 64, 10]``.
@@ -24,6 +24,9 @@ class MLP(Classifier):
 
     Shapes:
         input (..., sizes[0]), output (..., sizes[-1]).
+
+    Raises:
+        ValueError: If a width is not positive, or there is no such norm.
     """
 
     def __init__(

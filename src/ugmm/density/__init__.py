@@ -1,4 +1,4 @@
-"""Normalised models built on networks of mixture neurons: base, proposal, partition function."""
+"""Densities built on networks of mixture neurons: base, proposal, partition function."""
 
 from ugmm.density.ensemble import Ensemble
 from ugmm.density.gaussian import Gaussian, GaussianMixture, covariance

@@ -13,14 +13,19 @@ __all__ = ["Ensemble"]
 
 
 class Ensemble(Density):
-    r"""The average of densities, each normalised by itself: :math:`p = \frac1K \sum_k p_k`.
+    r"""The average of K densities, each of them normalised: :math:`p = \frac1K \sum_k p_k`.
 
     Arguments:
         members: The densities.
+
+    Raises:
+        ValueError: If there are none.
     """
 
     def __init__(self, members: Sequence[Density]) -> None:
         super().__init__()
+        if not members:
+            raise ValueError("an ensemble needs at least one member")
         self.members = nn.ModuleList(members)
 
     def __iter__(self) -> Iterator[Density]:
@@ -32,12 +37,17 @@ class Ensemble(Density):
         return scores.logsumexp(0) - math.log(len(self.members))
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Set each member's initial parameters."""
+        """Set each member's initial parameters; see `Classifier.init_from`."""
         for member in self:
             member.init_from(x, y)
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw from the members, each as often: features (n, D) and labels (n,)."""
+        """Draw features (n, D) and labels (n,), an equal share from each member.
+
+        Args:
+            n: Number of draws.
+            generator: Source of randomness, where the members want it; by default, torch's own.
+        """
         k = len(self.members)
         sizes = [n // k + (index < n % k) for index in range(k)]
         members: list[Any] = list(self)  # densities that can be drawn from

@@ -1,4 +1,4 @@
-"""Gaussians fitted to data, in float64: what a score is made a density with."""
+"""Gaussians fitted to data, in float64: the base and the proposal of a tilted Gaussian."""
 
 import math
 
@@ -13,16 +13,17 @@ _INTENSITIES = torch.cat([torch.zeros(1), torch.logspace(-4, 0, 25)]).double()
 
 
 def covariance(x: Tensor) -> Tensor:
-    r"""The covariance of rows, shrunk as far as helps rows left out, and above a floor.
+    r"""Return the covariance of rows, shrunk as leaving each row out suggests, above a floor.
 
     .. math::
         \hat\Sigma_\rho = (1 - \rho) S + \rho \, \tfrac{\operatorname{tr} S}{D} I + 10^{-4} I
 
-    The intensity :math:`\rho` has the largest log-likelihood of each row under the Gaussian of the
-    others, of 26 values from 0 to 1 (J. Hoffbeck and D. Landgrebe, *Covariance matrix estimation
-    and classification with limited training data*, IEEE PAMI 18 (1996)). Ledoit and Wolf's
-    intensity minimises the squared error instead, to which directions of small variance matter
-    little: on Iris it doubles the narrowest one's variance and more, which costs a density dearly.
+    Of 26 intensities :math:`\rho` from 0 to 1, it takes the one that maximises the likelihood of
+    each row under the Gaussian of all the others (J. Hoffbeck and D. Landgrebe, *Covariance matrix
+    estimation and classification with limited training data*, IEEE PAMI 18 (1996)). Ledoit and
+    Wolf's intensity minimises the squared error instead, to which directions of small variance
+    matter little: on Iris it more than doubles the narrowest one's variance, which costs a density
+    dearly.
 
     Args:
         x: (n, D) with at least one row.
@@ -35,7 +36,7 @@ def covariance(x: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(x.T @ x / n)
     values = values.clamp(min=0)
     target = values.mean()
-    rho = _INTENSITIES[0] if n < 3 else _intensity((x @ vectors).square(), values, target)
+    rho = 0.0 if n < 3 else _intensity((x @ vectors).square(), values, target)
     shrunk = (1 - rho) * values + rho * target + _LEAST_VARIANCE
     return vectors * shrunk @ vectors.T
 
@@ -48,21 +49,22 @@ def _intensity(squares: Tensor, values: Tensor, target: Tensor) -> Tensor:
     the Sherman-Morrison formula give all of them from S, diagonal in its own eigenvectors.
 
     Args:
-        squares: Of the centred rows in the eigenvectors of S, (n, D).
+        squares: Squared coordinates of the centred rows along the eigenvectors of S, (n, D).
         values: Eigenvalues of S, (D,).
-        target: Their mean.
+        target: The mean of the eigenvalues.
     """
-    n, rho = len(squares), _INTENSITIES.unsqueeze(1)
+    n, intensities = len(squares), _INTENSITIES.to(squares.device)
+    rho = intensities.unsqueeze(1)
     whole = (1 - rho) * n / (n - 1) * values + rho * target + _LEAST_VARIANCE  # (intensities, D)
     distance = squares @ (1 / whole).T  # (n, intensities)
-    left = 1 - (1 - _INTENSITIES) * n / (n - 1) ** 2 * distance
-    left = left.clamp(min=torch.finfo(left.dtype).eps)  # positive, but for rounding far outside
+    left = 1 - (1 - intensities) * n / (n - 1) ** 2 * distance
+    left = left.clamp(min=torch.finfo(left.dtype).eps)  # positive but for rounding errors
     cost = left.log() + (n / (n - 1)) ** 2 * distance / left
-    return _INTENSITIES[(whole.log().sum(1) + cost.mean(0)).argmin()]
+    return intensities.take((whole.log().sum(1) + cost.mean(0)).argmin())
 
 
 class Gaussian(nn.Module):
-    """A Gaussian in D dimensions, standard until it is fitted; it has no trained parameters.
+    """A Gaussian in D dimensions: fitted, not trained, and a standard normal before that.
 
     Arguments:
         n_features: D.
@@ -77,24 +79,29 @@ class Gaussian(nn.Module):
         self.register_buffer("tril", torch.eye(n_features, dtype=torch.float64))
 
     def fit(self, x: Tensor, inflation: float = 1.0) -> None:
-        """Take the mean and `inflation` times the covariance (see `covariance`) of rows (n, D)."""
+        """Fit the mean of rows (n, D), and `inflation` times their `covariance`."""
         self.mean.copy_(x.double().mean(0))
         self.tril.copy_(torch.linalg.cholesky(inflation * covariance(x)))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log-density of (..., D), in nats, (...), float64."""
+        """Return the log-density of x (..., D), in nats: (...), float64."""
         z = self.whiten(x)
-        log_det = self.tril.diagonal().log().sum()
+        log_det = self.tril.double().diagonal().log().sum()
         return -0.5 * z.square().sum(-1) - log_det - 0.5 * x.shape[-1] * math.log(2 * math.pi)
 
     def whiten(self, x: Tensor) -> Tensor:
-        """What `colour` maps to (..., D), float64."""
-        rows = (x.double() - self.mean).reshape(-1, x.shape[-1])
-        return torch.linalg.solve_triangular(self.tril, rows.T, upper=False).T.reshape(x.shape)
+        """Undo `colour`: map draws (..., D) of this Gaussian to the standard one's, float64."""
+        rows = (x.double() - self.mean.double()).reshape(-1, x.shape[-1])
+        white = torch.linalg.solve_triangular(self.tril.double(), rows.T, upper=False)
+        return white.T.reshape(x.shape)
 
     def colour(self, normal: Tensor) -> Tensor:
         """Map draws (..., D) of the standard Gaussian to draws of this one, float64."""
-        return normal.double() @ self.tril.T + self.mean
+        return normal.double() @ self.tril.double().T + self.mean.double()
+
+    def extra_repr(self) -> str:
+        """Describe the Gaussian in `repr`."""
+        return f"n_features={len(self.mean)}"
 
 
 class GaussianMixture(nn.Module):
@@ -103,7 +110,7 @@ class GaussianMixture(nn.Module):
     .. math::
         q(x) = \tfrac12 b(x) + \tfrac1{2C} \sum_c \mathcal N(x; m_c, 1.5 \, S_c)
 
-    Whatever the classes look like, :math:`b / q \le 2`: importance weights have a bound.
+    Whatever the classes look like, :math:`b / q \le 2`, which keeps importance weights bounded.
 
     Arguments:
         base: The Gaussian b, fitted elsewhere.
@@ -123,19 +130,24 @@ class GaussianMixture(nn.Module):
     shares: Tensor
 
     def fit(self, x: Tensor, y: Tensor) -> None:
-        """Fit the classes' Gaussians to rows (n, D) with labels (n,); one without rows to all."""
+        """Fit each class's Gaussian to its own rows, or to all where it has none.
+
+        Args:
+            x: Rows, (n, D).
+            y: Labels, (n,).
+        """
         for c, part in enumerate(self.parts[1:]):
             rows = x[y == c]
             part.fit(rows if len(rows) else x, self._INFLATION)  # type: ignore[operator]
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log-density of (..., D), (...), float64."""
+        """Return the log-density of x (..., D), in nats: (...), float64."""
         parts = torch.stack([part.log_prob(x) for part in self.parts], -1)  # type: ignore[operator]
-        return (parts + self.shares.log()).logsumexp(-1)
+        return (parts + self.shares.double().log()).logsumexp(-1)
 
     def place(self, choice: Tensor, normal: Tensor) -> Tensor:
-        """Turn numbers u in [0, 1), (n,), and standard normal ones, (n, D), into draws, (n, D)."""
-        edges = self.shares.cumsum(0)[:-1]
+        """Turn numbers in [0, 1), (n,), and standard normal ones, (n, D), into draws (n, D)."""
+        edges = self.shares.double().cumsum(0)[:-1]
         part = torch.bucketize(choice.double().contiguous(), edges, right=True)
         draws = torch.empty_like(normal, dtype=torch.float64)
         for index, gaussian in enumerate(self.parts):
@@ -144,10 +156,15 @@ class GaussianMixture(nn.Module):
         return draws
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw (n, D), float64, from `generator`'s or torch's random numbers."""
+        """Draw (n, D), float64.
+
+        Args:
+            n: Number of draws.
+            generator: Source of randomness, on any device; by default, torch's own on the CPU.
+        """
         device, width = self.shares.device, len(self.parts[0].mean)  # type: ignore[arg-type]
         on = torch.device("cpu") if generator is None else generator.device
-        # Evenly spread choices: each part gets its share of the draws, not only on average.
+        # Evenly spread choices: each part gets its exact share of the draws, not only on average.
         choice = (torch.arange(n) + torch.rand(n, generator=generator, device=on).cpu()) / n
         normal = torch.randn(n, width, generator=generator, dtype=torch.float64, device=on)
         return self.place(choice.to(device), normal.to(device))

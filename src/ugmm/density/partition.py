@@ -11,7 +11,7 @@ from ugmm.density.gaussian import GaussianMixture
 
 __all__ = ["Estimate", "by_importance", "by_sobol"]
 
-_CHUNK = 2**14  # draws that are looked at together
+_CHUNK = 2**14  # draws that are computed together
 _SCRAMBLES = 16  # independent randomisations of the Sobol points
 
 LogWeight = Callable[[Tensor], Tensor]
@@ -23,7 +23,7 @@ class Estimate(NamedTuple):
     Attributes:
         value: log Z, in nats.
         error: Its standard error.
-        effective: The effective sample size, a share of the draws: (mean w)^2 / mean w^2.
+        effective: The effective sample size as a share of the draws: (mean w)^2 / mean w^2.
     """
 
     value: float
@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
     effective: float
 
     def agrees_with(self, other: "Estimate", errors: float = 4.0) -> bool:
-        """Whether two estimates differ by no more than so many of their joint errors."""
+        """Return whether two estimates differ by at most `errors` times their joint error."""
         joint = math.hypot(self.error, other.error)
         return abs(self.value - other.value) <= errors * joint + 1e-6  # false for a NaN
 
@@ -48,8 +48,8 @@ def by_importance(
     Args:
         log_weight: Maps draws (m, D) to :math:`\log w`, (m,).
         proposal: q.
-        n: How many draws.
-        seed: Of the draws.
+        n: Number of draws.
+        seed: Seed of the draws.
     """
     generator = torch.Generator().manual_seed(seed)
     logs = [log_weight(proposal.sample(m, generator)).double() for m in _chunks(n)]
@@ -62,15 +62,15 @@ def by_importance(
 
 @torch.no_grad()
 def by_sobol(log_weight: LogWeight, proposal: GaussianMixture, n: int, seed: int = 0) -> Estimate:
-    """Estimate the same by scrambled Sobol points, laid through the proposal.
+    """Estimate the same integral from scrambled Sobol points, mapped to draws of the proposal.
 
     The error is that of the mean over independent scramblings.
 
     Args:
         log_weight: See `by_importance`.
-        proposal: q; the first coordinate of a point chooses its part.
-        n: How many points, over all scramblings together.
-        seed: Of the scramblings.
+        proposal: q; the first coordinate of a point chooses the part that it is drawn from.
+        n: Number of points, in all scramblings together.
+        seed: Seed of the scramblings.
     """
     width = len(proposal.parts[0].mean) + 1  # type: ignore[arg-type]
     each = max(1, n // _SCRAMBLES)

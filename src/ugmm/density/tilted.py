@@ -1,4 +1,4 @@
-"""The tilted Gaussian: a network's score, made a density by a Gaussian base."""
+"""The tilted Gaussian: a network's score, turned into a density by a Gaussian base."""
 
 import math
 
@@ -13,7 +13,7 @@ __all__ = ["TiltedGaussian"]
 
 
 class TiltedGaussian(Density):
-    r"""A density of features and label: a Gaussian, tilted by the score of a network.
+    r"""A density of features and label: a Gaussian tilted by the score of a network.
 
     .. math::
         p(x, y) = \frac{b(x) \exp f(x, y)}{Z}, \qquad
@@ -23,7 +23,7 @@ class TiltedGaussian(Density):
     f alone is no log-density: the integral of :math:`\exp f` over :math:`\mathbb{R}^N` is
     infinite (see `ugmm.nn.UGMM`). Under the base, fitted to the training features without their
     labels, Z is finite: with scales of at least :math:`\sigma_\text{min}` the score has an upper
-    bound. Z is estimated (`normalize`), which needs a fixed f: a network with dropout or
+    bound. Z is estimated by `normalize`, which needs a fixed f: a network with dropout or
     BatchNorm must be in evaluation mode.
 
     Arguments:
@@ -51,11 +51,11 @@ class TiltedGaussian(Density):
         self.proposal.fit(x, y)
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Set the network's initial parameters; see `JointScore.init_from`."""
+        """Set the network's initial parameters, and nothing else; see `JointScore.init_from`."""
         self.score.init_from(x, y)
 
     def class_scores(self, x: Tensor) -> Tensor:
-        """Return log p(x, c) for every class: (..., D) to (..., C). NaN before `normalize`."""
+        """Return log p(x, c) for every class, NaN before `normalize`: (..., D) to (..., C)."""
         constant = self.base.log_prob(x) - self.log_z
         return self.score.class_scores(x) + constant.unsqueeze(-1).to(x.dtype)
 
@@ -72,8 +72,8 @@ class TiltedGaussian(Density):
         """Estimate Z by importance sampling from the proposal and keep it.
 
         Args:
-            n: How many draws.
-            seed: Of the draws: the same network has the same Z.
+            n: Number of draws.
+            seed: Seed of the draws: with the same one, the same network has the same Z.
         """
         estimate = by_importance(self.log_weight, self.proposal, n, seed)
         self.log_z.fill_(estimate.value)
@@ -81,7 +81,7 @@ class TiltedGaussian(Density):
         return estimate
 
     def second_estimate(self, n: int = 2**16, seed: int = 0) -> Estimate:
-        """Estimate Z by scrambled Sobol points, to check `normalize`; keeps nothing."""
+        """Estimate Z from scrambled Sobol points, to check `normalize`, and keep nothing."""
         return by_sobol(self.log_weight, self.proposal, n, seed)
 
     @torch.no_grad()
@@ -91,18 +91,18 @@ class TiltedGaussian(Density):
         """Draw features (n, D) and labels (n,) by n chains of independence Metropolis-Hastings.
 
         A chain's distance from p in total variation falls as :math:`(1 - 1/B)^t` with B the
-        largest :math:`p/q` (L. Tierney, Ann. Statist. 22 (1994), corollary 4): the weights of
-        this proposal are bounded, so it is reached from any start.
+        largest :math:`p/q` (L. Tierney, Ann. Statist. 22 (1994), corollary 4): with this proposal
+        B is finite, so a chain converges from any start.
 
         Args:
-            n: How many.
-            steps: Of each chain.
-            generator: Of random numbers on the CPU; by default, torch's.
+            n: Number of draws.
+            steps: Steps of each chain.
+            generator: Source of randomness, on the CPU; by default, torch's own.
         """
         x = self.proposal.sample(n, generator)[torch.randperm(n, generator=generator)]
         weight = self.log_weight(x)
         for _ in range(steps):
-            # Draws spread evenly over the proposal's parts: shuffled, any of them meets a chain.
+            # They come sorted by the proposal's parts; shuffled, any part may meet any chain.
             new = self.proposal.sample(n, generator)[torch.randperm(n, generator=generator)]
             new_weight = self.log_weight(new)
             chance = torch.rand(n, generator=generator, dtype=x.dtype).to(x.device)
@@ -113,6 +113,10 @@ class TiltedGaussian(Density):
         posterior = self.score.posterior(x).cpu()
         y = torch.multinomial(posterior, 1, generator=generator).squeeze(-1)
         return x, y.to(x.device)
+
+    def extra_repr(self) -> str:
+        """Describe the density in `repr`."""
+        return f"n_features={len(self.base.mean)}, n_classes={len(self.proposal.shares) - 1}"
 
     def _dtype(self) -> torch.dtype:
         return next(self.score.parameters()).dtype

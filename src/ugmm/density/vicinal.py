@@ -1,4 +1,4 @@
-"""Vicinal noise: what keeps a flexible density from collapsing on its training rows."""
+"""Vicinal noise: what keeps a flexible density from collapsing onto its training rows."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ __all__ = ["VicinalNoise", "silverman_width"]
 
 
 def silverman_width(n: float, n_features: int) -> float:
-    r"""Silverman's rule of thumb for the width of a Gaussian kernel, in standard deviations.
+    r"""Return Silverman's rule of thumb for a Gaussian kernel's width, in standard deviations.
 
     .. math::
         h = \left( \frac{4}{D + 2} \right)^{1/(D + 4)} n^{-1/(D + 4)}
@@ -17,22 +17,22 @@ def silverman_width(n: float, n_features: int) -> float:
     B. W. Silverman, *Density Estimation for Statistics and Data Analysis* (1986), equation 4.14.
 
     Args:
-        n: Rows (of a class, where classes are modelled).
+        n: Number of rows (of a class, where classes are modelled).
         n_features: D.
     """
     return float((4 / (n_features + 2) / n) ** (1 / (n_features + 4)))
 
 
 class VicinalNoise(nn.Module):
-    r"""Noise :math:`\mathcal N(0, h^2 S_w)`, :math:`S_w` the covariance within classes.
+    r"""Noise from :math:`\mathcal N(0, h^2 S_w)`, with :math:`S_w` the covariance within classes.
 
-    A model trained on fresh noise at each step maximises the likelihood of a kernel density
-    estimate instead of the rows themselves (O. Chapelle et al., *Vicinal risk minimization*,
+    A model trained with fresh noise at each step is fitted to a kernel density estimate of the
+    rows instead of the rows themselves (O. Chapelle et al., *Vicinal risk minimization*,
     NeurIPS 2000).
 
     Arguments:
         n_features: D.
-        width: h; None takes Silverman's rule with the mean number of rows of a class.
+        width: h; None takes Silverman's rule for the mean number of rows in a class.
     """
 
     tril: Tensor
@@ -43,7 +43,7 @@ class VicinalNoise(nn.Module):
         self.register_buffer("tril", torch.zeros(n_features, n_features))
 
     def fit(self, x: Tensor, y: Tensor) -> None:
-        """Take the noise's shape and, if none was given, its width from rows (n, D)."""
+        """Fit the noise's shape, and its width if none was given, to rows (n, D), labels (n,)."""
         classes, own = y.unique(return_inverse=True)
         means = torch.stack([x[y == c].mean(0) for c in classes])
         within = covariance(x - means[own])
@@ -55,3 +55,7 @@ class VicinalNoise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Add fresh noise to (batch, D)."""
         return x + torch.randn_like(x) @ self.tril.T.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Describe the noise in `repr`."""
+        return f"n_features={len(self.tril)}, width={self.width}"

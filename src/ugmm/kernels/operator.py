@@ -228,6 +228,7 @@ def _is_watched(*tensors: Tensor | None) -> bool:
     """Whether more than autograd must see the operation: autocast, a compiler, a mode."""
     return (
         torch.compiler.is_compiling()
+        or tensors[0].is_meta  # type: ignore[union-attr]  # which knows no autocast
         or torch.is_autocast_enabled(tensors[0].device.type)  # type: ignore[union-attr]
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()

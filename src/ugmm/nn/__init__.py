@@ -1,4 +1,7 @@
-"""Layers and networks of mixture neurons: plain `torch.nn.Module`s."""
+"""Layers and networks of mixture neurons: plain `torch.nn.Module`s.
+
+What they are compared with is `ugmm.baselines`; both keep to the interface of `Classifier`.
+"""
 
 from ugmm.nn.autoregressive import AutoregressiveUGMM
 from ugmm.nn.classifier import Classifier, Density, JointScore

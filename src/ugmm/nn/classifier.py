@@ -1,11 +1,11 @@
-"""What every trained network answers: the scores of the classes, their posterior, the best."""
+"""What every trained network can tell: the classes' scores, their posterior, the best class."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Classifier", "Density", "JointScore"]
+__all__ = ["Classifier", "Density", "JointScore", "Label"]
 
 Label = Literal["onehot", "real", "none"]
 
@@ -14,7 +14,7 @@ class Classifier(nn.Module):
     """A network that scores the classes of an input; by default, its outputs are the scores.
 
     Attributes:
-        normalized: Whether the class scores are log p(x, c), a density of x summed over classes.
+        normalized: Whether the class scores are log p(x, c), normalised over x and c.
     """
 
     normalized = False
@@ -27,8 +27,8 @@ class Classifier(nn.Module):
         """Return the outputs for every input joined with every code.
 
         Args:
-            x: The first of the network's inputs, (..., F).
-            codes: The other inputs, (C, L), one row a code.
+            x: The leading inputs, (..., F).
+            codes: The remaining inputs, (C, L), one code in each row.
 
         Returns:
             (..., C, outputs).
@@ -38,11 +38,19 @@ class Classifier(nn.Module):
         return self(torch.cat([x, codes], -1))
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Set the initial parameters by a batch of data: (batch, features) and labels (batch,)."""
+        """Set the initial parameters from a batch of data.
+
+        Args:
+            x: (batch, features).
+            y: Labels, (batch,).
+
+        Raises:
+            NotImplementedError: If this kind of network cannot be initialised from data.
+        """
         raise NotImplementedError(f"{type(self).__name__} cannot be initialised from data")
 
     def n_parameters(self) -> int:
-        """Return how many numbers are learned."""
+        """Return the number of learned parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def posterior(self, x: Tensor) -> Tensor:
@@ -82,6 +90,9 @@ class JointScore(Classifier):
         n_classes: Number of classes.
         label: How the label enters: ``"onehot"``; ``"real"``, as one real number (the paper); or
             ``"none"``: there is one class, and the network sees the features only.
+
+    Raises:
+        ValueError: If there is no such way for a label to enter.
     """
 
     codes: Tensor
@@ -89,7 +100,8 @@ class JointScore(Classifier):
     def __init__(self, network: Classifier, n_classes: int, label: Label = "onehot") -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("codes", label_codes(n_classes, label), persistent=False)
+        self.label = label
+        self.register_buffer("codes", _label_codes(n_classes, label), persistent=False)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the log-score of features (..., features) with their labels (...): (...)."""
@@ -102,17 +114,29 @@ class JointScore(Classifier):
         return self.network.score_pairs(x, self.codes).squeeze(-1)
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Set the network's initial parameters by features and their labels; y is needed."""
+        """Set the network's initial parameters from a batch of features and labels.
+
+        Args:
+            x: (batch, features).
+            y: Labels, (batch,).
+
+        Raises:
+            ValueError: If there are no labels.
+        """
         if y is None:
             raise ValueError("a joint score is initialised from features and labels")
         self.network.init_from(self._joined(x, y))
+
+    def extra_repr(self) -> str:
+        """Describe the score in `repr`."""
+        return f"n_classes={len(self.codes)}, label={self.label!r}"
 
     def _joined(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat([x, self.codes[y].to(x.dtype)], -1)
 
 
-def label_codes(n_classes: int, label: Label) -> Tensor:
-    """Return how each label enters a joint network, (classes, size of the code)."""
+def _label_codes(n_classes: int, label: Label) -> Tensor:
+    """Return the inputs that stand for each label, (classes, inputs)."""
     if label == "none":
         return torch.empty(1, 0)
     if label == "onehot":

@@ -11,11 +11,11 @@ from ugmm.kernels import KernelName
 
 __all__ = ["UGMM"]
 
-# Stands for an input that is not known: no component reaches so far. (Infinity has no gradient.)
+# Takes the place of an unknown input: no component reaches that far. (Infinity has no gradient.)
 _FAR = 1e6
-_NEVER = 1e-12  # the most that a neuron's chance to lose all components may be
+_NEVER = 1e-12  # the largest chance of losing all components that a neuron may run
 
-# The data's standard deviation stands in for a scale; a constant input has none.
+# Initial scales are the data's standard deviations; that of a constant input would be 0.
 _SMALLEST_SPREAD = 1e-3
 
 
@@ -36,9 +36,9 @@ class UGMM(nn.Module):
 
     Dropout acts on components: in training, one mask is drawn per pass and shared by the batch; a
     dropped component's logit becomes :math:`-\infty`, the remaining weights renormalise, and no
-    neuron loses all of its components. Input dropout acts on inputs: in training, each row loses
-    some, drawn for the row by itself, and all components that look at them; it teaches a layer to
-    do with what is known, as :meth:`marginal_score` asks of it.
+    neuron loses all of its components. Input dropout acts on inputs: in training, every row loses
+    inputs of its own, and with them all components that look at them. It teaches a layer to
+    make do with the inputs that are known, as :meth:`marginal_score` has to.
 
     Reference:
         Z. S. Ali, *uGMM-NN: Univariate Gaussian Mixture Model Neural Network*, arXiv:2509.07569.
@@ -58,6 +58,9 @@ class UGMM(nn.Module):
 
     Shapes:
         input (..., N), output (..., M); ``loc``, ``raw_scale`` and ``logits`` are (M, N).
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
 
     loc: nn.Parameter
@@ -133,9 +136,9 @@ class UGMM(nn.Module):
     def init_from(self, x: Tensor) -> None:
         """Spread the neurons as the data is spread, input by input.
 
-        The means are drawn from the normal distribution of each input's mean and standard
-        deviation, the scales are that deviation. (Neurons placed on whole rows would all be of
-        one kind: on Iris they end 0.2 nats worse.)
+        The means are drawn from a normal distribution with each input's own mean and standard
+        deviation, which is also the scale. (Neurons placed on whole rows of the data would be too
+        much alike: on Iris they end 0.2 nats worse.)
 
         Args:
             x: A batch of this layer's inputs, (batch, N), with at least one row.
@@ -168,34 +171,36 @@ class UGMM(nn.Module):
         return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
 
     def marginal_score(self, x: Tensor, observed: Tensor) -> Tensor:
-        r"""Return the log-scores where some inputs are not known, without dropout: (..., M).
+        r"""Return the log-scores where some inputs are unknown, without dropout: (..., M).
 
-        Components that look at what is not known are left out, and the other weights
-        renormalise, which is what summing those inputs out does to a univariate mixture:
+        Components that look at an unknown input are left out and the other weights renormalise,
+        which is what summing those inputs out does to a univariate mixture:
 
         .. math::
             \log \sum_{k \in O} \pi_{jk} \, \mathcal{N}(x_k; \mu_{jk}, \sigma_{jk}^2)
             - \log \sum_{k \in O} \pi_{jk}
 
         Args:
-            x: Inputs, (..., N); what stands where they are not known is not looked at.
-            observed: True where an input is known, (..., N): at least one in each row.
+            x: Inputs, (..., N); the values of unknown ones are ignored.
+            observed: True where an input is known, (..., N); at least one in each row.
         """
         return self._known_score(x, observed, self.logits, torch.float64)
 
     def _known_score(self, x: Tensor, known: Tensor, logits: Tensor, wide: torch.dtype) -> Tensor:
-        """See `marginal_score`; the known components' weights are added up in the type `wide`.
+        """Do what `marginal_score` says, adding up the known components' weights in type `wide`.
 
-        In training, where few are missing, the sums are near 1; else they may be tiny.
+        In training, where few inputs are missing, the sums are near 1; otherwise they may be tiny.
         """
         far = torch.where(known, x, _FAR)
         score = mixture_log_score(far, self.loc, self.log_scale, logits, kernel=self.kernel)
-        with torch.autocast(x.device.type, enabled=False):
+        # The device "meta" knows no autocast, and computes nothing that it could touch.
+        device = "cpu" if x.is_meta else x.device.type
+        with torch.autocast(device, enabled=False):
             weight = nn.functional.linear(known.to(wide), logits.to(wide).softmax(-1))
             return score - weight.clamp(min=torch.finfo(wide).tiny).log().to(score.dtype)
 
     def masked_logits(self) -> Tensor:
-        """The logits, (M, N): in training with dropout, freshly dropped components are -inf."""
+        """Return the logits, (M, N); in training, those of freshly dropped components are -inf."""
         if self.training and self.dropout > 0:
             return torch.where(self._dropped(), -math.inf, self.logits)  # masked_fill is slower
         return self.logits
@@ -204,7 +209,7 @@ class UGMM(nn.Module):
         r"""Return the log-scores of every input joined with every code, without dropout.
 
         The sum over components splits into those that look at `x` and those that look at the
-        code, with the logits :math:`a` as their weights' logarithms:
+        code; with the logits :math:`a`, the logarithms of their weights,
 
         .. math::
             \log \sum_k e^{a_k} p_k = \operatorname{logaddexp}\Big(

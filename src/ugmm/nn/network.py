@@ -34,12 +34,15 @@ class UGMMNetwork(Classifier):
             ``"data"`` starts as ``"unit"`` and is completed by :meth:`init_from`.
         min_scale: Floor under every scale.
         kernel: See :func:`ugmm.functional.mixture_log_score`.
-        input_dropout: Probability that an input of the network is dropped, for each row by itself.
+        input_dropout: Probability that an input of the network is dropped, row by row.
         device: Where the parameters live.
         dtype: Their floating-point type.
 
     Shapes:
         input (..., sizes[0]), output (..., sizes[-1]).
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class UGMMNetwork(Classifier):
         check_sizes(sizes)
         if init not in ("unit", "paper", "data"):
             raise ValueError(f"init must be 'unit', 'paper' or 'data', got {init!r}")
+        self.sizes, self.init = list(sizes), init
         n_layers = len(sizes) - 1
         rates = _per_layer(dropout, n_layers)
         self.layers = nn.ModuleList(
@@ -84,13 +88,13 @@ class UGMMNetwork(Classifier):
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
         """See `Classifier.score_pairs`; the first layer computes each part of its inputs once."""
         first = cast("UGMM", self.layers[0])
-        # Which could drop all components of one part.
+        # Dropout could take all components of one of the two parts.
         if self.training and (first.dropout or first.input_dropout):
             return super().score_pairs(x, codes)
         return self._after_first(first.score_pairs(x, codes.to(x.dtype)))
 
     def marginal_class_scores(self, x: Tensor, observed: Tensor) -> Tensor:
-        """Return the outputs where some inputs are not known: the first layer leaves them out.
+        """Return the outputs where some inputs are unknown: the first layer leaves them out.
 
         Args:
             x: (..., sizes[0]).
@@ -105,11 +109,11 @@ class UGMMNetwork(Classifier):
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:  # noqa: ARG002
-        """Place every layer on what a batch of data looks like there; see `UGMM.init_from`.
+        """Initialise every layer from a batch of data as it arrives there; see `UGMM.init_from`.
 
         Args:
             x: (batch, sizes[0]).
-            y: Not looked at.
+            y: Not used.
         """
         *hidden, last = cast("list[UGMM]", list(self.layers))
         for layer, norm in zip(hidden, self.norms, strict=True):
@@ -122,6 +126,10 @@ class UGMMNetwork(Classifier):
         for module in (*self.layers, *self.norms):
             if isinstance(module, UGMM | nn.LayerNorm | nn.BatchNorm1d):
                 module.reset_parameters()
+
+    def extra_repr(self) -> str:
+        """Describe the network in `repr`; its layers describe themselves."""
+        return f"sizes={self.sizes}, init={self.init!r}"
 
 
 def _per_layer(dropout: float | Sequence[float], n_layers: int) -> list[float]:

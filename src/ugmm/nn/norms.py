@@ -1,4 +1,4 @@
-"""What stands between the layers of a network."""
+"""What feed-forward networks share: valid widths, and the norms between their layers."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -20,7 +20,11 @@ def check_sizes(sizes: Sequence[int]) -> None:
 def make_norm(
     norm: Norm, width: int, device: torch.device | str | None, dtype: torch.dtype | None
 ) -> nn.Module:
-    """Return the norm of this name, for (..., width)."""
+    """Return the norm of this name, a module from (..., width) to (..., width).
+
+    Raises:
+        ValueError: If there is no such norm.
+    """
     if norm == "none":
         return nn.Identity()
     if norm == "layer":

@@ -1,0 +1,254 @@
+"""The networks that keep the contract: one case for each kind and option, baselines included."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import nn
+
+from ugmm.baselines import GMM, LDA, MLP, QDA, BernoulliMixture, Circuit, GaussianClasses
+from ugmm.density import Ensemble, TiltedGaussian
+from ugmm.nn import UGMM, AutoregressiveUGMM, JointScore, UGMMNetwork
+
+D, C = 4, 3  # features and classes
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of network.
+
+    Attributes:
+        build: Makes one, as its constructor leaves it.
+        repr: Texts that its repr contains.
+        n_parameters: How many numbers it learns, counted by hand; None where another package
+            decides.
+        n_classes: How many classes it scores.
+        binary: Whether its features are 0 or 1.
+        init: What `init_from` needs: "features", "labels" too, or "none" where there is no such
+            thing.
+        fitted: Whether it has no parameters, only what `init_from` fits.
+        factory: Whether its constructor takes a device and a dtype.
+        on_meta: Whether it can be evaluated on the device "meta".
+        draws: Whether it has a `sample`.
+        marginals: Whether it has `marginal_class_scores`.
+        layer: Whether it is a layer only, and no classifier.
+    """
+
+    build: Callable[..., nn.Module]
+    repr: tuple[str, ...]
+    n_parameters: int | None
+    n_classes: int = C
+    binary: bool = False
+    init: str = "features"
+    fitted: bool = False
+    factory: bool = False
+    on_meta: bool = True
+    draws: bool = False
+    marginals: bool = False
+    layer: bool = False
+
+    def rows(self, *lead, device="cpu", dtype=torch.float64):
+        """Features (*lead, D), the same at each call."""
+        generator = torch.Generator().manual_seed(1)
+        x = torch.randn(*lead, D, generator=generator, dtype=torch.float64)
+        return (x > 0 if self.binary else x).to(device, dtype)
+
+    def labels(self, n, device="cpu"):
+        """Labels (n,) of all classes in turn."""
+        return torch.arange(n, device=device) % self.n_classes
+
+    def ready(self, device="cpu", dtype=torch.float64, seed=0):
+        """A network in the midst of training: initialised, then moved from where it began."""
+        torch.manual_seed(seed)
+        network = self.build().to(device, dtype)
+        x, y = self.rows(30, device=device, dtype=dtype), self.labels(30, device)
+        if self.init != "none":
+            initialise(network, x, y)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        for density in network if isinstance(network, Ensemble) else [network]:
+            if isinstance(density, TiltedGaussian):
+                density.eval()
+                density.fit_base(x, y)
+                density.normalize(2**8)
+        return network.train()
+
+
+def initialise(network, x, y):
+    """Call `init_from`; a layer knows no labels."""
+    return network.init_from(x) if isinstance(network, UGMM) else network.init_from(x, y)
+
+
+def each(**wanted):
+    """Parametrise a test by all cases whose attributes are these."""
+    skip = pytest.mark.skipif(find_spec("spflow") is None, reason="spflow is not installed")
+    cases = {
+        name: case
+        for name, case in CASES.items()
+        if all(getattr(case, key) == value for key, value in wanted.items())
+    }
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(case, id=name, marks=[skip] if name.startswith("circuit") else [])
+            for name, case in cases.items()
+        ],
+    )
+
+
+def mixture_networks():
+    norms = {"none": "Identity()", "layer": "LayerNorm", "batch": "BatchNorm"}
+    layers = "in_features=4, out_features=6, dropout=0.2", "in_features=5, out_features=3"
+    for norm, init in itertools.product(norms, ("unit", "paper", "data")):
+        yield (
+            f"ugmm-{norm}-{init}",
+            Case(
+                partial(UGMMNetwork, [D, 6, 5, C], dropout=0.2, norm=norm, init=init),
+                ("UGMMNetwork", *layers, norms[norm], f"init='{init}'"),
+                n_parameters=3 * (4 * 6 + 6 * 5 + 5 * 3) + (0 if norm == "none" else 2 * (6 + 5)),
+                factory=True,
+                marginals=True,
+            ),
+        )
+
+
+def perceptrons():
+    norms = {"none": "Identity()", "layer": "LayerNorm", "batch": "BatchNorm"}
+    for norm, kind in norms.items():
+        yield (
+            f"mlp-{norm}",
+            Case(
+                partial(MLP, [D, 6, 5, C], dropout=0.2, norm=norm),
+                ("MLP", "in_features=4, out_features=6", kind, "Dropout(p=0.2"),
+                n_parameters=5 * 6 + 7 * 5 + 6 * 3 + (0 if norm == "none" else 2 * (6 + 5)),
+                init="none",
+                factory=True,
+            ),
+        )
+
+
+def autoregressive():
+    first = 3 * 7 * 4 + C * 7 + C + 2 * (7 + 5) + 3 * 5 * 7
+    heads = {"gaussian": 2 * 4 * (5 + 3 + 4), "bernoulli": 4 * (5 + 1)}
+    for head, n in heads.items():
+        yield (
+            f"autoregressive-{head}",
+            Case(
+                partial(AutoregressiveUGMM, D, C, (7, 5), head, components=2, dropout=0.2),
+                ("AutoregressiveUGMM", "n_features=4, n_classes=3", f"{head.title()}Head"),
+                n_parameters=first + n,
+                binary=head == "bernoulli",
+                draws=True,
+            ),
+        )
+
+
+def joint_score(label):
+    size, n_classes = {"onehot": (C, C), "real": (1, C), "none": (0, 1)}[label]
+    network = UGMMNetwork([D + size, 6, 1], dropout=0.2, norm="layer", min_scale=0.1)
+    return JointScore(network, n_classes, label)
+
+
+def tilted(label="onehot"):
+    score = joint_score(label)
+    return TiltedGaussian(score, D, len(score.codes))
+
+
+def scores_of_features_and_label():
+    for label, size in (("onehot", C), ("real", 1), ("none", 0)):
+        n_classes = 1 if label == "none" else C
+        text = f"n_classes={n_classes}, label='{label}'"
+        settings = {
+            "n_parameters": 3 * ((D + size) * 6 + 6) + 2 * 6,
+            "n_classes": n_classes,
+            "init": "labels",
+        }
+        yield (
+            f"joint-{label}",
+            Case(partial(joint_score, label), ("JointScore", text, "UGMMNetwork"), **settings),
+        )
+        yield (
+            f"tilted-{label}",
+            Case(
+                partial(tilted, label),
+                ("TiltedGaussian", f"n_features=4, n_classes={n_classes}", "JointScore", text),
+                draws=True,
+                **settings,
+            ),
+        )
+
+
+def circuits():
+    for kind, n_classes in itertools.product(("rat", "einet"), (1, C)):
+        yield (
+            f"circuit-{kind}-{n_classes}",
+            Case(
+                partial(Circuit, D, n_classes, kind, channels=3, repetitions=2, depth=1),
+                ("Circuit", f"n_features=4, n_classes={n_classes}, kind='{kind}', channels=3"),
+                n_parameters=None,
+                n_classes=n_classes,
+                on_meta=False,
+                marginals=True,
+            ),
+        )
+
+
+def gaussians():
+    estimators = {
+        "lda": (LDA(0.1), 1, C * D + 10 + C - 1),
+        "qda": (QDA(0.1), 1, C * (D + 10) + C - 1),
+        "gmm": (GMM(2), 2, C * (2 * D + 2 * 10 + 1) + C - 1),
+    }
+    for name, (estimator, components, free) in estimators.items():
+        yield (
+            f"gaussians-{name}",
+            Case(
+                partial(GaussianClasses, D, C, components, estimator.parts, estimator.free(D, C)),
+                ("GaussianClasses", f"n_features=4, n_classes=3, components={components}"),
+                n_parameters=free,
+                init="labels",
+                fitted=True,
+            ),
+        )
+
+
+CASES: dict[str, Case] = {
+    "layer": Case(
+        partial(UGMM, D, C, dropout=0.2),
+        ("UGMM(in_features=4, out_features=3, dropout=0.2",),
+        n_parameters=3 * D * C,
+        factory=True,
+        layer=True,
+    ),
+    **dict(mixture_networks()),
+    **dict(autoregressive()),
+    **dict(scores_of_features_and_label()),
+    "ensemble-tilted": Case(
+        lambda: Ensemble([tilted(), tilted()]),
+        ("Ensemble", "2 x TiltedGaussian", "n_features=4"),
+        n_parameters=2 * (3 * (7 * 6 + 6) + 2 * 6),
+        init="labels",
+        draws=True,
+    ),
+    "ensemble-exact": Case(
+        lambda: Ensemble([AutoregressiveUGMM(D, C, (6,), components=1) for _ in range(3)]),
+        ("Ensemble", "3 x AutoregressiveUGMM", "n_features=4"),
+        n_parameters=3 * (3 * 6 * 4 + C * 6 + C + 2 * 6 + 4 * (6 + 3 + 4)),
+        draws=True,
+    ),
+    **dict(perceptrons()),
+    "bernoulli-mixture": Case(
+        partial(BernoulliMixture, D, C, 5),
+        ("BernoulliMixture(n_features=4, n_classes=3, components=5)",),
+        n_parameters=C + C * 5 + C * 5 * D,
+        binary=True,
+        draws=True,
+    ),
+    **dict(circuits()),
+    **dict(gaussians()),
+}
