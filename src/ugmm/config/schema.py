@@ -5,7 +5,7 @@ builds; `CHOICES` names them. Nothing here imports torch before `build` is calle
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ugmm.config.data import CSVConfig, DataConfig, MNISTConfig, TabularConfig
 from ugmm.config.models import (
@@ -28,7 +28,7 @@ from ugmm.config.tasks import (
 from ugmm.config.training import OptimizerConfig, ScheduleConfig, TrackingConfig, TrainerConfig
 from ugmm.keys import key
 
-__all__ = ["CHOICES", "GOALS", "SHARED", "Config"]
+__all__ = ["CHOICES", "SHARED", "Config"]
 
 
 @dataclass
@@ -49,15 +49,6 @@ class Config:
     variant: str = "${name}"  # runs that are repetitions of one another, in an ablation
     runs_dir: str = "runs"
 
-
-# Which way each metric is better.
-GOALS: dict[str, Literal["max", "min"]] = {
-    "accuracy": "max",
-    "nll": "min",
-    "ece": "min",
-    "log_prob": "max",
-    "score": "max",
-}
 
 CHOICES: dict[str, dict[str, Any]] = {
     "data": {
