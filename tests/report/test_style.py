@@ -1,5 +1,6 @@
 """Writing a figure to disk, and what importing the package costs."""
 
+import importlib
 import subprocess
 import sys
 
@@ -35,19 +36,23 @@ def test_a_failing_save_leaves_the_old_picture_and_no_other_file(tmp_path, monke
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_every_public_name_is_found():
-    assert all(callable(getattr(report, name)) for name in report.__all__)
-    assert set(report.__all__) <= set(dir(report))
+@pytest.mark.parametrize("room", ["ugmm.report", "ugmm.report.run", "ugmm.report.study"])
+def test_every_public_name_is_found(room):
+    face = importlib.import_module(room)
+    assert all(callable(getattr(face, name)) for name in face.__all__)
+    assert set(face.__all__) <= set(dir(face))
     with pytest.raises(AttributeError, match="has no attribute 'pie_chart'"):
-        _ = report.pie_chart
+        _ = face.pie_chart
 
 
 def test_the_package_loads_matplotlib_late_and_pyplot_never():
     code = """if True:
-        import sys, ugmm.report
+        import sys, ugmm.report, ugmm.report.run, ugmm.report.study
         assert not {"matplotlib", "rich", "torch", "numpy"} & set(sys.modules)
-        for name in ugmm.report.__all__:
-            getattr(ugmm.report, name)
+        for face in (ugmm.report.study, ugmm.report.run, ugmm.report):
+            for name in face.__all__:
+                getattr(face, name)
+            assert face is not ugmm.report.study or "torch" not in sys.modules
         assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", code], check=True)

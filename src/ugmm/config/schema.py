@@ -1,7 +1,7 @@
 """What an experiment can say: its keys, their types and ranges, beside those of its choices."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ugmm.config.data import DataConfig
 from ugmm.config.models import ModelConfig
@@ -9,7 +9,7 @@ from ugmm.config.tasks import TaskConfig
 from ugmm.config.training import OptimizerConfig, ScheduleConfig, TrackingConfig, TrainerConfig
 from ugmm.keys import key
 
-__all__ = ["GOALS", "SHARED", "Config"]
+__all__ = ["SHARED", "Config"]
 
 
 @dataclass
@@ -30,15 +30,6 @@ class Config:
     variant: str = "${name}"  # runs that are repetitions of one another, in an ablation
     runs_dir: str = "runs"
 
-
-# Which way each metric is better.
-GOALS: dict[str, Literal["max", "min"]] = {
-    "accuracy": "max",
-    "nll": "min",
-    "ece": "min",
-    "log_prob": "max",
-    "score": "max",
-}
 
 # What every choice of a group has.
 SHARED: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "task": TaskConfig}

@@ -1,10 +1,26 @@
-"""Tables and plots of a run: they read metrics and layers and never train.
+"""Tables and plots: they read what runs wrote, and never train.
 
-Each name is loaded when it is first used, so `import ugmm.report` imports no matplotlib or rich.
+The pictures of many runs are in `ugmm.report.study`. Each name is loaded when it is first used, so
+`import ugmm.report` imports no matplotlib, rich or torch.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ugmm.report.run import (
+        confusion_matrix,
+        draw_run,
+        first_layer_images,
+        image_samples,
+        metrics_table,
+        neuron_densities,
+        pair_plot,
+        reliability_diagram,
+        robustness_table,
+        training_curves,
+    )
+    from ugmm.report.style import save
 
 __all__ = [
     "confusion_matrix",
@@ -20,25 +36,13 @@ __all__ = [
     "training_curves",
 ]
 
-_HOME = {
-    "confusion_matrix": "run.classification",
-    "draw_run": "run.pictures",
-    "first_layer_images": "run.neurons",
-    "image_samples": "run.samples",
-    "metrics_table": "run.table",
-    "neuron_densities": "run.neurons",
-    "pair_plot": "run.samples",
-    "reliability_diagram": "run.classification",
-    "save": "style",
-    "robustness_table": "run.table",
-    "training_curves": "run.curves",
-}
+_HOME = {name: "style" if name == "save" else "run" for name in __all__}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(f"ugmm.report.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'ugmm.report' has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

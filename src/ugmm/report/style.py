@@ -21,6 +21,7 @@ __all__ = [
     "new_figure",
     "plain",
     "save",
+    "shorten",
     "tidy",
 ]
 
@@ -67,6 +68,11 @@ def label_log(axis: Axis, low: float, high: float) -> None:
 def plain(text: str) -> str:
     """Keep matplotlib from reading dollars as formulas, and a leading _ as "not in the legend"."""
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
+def shorten(name: str, most: int = 24) -> str:
+    """Return a name as `plain` does, cut to `most` letters if it is longer."""
+    return plain(name if len(name) <= most else f"{name[: most - 1]}…")
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -15,8 +15,9 @@ os.environ.setdefault("WANDB_SILENT", "true")  # what there is to say, is said h
 
 import wandb
 
-from ugmm.config.schema import GOALS, Config
+from ugmm.config.schema import Config
 from ugmm.errors import UserError
+from ugmm.metrics import VALIDATED
 from ugmm.runs import Run, write_atomic
 from ugmm.tracking.uploads import error_lines, synced_mark, upload
 
@@ -140,8 +141,10 @@ def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
         write_atomic(kept, f"{tracked_run.id}\n")
     tracked_run.define_metric("trainer/global_step")
     tracked_run.define_metric("*", step_metric="trainer/global_step")
-    for metric, best in GOALS.items():  # the summary keeps the best: val/accuracy.max
-        tracked_run.define_metric(f"val/{metric}", summary=best, step_metric="trainer/global_step")
+    for metric in VALIDATED:  # the summary keeps the best: val/accuracy.max
+        tracked_run.define_metric(
+            f"val/{metric.name}", summary=metric.goal, step_metric="trainer/global_step"
+        )
     if mode == "offline":
         sys.stdout.write(f"W&B is offline; upload this run later with: ugmm sync {run.folder}\n")
     return tracked_run

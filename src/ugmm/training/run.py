@@ -15,10 +15,11 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from ugmm.cluster.processes import announce, launch_id, leads, stops_cleanly
 from ugmm.config.compose import read_config, to_yaml
 from ugmm.config.plugins import plugin_records
-from ugmm.config.schema import GOALS, Config
+from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.errors import UserError
 from ugmm.loading import read_checkpoint, restore, tested_checkpoint
+from ugmm.metrics import VALIDATED
 from ugmm.report import draw_run
 from ugmm.runs import Run
 from ugmm.tasks import Task
@@ -230,12 +231,8 @@ def _test(
     tested = trainer.test(task, data, ckpt_path=path, weights_only=True, verbose=False)[0]
     # The checkpoint's epoch may have no validation, if it is the last one.
     rows = [row for row in run.read_metrics() if row["epoch"] == epoch]
-    values = {
-        f"val/{metric}": row[f"val/{metric}"]
-        for row in rows
-        for metric in GOALS
-        if row.get(f"val/{metric}") is not None
-    }
+    keys = [f"val/{metric.name}" for metric in VALIDATED]
+    values = {key: row[key] for row in rows for key in keys if row.get(key) is not None}
     return {**_floats(values), **_floats(tested), "tested_epoch": epoch + 1}
 
 

@@ -14,8 +14,9 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from ugmm.cluster.processes import launch_id
-from ugmm.config.schema import GOALS, Config, TrainerConfig
+from ugmm.config.schema import Config, TrainerConfig
 from ugmm.errors import UserError
+from ugmm.metrics import find
 from ugmm.runs import Run
 from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSigterm
 from ugmm.training.checkpoint import AtomicCheckpointIO, KeepLast, Stamp
@@ -108,11 +109,13 @@ def _checkpoints(wanted: TrainerConfig, run: Run) -> list[Callback]:
     last = KeepLast(run.last, wanted.check_val_every_n_epoch)
     if wanted.test_checkpoint == "last":
         return [last]
+    goal = find(wanted.monitor).goal
+    assert goal is not None  # all that a validation measures has one
     best = ModelCheckpoint(
         dirpath=run.checkpoints,
         filename=run.best.stem,
         monitor=wanted.monitor,
-        mode=GOALS[wanted.monitor.removeprefix("val/")],
+        mode=goal,
         enable_version_counter=False,
     )
     return [best, last]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ugmm.report import training_curves
-from ugmm.report.run.curves import _running_mean, _steps_per_epoch
+from ugmm.report.run.curves import find_steps_per_epoch, running_mean
 
 
 def _run(epochs=3, steps=40, **validation):
@@ -96,14 +96,14 @@ def test_next_to_nothing_still_draws(rows):
 
 def test_the_smoothed_line_is_a_mean_that_keeps_straight_lines_straight():
     values = np.random.default_rng(0).normal(size=50)
-    smooth = _running_mean(values, 7)
+    smooth = running_mean(values, 7)
     assert smooth[20] == pytest.approx(values[17:24].mean())
     assert smooth[1] == pytest.approx(values[:3].mean())
     assert smooth[-1] == pytest.approx(values[-4:].mean())
-    np.testing.assert_allclose(_running_mean(np.arange(9.0), 5)[:7], np.arange(7))
+    np.testing.assert_allclose(running_mean(np.arange(9.0), 5)[:7], np.arange(7))
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 7), (2, 5), (20, 235), (300, 1)])
 def test_steps_per_epoch_are_found(epochs, steps):
-    assert _steps_per_epoch(_run(epochs, steps)) == steps
-    assert _steps_per_epoch(_run(epochs, steps)[:-1]) == steps
+    assert find_steps_per_epoch(_run(epochs, steps)) == steps
+    assert find_steps_per_epoch(_run(epochs, steps)[:-1]) == steps

@@ -6,7 +6,8 @@ from matplotlib.image import imread
 
 from ugmm.nn import UGMMNetwork
 from ugmm.report import draw_run, neuron_densities
-from ugmm.report.run.pictures import _range, _short
+from ugmm.report.run.pictures import find_range
+from ugmm.report.style import shorten
 from ugmm.runs import Run
 
 
@@ -30,7 +31,7 @@ def test_names_of_any_kind_are_drawn(tmp_path, features):
 
 
 def test_names_stay_apart_and_in_the_legend(make_layer):
-    names = [_short(name) for name in ("_id", "$x$", "w" * 99, "x" * 99)]
+    names = [shorten(name) for name in ("_id", "$x$", "w" * 99, "x" * 99)]
     figure = neuron_densities(make_layer(1, 4), -3, 3, input_names=names)
     (legend,) = figure.legends
     texts = [text.get_text() for text in legend.get_texts()]
@@ -41,8 +42,8 @@ def test_names_stay_apart_and_in_the_legend(make_layer):
 
 def test_an_outlier_does_not_set_the_range():
     x = torch.linspace(-1, 1, 1001)
-    assert _range(x) == (-1, 1)
+    assert find_range(x) == (-1, 1)
     x[-1] = 1000
-    low, high = _range(x)
+    low, high = find_range(x)
     assert low == -1
     assert high == pytest.approx(x.mean().item() + 5 * x.std(correction=0).item())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ugmm.report import image_samples, pair_plot
-from ugmm.report.run.samples import _draw_contours, _smoothed
+from ugmm.report.run.samples import draw_contours, smooth_counts
 from ugmm.report.style import new_figure
 
 
@@ -13,7 +13,7 @@ def test_contours_hold_their_share_of_the_draws():
     axes = new_figure(3, 3, "").subplots()
     axes.set_xlim(-5, 5)
     axes.set_ylim(-5, 5)
-    _draw_contours(axes, draws, "black")
+    draw_contours(axes, draws, "black")
     outer, inner = (path.vertices for path in axes.collections[0].get_paths())
     # Circles of a standard normal: 1 - exp(-r^2 / 2) of it lies within r.
     assert np.hypot(*outer.T).mean() == pytest.approx((-2 * np.log(0.1)) ** 0.5, rel=0.08)
@@ -23,7 +23,7 @@ def test_contours_hold_their_share_of_the_draws():
 def test_smoothing_keeps_the_count():
     counts = np.zeros((20, 20))
     counts[10, 10] = 7
-    assert _smoothed(counts).sum() == pytest.approx(7)
+    assert smooth_counts(counts).sum() == pytest.approx(7)
 
 
 @pytest.mark.parametrize(("d", "classes"), [(1, 1), (2, 3), (7, 2)])

@@ -7,12 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from ugmm.report.study.crossval import (
-    crossval_csv,
-    crossval_markdown,
-    crossval_table,
-    spread,
-)
+from ugmm.report.study.crossval import crossval_csv, crossval_markdown, crossval_table
 
 
 def fit(seed, fold, accuracy, *, log_prob=None, error=None, **others):
@@ -34,12 +29,15 @@ NO_DENSITY = [fit(seed, 0, 0.5) for seed in (0, 1)]
 
 
 def test_the_spread_is_between_seed_means():
-    found = spread(FITS, "accuracy")
-    assert found.mean == pytest.approx(0.8)
-    assert found.deviation == pytest.approx(0.1)
-    assert found.error == pytest.approx(0.1 / 3**0.5)
-    assert spread(FITS[:2], "accuracy") == (pytest.approx(0.7), None, None)
-    assert spread(NO_DENSITY, "log_prob") is None
+    (row,) = csv.DictReader(io.StringIO(crossval_csv({"qda": FITS})))
+    assert float(row["accuracy_mean"]) == pytest.approx(0.8)
+    assert float(row["accuracy_deviation"]) == pytest.approx(0.1)
+    assert float(row["accuracy_error"]) == pytest.approx(0.1 / 3**0.5)
+    (row,) = csv.DictReader(io.StringIO(crossval_csv({"qda": FITS[:2]})))
+    assert float(row["accuracy_mean"]) == pytest.approx(0.7)
+    assert row["accuracy_deviation"] == row["accuracy_error"] == ""
+    (row,) = csv.DictReader(io.StringIO(crossval_csv({"mlp": NO_DENSITY})))
+    assert row["log_prob_mean"] == ""
 
 
 def test_the_terminal_and_markdown_show_the_same_cells():

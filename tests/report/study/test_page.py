@@ -8,10 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 
+from ugmm.report.statistics import Record
 from ugmm.report.study.page import html_page, inline_svg
 from ugmm.report.study.plots import colours_of, final_dots, validation_curves
 from ugmm.report.study.text import caption, conclusion, table_cells
-from ugmm.report.study.variants import Record, compare_variants
+from ugmm.report.study.variants import compare_variants
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from ugmm.report.statistics import Record
 from ugmm.report.study.plots import colours_of, final_dots, validation_curves
-from ugmm.report.study.variants import Record, compare_variants
+from ugmm.report.study.variants import compare_variants
 from ugmm.report.style import SERIES
 
 

@@ -1,1 +1,53 @@
-"""Tables and pictures of one run."""
+"""Tables and pictures of one run, each loaded when it is first used."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ugmm.report.run.classification import confusion_matrix, reliability_diagram
+    from ugmm.report.run.curves import training_curves
+    from ugmm.report.run.neurons import first_layer_images, neuron_densities
+    from ugmm.report.run.pictures import draw_run
+    from ugmm.report.run.robustness import robustness_curves, robustness_tested
+    from ugmm.report.run.samples import image_samples, pair_plot
+    from ugmm.report.run.table import metrics_table, robustness_table
+
+__all__ = [
+    "confusion_matrix",
+    "draw_run",
+    "first_layer_images",
+    "image_samples",
+    "metrics_table",
+    "neuron_densities",
+    "pair_plot",
+    "reliability_diagram",
+    "robustness_curves",
+    "robustness_table",
+    "robustness_tested",
+    "training_curves",
+]
+
+_HOME = {
+    "confusion_matrix": "classification",
+    "draw_run": "pictures",
+    "first_layer_images": "neurons",
+    "image_samples": "samples",
+    "metrics_table": "table",
+    "neuron_densities": "neurons",
+    "pair_plot": "samples",
+    "reliability_diagram": "classification",
+    "robustness_curves": "robustness",
+    "robustness_table": "table",
+    "robustness_tested": "robustness",
+    "training_curves": "curves",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

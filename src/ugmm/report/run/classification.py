@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
+from ugmm.metrics import find
 from ugmm.report.style import FIRST, INK, MUTED, SECOND, label_log, new_figure, tidy
 
 __all__ = ["confusion_matrix", "reliability_diagram"]
@@ -23,9 +24,11 @@ def confusion_matrix(counts: ArrayLike, class_names: Sequence[str]) -> Figure:
     """
     counts = np.asarray(counts)
     total = counts.sum()
-    accuracy = (
-        f"accuracy {np.trace(counts) / total:.2%} of {total:,} samples" if total else "no samples"
-    )
+    if total:
+        right = find("accuracy").format_alone(np.trace(counts) / total)
+        accuracy = f"accuracy {right} of {total:,} samples"
+    else:
+        accuracy = "no samples"
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes, cell = len(class_names), 1.05 if len(class_names) <= 5 else 0.62
     figure = new_figure(cell * classes + 3, cell * classes + 1.3, f"Confusions: {accuracy}")

@@ -1,7 +1,7 @@
 """Training curves: what a run logged, against its steps and epochs."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,18 +9,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from ugmm.metrics import find
 from ugmm.report.style import FIRST, INK, MUTED, SECOND, SERIES, label_log, new_figure, tidy
 
-__all__ = ["training_curves"]
-
-# Lines that stand beside another one of the same split.
-_LINES = {
-    "train/claimed": (SERIES[2], "training, as the loss claims"),
-    "train/log_prob": (FIRST, "training, verified"),
-}
+__all__ = ["find_steps_per_epoch", "running_mean", "training_curves"]
 
 Rows = Sequence[Mapping[str, float | None]]
-Best = Callable[[np.ndarray], np.intp]
+
+_SPLITS = {"train": (FIRST, "training"), "val": (SECOND, "validation")}
+
+
+class _Line(NamedTuple):
+    """One metric on a panel.
+
+    Attributes:
+        key: Its column of `metrics.csv`.
+        colour: Of the line.
+        label: Its legend.
+        sign: -1 where what is better upwards stands beside a loss.
+    """
+
+    key: str
+    colour: str
+    label: str
+    sign: int = 1
 
 
 class _Panel(NamedTuple):
@@ -28,17 +40,15 @@ class _Panel(NamedTuple):
 
     Attributes:
         ylabel: Its label.
-        metrics: What is drawn on it.
-        factor: What values are multiplied by, for each metric.
-        best: Finds the best value, to be marked in the validation's line.
+        lines: What is drawn on it.
+        best: Whether the best value is marked in the validation's line.
         may_be_log: Whether values that span more than a decade get a logarithmic axis.
         context: Whether it is no result: drawn smaller, without a legend.
     """
 
     ylabel: str
-    metrics: tuple[str, ...]
-    factor: tuple[float, ...] = (1, 1)
-    best: Best | None = None
+    lines: tuple[_Line, ...]
+    best: bool = False
     may_be_log: bool = False
     context: bool = False
 
@@ -78,28 +88,40 @@ def training_curves(rows: Rows, title: str, *, loss_is_nll: bool | None = None) 
     return figure
 
 
+def _line(key: str, sign: int = 1) -> _Line:
+    """A metric in the colour of its split."""
+    colour, label = _SPLITS.get(key.partition("/")[0], _SPLITS["train"])
+    return _Line(key, colour, label, sign)
+
+
 def _panels(rows: Rows, loss_is_nll: bool) -> list[_Panel]:
     """The panels for which something was logged."""
     keys = dict.fromkeys(key for row in rows for key in row)
     # A rate for each group of parameters is logged as lr/<group>; they share one schedule.
     rate = next((key for key in keys if key == "lr" or key.startswith("lr/")), "lr")
-    nll, accuracy = ("train/loss", "val/nll"), ("train/accuracy", "val/accuracy")
-    losses = [_Panel("cross-entropy (nats)", nll, best=np.nanargmin, may_be_log=True)]
-    if not loss_is_nll:
+    loss, nll = _line("train/loss"), _line("val/nll")
+    if loss_is_nll:
+        losses = [_Panel("cross-entropy (nats)", (loss, nll), best=True, may_be_log=True)]
+    else:
         normalised = not _read(rows, "val/score")[0].size
-        score = "objective" if normalised else "negative log-score (nats, not normalised)"
-        density = ("train/claimed", "train/log_prob", "val/log_prob")
+        score = find("loss").axis if normalised else f"negative {find('score').axis}"
+        density = (
+            _Line("train/claimed", SERIES[2], "training, as the loss claims"),
+            _Line("train/log_prob", FIRST, "training, verified"),
+            _line("val/log_prob"),
+        )
         losses = [
-            _Panel("log p(x, y) (nats)", density, factor=(1, 1, 1), best=np.nanargmax),
-            _Panel(score, ("train/loss", "val/score"), factor=(1, -1)),
-            _Panel("NLL of the label (nats)", nll[1:], best=np.nanargmin, may_be_log=True),
+            _Panel(find("log_prob").axis, density, best=True),
+            _Panel(score, (loss, _line("val/score", sign=-1))),
+            _Panel(find("nll").axis, (nll,), best=True, may_be_log=True),
         ]
+    accuracy = (_line("train/accuracy"), _line("val/accuracy"))
     panels = [
         *losses,
-        _Panel("accuracy (%)", accuracy, factor=(100, 100), best=np.nanargmax),
-        _Panel("learning rate", (rate,), context=True),
+        _Panel(find("accuracy").axis, accuracy, best=True),
+        _Panel(find("lr").axis, (_line(rate),), context=True),
     ]
-    return [panel for panel in panels if any(_read(rows, m)[0].size for m in panel.metrics)]
+    return [panel for panel in panels if any(_read(rows, m.key)[0].size for m in panel.lines)]
 
 
 def _read(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -115,14 +137,14 @@ def _read(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw(axes: Axes, panel: _Panel, rows: Rows) -> None:
-    steps_per_epoch = _steps_per_epoch(rows)
+    steps_per_epoch = find_steps_per_epoch(rows)
     end = max(step for row in rows if (step := row.get("step")) is not None) + 1
     shown = []
-    for metric, factor in zip(panel.metrics, panel.factor, strict=False):
-        steps, values = _read(rows, metric)
+    for line in panel.lines:
+        steps, values = _read(rows, line.key)
         if steps.size:
-            best = panel.best if metric.startswith("val/") else None
-            values = _draw_line(axes, metric, steps, factor * values, best, steps_per_epoch)
+            values = line.sign * find(line.key).factor * values
+            values = _draw_line(axes, line, steps, values, steps_per_epoch, best=panel.best)
             # The first steps may run off the axis: they would flatten all that follows.
             later = values[steps >= 0.04 * end]
             shown.append(later if np.isfinite(later).any() else values)
@@ -135,25 +157,24 @@ def _draw(axes: Axes, panel: _Panel, rows: Rows) -> None:
 
 def _draw_line(
     axes: Axes,
-    metric: str,
+    line: _Line,
     steps: np.ndarray,
     values: np.ndarray,
-    best: Best | None,
     steps_per_epoch: float,
+    *,
+    best: bool,
 ) -> np.ndarray:
     """Draw one metric; returns the values of its main line."""
-    validation = metric.startswith("val/")
-    colour, label = _LINES.get(metric) or (
-        (SECOND, "validation") if validation else (FIRST, "training")
-    )
+    validation = line.key.startswith("val/")
+    colour, label = line.colour, line.label
     not_finite = int(np.isnan(values).sum())
-    if metric.startswith("train/") and steps.size >= 30:
+    if line.key.startswith("train/") and steps.size >= 30:
         axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
         window = steps.size // 30 * 2 + 1
-        values = _running_mean(values, window)
+        values = running_mean(values, window)
         label += f" (mean of {window} points)"
-    if best is not None and steps.size - not_finite > 1:
-        at = best(values)
+    if best and validation and steps.size - not_finite > 1:
+        at = (np.nanargmax if find(line.key).goal == "max" else np.nanargmin)(values)
         epoch = (steps[at] + 1) / steps_per_epoch
         label += f", best {values[at]:.4g} at epoch {epoch:.4g}"
         axes.plot(steps[at], values[at], "o", markersize=9, markerfacecolor="none", color=colour)
@@ -166,8 +187,8 @@ def _draw_line(
     return values
 
 
-def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean of the `window` values around each, NaN where the value itself is NaN.
+def running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Return the mean of the `window` values around each, NaN where the value itself is NaN.
 
     Near the start the window shrinks on both sides, for a mean of what follows alone would hide
     how steeply a loss falls; near the end, where it is flat, on the right side only.
@@ -182,8 +203,12 @@ def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
     return np.where(finite, (sums[high] - sums[low]) / count, np.nan)
 
 
-def _steps_per_epoch(rows: Rows) -> float:
-    """How many steps make an epoch, from the last step seen in each epoch."""
+def find_steps_per_epoch(rows: Rows) -> float:
+    """Return how many steps make an epoch, from the last step seen in each epoch.
+
+    Args:
+        rows: See `training_curves`.
+    """
     last: dict[float, float] = {}
     for row in rows:
         epoch, step = row.get("epoch"), row.get("step")

@@ -15,10 +15,10 @@ from ugmm.report.run.curves import training_curves
 from ugmm.report.run.neurons import first_layer_images, neuron_densities
 from ugmm.report.run.robustness import robustness_curves, robustness_tested
 from ugmm.report.run.samples import image_samples, pair_plot
-from ugmm.report.style import plain, save
+from ugmm.report.style import plain, save, shorten
 from ugmm.runs import Run
 
-__all__ = ["draw_run"]
+__all__ = ["draw_run", "find_range"]
 
 _DRAWS, _IMAGES = 3000, 54
 
@@ -56,8 +56,8 @@ def draw_run(
         The files written.
     """
     title = textwrap.fill(plain(title), 90)
-    class_names = [_short(name) for name in class_names]
-    feature_names = [_short(name) for name in feature_names]
+    class_names = [shorten(name) for name in class_names]
+    feature_names = [shorten(name) for name in feature_names]
     figures: dict[str, Figure] = {}
     if rows := run.read_metrics():
         figures["training"] = training_curves(rows, title)
@@ -72,7 +72,7 @@ def draw_run(
         figures["samples"] = _samples(network, x, y, class_names, feature_names, image_shape)
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
     if layer is not None:
-        low, high = _range(x)
+        low, high = find_range(x)
         margin = 0.1 * (high - low) or 1.0
         names = _input_names(layer.in_features, feature_names, class_names)
         figures["neurons"] = neuron_densities(layer, low - margin, high + margin, 6, names)
@@ -113,15 +113,14 @@ def _samples(
     return pair_plot(x[rows], of[rows], draws, labels, names, feature_names)
 
 
-def _range(x: Tensor) -> tuple[float, float]:
-    """The extremes, or less: a single outlier would leave no room for the rest."""
+def find_range(x: Tensor) -> tuple[float, float]:
+    """Return the extremes of values, or 5 standard deviations about their mean if that is less.
+
+    A single outlier would leave no room for the rest.
+    """
     low, high = (value.item() for value in torch.aminmax(x))
     std, mean = (value.item() for value in torch.std_mean(x, correction=0))
     return max(low, mean - 5 * std), min(high, mean + 5 * std)
-
-
-def _short(name: str, most: int = 24) -> str:
-    return plain(name if len(name) <= most else f"{name[: most - 1]}…")
 
 
 def _input_names(

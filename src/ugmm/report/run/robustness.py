@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from ugmm.metrics import find
 from ugmm.report.style import FIRST, INK, SECOND, SERIES, new_figure, tidy
 
 __all__ = ["robustness_curves", "robustness_tested"]
@@ -37,22 +38,22 @@ def robustness_curves(results: Mapping[str, float]) -> Figure:
     Args:
         results: See `ugmm.training.robustness`; and `test/...`, of images as they are.
     """
+    metrics = [find("accuracy"), find("ece")]
     figure = new_figure(9, 6.2, "Test images turned, or known in part")
     panels = list(dict.fromkeys(line.xlabel for line in _LINES.values()))
     axes = figure.subplots(2, len(panels), sharey="row", sharex="col")
     for kind, line in _LINES.items():
         sizes = _sizes(results, kind)
-        for row, metric in enumerate(("accuracy", "ece")):
-            if not sizes:
-                continue
-            values = [results[f"test/{metric}"], *(results[f"{kind}_{s}/{metric}"] for s in sizes)]
+        for row, metric in enumerate(metrics if sizes else ()):
+            splits = ["test", *(f"{kind}_{size}" for size in sizes)]
+            values = np.multiply([results[f"{s}/{metric.name}"] for s in splits], metric.factor)
             axes[row, panels.index(line.xlabel)].plot(
-                [0, *sizes], np.multiply(values, 100), "o-", color=line.colour, label=line.label
+                [0, *sizes], values, "o-", color=line.colour, label=line.label
             )
-    for row, ylabel in enumerate(("accuracy (%)", "calibration error (%)")):
+    for row, metric in enumerate(metrics):
         for column, xlabel in enumerate(panels):
             panel = axes[row, column]
-            tidy(panel, xlabel if row else "", "" if column else ylabel)
+            tidy(panel, xlabel if row else "", "" if column else metric.axis)
             panel.set_ylim(-2, 102)
             if row == 0:
                 panel.legend(fontsize=9, labelcolor=INK, frameon=False)

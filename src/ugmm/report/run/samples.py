@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ugmm.report.run.neurons import tiles
 from ugmm.report.style import INK, MUTED, SERIES, new_figure, tidy
 
-__all__ = ["image_samples", "pair_plot"]
+__all__ = ["draw_contours", "image_samples", "pair_plot", "smooth_counts"]
 
 _CELLS = 40  # of a grid on which draws are counted, along each side
 _SHARES = (0.9, 0.5)  # of the draws that lie within a contour
@@ -63,7 +63,7 @@ def pair_plot(
             for c in range(len(class_names)):
                 chosen = points[of == c][:, pair].T
                 axes.plot(*chosen, ".", markersize=3, alpha=0.5, color=_colour(c))
-                _draw_contours(axes, draws[labels == c][:, pair], _colour(c))
+                draw_contours(axes, draws[labels == c][:, pair], _colour(c))
         if row == size - 1:
             axes.set_xlabel(names[column], fontsize=9, color=INK)
         if column == 0:
@@ -108,13 +108,21 @@ def _draw_marginals(
     axes.grid(visible=False)
 
 
-def _draw_contours(axes: Axes, draws: np.ndarray, colour: str) -> None:
-    """Lines that hold given shares of the draws, from their counts on a smoothed grid."""
+def draw_contours(axes: Axes, draws: np.ndarray, colour: str) -> None:
+    """Draw lines that hold 90% and 50% of the draws, from their counts on a smoothed grid.
+
+    Nothing is drawn of fewer than 20 draws, or where the lines would not lie apart.
+
+    Args:
+        axes: Whose limits the grid has.
+        draws: Points, (m, 2).
+        colour: Of the lines.
+    """
     if len(draws) < 20:
         return
     cells = [np.linspace(*limits, _CELLS + 1) for limits in (axes.get_xlim(), axes.get_ylim())]
     counts, *_ = np.histogram2d(draws[:, 0], draws[:, 1], bins=cells)
-    smooth = _smoothed(counts)
+    smooth = smooth_counts(counts)
     ordered = np.sort(smooth.ravel())[::-1]
     held = ordered.cumsum() / len(draws)  # draws outside the axes count, as held by nothing
     at = np.searchsorted(held, _SHARES).clip(max=len(ordered) - 1)
@@ -125,8 +133,8 @@ def _draw_contours(axes: Axes, draws: np.ndarray, colour: str) -> None:
     axes.contour(*centres, smooth.T, levels=levels, colors=colour, linewidths=(0.8, 1.4))
 
 
-def _smoothed(counts: np.ndarray) -> np.ndarray:
-    """Counts, convolved along both sides with a Gaussian of one and a half cells."""
+def smooth_counts(counts: np.ndarray) -> np.ndarray:
+    """Convolve counts (rows, columns) along both sides with a Gaussian of one and a half cells."""
     kernel = np.exp(-0.5 * (np.arange(-4, 5) / 1.5) ** 2)
     kernel /= kernel.sum()
     for axis in (0, 1):

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-__all__ = ["metrics_table", "robustness_table"]
+from ugmm.metrics import find, sort_names
+from ugmm.report.tables import NONE
 
-_FIRST = ("accuracy", "nll", "ece", "log_prob", "log_prob_raw", "score")
+__all__ = ["metrics_table", "robustness_table"]
 
 
 def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Table:
@@ -17,13 +18,11 @@ def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Tab
             are shown.
         title: Written above the table.
     """
-    found = {key.partition("/")[2] for key in summary if key.startswith(("val/", "test/"))}
-    names = [name for name in _FIRST if name in found] + sorted(found.difference(_FIRST))
-    # A score looks like a log-likelihood and is not one: say so wherever it is shown.
-    caption = (
-        "score: mean log-score, not a normalised log-likelihood" if "score" in found else None
+    names = sort_names(
+        {key.partition("/")[2] for key in summary if key.startswith(("val/", "test/"))}
     )
-    table = Table(title=title, caption=caption)
+    notes = "; ".join(note for name in names if (note := find(name).note))
+    table = Table(title=title, caption=notes or None)
     table.add_column("metric")
     shown = [s for s in ("val", "test") if any(key.startswith(f"{s}/") for key in summary)]
     for split in shown:
@@ -58,10 +57,4 @@ def robustness_table(summary: Mapping[str, float]) -> Table | None:
 
 
 def _cell(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"  # noqa: RUF001 - an en dash, for what is missing
-    if name == "accuracy":
-        return f"{value:.2%}"
-    if name == "epoch":
-        return f"{value:.0f}"
-    return f"{value:#.4g}".rstrip(".")  # "#" keeps the zeros that are significant: 0.5000
+    return NONE if value is None else find(name).format_alone(value)

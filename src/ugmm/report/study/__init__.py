@@ -1,1 +1,69 @@
-"""Tables and pictures of many runs."""
+"""Tables and pictures of many runs, each loaded when it is first used.
+
+`variants`, `text`, `plots` and `page` are an ablation's, `crossval` is a cross-validation's.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ugmm.report.study.crossval import crossval_csv, crossval_markdown, crossval_table
+    from ugmm.report.study.page import html_page, inline_svg
+    from ugmm.report.study.plots import colours_of, final_dots, validation_curves
+    from ugmm.report.study.text import (
+        caption,
+        conclusion,
+        runs_csv,
+        table_cells,
+        variants_csv,
+        variants_table,
+    )
+    from ugmm.report.study.variants import Row, compare_variants
+
+__all__ = [
+    "Row",
+    "caption",
+    "colours_of",
+    "compare_variants",
+    "conclusion",
+    "crossval_csv",
+    "crossval_markdown",
+    "crossval_table",
+    "final_dots",
+    "html_page",
+    "inline_svg",
+    "runs_csv",
+    "table_cells",
+    "validation_curves",
+    "variants_csv",
+    "variants_table",
+]
+
+_HOME = {
+    "Row": "variants",
+    "caption": "text",
+    "colours_of": "plots",
+    "compare_variants": "variants",
+    "conclusion": "text",
+    "crossval_csv": "crossval",
+    "crossval_markdown": "crossval",
+    "crossval_table": "crossval",
+    "final_dots": "plots",
+    "html_page": "page",
+    "inline_svg": "page",
+    "runs_csv": "text",
+    "table_cells": "text",
+    "validation_curves": "plots",
+    "variants_csv": "text",
+    "variants_table": "text",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

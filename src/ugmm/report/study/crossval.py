@@ -6,12 +6,15 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.table import Table
 
-__all__ = ["Spread", "crossval_csv", "crossval_markdown", "crossval_table", "spread"]
+from ugmm.metrics import find
+from ugmm.report.statistics import Spread, average_by_seed, measure_spread
+from ugmm.report.tables import NONE, Cells, format_markdown
+
+__all__ = ["crossval_csv", "crossval_markdown", "crossval_table"]
 
 Fits = Sequence[Mapping[str, Any]]
 
@@ -28,35 +31,6 @@ CAPTION = (
 )
 
 
-class Spread(NamedTuple):
-    """A figure's mean over seeds, their standard deviation, and the mean's standard error.
-
-    The last two are None with one seed.
-    """
-
-    mean: float
-    deviation: float | None
-    error: float | None
-
-
-def spread(fits: Fits, name: str) -> Spread | None:
-    """Return the spread of a figure between seeds, each seed's being the mean over its folds.
-
-    Fits without the figure are left out; None if no fit has it.
-    """
-    seeds: dict[int, list[float]] = {}
-    for fit in fits:
-        if fit.get(name) is not None:
-            seeds.setdefault(fit["seed"], []).append(fit[name])
-    means = [fmean(values) for values in seeds.values()]
-    if not means:
-        return None
-    if len(means) == 1:
-        return Spread(means[0], None, None)
-    deviation = stdev(means)
-    return Spread(fmean(means), deviation, deviation / math.sqrt(len(means)))
-
-
 def crossval_table(report: Mapping[str, Fits], title: str) -> Table:
     """One row a model.
 
@@ -65,10 +39,10 @@ def crossval_table(report: Mapping[str, Fits], title: str) -> Table:
         title: Written above the table.
     """
     table = Table(title=title, caption=CAPTION)
-    header, rows = _cells(report)
-    for name in header:
+    cells = _cells(report)
+    for name in cells.header:
         table.add_column(name, justify="left" if name == "model" else "right")
-    for row in rows:
+    for row in cells.rows:
         table.add_row(*row)
     return table
 
@@ -80,8 +54,8 @@ def crossval_csv(report: Mapping[str, Fits]) -> str:
     parts = ("mean", "deviation", "error")
     writer.writerow(["model", *(f"{c}_{p}" for c in _COLUMNS for p in parts), "fits", "failed"])
     for row, fits in report.items():
-        spreads = (spread(fits, column) or (None, None, None) for column in _COLUMNS)
-        values = [value for found in spreads for value in found]
+        spreads = [_spread(fits, column) for column in _COLUMNS]
+        values = [getattr(found, part, None) for found in spreads for part in parts]
         failed = sum(fit["error"] is not None for fit in fits)
         writer.writerow([row, *values, len(fits), failed])
     return text.getvalue()
@@ -103,10 +77,9 @@ def crossval_markdown(
         about: Sentences on data, folds and settings.
         models: By row, the model's `what`, `fixed` and `grid`.
     """
-    header, rows = _cells(report)
     lines = [f"# {title}", "", f"`{command}`", "", *(f"- {text}" for text in about), ""]
-    lines += [_line(header), _line(["---", *["---:"] * (len(header) - 1)])]
-    lines += [*map(_line, rows), "", CAPTION, "", "## What each model chose from", ""]
+    lines += [format_markdown(_cells(report)), "", CAPTION, ""]
+    lines += ["## What each model chose from", ""]
     lines += ["How often each value was chosen stands in brackets.", ""]
     for row, model in models.items():
         lines += [f"- **{row}**: {model.what}{_searched(model, report[row])}"]
@@ -116,31 +89,34 @@ def crossval_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _cells(report: Mapping[str, Fits]) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows as text; a column counts failed fits if there are any."""
+def _cells(report: Mapping[str, Fits]) -> Cells:
+    """Return the table as text; a column counts failed fits if there are any."""
     failed = {row: sum(f["error"] is not None for f in fits) for row, fits in report.items()}
     header = ["model", *_COLUMNS.values()]
-    rows = [[row, *(_cell(spread(f, c), c) for c in _COLUMNS)] for row, f in report.items()]
+    rows = [[row, *(_cell(_spread(f, c), c) for c in _COLUMNS)] for row, f in report.items()]
     if any(failed.values()):
         header.append("failed")
         for cells in rows:
             cells.append(f"{failed[cells[0]]}/{len(report[cells[0]])}")
-    return header, rows
+    return Cells(header, rows)
+
+
+def _spread(fits: Fits, name: str) -> Spread | None:
+    """The spread of a figure between seeds; fits without it are left out."""
+    known = ((fit["seed"], fit[name]) for fit in fits if fit.get(name) is not None)
+    return measure_spread(average_by_seed(known))
 
 
 def _cell(found: Spread | None, column: str) -> str:
     if found is None:
-        return "–"  # noqa: RUF001 - an en dash, for what is missing
-    if column == "seconds":
+        return NONE
+    unit = find(column).unit
+    if unit == "seconds":
         return f"{found.mean:.2g}"
-    digits = 4 if column == "accuracy" else 3
+    digits = 4 if unit == "share" else 3
     if found.deviation is None:
         return f"{found.mean:.{digits}f}"
     return f"{found.mean:.{digits}f} ± {found.deviation:.{digits}f} ({found.error:.{digits}f})"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _searched(model: Any, fits: Fits) -> str:

@@ -8,8 +8,8 @@ from html import escape
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ugmm.report.study.text import Cells
 from ugmm.report.style import EMPTY, FIRST, INK, MUTED, SECOND
+from ugmm.report.tables import Cells
 
 __all__ = ["html_page", "inline_svg"]
 

@@ -9,8 +9,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ugmm.report.study.text import name_of, percent
-from ugmm.report.study.variants import Record, Row
+from ugmm.metrics import find, label_axis
+from ugmm.report.statistics import Record
+from ugmm.report.study.variants import Row
 from ugmm.report.style import INK, MUTED, SERIES, new_figure, plain, tidy
 
 __all__ = ["colours_of", "final_dots", "validation_curves"]
@@ -104,7 +105,7 @@ def final_dots(
         title: Above the figure.
         colours: See `colours_of`.
     """
-    factor = 100 if percent(metric) else 1
+    factor = find(metric).factor
     figure = new_figure(8, 1.7 + 0.42 * len(rows), plain(title))
     axes = figure.subplots()
     for height, row in enumerate(rows):
@@ -120,7 +121,7 @@ def final_dots(
         axes.plot([mean], [height], "D", markersize=6.5, color=colour)
         if row.variant == baseline:
             axes.axvline(mean, color=MUTED, linewidth=1, linestyle="--", zorder=0)
-    tidy(axes, _label(metric))
+    tidy(axes, label_axis(metric))
     axes.set_yticks(range(len(rows)), _labels([row.variant for row in rows]).values())
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -156,7 +157,7 @@ def _draw_curves(
     colours: Mapping[str, str],
 ) -> dict[str, Artist]:
     """Draw one panel, and return the line of each variant for the legend."""
-    factor = 100 if percent(metric) else 1
+    factor = find(metric).factor
     settled: list[float] = []
     lines: dict[str, Artist] = {}
     crowded = len(curves) > len(SERIES)
@@ -175,21 +176,15 @@ def _draw_curves(
         lines[_REST if rest else variant] = line
         late = epochs >= (1 - _SETTLED) * epochs[-1]
         settled += [*(factor * low[late]), *(factor * high[late])]
-    tidy(axes, "epoch", _label(metric))
+    tidy(axes, "epoch", label_axis(metric))
     # By where the curves end: the first epochs would flatten all that follows.
     lowest, highest = min(settled, default=0.0), max(settled, default=1.0)
     margin = 0.35 * (highest - lowest) or 0.05 * abs(highest) or 1.0
     bottom, top = lowest - margin, highest + margin
-    if percent(metric):
+    if find(metric).unit == "share":
         top = min(top, 100.5)
     axes.set_ylim(max(bottom, 0.0) if lowest >= 0 else bottom, top)
     return lines
-
-
-def _label(metric: str) -> str:
-    """Name a metric with its unit."""
-    nats = metric.rpartition("/")[2] in ("nll", "log_prob", "score")
-    return f"{metric} (nats)" if nats else name_of(metric)
 
 
 def _labels(variants: Sequence[str], width: int = 40) -> dict[str, str]:

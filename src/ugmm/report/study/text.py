@@ -1,42 +1,26 @@
-"""The table of an ablation: in the terminal, in Markdown, in HTML's cells and as CSV."""
+"""The table of an ablation: as cells, in the terminal and as CSV; and what it says in words."""
 
 import csv
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from rich.table import Table
 
-from ugmm.report.study.variants import Interval, Record, Row
+from ugmm.metrics import find, label_column
+from ugmm.report.statistics import Record, Spread
+from ugmm.report.study.variants import Row
+from ugmm.report.tables import NONE, Cells, format_p, format_time
 
 __all__ = [
-    "Cells",
     "caption",
     "conclusion",
-    "name_of",
-    "percent",
     "runs_csv",
     "table_cells",
     "variants_csv",
-    "variants_markdown",
     "variants_table",
 ]
 
-
-class Cells(NamedTuple):
-    """A table as text."""
-
-    header: list[str]
-    rows: list[list[str]]
-
-
-NONE = "–"  # noqa: RUF001 - an en dash, for what is missing
 _ACROSS = 4  # figures in one table: more would break their names on a page or in a terminal
-
-
-def percent(name: str) -> bool:
-    """Whether a figure is a share, and shown in percent."""
-    return name.rpartition("/")[2] in ("accuracy", "ece")
 
 
 def caption(rows: Sequence[Row], baseline: str) -> str:
@@ -63,7 +47,9 @@ def conclusion(rows: Sequence[Row], metric: str, goal: str, baseline: str) -> st
         without = f"; {baseline}, which others are to be compared with, has no figures."
     else:
         without = "; a test of differences needs two seeds or more."
-    said = f"{best.variant} has the best {metric}, {_value(best.metric.mean, metric)}"
+    figure = find(metric)
+    mean = figure.format_in_column(best.metric.mean) + "%" * (figure.unit == "share")
+    said = f"{best.variant} has the best {metric}, {mean}"
     if best.metric.low is not None:
         said += f" ({_range(best.metric, metric)})"
     sign = 1 if goal == "max" else -1
@@ -86,7 +72,7 @@ def table_cells(
     rows: Sequence[Row], metric: str, report: Sequence[str], baseline: str
 ) -> list[Cells]:
     """Return the tables as text: the metric's, then those of the further figures, if any."""
-    header = ["variant", "seeds", name_of(metric), "difference", "p", "time", "parameters"]
+    header = ["variant", "seeds", label_column(metric), "difference", "p", "time", "parameters"]
     tables = [Cells(header, [_cells(row, metric, baseline) for row in rows])]
     for start in range(0, len(report), _ACROSS):
         names = report[start : start + _ACROSS]
@@ -94,13 +80,8 @@ def table_cells(
             [_spread(row.report[n], n) if n in row.report else NONE for n in names] for row in rows
         ]
         further = [[row.variant, *cells] for row, cells in zip(rows, spreads, strict=True)]
-        tables.append(Cells(["variant", *map(name_of, names)], further))
+        tables.append(Cells(["variant", *map(label_column, names)], further))
     return tables
-
-
-def name_of(metric: str) -> str:
-    """Return a figure's name with its unit."""
-    return f"{metric} (%)" if percent(metric) else metric
 
 
 def variants_table(cells: Cells, title: str = "") -> Table:
@@ -117,28 +98,22 @@ def variants_table(cells: Cells, title: str = "") -> Table:
     return table
 
 
-def variants_markdown(cells: Cells) -> str:
-    """Return the same as a Markdown table."""
-    lines = [cells.header, ["---", *["---:"] * (len(cells.header) - 1)], *cells.rows]
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
-
-
 def variants_csv(rows: Sequence[Row], report: Sequence[str]) -> str:
     """Return the same with all digits; cells of what is not known are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    spread = ("mean", "deviation", "low", "high")
+    spread = ("mean", "deviation", "low", "high")  # of `Spread`
     difference = ("difference", "difference_low", "difference_high", "p", "p_adjusted")
     others = [f"{name}_{part}" for name in report for part in ("mean", "deviation")]
     tail = ("seconds", "parameters", "best_run")
     writer.writerow(["variant", "runs", "seeds", *spread, *difference, *others, *tail])
     for row in rows:
+        own = [getattr(row.metric, part) for part in spread]
         found = [row.report.get(name, (None, None))[:2] for name in report]
         values = [value for pair in found for value in pair]
         writer.writerow(
             [
-                *(row.variant, row.runs, row.seeds, *row.metric),
+                *(row.variant, row.runs, row.seeds, *own),
                 *(row.difference or [None] * len(difference)),
                 *(*values, row.seconds, row.parameters, row.best),
             ]
@@ -165,45 +140,27 @@ def _cells(row: Row, metric: str, baseline: str) -> list[str]:
     cells = [row.variant, str(row.seeds), _spread(row.metric, metric)]
     if row.metric.low is not None:
         cells[-1] += f" ({_range(row.metric, metric)})"
-    d = row.difference
+    d, printed = row.difference, find(metric).format_in_column
     if row.variant == baseline:
         cells += ["baseline", ""]
     elif d is None:
         cells += [NONE, NONE]
     else:
-        cells.append(_number(d.mean, metric, signed=True))
+        cells.append(printed(d.mean, signed=True))
         if d.low is not None and d.high is not None:
-            low, high = (_number(bound, metric, signed=True) for bound in (d.low, d.high))
-            cells[-1] += f" ({low} to {high})"
-        cells.append(NONE if d.adjusted is None else _p(d.adjusted))
-    cells.append(NONE if row.seconds is None else _time(row.seconds))
+            cells[-1] += f" ({printed(d.low, signed=True)} to {printed(d.high, signed=True)})"
+        cells.append(NONE if d.adjusted is None else format_p(d.adjusted))
+    cells.append(NONE if row.seconds is None else format_time(row.seconds))
     cells.append(NONE if row.parameters is None else f"{row.parameters:,}")
     return cells
 
 
-def _spread(found: Interval, name: str) -> str:
-    mean = _number(found.mean, name)
-    return mean if found.deviation is None else f"{mean} ± {_number(found.deviation, name)}"
+def _spread(found: Spread, name: str) -> str:
+    printed = find(name).format_in_column
+    mean = printed(found.mean)
+    return mean if found.deviation is None else f"{mean} ± {printed(found.deviation)}"
 
 
-def _range(found: Interval, name: str) -> str:
-    return f"{_number(found.low or 0.0, name)} to {_number(found.high or 0.0, name)}"
-
-
-def _number(value: float, name: str, *, signed: bool = False) -> str:
-    plus = "+" if signed else ""
-    return f"{100 * value:{plus}.2f}" if percent(name) else f"{value:{plus}.4f}"
-
-
-def _value(value: float, name: str) -> str:
-    return _number(value, name) + ("%" if percent(name) else "")
-
-
-def _time(seconds: float) -> str:
-    if seconds < 600:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 36_000 else f"{seconds / 3600:.3g} h"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def _range(found: Spread, name: str) -> str:
+    printed = find(name).format_in_column
+    return f"{printed(found.low or 0.0)} to {printed(found.high or 0.0)}"

@@ -12,7 +12,8 @@ from typing import Any
 
 from ugmm.config.files import project_root
 from ugmm.errors import UserError, nearest
-from ugmm.report.study.variants import Record, Row, compare_variants
+from ugmm.report.statistics import Record
+from ugmm.report.study.variants import Row, compare_variants
 from ugmm.runs import Run, replacing, write_atomic
 from ugmm.studies.ablation.definition import (
     Ablation,
@@ -110,15 +111,16 @@ class _Report:
         """Write tables, pictures and the page into a folder."""
         from ugmm.report.study.page import html_page
         from ugmm.report.study.plots import colours_of, final_dots, validation_curves
-        from ugmm.report.study.text import runs_csv, variants_csv, variants_markdown
+        from ugmm.report.study.text import runs_csv, variants_csv
         from ugmm.report.style import save
+        from ugmm.report.tables import format_markdown
 
         metric, report = self.settings.metric, self.settings.report
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "table.csv", variants_csv(self.rows, report))
         names = [*dict.fromkeys((metric, *report, "seconds", "parameters"))]
         write_atomic(folder / "runs.csv", runs_csv(self.records, names))
-        tables = "\n\n".join(map(variants_markdown, self.tables))
+        tables = "\n\n".join(map(format_markdown, self.tables))
         write_atomic(folder / "table.md", f"{tables}\n\n{self.caption}\n")
         histories: dict[str, list[Any]] = {row.variant: [] for row in self.rows}
         for record in self.records:
@@ -149,7 +151,7 @@ class _Report:
 
     def publish(self, name: str, folder: Path) -> None:
         """Write the section of RESULTS.md, in place of the one that is there, and its picture."""
-        from ugmm.report.study.text import variants_markdown
+        from ugmm.report.tables import format_markdown
 
         root = project_root()
         pictures = root / "docs" / "images" / "ablations"
@@ -158,7 +160,7 @@ class _Report:
             shutil.copyfile(folder / "final.png", temporary)
         lines = [f"## {self.title}", "", f"`ugmm compare {self.name}`", "", self.conclusion, ""]
         for cells in self.tables:
-            lines += [variants_markdown(cells), ""]
+            lines += [format_markdown(cells), ""]
         lines += [f"![{self.title}](../../docs/images/ablations/{name}.png)", "", self.caption, ""]
         lines += [f"- {note}" for note in self.notes]
         path = root / "experiments" / "ablations" / "RESULTS.md"

@@ -7,14 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ugmm.config.schema import GOALS
 from ugmm.errors import UserError
+from ugmm.metrics import CURVES, find
 from ugmm.studies.ablation.definition import Ablation, Plan, read_ablation
 from ugmm.tracking.uploads import logs_of
 
 __all__ = ["dashboard"]
-
-_ALWAYS = ("val/accuracy", "val/nll", "train/loss")  # what every task with classes logs
 
 
 def dashboard(name: str, *, dry_run: bool = False) -> None:
@@ -83,8 +81,8 @@ def _first(ablation: Ablation, plan: Plan) -> Any:
 
 def _curves(plan: Plan, metric: str) -> list[str]:
     """What was logged while training: of a finished run's own record, if there is one."""
-    last = metric.rpartition("/")[2]
-    wanted = list(dict.fromkeys([f"val/{last}"] * (last in GOALS) + list(_ALWAYS)))
+    chosen = find(metric)
+    wanted = list(dict.fromkeys([f"val/{chosen.name}"] * chosen.validated + list(CURVES)))
     for point in plan.points():
         if rows := point.run.read_metrics():
             return [key for key in wanted if key in rows[0]]

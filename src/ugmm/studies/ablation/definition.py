@@ -21,9 +21,10 @@ from ugmm.config.compose import (
     to_yaml,
 )
 from ugmm.config.files import named_file, title_of
-from ugmm.config.schema import GOALS, Config
+from ugmm.config.schema import Config
 from ugmm.errors import UserError
 from ugmm.keys import key
+from ugmm.metrics import find
 from ugmm.runs import Run, run_folder, write_atomic
 from ugmm.studies.ablation.search import Space, check_space, read_space
 
@@ -120,7 +121,7 @@ class Ablation:
             UserError: If that is neither known nor given.
         """
         metric = self.settings.metric
-        goal = self.settings.goal or GOALS.get(metric.rpartition("/")[2])
+        goal = self.settings.goal or find(metric).goal
         if goal is None:
             raise UserError(f"{self.path}: say which way {metric} is better: goal: max, or min")
         return goal

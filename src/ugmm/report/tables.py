@@ -1,0 +1,41 @@
+"""Tables as text, and how what is no metric is printed in them: times, p-values, what is missing.
+
+How a metric is printed, `ugmm.metrics` knows.
+"""
+
+from typing import NamedTuple
+
+__all__ = ["NONE", "Cells", "format_markdown", "format_p", "format_time"]
+
+NONE = "–"  # noqa: RUF001 - an en dash, for what is missing
+
+
+class Cells(NamedTuple):
+    """A table as text.
+
+    Attributes:
+        header: The names of the columns; the first names the rows.
+        rows: As many cells each.
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+def format_markdown(cells: Cells) -> str:
+    """Return a table in Markdown, its first column to the left and all others to the right."""
+    lines = [cells.header, ["---", *["---:"] * (len(cells.header) - 1)], *cells.rows]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+
+
+def format_time(seconds: float) -> str:
+    """Return a time with three digits, in seconds, minutes or hours."""
+    if seconds < 600:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 36_000 else f"{seconds / 3600:.3g} h"
+
+
+def format_p(p: float) -> str:
+    """Return a p-value with three decimals: `0.012`, or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
