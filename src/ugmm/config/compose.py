@@ -1,13 +1,13 @@
 """From YAML files and the command line to one checked `Config`; a complaint names its source.
 
-Schema < configs/<group>/<choice>.yaml < experiments/<name>.yaml < command line.
+Schema < configs/<group>/<choice>.yaml < experiments/<name>.yaml < layers < command line.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ugmm.config.canonical import ELSEWHERE, HARDWARE
 from ugmm.config.checks import check_keys, check_ranges, check_together
 from ugmm.config.files import project_root
 from ugmm.config.renamed import with_new_names
@@ -25,33 +26,40 @@ __all__ = [
     "assignment",
     "compose",
     "compose_data",
-    "filled",
+    "from_mapping",
     "from_yaml",
+    "make_settings",
     "named_file",
     "read_config",
     "read_yaml",
+    "to_mapping",
     "to_yaml",
 ]
 
 GROUPS = ("data", "model", "task", "trainer", "tracking")
 COMMAND_LINE = "command line"
 # Where a run happens is not what it is: these keys do not become part of its name.
-_UNNAMED = (
-    "runs_dir",
-    "group",
-    "name",
-    "variant",
-    "tracking",
-    *(f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy", "threads")),
-)
+_UNNAMED = (*ELSEWHERE, *(f"trainer.{key}" for key in HARDWARE))
+
+# Where settings come from, and the settings by key: `model` for a choice, `model.dropout`.
+Layer = tuple[str, Mapping[str, Any]]
 
 
-def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = None) -> Config:
+def compose(
+    experiment: str,
+    overrides: Sequence[str] = (),
+    layers: Sequence[Layer] = (),
+    root: Path | None = None,
+) -> Config:
     """Return the resolved configuration of an experiment.
 
     Args:
         experiment: The name of a file in `experiments/`, or the path of a YAML file.
-        overrides: `key=value` settings; `model=mlp` chooses a file of `configs/model/`.
+        overrides: `key=value` settings; `model=mlp` chooses a file of `configs/model/`. They are
+            laid over everything else.
+        layers: Settings to lay over the experiment's, in this order: of each the source that a
+            complaint names, and a mapping of keys to values, as in
+            `{"model": "mlp", "model.dropout": 0.3}` or `{"model": {"dropout": 0.3}}`.
         root: The folder that holds `configs/` and `experiments/`; by default, the project's.
 
     Raises:
@@ -60,26 +68,31 @@ def compose(experiment: str, overrides: Sequence[str] = (), root: Path | None = 
     root = Path(os.path.relpath(root or project_root()))
     path = named_file(experiment, root / "experiments", "experiment")
     layer = read_yaml(path)
-    defaults = layer.pop("defaults", {})
-    chosen, settings = _parse(overrides)
-    choices = {"trainer": "default", "tracking": "default"}
-    choices |= _checked_choices(defaults, str(path)) | chosen
+    defaults = _checked_choices(layer.pop("defaults", {}), str(path))
+    choices = {"trainer": "default", "tracking": "default"} | defaults
+    named_by = dict.fromkeys(choices, str(path))
+    settings: list[tuple[str, dict[str, Any]]] = [(str(path), layer)]
+    for source, values in [*layers, (COMMAND_LINE, _parse(overrides))]:
+        chosen, own = _split(values, source)
+        for group, choice in chosen.items():
+            if choice != choices.get(group):
+                settings = [(s, _without_replaced(earlier, group)) for s, earlier in settings]
+        choices |= chosen
+        named_by |= dict.fromkeys(chosen, source)
+        settings += [(source, setting) for setting in own]
     for group in GROUPS:
         if group not in choices:
             raise UserError(f"{path}: defaults names no {group}; add '{group}: ...' to it")
 
     config = _schema()
     for group, choice in choices.items():
-        source = _choice_path(root, group, choice)
-        _merge(config, {group: read_yaml(source)}, str(source))
-    for group, choice in chosen.items():
-        if choice != defaults.get(group):
-            _keep_shared(layer, group)
+        file = _choice_path(root, group, choice, named_by[group])
+        _merge(config, {group: read_yaml(file)}, str(file))
     config.experiment = path.stem
-    _merge(config, layer, str(path), reserved=True)
-    for setting in settings:
-        _merge(config, setting, COMMAND_LINE, reserved=True)
-    if not any("name" in setting for setting in settings) and (name := _run_name(overrides)):
+    for source, setting in settings:
+        _merge(config, setting, source, reserved=True)
+    named = any("name" in setting for _, setting in settings[1:])
+    if not named and (name := _run_name(overrides)):
         _merge(config, {"name": name}, COMMAND_LINE)
     return _finish(config, "the resolved configuration")
 
@@ -90,32 +103,46 @@ def assignment(key: str, value: Any) -> str:
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
-def compose_data(choice: str, root: Path) -> DataConfig:
+def compose_data(choice: str, source: str, root: Path) -> DataConfig:
     """Return the configuration of a data set alone, a file of `configs/data/`.
 
     Raises:
-        UserError: If it is unknown or mistyped.
+        UserError: If it is unknown or mistyped; names the source of the choice.
     """
-    path = _choice_path(root, "data", choice)
+    path = _choice_path(root, "data", choice, source)
     config = _schema()
     _merge(config, {"data": read_yaml(path)}, str(path))
     return OmegaConf.to_object(config.data)  # type: ignore[return-value]
 
 
-def filled(schema: Any, layer: dict[str, Any], source: str, prefix: str = "") -> Any:
+def make_settings(schema: Any, values: dict[str, Any], source: str) -> Any:
     """Return an instance of a dataclass, with these keys checked and set.
 
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
     config = OmegaConf.structured(schema)
-    check_keys(config, layer, source, prefix)
+    check_keys(config, values, source)
     try:
-        config.merge_with(layer)
-        check_ranges(config, layer, source, prefix)
+        config.merge_with(values)
+        check_ranges(config, values, source)
         return OmegaConf.to_object(config)
     except (OmegaConfBaseException, TypeError, ValueError) as error:
-        raise UserError(f"{source}: {prefix}{_type_error(error)}") from error
+        raise UserError(f"{source}: {_type_error(error)}") from error
+
+
+def from_mapping(frozen: Mapping[str, Any], source: str) -> Config:
+    """Return the configuration that `to_mapping` gave.
+
+    Raises:
+        UserError: If it is no longer a valid configuration.
+    """
+    config = _schema()
+    layer = with_new_names(frozen)
+    if missing := [f.name for f in fields(Config) if f.name not in layer]:
+        raise UserError(f"{source} is incomplete: it lacks {', '.join(missing)}")
+    _merge(config, layer, source)
+    return _finish(config, source)
 
 
 def from_yaml(text: str, source: str) -> Config:
@@ -124,17 +151,17 @@ def from_yaml(text: str, source: str) -> Config:
     Raises:
         UserError: If the text is no longer a valid configuration.
     """
-    config = _schema()
-    layer = with_new_names(_parse_yaml(text, source))
-    if missing := [f.name for f in fields(Config) if f.name not in layer]:
-        raise UserError(f"{source} is incomplete: it lacks {', '.join(missing)}")
-    _merge(config, layer, source)
-    return _finish(config, source)
+    return from_mapping(_parse_yaml(text, source), source)
 
 
 def read_config(path: Path) -> Config:
     """Read a frozen configuration; see `from_yaml`."""
     return from_yaml(_read_text(path), str(path))
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """Return a configuration as a mapping that JSON can hold, every key with its value."""
+    return json.loads(json.dumps(asdict(config)))
 
 
 def to_yaml(config: Config) -> str:
@@ -163,12 +190,12 @@ def _schema() -> DictConfig:
     return OmegaConf.structured(Config)
 
 
-def _choice_path(root: Path, group: str, choice: str) -> Path:
+def _choice_path(root: Path, group: str, choice: str, source: str) -> Path:
     folder = root / "configs" / group
     path = folder / f"{choice}.yaml"
     if not path.is_file() or choice != path.stem:
         names = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise UserError(f"unknown choice {group}={choice}; {nearest(choice, names)}")
+        raise UserError(f"{source}: unknown choice {group}={choice}; {nearest(choice, names)}")
     return path
 
 
@@ -185,38 +212,49 @@ def _checked_choices(defaults: Any, source: str) -> dict[str, str]:
     return defaults
 
 
-def _parse(overrides: Iterable[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """Split `model=mlp` from `model.dropout=0.3`."""
-    choices: dict[str, str] = {}
-    settings = []
+def _parse(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return the settings of the command line by key."""
+    values: dict[str, Any] = {}
     for override in overrides:
-        name, equals, value = override.partition("=")
+        name, equals, text = override.partition("=")
         if not equals or not name:
             raise UserError(f"{COMMAND_LINE}: {override!r} is not of the form key=value")
-        if name in GROUPS:
-            choices[name] = value
+        values.pop(name, None)  # of two, the later one stands where it was said
+        values[name] = text if name in GROUPS else _parse_yaml(text, COMMAND_LINE, whole=False)
+    return values
+
+
+def _split(values: Mapping[str, Any], source: str) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Tell choices, such as `model: mlp`, from settings, such as `model.dropout: 0.3`."""
+    choices: dict[str, str] = {}
+    settings: list[dict[str, Any]] = []
+    for name, value in values.items():
+        if name in GROUPS and not isinstance(value, Mapping):
+            choices[name] = value if isinstance(value, str) else json.dumps(value)
             continue
-        if name in {f"{group}.name" for group in CHOICES}:
-            group = name.partition(".")[0]
-            raise UserError(f"{COMMAND_LINE}: choose by {group}={value or '...'}, not by {name}")
         if "[" in name:
             whole = name.partition("[")[0]
-            raise UserError(f"{COMMAND_LINE}: set the whole list, such as '{whole}=[128,64]'")
-        setting: Any = _parse_yaml(value, COMMAND_LINE, whole=False)
+            raise UserError(f"{source}: set the whole list, such as '{whole}=[128,64]'")
+        setting: Any = dict(value) if isinstance(value, Mapping) else value
         for part in reversed(name.split(".")):
             setting = {part: setting}
+        for group in CHOICES:
+            if isinstance(keys := setting.get(group), dict) and "name" in keys:
+                choice = keys["name"] or "..."
+                raise UserError(f"{source}: choose by {group}={choice}, not by {group}.name")
         settings.append(setting)
     return choices, settings
 
 
-def _keep_shared(layer: dict[str, Any], group: str) -> None:
-    """Drop an experiment's settings for a choice that the command line replaced.
+def _without_replaced(layer: dict[str, Any], group: str) -> dict[str, Any]:
+    """Return settings less those for a choice of the group that another has replaced.
 
     Those that every choice of the group has, such as a network's widths, stay.
     """
-    if group in CHOICES and isinstance(layer.get(group), dict):
-        shared = {f.name for f in fields(SHARED[group])} - {"name"}
-        layer[group] = {k: v for k, v in layer[group].items() if k in shared}
+    if group not in CHOICES or not isinstance(layer.get(group), dict):
+        return layer
+    shared = {f.name for f in fields(SHARED[group])} - {"name"}
+    return {**layer, group: {k: v for k, v in layer[group].items() if k in shared}}
 
 
 def _run_name(overrides: Sequence[str]) -> str:

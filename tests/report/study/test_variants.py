@@ -21,7 +21,7 @@ from ugmm.report.study.variants import (
     compare_variants,
     paired_difference,
 )
-from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.ablation import read_ablation
 
 figures = st.floats(-100, 100).map(lambda value: round(value, 6))
 
