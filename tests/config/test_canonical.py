@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from ugmm.config.canonical import canonical, complete, identity_of
+from ugmm.config.canonical import complete, compute_identity, to_canonical
 from ugmm.config.compose import compose, to_mapping, to_yaml
 from ugmm.config.models import MLPConfig
 from ugmm.config.schema import CHOICES
@@ -26,7 +26,7 @@ def without(config, path):
 
 def test_defaults_and_places_are_left_out():
     config = compose("iris_disc", ["trainer.max_epochs=4", "trainer.devices=2", "name=mine"])
-    assert canonical(config) == {
+    assert to_canonical(config) == {
         "data": {"name": "iris"},
         "model": {"name": "ugmm", "hidden": [10, 5], "norm": "layer"},
         "task": {"name": "discriminative"},
@@ -42,15 +42,15 @@ def test_defaults_and_places_are_left_out():
 
 def test_every_form_of_a_configuration_has_one_identity():
     config = compose("iris_gen", ["optimizer.betas=[0.8,0.9]"])
-    expected = identity_of(config)
-    assert identity_of(to_mapping(config)) == expected
-    assert identity_of(yaml.safe_load(to_yaml(config))) == expected
+    expected = compute_identity(config)
+    assert compute_identity(to_mapping(config)) == expected
+    assert compute_identity(yaml.safe_load(to_yaml(config))) == expected
     elsewhere = compose(
         "iris_gen",
         ["optimizer.betas=[0.8,0.9]", "runs_dir=x", "tracking.mode=offline", "trainer.threads=7"],
     )
-    assert identity_of(elsewhere) == expected
-    assert identity_of(compose("iris_gen", ["optimizer.betas=[0.8,0.95]"])) != expected
+    assert compute_identity(elsewhere) == expected
+    assert compute_identity(compose("iris_gen", ["optimizer.betas=[0.8,0.95]"])) != expected
 
 
 @pytest.mark.parametrize(
@@ -58,21 +58,23 @@ def test_every_form_of_a_configuration_has_one_identity():
 )
 def test_an_added_key_changes_no_identity(frozen, key):
     """A configuration that was frozen before the key existed does not have it."""
-    assert identity_of(without(frozen, key)) == identity_of(frozen)
+    assert compute_identity(without(frozen, key)) == compute_identity(frozen)
     assert complete(without(frozen, key)) == frozen
 
 
 def test_an_added_section_and_a_key_of_no_section_change_no_identity():
     frozen = to_mapping(compose("iris_disc"))
-    assert identity_of(without(without(frozen, "schedule"), "seed")) == identity_of(frozen)
+    assert compute_identity(without(without(frozen, "schedule"), "seed")) == compute_identity(
+        frozen
+    )
 
 
 def test_a_key_that_is_not_at_its_default_counts(frozen):
     for key in ("seed", "data.max_shift", "model.dropout", "optimizer.lr", "schedule"):
-        assert identity_of(without(frozen, key)) != identity_of(frozen)
+        assert compute_identity(without(frozen, key)) != compute_identity(frozen)
     # What another version knew and this one does not.
     unknown = {**frozen, "model": {**frozen["model"], "lost": 1}}
-    assert identity_of(unknown) != identity_of(frozen)
+    assert compute_identity(unknown) != compute_identity(frozen)
 
 
 def test_a_renamed_key_changes_no_identity(frozen):
@@ -80,7 +82,7 @@ def test_a_renamed_key_changes_no_identity(frozen):
     then = {"max_shift": "shift", "robustness": "shifts"}
     earlier = {**frozen, "data": {then.get(key, key): value for key, value in data.items()}}
     assert set(earlier["data"]) != set(data)
-    assert identity_of(earlier) == identity_of(frozen)
+    assert compute_identity(earlier) == compute_identity(frozen)
     assert complete(earlier) == frozen
 
 
@@ -88,7 +90,7 @@ def test_whole_numbers_are_what_they_are_worth():
     config = to_mapping(compose("iris_gen", ["task.label_weight=2"]))
     assert config["task"]["label_weight"] == 2.0
     as_integer = {**config, "task": {**config["task"], "label_weight": 2}}
-    assert identity_of(as_integer) == identity_of(config)
+    assert compute_identity(as_integer) == compute_identity(config)
 
 
 def test_a_changed_default_keeps_what_was_frozen_before(monkeypatch):
@@ -97,8 +99,12 @@ def test_a_changed_default_keeps_what_was_frozen_before(monkeypatch):
         dropout: float = 0.3
 
     before = to_mapping(compose("mnist_mlp", ["model.dropout=0.0"]))
-    assert "dropout" not in canonical(before)["model"]
+    assert "dropout" not in to_canonical(before)["model"]
     monkeypatch.setitem(CHOICES["model"], "mlp", LaterConfig)
-    assert canonical(before)["model"]["dropout"] == 0.0
-    assert identity_of(compose("mnist_mlp", ["model.dropout=0.0"])) == identity_of(before)
-    assert identity_of(compose("mnist_mlp", ["model.dropout=0.3"])) != identity_of(before)
+    assert to_canonical(before)["model"]["dropout"] == 0.0
+    assert compute_identity(compose("mnist_mlp", ["model.dropout=0.0"])) == compute_identity(
+        before
+    )
+    assert compute_identity(compose("mnist_mlp", ["model.dropout=0.3"])) != compute_identity(
+        before
+    )

@@ -15,7 +15,7 @@ from typing import Any
 from ugmm.config.renamed import with_new_names
 from ugmm.config.schema import CHOICES, Config
 
-__all__ = ["ELSEWHERE", "HARDWARE", "canonical", "complete", "identity_of"]
+__all__ = ["ELSEWHERE", "HARDWARE", "complete", "compute_identity", "to_canonical"]
 
 # Where and under which name a run happens does not change what it computes, nor do the keys of
 # `trainer` that say on which hardware.
@@ -23,17 +23,17 @@ ELSEWHERE = ("experiment", "group", "name", "variant", "runs_dir", "tracking")
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "threads")
 
 
-def identity_of(config: Config | Mapping[str, Any]) -> str:
+def compute_identity(config: Config | Mapping[str, Any]) -> str:
     """Return a hash of what a configuration computes, in 64 hexadecimal digits.
 
     Args:
         config: A resolved configuration, or one as it was frozen, perhaps by an earlier version.
     """
-    text = json.dumps(_with_integers(canonical(config)), sort_keys=True)
+    text = json.dumps(_with_integers(to_canonical(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def canonical(config: Config | Mapping[str, Any]) -> dict[str, Any]:
+def to_canonical(config: Config | Mapping[str, Any]) -> dict[str, Any]:
     """Return what a configuration computes: every key that differs from its default.
 
     The names of the data, the model and the task always stay.

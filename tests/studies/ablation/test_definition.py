@@ -75,7 +75,7 @@ def test_a_plan_grows_and_never_changes(ablation):
     added, dropped = ledger.extend(changed.points)
     assert {p.variant for p in added} == {"wide"}
     assert {p.variant for p in dropped} == {"dropout"}
-    assert ledger.points() == [*first.points, *added]
+    assert ledger.read_points() == [*first.points, *added]
     assert ledger.extend(changed.points) == ([], dropped)
 
 

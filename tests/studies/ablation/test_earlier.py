@@ -58,14 +58,14 @@ def test_a_new_seed_joins_the_old_points_in_a_plan_of_mappings(runs):
     path.write_text(path.read_text().replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
     ablation = read_ablation("small.yaml")
     ledger = ablation.open_ledger()
-    before = ledger.points()
+    before = ledger.read_points()
     added, dropped = ledger.extend(ablation.points)
     assert [point.repetition for point in added] == ["seed=2", "seed=2"]
     assert dropped == []
     entries = json.loads((runs / "small/ablation/plan.json").read_text())["points"]
     assert {entry["id"] for entry in entries[:4]} == IDS
     assert all(isinstance(entry["config"], dict) for entry in entries)
-    again = ablation.open_ledger().points()
+    again = ablation.open_ledger().read_points()
     assert again == [*before, *added]
     assert [point.resolve().seed for point in again] == [0, 1, 0, 1, 2, 2]
 
@@ -81,7 +81,7 @@ def test_a_plan_that_was_removed_finds_its_runs_again(runs, capsys):
 def test_a_renamed_key_changes_no_point(runs):
     ablation = read_ablation("digits.yaml")  # which says data.max_shift
     ledger = ablation.open_ledger()
-    planned = ledger.points()
+    planned = ledger.read_points()
     assert ledger.match(ablation.points) == planned
     assert ledger.extend(ablation.points) == ([], [])
     assert [point.variant for point in planned] == ["data.shift=0"] * 2 + ["data.shift=2"] * 2
@@ -89,7 +89,7 @@ def test_a_renamed_key_changes_no_point(runs):
 
 
 def test_runs_are_compared_under_a_renamed_key(runs, capsys):
-    for point in read_ablation("digits.yaml").open_ledger().points():
+    for point in read_ablation("digits.yaml").open_ledger().read_points():
         point.run.folder.mkdir()
         point.run.write_summary({"test/accuracy": 0.9, "seconds": 1.0, "parameters": 1})
     assert main(["compare", "digits.yaml"]) == 0

@@ -39,7 +39,7 @@ def test_a_plan_holds_mappings(ablation):
     ledger.extend(ablation.points)
     entries = json.loads(ledger.path.read_text())["points"]
     assert [entry["config"]["model"]["hidden"] for entry in entries] == [[10, 5], [20]]
-    assert Ledger(ledger.folder).points() == ablation.points
+    assert Ledger(ledger.folder).read_points() == ablation.points
 
 
 def test_an_id_of_something_else_is_never_shared(ablation):
@@ -107,5 +107,5 @@ def test_a_damaged_plan_is_one_line(ablation, text):
     ledger.folder.mkdir(parents=True)
     ledger.path.write_text(text)
     with pytest.raises(UserError, match=r"is damaged .*remove it to plan anew") as mistake:
-        ledger.points()
+        ledger.read_points()
     assert "\n" not in str(mistake.value)

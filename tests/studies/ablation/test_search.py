@@ -41,9 +41,9 @@ def run_all(ablation, objective, stop_after=10_000):
     ledger, asked = ablation.open_ledger(), 0
     while asked < stop_after and Search(ablation, ledger).ask():
         asked += 1
-        summaries = {p.id: {"val/nll": objective(p.resolve())} for p in ledger.points()}
+        summaries = {p.id: {"val/nll": objective(p.resolve())} for p in ledger.read_points()}
         Search(ablation, ledger).tell(summaries)
-    return ledger.points(), Search(ablation, ledger).study.trials
+    return ledger.read_points(), Search(ablation, ledger).study.trials
 
 
 def far_from_best(config):
@@ -86,7 +86,7 @@ def test_a_trial_without_a_value_stays_open(ablation):
     search = ablation(BASE + SPACE)
     ledger = search.open_ledger()
     assert Search(search, ledger).ask()
-    one, other = ledger.points()
+    one, other = ledger.read_points()
     Search(search, ledger).tell({one.id: {"val/nll": 1.0}})
     assert Search(search, ledger).study.trials[0].value is None
     assert Search(search, ledger).describe_best() == ""

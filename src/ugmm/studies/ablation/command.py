@@ -43,7 +43,7 @@ def run_ablation(
         _print_plan(ablation, ledger)
         return
     _extend_plan(ablation, ledger)
-    points = ledger.points()
+    points = ledger.read_points()
     if retry:
         ledger.forget_failures()
     if point is not None:
@@ -64,7 +64,7 @@ def run_ablation(
 def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
     """Plan what the file asks for, and say what has changed since it was planned last."""
     added, dropped = ledger.extend(ablation.points)
-    if 0 < len(added) < len(ledger.points()):
+    if 0 < len(added) < len(ledger.read_points()):
         sys.stdout.write(f"the file has changed: {len(added)} points are new\n")
     if dropped and not ablation.space:
         sys.stdout.write(
@@ -81,8 +81,8 @@ def _run_alone(name: str, points: Sequence[Point], ledger: Ledger) -> None:
         raise UserError(f"no point is called {name!r}; {nearest(name, known)}")
     point = named[-1]
     if not run_if_free(point, ledger, threads=None):
-        sys.stdout.write(f"{name}: {ledger.state(point)}\n")
-    if ledger.state(point) == "failed":
+        sys.stdout.write(f"{name}: {ledger.read_state(point)}\n")
+    if ledger.read_state(point) == "failed":
         raise UserError(f"{name}: {ledger.describe_failure(point)}")
 
 
@@ -103,8 +103,8 @@ def _run_sweep(ablation: Ablation, name: str, points: Sequence[Point], jobs: int
 
 def _report_end(name: str, ledger: Ledger, search: Search | None) -> None:
     """Say what has become of all points, and complain if that is not all that was wanted."""
-    points = ledger.points()
-    failed = [point for point in points if ledger.state(point) == "failed"]
+    points = ledger.read_points()
+    failed = [point for point in points if ledger.read_state(point) == "failed"]
     sys.stdout.write(f"{ledger.describe(points)}; runs in {ledger.folder.parent}\n")
     if search is not None:
         search.tell(ledger.read_summaries(points))
@@ -128,12 +128,12 @@ def _print_plan(ablation: Ablation, ledger: Ledger) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    points = ledger.points() if ablation.space else ledger.match(ablation.points)
+    points = ledger.read_points() if ablation.space else ledger.match(ablation.points)
     table = Table(title=f"{ablation.title}: {len(points)} points", title_justify="left")
     for heading in ("variant", "repetition", "id", "state"):
         table.add_column(heading)
     for point in points:
-        table.add_row(point.variant, point.repetition, point.id, ledger.state(point))
+        table.add_row(point.variant, point.repetition, point.id, ledger.read_state(point))
     Console().print(table)
     if ablation.space:
         asked = len({point.variant for point in points})

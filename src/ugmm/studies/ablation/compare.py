@@ -15,8 +15,8 @@ from ugmm.studies.ablation.records import (
     check_metric,
     describe_lacking,
     describe_machines,
+    list_variants,
     read_records,
-    variants_of,
 )
 
 __all__ = ["compare_ablation"]
@@ -53,7 +53,7 @@ def compare_ablation(name: str, *, publish: bool = False) -> None:
         check_metric(metric, records, ablation.path)
         notes += describe_lacking(metric, records, of_all=metric == settings.metric)
     notes += describe_machines(records)
-    baseline = settings.baseline or next(iter(variants_of(ablation, ledger)))
+    baseline = settings.baseline or next(iter(list_variants(ablation, ledger)))
     report = _Report(ablation, baseline, records, notes, name)
     folder = runs / "compare"
     report.write(folder)

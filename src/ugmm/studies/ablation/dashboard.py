@@ -77,7 +77,7 @@ def _make_workspace(ablation: Ablation, ledger: Ledger, entity: str) -> Any:
 
 def _read_tracking(ablation: Ablation, ledger: Ledger) -> TrackingConfig:
     """Return what a point says of W&B, which shows those together that are of one project."""
-    points = ledger.points() or [ablation.compose_first()]
+    points = ledger.read_points() or [ablation.compose_first()]
     return points[0].resolve().tracking
 
 
@@ -85,7 +85,7 @@ def _find_curves(ledger: Ledger, metric: str) -> list[str]:
     """Return what was logged while training: of a finished run's own record, if there is one."""
     last = metric.rpartition("/")[2]
     wanted = list(dict.fromkeys([f"val/{last}"] * (last in GOALS) + list(_ALWAYS)))
-    for point in ledger.points():
+    for point in ledger.read_points():
         if epochs := point.run.read_metrics():
             return [key for key in wanted if key in epochs[0]]
     return wanted
@@ -103,7 +103,7 @@ def _find_axes(ablation: Ablation) -> list[str]:
 
 def _open_leet(ledger: Ledger) -> None:
     """Open W&B's own viewer on the runs of all folders, which it wants to see in one."""
-    runs = [log.parent for point in ledger.points() for log in logs_of(point.run.folder)]
+    runs = [log.parent for point in ledger.read_points() for log in logs_of(point.run.folder)]
     if not runs:
         raise UserError(
             f"{ledger.folder.parent} holds no W&B run: start the ablation, with tracking.mode "

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from ugmm.config.canonical import identity_of
+from ugmm.config.canonical import compute_identity
 from ugmm.config.compose import assignment, make_settings, named_file, read_yaml, to_mapping
 from ugmm.config.files import project_root, title_of
 from ugmm.config.schema import GOALS
@@ -106,7 +106,7 @@ class Ablation:
                 f"{experiment!r}"
             )
         config = to_mapping(compose_settings(experiment, values, source, self.root))
-        return Point(identity_of(config)[:ID_DIGITS], variant, repeated, config)
+        return Point(compute_identity(config)[:ID_DIGITS], variant, repeated, config)
 
     @cached_property
     def points(self) -> list[Point]:
@@ -213,9 +213,9 @@ def _check_search(settings: AblationSettings, path: Path, *, alone: bool) -> Non
 
 def _check_space(ablation: Ablation) -> None:
     """Compose every bound of the space, so that no trial can fail for its settings alone."""
-    firsts = {name: entry.bounds()[0] for name, entry in ablation.space.items()}
+    firsts = {name: entry.list_bounds()[0] for name, entry in ablation.space.items()}
     for name, entry in ablation.space.items():
-        for value in entry.bounds():
+        for value in entry.list_bounds():
             settings = {**ablation.common, **firsts, name: value}
             variant = f"{ablation.name} with {assignment(name, value)}"
             ablation.compose_point(variant, settings, ablation.repetitions[0])

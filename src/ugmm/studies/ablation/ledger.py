@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock
 
-from ugmm.config.canonical import ELSEWHERE, HARDWARE, complete, identity_of
+from ugmm.config.canonical import ELSEWHERE, HARDWARE, complete, compute_identity
 from ugmm.config.compose import from_mapping
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
@@ -54,8 +54,8 @@ class Point:
 
     @cached_property
     def identity(self) -> str:
-        """What it computes; see `ugmm.config.canonical.identity_of`."""
-        return identity_of(self.config)
+        """What it computes; see `ugmm.config.canonical.compute_identity`."""
+        return compute_identity(self.config)
 
     @cached_property
     def run(self) -> Run:
@@ -94,7 +94,7 @@ class Ledger:
         self._text = ""
         self._points: list[Point] = []
 
-    def points(self) -> list[Point]:
+    def read_points(self) -> list[Point]:
         """Return all points planned so far.
 
         Raises:
@@ -123,8 +123,8 @@ class Ledger:
 
         A point is the one of the plan that computes the same, whatever its id.
         """
-        planned = {point.identity: point for point in self.points()}
-        taken = {point.id for point in self.points()}
+        planned = {point.identity: point for point in self.read_points()}
+        taken = {point.id for point in self.read_points()}
         found = []
         for point in wanted:
             if point.identity not in planned:
@@ -139,7 +139,7 @@ class Ledger:
 
         Needs the lock.
         """
-        before, found = self.points(), self.match(wanted)
+        before, found = self.read_points(), self.match(wanted)
         known = {point.id for point in before}
         if added := [point for point in found if point.id not in known]:
             content = {"points": [asdict(point) for point in [*before, *added]]}
@@ -153,7 +153,7 @@ class Ledger:
             the points added, and those planned before that are no longer wanted.
         """
         with self.lock():
-            before = self.points()
+            before = self.read_points()
             found = self.add(wanted)
         known, identities = {p.id for p in before}, {p.identity for p in wanted}
         added = [point for point in found if point.id not in known]
@@ -164,7 +164,7 @@ class Ledger:
         """Who works on what; made when first asked for, since a dry run makes no folder."""
         return Claims(self.folder / "claims")
 
-    def state(self, point: Point) -> State:
+    def read_state(self, point: Point) -> State:
         """Return where a point stands."""
         if point.id in self._done:
             return "done"
@@ -181,20 +181,20 @@ class Ledger:
 
     def find_unfinished(self, points: Sequence[Point]) -> list[Point]:
         """Return the points that are neither done nor failed."""
-        return [point for point in points if self.state(point) not in ("done", "failed")]
+        return [point for point in points if self.read_state(point) not in ("done", "failed")]
 
     def count_done(self, points: Sequence[Point]) -> int:
         """Return how many points are done."""
-        return sum(self.state(point) == "done" for point in points)
+        return sum(self.read_state(point) == "done" for point in points)
 
     def describe(self, points: Sequence[Point]) -> str:
         """Return how many points stand where, in words."""
-        counts = Counter(self.state(point) for point in points)
+        counts = Counter(self.read_state(point) for point in points)
         return ", ".join(f"{counts[state]} {state}" for state in counts)
 
     def read_summaries(self, points: Sequence[Point]) -> dict[str, dict[str, float]]:
         """Return the summaries of the points that are done, by the points' ids."""
-        return {p.id: p.run.read_summary() for p in points if self.state(p) == "done"}
+        return {p.id: p.run.read_summary() for p in points if self.read_state(p) == "done"}
 
     def write_failure(self, point: Point, error: BaseException) -> None:
         """Write down why a point failed."""
@@ -249,7 +249,7 @@ def _find_folders(point: Point) -> dict[str, str]:
         folder_id = path.parent.name.removeprefix(prefix)
         if re.fullmatch(rf"[0-9a-f]{{{ID_DIGITS},}}", folder_id):
             try:
-                found[folder_id] = identity_of(_load_yaml(path.read_text(encoding="utf-8")))
+                found[folder_id] = compute_identity(_load_yaml(path.read_text(encoding="utf-8")))
             except ValueError as error:
                 raise UserError(f"{path} is damaged ({error}); remove its folder") from error
     return found

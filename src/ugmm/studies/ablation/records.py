@@ -13,15 +13,21 @@ from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation, name_repetition
 from ugmm.studies.ablation.ledger import Ledger, Point
 
-__all__ = ["check_metric", "describe_lacking", "describe_machines", "read_records", "variants_of"]
+__all__ = [
+    "check_metric",
+    "describe_lacking",
+    "describe_machines",
+    "list_variants",
+    "read_records",
+]
 
 Variants = Mapping[str, Mapping[str, Any]]
 Repetition = Mapping[str, int]
 
 
-def variants_of(ablation: Ablation, ledger: Ledger) -> Variants:
+def list_variants(ablation: Ablation, ledger: Ledger) -> Variants:
     """Return what each variant sets, by name; of a search, its trials, whatever they set."""
-    return ablation.variants or {point.variant: {} for point in ledger.points()}
+    return ablation.variants or {point.variant: {} for point in ledger.read_points()}
 
 
 def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list[str]]:
@@ -33,7 +39,7 @@ def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list
     Raises:
         UserError: If the plan or a summary is damaged.
     """
-    variants, points = variants_of(ablation, ledger), ledger.points()
+    variants, points = list_variants(ablation, ledger), ledger.read_points()
     current = _find_current(ablation, variants, points)
     records: list[Record] = []
     failed: list[str] = []
@@ -42,7 +48,7 @@ def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list
         name = name_repetition(repetition)
         point = current.get((variant, name))
         if point is None or not (summary := point.run.read_summary()):
-            is_failed = point is not None and ledger.state(point) == "failed"
+            is_failed = point is not None and ledger.read_state(point) == "failed"
             (failed if is_failed else missing).append(f"{variant}, {name}")
             continue
         finite = {key: value for key, value in summary.items() if math.isfinite(value)}

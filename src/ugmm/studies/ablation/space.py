@@ -28,7 +28,7 @@ class Range:
         text += f" in steps of {self.step:g}" if self.step is not None else ""
         return text + " (logarithmically)" * self.log
 
-    def bounds(self) -> list[Any]:
+    def list_bounds(self) -> list[Any]:
         """Return values that must be valid if all are to be."""
         return [self.low, self.high]
 
@@ -50,7 +50,7 @@ class OneOf:
     def __str__(self) -> str:
         return " or ".join(map(str, self.values))
 
-    def bounds(self) -> list[Any]:
+    def list_bounds(self) -> list[Any]:
         """Return all of them, each of which must be valid."""
         return list(self.values)
 

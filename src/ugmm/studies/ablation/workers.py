@@ -38,11 +38,11 @@ def run_workers(ablation: Ablation, ledger: Ledger, jobs: int) -> None:
             worker = context.Process(target=_work, args=(ablation, ledger, threads))
             worker.start()
             workers.append(worker)
-        started, reported, before = time.monotonic(), 0.0, ledger.count_done(ledger.points())
+        started, reported, before = time.monotonic(), 0.0, ledger.count_done(ledger.read_points())
         while any(worker.is_alive() for worker in workers):
             time.sleep(_LOOK_SECONDS if reported else 0.2)
             if time.monotonic() - reported > _REPORT_SECONDS:
-                reported, points = time.monotonic(), ledger.points()
+                reported, points = time.monotonic(), ledger.read_points()
                 new = ledger.count_done(points) - before
                 left = (len(points) - before - new) * (reported - started) / new if new else None
                 more = f"; {left / 60:.0f} min left" if left else ""
@@ -64,7 +64,7 @@ def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
 
     with ledger.claims.holding(point.id, stop) as held:
         # Between the look and the claim, another worker may have done it.
-        run = held and ledger.state(point) not in ("done", "failed")
+        run = held and ledger.read_state(point) not in ("done", "failed")
         if run:
             _run(point, ledger, threads)
     return run
@@ -76,7 +76,7 @@ def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
     _log_to(ledger)
     search = Search(ablation, ledger) if ablation.space else None
     while True:
-        points = ledger.points()
+        points = ledger.read_points()
         if search is not None:
             search.tell(ledger.read_summaries(points))
         unfinished = ledger.find_unfinished(points)
