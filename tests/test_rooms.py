@@ -103,4 +103,4 @@ def test_what_this_reads_is_there():
     """The reader of imports sees each kind: at the top, in a function, in a string."""
     assert "ugmm.errors" in imports_of("ugmm.cli")
     assert "ugmm.config.compose" in imports_of("ugmm.cli")
-    assert "ugmm.baselines.mlp" in imports_of("ugmm.config.models")
+    assert "ugmm.baselines.mlp" in imports_of("ugmm.config.choices.models")

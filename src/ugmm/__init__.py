@@ -19,6 +19,7 @@ __all__ = [
     "keys",
     "load",
     "loading",
+    "metrics",
     "nn",
     "objectives",
     "report",

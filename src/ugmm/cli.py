@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.overrides = [*options.overrides, *rest]
     try:
         if getattr(options, "plugin", None):
-            from ugmm.config.plugins import use_plugins
+            from ugmm.config.choices.plugins import use_plugins
 
             use_plugins(options.plugin)
         options.command(options)
@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(command=_eval)
 
     crossval = with_plugins("crossval", help="compare models by nested cross-validation")
-    crossval.add_argument("evaluation", help="a file of experiments/crossval/, or a YAML file")
+    crossval.add_argument(
+        "crossvalidation", help="a file of experiments/crossval/, or a YAML file"
+    )
     crossval.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="fits at a time; default: all CPUs"
     )
@@ -163,15 +165,15 @@ def _eval(options: argparse.Namespace) -> None:
 
 
 def _crossval(options: argparse.Namespace) -> None:
-    from ugmm.studies.crossval.command import crossval
+    from ugmm.studies.crossval import run_crossval
 
-    crossval(options.evaluation, options.jobs)
+    run_crossval(options.crossvalidation, options.jobs)
 
 
 def _ablate(options: argparse.Namespace) -> None:
-    from ugmm.studies.ablation.command import ablate
+    from ugmm.studies.ablation import run_ablation
 
-    ablate(
+    run_ablation(
         options.ablation,
         options.jobs,
         dry_run=options.dry_run,
@@ -182,15 +184,15 @@ def _ablate(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from ugmm.studies.ablation.compare import compare
+    from ugmm.studies.ablation import compare_ablation
 
-    compare(options.ablation, publish=options.publish)
+    compare_ablation(options.ablation, publish=options.publish)
 
 
 def _dashboard(options: argparse.Namespace) -> None:
-    from ugmm.studies.ablation.dashboard import dashboard
+    from ugmm.studies.ablation import open_dashboard
 
-    dashboard(options.ablation, dry_run=options.dry_run)
+    open_dashboard(options.ablation, dry_run=options.dry_run)
 
 
 def _sync(options: argparse.Namespace) -> None:
@@ -209,7 +211,8 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
 
 
 def _show(options: argparse.Namespace) -> None:
-    from ugmm.config.compose import compose, to_yaml
+    from ugmm.config.compose import compose
+    from ugmm.config.frozen import to_yaml
 
     sys.stdout.write(to_yaml(compose(options.experiment, options.overrides)))
 

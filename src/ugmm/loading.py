@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ugmm.config.compose import from_yaml, read_config
+from ugmm.config.frozen import from_yaml, read_config
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
 from ugmm.nn import Classifier

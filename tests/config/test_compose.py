@@ -1,12 +1,14 @@
 """Composition: every shipped YAML loads, and every mistake is one line that names its place."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ugmm.config.choices import CHOSEN, declared
-from ugmm.config.compose import compose, from_yaml, read_config, to_yaml
-from ugmm.config.models import MLPConfig, UGMMConfig
+from ugmm.config.choices.models import MLPConfig, UGMMConfig
+from ugmm.config.compose import compose
+from ugmm.config.frozen import from_mapping, from_yaml, read_config, to_mapping, to_yaml
 from ugmm.errors import UserError
 from ugmm.runs import Run
 
@@ -66,7 +68,9 @@ def test_where_a_run_happens_is_not_part_of_its_name(tmp_path):
 
 def test_the_path_of_a_table_is_frozen_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = compose("iris_disc", ["data=csv", "data.path=a/../table.csv", "data.label=y"], ROOT)
+    config = compose(
+        "iris_disc", ["data=csv", "data.path=a/../table.csv", "data.label=y"], root=ROOT
+    )
     assert config.data.path == str(tmp_path / "table.csv")
     monkeypatch.chdir("/")
     assert from_yaml(to_yaml(config), "frozen") == config
@@ -230,3 +234,64 @@ def test_a_file_that_is_not_text_is_one_line(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not a text file"):
         compose(str(path))
+
+
+def test_layers_are_laid_over_the_experiment_in_order_and_the_command_line_over_them():
+    layers = [
+        ("one", {"optimizer.lr": 0.5, "seed": 1, "model": {"hidden": [7]}}),
+        ("two", {"seed": 2, "trainer.max_epochs": 3}),
+    ]
+    config = compose("mnist_disc", ["trainer.max_epochs=4"], layers)
+    assert (config.optimizer.lr, config.seed, config.trainer.max_epochs) == (0.5, 2, 4)
+    assert (config.model.hidden, config.model.dropout) == ([7], 0.1)
+    assert config.name == "max_epochs=4"  # of the command line alone
+    assert layers[0][1]["model"] == {"hidden": [7]}
+
+
+def test_a_layer_is_what_its_text_on_the_command_line_would_be():
+    settings = {"model": "mlp", "model.dropout": 0.3, "optimizer.betas": [0.5, 0.9], "name": "a"}
+    overrides = ["model=mlp", "model.dropout=0.3", "optimizer.betas=[0.5,0.9]", "name=a"]
+    assert compose("mnist_disc", layers=[("mine", settings)]) == compose("mnist_disc", overrides)
+
+
+def test_values_of_a_layer_are_not_parsed():
+    for name in ("1e3", "[a, b]", "a: b", "null", "yes", "# a", "'a"):
+        assert compose("mnist_disc", layers=[("mine", {"name": name})]).name == name
+
+
+def test_a_later_choice_drops_what_was_set_for_an_earlier_one():
+    layers = [("one", {"model.min_scale": 0.5, "model.hidden": [7]}), ("two", {"model": "mlp"})]
+    assert compose("mnist_disc", layers=layers).model == MLPConfig(hidden=[7])
+    model = compose("mnist_disc", ["model=mlp"], layers[:1]).model
+    assert model == MLPConfig(hidden=[7])
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"model": "mpl"}, "mine: unknown choice model=mpl; did you mean mlp"),
+        ({"model": 3}, "mine: unknown choice model=3"),
+        ({"model.name": "mlp"}, "mine: choose by model=mlp, not by model.name"),
+        ({"model": {"name": "mlp"}}, "mine: choose by model=mlp, not by model.name"),
+        ({"model": {"hiden": [3]}}, "mine: unknown key 'model.hiden'; did you mean model.hidden"),
+        ({"model.hidden[0]": 3}, "mine: set the whole list, such as 'model.hidden=[128,64]'"),
+        ({"optimizer.lr": -1}, "mine: optimizer.lr=-1.0 must be above 0"),
+        ({"experiment": "other"}, "mine: experiment is the name of the file and cannot be set"),
+        ({"name": "${oc.env:HOME}"}, "mine: name=${oc.env:HOME} calls a resolver"),
+    ],
+)
+def test_a_mistake_in_a_layer_names_its_source(settings, complaint):
+    with pytest.raises(UserError) as caught:
+        compose("mnist_disc", layers=[("mine", settings)])
+    assert str(caught.value).startswith(complaint)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("experiment", ["iris_gen", "mnist_disc"])
+def test_a_configuration_comes_back_from_its_mapping(experiment):
+    config = compose(experiment, ["optimizer.betas=[0.5,0.9]"])
+    mapping = json.loads(json.dumps(to_mapping(config)))
+    assert from_mapping(mapping, "mine") == config
+    del mapping["seed"]
+    with pytest.raises(UserError, match="mine is incomplete: it lacks seed"):
+        from_mapping(mapping, "mine")

@@ -52,7 +52,7 @@ def test_so_are_those_of_the_optimiser_and_its_schedule(kind, function):
 
 
 def test_a_name_is_declared_once():
-    with pytest.raises(UserError, match=r"declares model=ugmm, as ugmm\.config\.models\.UGMM"):
+    with pytest.raises(UserError, match=r"declares model=ugmm, as ugmm\.config\.choices\.models"):
 
         @choice("model", "ugmm", builds=dict)
         class Mine(ModelConfig):

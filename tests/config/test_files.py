@@ -9,7 +9,7 @@ from ugmm.config.compose import compose
 from ugmm.config.files import project_root, yaml_files
 from ugmm.errors import UserError
 from ugmm.studies.ablation.definition import read_ablation
-from ugmm.studies.crossval.definition import read_evaluation
+from ugmm.studies.crossval.definition import read_crossvalidation
 
 CLONE = Path(__file__).parents[2]
 MINE = "# What I try\ndefaults: {data: iris, model: ugmm, task: discriminative}\nseed: 7\n"
@@ -34,7 +34,7 @@ def test_an_empty_folder_has_what_is_shipped():
         shipped = sorted((CLONE / folder).glob("*.yaml"))
         assert list(yaml_files(folder).values()) == shipped
     assert read_ablation("mnist_norm").path == CLONE / "experiments/ablations/mnist_norm.yaml"
-    assert read_evaluation("iris").name == "iris"
+    assert read_crossvalidation("iris").name == "iris"
 
 
 def test_one_experiment_of_ones_own_is_enough(write, capsys):
@@ -81,9 +81,9 @@ def test_studies_of_ones_own(write):
     write("experiments/crossval/wine.yaml", "data: iris\nmodels: {mine: {experiment: mine}}\n")
     for name in ("ours", "theirs"):
         assert read_ablation(name).path == Path(f"experiments/ablations/{name}.yaml")
-        assert list(read_ablation(name).rows) == ["plain", "other"]
-    assert list(read_evaluation("wine").models) == ["mine"]
-    assert len(read_evaluation("iris").models) > 1
+        assert list(read_ablation(name).variants) == ["plain", "other"]
+    assert list(read_crossvalidation("wine").models) == ["mine"]
+    assert len(read_crossvalidation("iris").models) > 1
 
 
 def test_mistakes_name_the_nearest_of_both(write):

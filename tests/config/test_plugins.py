@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from ugmm.cli import main
-from ugmm.config import plugins
-from ugmm.config.choices import declared
-from ugmm.config.compose import compose, read_config
+from ugmm.config.choices import declared, plugins
+from ugmm.config.compose import compose
+from ugmm.config.frozen import read_config
 from ugmm.errors import UserError
 from ugmm.runs import Run
 
@@ -55,7 +55,11 @@ def test_a_plugin_is_chosen_by_its_name(plugin):
         ("broken", "import nowhere_at_all", "cannot be imported: ModuleNotFoundError: No module"),
         ("cut", "def f(:", "cannot be imported: SyntaxError: "),
         ("json", "", "has the name of another module"),
-        ("thief", PLUGIN.replace("NAME", "mlp"), "declares model=mlp, as ugmm.config.models.MLP"),
+        (
+            "thief",
+            PLUGIN.replace("NAME", "mlp"),
+            "declares model=mlp, as ugmm.config",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_plugin_is_one_line(name, text, line, plugin, capsys):

@@ -7,7 +7,7 @@ import torch
 
 import ugmm
 from ugmm.cli import main
-from ugmm.config import choices
+from ugmm.config.choices import declare
 from ugmm.config.compose import compose
 
 
@@ -30,7 +30,7 @@ def test_a_circuit_trains_and_is_read_back(train, kind, settings, capfd):
 
 
 def test_without_spflow_the_remedy_is_named(monkeypatch, train):
-    monkeypatch.setattr(choices, "find_spec", lambda name: None)
+    monkeypatch.setattr(declare, "find_spec", lambda name: None)
     assert "needs spflow; install it with: pip install" in train("iris_disc", "model=spflow_rat")
 
 

@@ -7,7 +7,7 @@ import torch
 
 import ugmm
 from ugmm.cli import main
-from ugmm.config.compose import read_config
+from ugmm.config.frozen import read_config
 
 
 def weights(run, name="last"):

@@ -4,10 +4,10 @@ What is imported here is what declaring a choice of one's own needs; see docs/ex
 """
 
 from ugmm.config.choices import Choice, choice
-from ugmm.config.data import DataConfig
-from ugmm.config.models import LayeredConfig, ModelConfig
+from ugmm.config.choices.data import DataConfig
+from ugmm.config.choices.models import LayeredConfig, ModelConfig
+from ugmm.config.choices.tasks import DiscriminativeConfig, GenerativeConfig, TaskConfig
 from ugmm.config.schema import Config
-from ugmm.config.tasks import DiscriminativeConfig, GenerativeConfig, TaskConfig
 from ugmm.keys import key
 
 __all__ = [

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ugmm.config.data import DataConfig
-from ugmm.config.models import ModelConfig
-from ugmm.config.tasks import TaskConfig
+from ugmm.config.choices.data import DataConfig
+from ugmm.config.choices.models import ModelConfig
+from ugmm.config.choices.tasks import TaskConfig
 from ugmm.config.training import OptimizerConfig, ScheduleConfig, TrackingConfig, TrainerConfig
 from ugmm.keys import key
 

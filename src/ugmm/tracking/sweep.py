@@ -1,32 +1,41 @@
-"""An ablation as a Weights & Biases sweep, whose agents run its points."""
+"""Runs as a Weights & Biases sweep, whose agents start them one by one."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from ugmm.errors import UserError
-from ugmm.studies.ablation.definition import Ablation, Point
 
-__all__ = ["label", "start_sweep"]
-
-
-def label(point: Point) -> str:
-    """What a point is called in the sweep."""
-    return f"{point.variant} {point.repetition}"
+__all__ = ["run_sweep"]
 
 
-def start_sweep(ablation: Ablation, source: str, points: Sequence[Point], jobs: int) -> None:
-    """Create a sweep over these points and work on it with agents of this machine, to its end.
+def run_sweep(
+    title: str,
+    points: Sequence[str],
+    command: Sequence[str],
+    metric: str,
+    goal: Literal["max", "min"],
+    *,
+    entity: str | None,
+    project: str,
+    jobs: int,
+) -> None:
+    """Create a sweep over points and work on it with agents of this machine, to its end.
 
-    Each agent starts `ugmm ablate NAME --point ...` for one point after the other, which claims it
-    like any worker: machines that share the folder may join, by `wandb agent`.
+    Each agent starts `ugmm COMMAND --point=NAME` for one point after the other: machines that
+    share the folder of the runs may join, by `wandb agent`.
 
     Args:
-        ablation: Whose points they are.
-        source: How the ablation was named.
-        points: What is left to do.
+        title: What the sweep is called.
+        points: The names of what is left to do.
+        command: Of `ugmm`, without the point.
+        metric: What the runs are compared by.
+        goal: Which way it is better.
+        entity: Whose project it is; None for the account's own.
+        project: Where the sweep and its runs are.
         jobs: Agents.
 
     Raises:
@@ -38,23 +47,22 @@ def start_sweep(ablation: Ablation, source: str, points: Sequence[Point], jobs: 
         raise UserError(f"{reason}; run 'wandb login', or leave --wandb out")
     import wandb
 
-    tracking = points[0].resolved().tracking
-    command = ["${env}", sys.executable, "-m", "ugmm", "ablate", source, "${args}"]
     config = {
-        "name": ablation.title,
+        "name": title,
         "method": "grid",
-        "metric": {
-            "name": ablation.settings.metric,
-            "goal": {"max": "maximize", "min": "minimize"}[ablation.goal],
-        },
-        "parameters": {"point": {"values": [label(point) for point in points]}},
-        "command": command,
+        "metric": {"name": metric, "goal": {"max": "maximize", "min": "minimize"}[goal]},
+        "parameters": {"point": {"values": list(points)}},
+        "command": ["${env}", sys.executable, "-m", "ugmm", *command, "${args}"],
     }
-    sweep = wandb.sweep(config, entity=tracking.entity, project=tracking.project)
-    entity = tracking.entity or wandb.Api().default_entity
-    path = f"{entity}/{tracking.project}/{sweep}"
+    sweep = wandb.sweep(config, entity=entity, project=project)
+    path = f"{entity or wandb.Api().default_entity}/{project}/{sweep}"
     sys.stdout.write(f"sweep {path}; other machines join by: wandb agent {path}\n")
     sys.stdout.flush()
+    _run_agents(path, jobs)
+
+
+def _run_agents(path: str, jobs: int) -> None:
+    """Run agents of this machine until the sweep has ended, or this process has."""
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     program = str(Path(sys.executable).with_name("wandb"))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "WANDB_SILENT": "true"}

@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ugmm.config.compose import to_yaml
+from ugmm.config.frozen import to_yaml
 from ugmm.config.schema import Config
 from ugmm.loading import FORMAT
 from ugmm.runs import replacing

@@ -13,8 +13,8 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from ugmm.cluster.processes import announce, launch_id, leads, stops_cleanly
-from ugmm.config.compose import read_config, to_yaml
-from ugmm.config.plugins import plugin_records
+from ugmm.config.choices.plugins import plugin_records
+from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.errors import UserError

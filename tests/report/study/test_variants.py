@@ -13,7 +13,7 @@ from ugmm.metrics import label_column
 from ugmm.report.statistics import Record
 from ugmm.report.study.text import table_cells, variants_table
 from ugmm.report.study.variants import compare_variants
-from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.ablation import read_ablation
 
 
 def records(rng, variants=("a", "b", "c"), seeds=5, folds=None):

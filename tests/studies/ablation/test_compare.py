@@ -13,8 +13,7 @@ import scipy.stats
 from ugmm.cli import main
 from ugmm.errors import UserError
 from ugmm.studies.ablation import compare as command
-from ugmm.studies.ablation.definition import read_ablation
-from ugmm.studies.ablation.ledger import Board
+from ugmm.studies.ablation import read_ablation
 
 TEXT = """# Does dropout help?
 experiment: iris_disc
@@ -38,7 +37,7 @@ def ablation(tmp_path, monkeypatch):
     def make(text=TEXT, left_out=(), also=None):
         Path("mine.yaml").write_text(text)
         found = read_ablation("mine.yaml")
-        found.plan().extend(found)
+        found.open_ledger().extend(found.points)
         rng = np.random.default_rng(0)
         for point in found.points:
             figures = {
@@ -220,7 +219,7 @@ def test_failed_runs_are_told_from_those_to_come(ablation, capsys):
     lost = {("wide", "seed=0 fold=0"), ("wide", "seed=1 fold=0")}
     found = ablation(left_out=lost)
     (failed,) = (p for p in found.points if (p.variant, p.repetition) == min(lost))
-    Board(found.plan().folder).fail(failed, UserError("the loss is nan"))
+    found.open_ledger().write_failure(failed, UserError("the loss is nan"))
     assert main(["compare", "mine.yaml"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "Failed, and left out: wide, seed=0 fold=0." in output
@@ -248,7 +247,7 @@ def test_a_damaged_summary_is_one_line(ablation, capsys):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("metric: test/acuracy\n", "no run has a figure 'test/acuracy'; did you mean test/acc"),
+        ("metric: test/acuracy\n", "no run has the metric 'test/acuracy'; did you mean test/acc"),
         ("metric: seconds\n", "say which way seconds is better: goal: max, or min"),
         ("metric: seconds\ngoal: least\n", "goal"),
     ],

@@ -8,7 +8,7 @@ from ugmm.cli import main
 from ugmm.config.files import project_root
 from ugmm.errors import UserError
 from ugmm.runs import run_folder
-from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.ablation import read_ablation
 
 BASE = "experiment: iris_disc\nseeds: [0, 1]\n"
 VARIANTS = "variants:\n  plain: {}\n  dropout: {model.dropout: 0.3}\n"
@@ -36,7 +36,7 @@ def test_variants_by_grid_by_repetitions(ablation):
     assert [p.repetition for p in points[:4]] == [
         f"seed={seed} fold={fold}" for seed in (0, 1) for fold in (0, 2)
     ]
-    last = points[-1].resolved()
+    last = points[-1].resolve()
     assert (last.model.dropout, last.model.min_scale, last.optimizer.lr) == (0.3, 0.2, 0.01)
     assert (last.seed, last.data.fold, last.group) == (1, 2, "mine")
     assert len({p.id for p in points}) == len(points)
@@ -53,7 +53,7 @@ def test_the_id_is_of_what_is_computed(ablation):
 
 def test_a_variant_may_start_from_another_experiment(ablation):
     text = BASE + "variants:\n  ours: {}\n  mlp: {experiment: iris_gen, task.z_draws: 64}\n"
-    ours, _, other, _ = (point.resolved() for point in ablation(text).points)
+    ours, _, other, _ = (point.resolve() for point in ablation(text).points)
     assert (ours.experiment, other.experiment) == ("iris_disc", "iris_gen")
     assert (other.task.z_draws, other.seed, other.variant) == (64, 0, "mlp")
 
@@ -61,22 +61,22 @@ def test_a_variant_may_start_from_another_experiment(ablation):
 def test_where_a_run_lies_is_known_without_composing(ablation):
     read = ablation(BASE + VARIANTS)
     for point in read.points:
-        config = point.resolved()
+        config = point.resolve()
         expected = run_folder(config.runs_dir, config.group, config.name, point.id)
         assert point.run.folder == expected
-    assert read.plan().folder == expected.parent / "ablation"
+    assert read.open_ledger().folder == expected.parent / "ablation"
 
 
 def test_a_plan_grows_and_never_changes(ablation):
     first = ablation(BASE + VARIANTS)
-    plan = first.plan()
-    assert plan.extend(first) == (first.points, [])
+    ledger = first.open_ledger()
+    assert ledger.extend(first.points) == (first.points, [])
     changed = ablation(BASE + "variants:\n  plain: {}\n  wide: {'model.hidden': [20]}\n")
-    added, dropped = plan.extend(changed)
+    added, dropped = ledger.extend(changed.points)
     assert {p.variant for p in added} == {"wide"}
     assert {p.variant for p in dropped} == {"dropout"}
-    assert plan.points() == [*first.points, *added]
-    assert plan.extend(changed) == ([], dropped)
+    assert ledger.read_points() == [*first.points, *added]
+    assert ledger.extend(changed.points) == ([], dropped)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from ugmm.cli import main
 from ugmm.errors import UserError
-from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.ablation import read_ablation
 
 pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
 
@@ -38,12 +38,12 @@ def ablation(tmp_path, monkeypatch):
 
 def run_all(ablation, objective, stop_after=10_000):
     """Ask and tell, a search anew for each trial, as if the process were always restarted."""
-    plan, asked = ablation.plan(), 0
-    while asked < stop_after and Search(ablation, plan).ask():
+    ledger, asked = ablation.open_ledger(), 0
+    while asked < stop_after and Search(ablation, ledger).ask():
         asked += 1
-        summaries = {p.id: {"val/nll": objective(p.resolved())} for p in plan.points()}
-        Search(ablation, plan).tell(summaries)
-    return plan.points(), Search(ablation, plan).study.trials
+        summaries = {p.id: {"val/nll": objective(p.resolve())} for p in ledger.read_points()}
+        Search(ablation, ledger).tell(summaries)
+    return ledger.read_points(), Search(ablation, ledger).study.trials
 
 
 def far_from_best(config):
@@ -54,7 +54,7 @@ def test_each_trial_is_planned_once_and_told_its_mean(ablation):
     points, trials = run_all(ablation(BASE + SPACE), far_from_best)
     assert len(trials) == 5
     assert len({p.id for p in points}) == len(points)
-    by_id = {p.id: p.resolved() for p in points}
+    by_id = {p.id: p.resolve() for p in points}
     for trial in trials:
         configs = [by_id[i] for i in trial.user_attrs["points"]]
         assert [config.seed for config in configs] == [0, 1]
@@ -84,22 +84,22 @@ def test_more_trials_go_on(ablation):
 
 def test_a_trial_without_a_value_stays_open(ablation):
     search = ablation(BASE + SPACE)
-    plan = search.plan()
-    assert Search(search, plan).ask()
-    one, other = plan.points()
-    Search(search, plan).tell({one.id: {"val/nll": 1.0}})
-    assert Search(search, plan).study.trials[0].value is None
-    assert Search(search, plan).best() == ""
-    Search(search, plan).tell({one.id: {"val/nll": 1.0}, other.id: {"val/nll": 2.0}})
-    assert Search(search, plan).study.trials[0].value == 1.5
-    assert "ugmm train iris_disc 'optimizer.lr=" in Search(search, plan).best()
+    ledger = search.open_ledger()
+    assert Search(search, ledger).ask()
+    one, other = ledger.read_points()
+    Search(search, ledger).tell({one.id: {"val/nll": 1.0}})
+    assert Search(search, ledger).study.trials[0].value is None
+    assert Search(search, ledger).describe_best() == ""
+    Search(search, ledger).tell({one.id: {"val/nll": 1.0}, other.id: {"val/nll": 2.0}})
+    assert Search(search, ledger).study.trials[0].value == 1.5
+    assert "ugmm train iris_disc 'optimizer.lr=" in Search(search, ledger).describe_best()
 
 
 def test_a_process_killed_as_it_asks_costs_no_trial(ablation, tmp_path):
     expected, _ = run_all(ablation(BASE + SPACE), far_from_best)
     (tmp_path / "runs").rename(tmp_path / "before")
     search = ablation(BASE + SPACE)
-    Search(search, search.plan()).study.ask()  # and nothing more
+    Search(search, search.open_ledger()).study.ask()  # and nothing more
     points, trials = run_all(search, far_from_best)
     assert points == expected
     assert [trial.state.name for trial in trials] == ["FAIL"] + ["COMPLETE"] * 5
@@ -109,7 +109,7 @@ def test_choices_cannot_change_while_they_are_searched(ablation):
     run_all(ablation(BASE + SPACE), far_from_best, stop_after=1)
     changed = ablation(BASE + SPACE.replace("[20]]", "[30]]"))
     with pytest.raises(UserError, match="a space cannot be changed while it is searched"):
-        Search(changed, changed.plan()).ask()
+        Search(changed, changed.open_ledger()).ask()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Nested cross-validation: no leakage, the same figures again, going on after a kill."""
+"""Nested cross-validation: no leakage, the same metrics again, going on after a kill."""
 
 import importlib.util
 import json
@@ -12,8 +12,14 @@ from sklearn.datasets import load_iris
 
 from ugmm.baselines import BASELINES, QDA, Baseline
 from ugmm.cli import main
-from ugmm.studies.crossval.definition import read_evaluation
-from ugmm.studies.crossval.fits import Place, figures, fit_one, split_rows, standardise
+from ugmm.studies.crossval import read_crossvalidation
+from ugmm.studies.crossval.fits import (
+    Place,
+    compute_metrics,
+    fit_one,
+    split_rows,
+    standardise,
+)
 from ugmm.studies.crossval.nested import choose
 
 BASE = {"data": "iris", "folds": 3, "inner_folds": 2, "seeds": [0, 1]}
@@ -22,7 +28,7 @@ QDA_ROW = {"baseline": "qda", "grid": {"reg": [0.5, 0.01]}}
 
 @pytest.fixture
 def crossval(tmp_path, monkeypatch, capsys):
-    """Write an evaluation and run it; returns its folder, or the error's line."""
+    """Write a cross-validation and run it; returns its folder, or the error's line."""
     for folder in ("configs", "experiments"):
         (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
     monkeypatch.chdir(tmp_path)
@@ -109,15 +115,15 @@ def test_constant_features_keep_their_scale():
     assert test.tolist() == [[0, 1]]
 
 
-def test_figures_by_hand():
+def test_metrics_by_hand():
     joint = np.log([[0.3, 0.1], [0.2, 0.2], [0.05, 0.15]])
-    found = figures(joint, np.array([0, 1, 1]), normalized=True)
+    found = compute_metrics(joint, np.array([0, 1, 1]), normalized=True)
     assert found["accuracy"] == pytest.approx(2 / 3)  # a tie goes to the first class
     assert found["label"] == pytest.approx(np.log([0.75, 0.5, 0.75]).mean())
     assert found["log_prob"] == pytest.approx(np.log([0.3, 0.2, 0.15]).mean())
-    assert figures(joint, np.array([0, 1, 1]), normalized=False)["log_prob"] is None
+    assert compute_metrics(joint, np.array([0, 1, 1]), normalized=False)["log_prob"] is None
     with pytest.raises(FloatingPointError, match="label is -inf"):
-        figures(np.array([[0.0, -np.inf]]), np.array([1]), normalized=True)
+        compute_metrics(np.array([[0.0, -np.inf]]), np.array([1]), normalized=True)
 
 
 def test_the_best_candidate_is_chosen_and_failed_ones_are_not():
@@ -133,7 +139,7 @@ def test_the_best_candidate_is_chosen_and_failed_ones_are_not():
     assert choose([bad, bad], "log_prob") == (None, 2)
 
 
-def test_an_evaluation_chooses_fits_and_repeats(crossval):
+def test_a_crossvalidation_chooses_fits_and_repeats(crossval):
     models = {"qda": QDA_ROW, "lda": {"baseline": "lda"}}
     folder = crossval(models)
     done = fits(folder)
@@ -147,14 +153,14 @@ def test_an_evaluation_chooses_fits_and_repeats(crossval):
     (folder / "fits.jsonl").unlink()
     crossval(models, "--jobs", "2")  # in other processes, and in another order
 
-    def sorted_figures(lines):
+    def sorted_results(lines):
         timeless = [{**line, "seconds": 0} for line in lines]
         return sorted(timeless, key=lambda line: line["key"])
 
-    assert sorted_figures(fits(folder)) == sorted_figures(done)
+    assert sorted_results(fits(folder)) == sorted_results(done)
 
 
-def test_an_interrupted_evaluation_does_only_the_rest(crossval, spy, monkeypatch):
+def test_an_interrupted_crossvalidation_does_only_the_rest(crossval, spy, monkeypatch):
     models = {"spy": {"baseline": "spy", "grid": {"number": [1, 2]}}}
     monkeypatch.setattr(spy, "ends_after", 11)
     assert "interrupted" in crossval(models)
@@ -254,14 +260,14 @@ def test_mistakes_are_one_clear_line(crossval, models, keys, line):
     assert error.count("\n") == 1
 
 
-def test_an_unknown_evaluation_names_the_nearest(capsys):
+def test_an_unknown_crossvalidation_names_the_nearest(capsys):
     assert main(["crossval", "irsi"]) == 1
-    assert "unknown evaluation 'irsi'; did you mean iris?" in capsys.readouterr().err
+    assert "unknown cross-validation 'irsi'; did you mean iris?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer"])
-def test_the_evaluations_are_valid_and_search_equally(name):
+def test_the_crossvalidations_are_valid_and_search_equally(name):
     if importlib.util.find_spec("zuko") is None:
         pytest.skip("zuko is not installed")
-    evaluation = read_evaluation(name)
-    assert {len(model.candidates) for model in evaluation.models.values()} == {4}
+    study = read_crossvalidation(name)
+    assert {len(model.candidates) for model in study.models.values()} == {4}

@@ -1,1 +1,45 @@
-"""Ablations: variants of an experiment, run and compared."""
+"""Ablations: variants of an experiment, each run with several seeds, and compared.
+
+Each name is loaded when it is first used, so that running an ablation imports nothing that only
+comparing needs.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ugmm.studies.ablation.command import run_ablation
+    from ugmm.studies.ablation.compare import compare_ablation
+    from ugmm.studies.ablation.dashboard import open_dashboard
+    from ugmm.studies.ablation.definition import Ablation, read_ablation
+    from ugmm.studies.ablation.ledger import Ledger, Point
+
+__all__ = [
+    "Ablation",
+    "Ledger",
+    "Point",
+    "compare_ablation",
+    "open_dashboard",
+    "read_ablation",
+    "run_ablation",
+]
+
+_HOME = {
+    "Ablation": "definition",
+    "Ledger": "ledger",
+    "Point": "ledger",
+    "compare_ablation": "compare",
+    "open_dashboard": "dashboard",
+    "read_ablation": "definition",
+    "run_ablation": "command",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,15 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ugmm.config.training import TrackingConfig
 from ugmm.errors import UserError
 from ugmm.metrics import CURVES, find
-from ugmm.studies.ablation.definition import Ablation, Plan, read_ablation
+from ugmm.studies.ablation.definition import Ablation, read_ablation
+from ugmm.studies.ablation.ledger import Ledger
 from ugmm.tracking.uploads import logs_of
 
-__all__ = ["dashboard"]
+__all__ = ["open_dashboard"]
 
 
-def dashboard(name: str, *, dry_run: bool = False) -> None:
+def open_dashboard(name: str, *, dry_run: bool = False) -> None:
     """Save a workspace for an ablation; without an account, open W&B's viewer in the terminal.
 
     Args:
@@ -26,9 +28,9 @@ def dashboard(name: str, *, dry_run: bool = False) -> None:
         UserError: If wandb-workspaces is missing, W&B cannot be reached, or nothing was run.
     """
     ablation = read_ablation(name)
-    plan = ablation.plan()
+    ledger = ablation.open_ledger()
     if dry_run:
-        specification = _workspace(ablation, plan, "entity")._to_model()
+        specification = _make_workspace(ablation, ledger, "entity")._to_model()
         text = specification.model_dump_json(by_alias=True)
         sys.stdout.write(json.dumps(json.loads(text), indent=2) + "\n")
         return
@@ -36,12 +38,12 @@ def dashboard(name: str, *, dry_run: bool = False) -> None:
 
     if reason := obstacle():
         sys.stdout.write(f"{reason}: opening the runs on this disk\n")
-        _open_leet(plan)
+        _open_leet(ledger)
         return
     import wandb
 
-    entity = _first(ablation, plan).tracking.entity or str(wandb.Api().default_entity)
-    workspace = _workspace(ablation, plan, entity)
+    entity = _read_tracking(ablation, ledger).entity or str(wandb.Api().default_entity)
+    workspace = _make_workspace(ablation, ledger, entity)
     try:
         workspace.save()
     except Exception as error:  # whatever the package raises: it has no errors of its own
@@ -49,20 +51,20 @@ def dashboard(name: str, *, dry_run: bool = False) -> None:
     sys.stdout.write(f"saved: {workspace.url}\n")
 
 
-def _workspace(ablation: Ablation, plan: Plan, entity: str) -> Any:
+def _make_workspace(ablation: Ablation, ledger: Ledger, entity: str) -> Any:
     from ugmm.tracking.workspace import make_workspace
 
     settings = ablation.settings
     try:
         return make_workspace(
             entity,
-            _first(ablation, plan).tracking.project,
+            _read_tracking(ablation, ledger).project,
             ablation.name,
             ablation.title,
             settings.metric,
-            _curves(plan, settings.metric),
+            _find_curves(ledger, settings.metric),
             settings.report,
-            _axes(ablation),
+            _find_axes(ablation),
         )
     except ModuleNotFoundError as error:
         raise UserError(
@@ -71,43 +73,41 @@ def _workspace(ablation: Ablation, plan: Plan, entity: str) -> Any:
         ) from error
 
 
-def _first(ablation: Ablation, plan: Plan) -> Any:
-    """The configuration of a point; W&B shows those together that are of one project."""
-    points = plan.points() or [
-        ablation.point(next(iter(ablation.rows), "search"), ablation.repetitions[0])
-    ]
-    return points[0].resolved()
+def _read_tracking(ablation: Ablation, ledger: Ledger) -> TrackingConfig:
+    """Return what a point says of W&B, which shows those together that are of one project."""
+    points = ledger.read_points() or [ablation.compose_first()]
+    return points[0].resolve().tracking
 
 
-def _curves(plan: Plan, metric: str) -> list[str]:
-    """What was logged while training: of a finished run's own record, if there is one."""
+def _find_curves(ledger: Ledger, metric: str) -> list[str]:
+    """Return what was logged while training: of a finished run's own record, if there is one."""
     chosen = find(metric)
     wanted = list(dict.fromkeys([f"val/{chosen.name}"] * chosen.validated + list(CURVES)))
-    for point in plan.points():
-        if rows := point.run.read_metrics():
-            return [key for key in wanted if key in rows[0]]
+    for point in ledger.read_points():
+        if epochs := point.run.read_metrics():
+            return [key for key in wanted if key in epochs[0]]
     return wanted
 
 
-def _axes(ablation: Ablation) -> list[str]:
-    """The settings in which variants differ, of those that all have."""
+def _find_axes(ablation: Ablation) -> list[str]:
+    """Return the settings in which variants differ, of those that all have."""
     if ablation.space:
         return list(ablation.space)
-    rows = list(ablation.rows.values())
-    shared = [key for key in rows[0] if all(key in row for row in rows)]
-    differ = [key for key in shared if len({json.dumps(row[key]) for row in rows}) > 1]
+    variants = list(ablation.variants.values())
+    shared = [key for key in variants[0] if all(key in settings for settings in variants)]
+    differ = [key for key in shared if len({json.dumps(v[key]) for v in variants}) > 1]
     return [key for key in differ if "." in key]  # not `model` or `experiment`, which are choices
 
 
-def _open_leet(plan: Plan) -> None:
+def _open_leet(ledger: Ledger) -> None:
     """Open W&B's own viewer on the runs of all folders, which it wants to see in one."""
-    runs = [log.parent for point in plan.points() for log in logs_of(point.run.folder)]
+    runs = [log.parent for point in ledger.read_points() for log in logs_of(point.run.folder)]
     if not runs:
         raise UserError(
-            f"{plan.folder.parent} holds no W&B run: start the ablation, with tracking.mode "
+            f"{ledger.folder.parent} holds no W&B run: start the ablation, with tracking.mode "
             "other than disabled"
         )
-    together = plan.folder / "wandb"
+    together = ledger.folder / "wandb"
     together.mkdir(exist_ok=True)
     for folder in runs:
         link = together / folder.name

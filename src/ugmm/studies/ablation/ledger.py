@@ -1,67 +1,211 @@
-"""What has become of each point of an ablation, read from the folders that workers share."""
+"""What is planned of an ablation, and what has become of it: read from folders that workers share.
 
+Imports no torch.
+"""
+
+import json
+import re
 import traceback
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import yaml
+from filelock import FileLock
+
+from ugmm.config.canonical import ELSEWHERE, HARDWARE, complete, compute_identity
+from ugmm.config.frozen import from_mapping
+from ugmm.config.schema import Config
 from ugmm.errors import UserError
-from ugmm.runs import write_atomic
-from ugmm.studies.ablation.definition import Point
+from ugmm.runs import Run, run_folder, write_atomic
 from ugmm.studies.claims import Claims
 
-__all__ = ["Board", "State"]
+__all__ = ["Ledger", "Point", "State"]
 
 State = Literal["done", "failed", "running", "interrupted", "planned"]
 
+ID_DIGITS = 8  # of an identity; more where another point has the same
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-class Board:
-    """What has become of each point.
+
+@dataclass(frozen=True)
+class Point:
+    """One run of an ablation.
+
+    Attributes:
+        id: The last part of its run folder's name, which no other point of the ablation has.
+        variant: Which variant it is a repetition of.
+        repetition: `seed=0 fold=1`.
+        config: Its resolved configuration, as it was frozen.
+    """
+
+    id: str
+    variant: str
+    repetition: str
+    config: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sweep, and in the name of its run."""
+        return f"{self.variant} {self.repetition}"
+
+    @cached_property
+    def identity(self) -> str:
+        """What it computes; see `ugmm.config.canonical.compute_identity`."""
+        return compute_identity(self.config)
+
+    @cached_property
+    def run(self) -> Run:
+        """Its run folder, which may not exist yet."""
+        group, name = str(self.config["group"]), str(self.config["name"])
+        return Run(run_folder(self.config["runs_dir"], group, name, self.id))
+
+    def resolve(self) -> Config:
+        """Return its configuration, checked: this takes seconds for some hundred points.
+
+        Raises:
+            UserError: If it is no longer a valid one.
+        """
+        return from_mapping(self.config, f"point {self.id}")
+
+    def agrees(self, settings: Mapping[str, Any]) -> bool:
+        """Whether it computes what these settings say, as far as they say it."""
+        return _agrees(complete(self.config), (), settings)
+
+
+class Ledger:
+    """The points of an ablation: which are planned, and where each stands.
+
+    The plan only grows: editing the ablation's file changes nothing that is planned. Other
+    processes work with the same folder, so nothing but what is over is remembered.
 
     Arguments:
-        folder: Of the plan.
+        folder: `<runs_dir>/<ablation>/ablation`, which may not exist yet.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.path = folder / "plan.json"
         self._failures = folder / "failures"
         self._done: set[str] = set()
+        self._text = ""
+        self._points: list[Point] = []
+
+    def read_points(self) -> list[Point]:
+        """Return all points planned so far.
+
+        Raises:
+            UserError: If the plan is damaged.
+        """
+        if not self.path.is_file():
+            return []
+        text = self.path.read_text(encoding="utf-8")
+        if text != self._text:
+            try:
+                self._points = [_read_point(entry) for entry in json.loads(text)["points"]]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{self.path} is damaged ({error}); remove it to plan anew"
+                ) from error
+            self._text = text
+        return list(self._points)
+
+    def lock(self) -> FileLock:
+        """Return what whoever changes the plan must hold."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / ".plan.lock", is_singleton=True)
+
+    def match(self, wanted: Sequence[Point]) -> list[Point]:
+        """Return points as they are planned, or as they would be: with ids that are theirs alone.
+
+        A point is the one of the plan that computes the same, whatever its id.
+        """
+        planned = {point.identity: point for point in self.read_points()}
+        taken = {point.id for point in self.read_points()}
+        found = []
+        for point in wanted:
+            if point.identity not in planned:
+                own = replace(point, id=_find_id(point, taken))
+                planned[point.identity] = own
+                taken.add(own.id)
+            found.append(planned[point.identity])
+        return found
+
+    def add(self, wanted: Sequence[Point]) -> list[Point]:
+        """Plan those points that are not planned yet; return all of them as they are planned.
+
+        Needs the lock.
+        """
+        before, found = self.read_points(), self.match(wanted)
+        known = {point.id for point in before}
+        if added := [point for point in found if point.id not in known]:
+            content = {"points": [asdict(point) for point in [*before, *added]]}
+            write_atomic(self.path, json.dumps(content, indent=1) + "\n")
+        return found
+
+    def extend(self, wanted: Sequence[Point]) -> tuple[list[Point], list[Point]]:
+        """Plan those points that are not planned yet.
+
+        Returns:
+            the points added, and those planned before that are no longer wanted.
+        """
+        with self.lock():
+            before = self.read_points()
+            found = self.add(wanted)
+        known, identities = {p.id for p in before}, {p.identity for p in wanted}
+        added = [point for point in found if point.id not in known]
+        return added, [point for point in before if point.identity not in identities]
 
     @cached_property
     def claims(self) -> Claims:
-        """Made when first asked for: a dry run makes no folder."""
+        """Who works on what; made when first asked for, since a dry run makes no folder."""
         return Claims(self.folder / "claims")
 
-    def state(self, point: Point) -> State:
-        """Where a point stands."""
+    def read_state(self, point: Point) -> State:
+        """Return where a point stands."""
         if point.id in self._done:
             return "done"
-        run = point.run
-        if run.summary.is_file():
+        if point.run.summary.is_file():
             self._done.add(point.id)
             return "done"
-        if self._file(point).is_file():
+        if self._failure_file(point).is_file():
             return "failed"
         if not self.folder.is_dir():
             return "planned"
         if self.claims.is_taken(point.id):
             return "running"
-        return "interrupted" if run.config.is_file() else "planned"
+        return "interrupted" if point.run.config.is_file() else "planned"
 
-    def fail(self, point: Point, error: BaseException) -> None:
+    def find_unfinished(self, points: Sequence[Point]) -> list[Point]:
+        """Return the points that are neither done nor failed."""
+        return [point for point in points if self.read_state(point) not in ("done", "failed")]
+
+    def count_done(self, points: Sequence[Point]) -> int:
+        """Return how many points are done."""
+        return sum(self.read_state(point) == "done" for point in points)
+
+    def describe(self, points: Sequence[Point]) -> str:
+        """Return how many points stand where, in words."""
+        counts = Counter(self.read_state(point) for point in points)
+        return ", ".join(f"{counts[state]} {state}" for state in counts)
+
+    def read_summaries(self, points: Sequence[Point]) -> dict[str, dict[str, float]]:
+        """Return the summaries of the points that are done, by the points' ids."""
+        return {p.id: p.run.read_summary() for p in points if self.read_state(p) == "done"}
+
+    def write_failure(self, point: Point, error: BaseException) -> None:
         """Write down why a point failed."""
         self._failures.mkdir(exist_ok=True)
         last = f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else error
-        write_atomic(self._file(point), f"{last}\n\n{''.join(traceback.format_exception(error))}")
+        text = f"{last}\n\n{''.join(traceback.format_exception(error))}"
+        write_atomic(self._failure_file(point), text)
 
-    def summaries(self, points: list[Point]) -> dict[str, dict[str, float]]:
-        """By their ids, the figures of the points that are done."""
-        return {p.id: p.run.read_summary() for p in points if self.state(p) == "done"}
-
-    def failure(self, point: Point) -> str:
-        """The line that says why a point failed, and where the rest stands."""
-        path = self._file(point)
+    def describe_failure(self, point: Point) -> str:
+        """Return the line that says why a point failed, and where the rest stands."""
+        path = self._failure_file(point)
         return f"{path.read_text(encoding='utf-8').partition(chr(10))[0]} ({path})"
 
     def forget_failures(self) -> None:
@@ -69,18 +213,68 @@ class Board:
         for path in self._failures.glob("*.txt"):
             path.unlink(missing_ok=True)
 
-    def open(self, points: list[Point]) -> list[Point]:
-        """The points that are neither done nor failed."""
-        return [point for point in points if self.state(point) not in ("done", "failed")]
-
-    def number_done(self, points: list[Point]) -> int:
-        """How many points are done."""
-        return sum(self.state(point) == "done" for point in points)
-
-    def counts(self, points: list[Point]) -> str:
-        """How many points stand where, in words."""
-        counts = Counter(self.state(point) for point in points)
-        return ", ".join(f"{counts[state]} {state}" for state in counts)
-
-    def _file(self, point: Point) -> Path:
+    def _failure_file(self, point: Point) -> Path:
         return self._failures / f"{point.id}.txt"
+
+
+def _read_point(entry: dict[str, Any]) -> Point:
+    config = entry["config"]
+    if isinstance(config, str):  # plans held YAML once
+        config = _load_yaml(config)
+    return Point(**{**entry, "config": config})
+
+
+def _find_id(point: Point, taken: set[str]) -> str:
+    """Return an id for a new point: that of its own run folder, if a plan that is gone had it.
+
+    Never that of a run that computes something else, as one may that was planned with the same
+    keys left at other defaults.
+    """
+    folders = _find_folders(point)
+    for folder_id, identity in folders.items():
+        if identity == point.identity and folder_id not in taken:
+            return folder_id
+    digits = ID_DIGITS
+    while (found := point.identity[:digits]) in taken or found in folders:
+        digits += 1
+    return found
+
+
+def _find_folders(point: Point) -> dict[str, str]:
+    """Return the run folders of a point's name: by id, the identity of what each computes."""
+    own = point.run.folder
+    prefix = own.name.removesuffix(point.id)
+    found = {}
+    for path in own.parent.glob(f"{prefix}*/config.yaml"):
+        folder_id = path.parent.name.removeprefix(prefix)
+        if re.fullmatch(rf"[0-9a-f]{{{ID_DIGITS},}}", folder_id):
+            try:
+                found[folder_id] = compute_identity(_load_yaml(path.read_text(encoding="utf-8")))
+            except ValueError as error:
+                raise UserError(f"{path} is damaged ({error}); remove its folder") from error
+    return found
+
+
+def _load_yaml(text: str) -> dict[str, Any]:
+    """Return a frozen configuration, unchecked; a ValueError says that it is none."""
+    try:
+        config = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if not isinstance(config, dict):
+        raise ValueError("no keys and values")
+    return config
+
+
+def _agrees(config: Any, path: tuple[str, ...], value: Any) -> bool:
+    """Whether a value, or each of a mapping's, is what the configuration has at a path."""
+    if isinstance(value, Mapping):
+        return all(_agrees(config, (*path, *key.split(".")), v) for key, v in value.items())
+    if path[0] in ELSEWHERE or (path[0] == "trainer" and path[-1] in HARDWARE):
+        return True
+    found = config
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    a_choice = isinstance(found, dict)  # which stands for many settings
+    refers = "${" in str(value)
+    return a_choice or refers or found == value or str(found) == str(value)

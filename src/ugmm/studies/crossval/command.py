@@ -7,17 +7,17 @@ from pathlib import Path
 from ugmm.errors import UserError
 from ugmm.report.study.crossval import crossval_csv, crossval_markdown, crossval_table
 from ugmm.runs import write_atomic
-from ugmm.studies.crossval.definition import Evaluation, read_evaluation
+from ugmm.studies.crossval.definition import CrossValidation, read_crossvalidation
 from ugmm.studies.crossval.nested import cross_validate
 
-__all__ = ["crossval"]
+__all__ = ["run_crossval"]
 
 
-def crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> None:
-    """Run an evaluation, or what is left of it, and show its table.
+def run_crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> None:
+    """Run a cross-validation, or what is left of it, and show its table.
 
     Args:
-        name: See `ugmm.studies.crossval.definition.read_evaluation`.
+        name: See `ugmm.studies.crossval.definition.read_crossvalidation`.
         processes: How many fits run at a time.
         runs_dir: The folder `crossval/<name>` is made in it.
 
@@ -26,42 +26,44 @@ def crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> None:
     """
     if processes < 1:
         raise UserError(f"--jobs={processes} must be at least 1")
-    evaluation = read_evaluation(name)
-    folder = Path(runs_dir) / "crossval" / evaluation.name
+    study = read_crossvalidation(name)
+    folder = Path(runs_dir) / "crossval" / study.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {folder}: {error.strerror}") from error
-    report = cross_validate(evaluation, folder, processes)
+    report = cross_validate(study, folder, processes)
     markdown = crossval_markdown(
-        report, evaluation.title, f"ugmm crossval {name}", _about(evaluation), evaluation.models
+        report, study.title, f"ugmm crossval {name}", _describe(study), study.models
     )
     write_atomic(folder / "table.md", markdown)
     write_atomic(folder / "table.csv", crossval_csv(report))
 
     from rich.console import Console
 
-    Console().print(crossval_table(report, evaluation.title))
+    Console().print(crossval_table(report, study.title))
     if "## What went wrong" in markdown:
         sys.stdout.write(markdown.partition("## What went wrong\n\n")[2])
     sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
 
 
-def _about(evaluation: Evaluation) -> list[str]:
-    s = evaluation.settings
+def _describe(study: CrossValidation) -> list[str]:
+    settings = study.settings
     packages = []
     for package in ("torch", "scikit-learn", "zuko"):
         try:
             packages.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
+    seeds = ", ".join(map(str, settings.seeds))
     chosen = (
-        f"Settings are chosen inside each training fold by {s.inner_folds}-fold cross-validation, "
-        f"by `{s.select}`; a model without a density by `nll` in place of `log_prob`."
+        f"Settings are chosen inside each training fold by {settings.inner_folds}-fold "
+        f"cross-validation, by `{settings.select}`; a model without a density by `nll` in place "
+        "of `log_prob`."
     )
     return [
-        f"Data: `{s.data}`. {s.folds} stratified folds, seeds {', '.join(map(str, s.seeds))} (of "
-        "the folds and of the models). Features are standardised by each fold's training rows.",
-        *([chosen] if any(len(m.candidates) > 1 for m in evaluation.models.values()) else []),
+        f"Data: `{settings.data}`. {settings.folds} stratified folds, seeds {seeds} (of the folds "
+        "and of the models). Features are standardised by each fold's training rows.",
+        *([chosen] if any(len(m.candidates) > 1 for m in study.models.values()) else []),
         f"Each fit is on one CPU thread. {', '.join(packages)}.",
     ]

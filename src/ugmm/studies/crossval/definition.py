@@ -1,30 +1,26 @@
-"""An evaluation's file: which models are compared, on which folds, and what they choose from."""
+"""A cross-validation's file: the models compared, on which folds, and what they choose from."""
 
-from dataclasses import dataclass, field
-from itertools import product
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ugmm.baselines import BASELINES, Estimator
-from ugmm.config.compose import (
-    assignment,
-    compose,
-    compose_data,
-    filled,
-    read_yaml,
-)
+from ugmm.config.compose import compose_data
 from ugmm.config.files import named_file, title_of
+from ugmm.config.merge import make_settings, read_yaml
 from ugmm.config.schema import DataConfig
 from ugmm.errors import UserError, nearest
 from ugmm.keys import key
-from ugmm.studies.crossval.fits import Experiment
+from ugmm.studies.crossval.fits import NetworkEstimator
+from ugmm.studies.grid import compose_settings, expand_grid
 
-__all__ = ["Evaluation", "Model", "Settings", "read_evaluation"]
+__all__ = ["CrossValidation", "CrossValidationSettings", "Model", "read_crossvalidation"]
 
 
 @dataclass
-class Settings:
-    """The keys of an evaluation's file, less its models."""
+class CrossValidationSettings:
+    """The keys of a cross-validation's file, less its models."""
 
     data: str = key()
     folds: int = key(5, low=2)
@@ -33,9 +29,9 @@ class Settings:
     select: Literal["log_prob", "nll", "accuracy"] = "log_prob"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Model:
-    """A row of the table.
+    """One of the models compared.
 
     Attributes:
         what: `baseline qda`, `experiment iris_gen`.
@@ -50,19 +46,27 @@ class Model:
     candidates: list[tuple[dict[str, Any], Estimator]]
 
 
-@dataclass
-class Evaluation:
-    """A file of `experiments/crossval/`, wholly checked."""
+@dataclass(frozen=True)
+class CrossValidation:
+    """A file of `experiments/crossval/`, wholly checked.
+
+    Attributes:
+        name: Of the file.
+        title: Its first line.
+        settings: Its plain keys.
+        data: The data set.
+        models: What is compared, by name.
+    """
 
     name: str
     title: str
-    settings: Settings
+    settings: CrossValidationSettings
     data: DataConfig
-    models: dict[str, Model] = field(default_factory=dict)
+    models: Mapping[str, Model]
 
 
-def read_evaluation(name: str, root: Path | None = None) -> Evaluation:
-    """Read and check an evaluation.
+def read_crossvalidation(name: str, root: Path | None = None) -> CrossValidation:
+    """Read and check a cross-validation's file.
 
     Args:
         name: Of a file in `experiments/crossval/`, or the path of a YAML file.
@@ -71,23 +75,23 @@ def read_evaluation(name: str, root: Path | None = None) -> Evaluation:
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    path = named_file(name, "experiments/crossval", "evaluation", root)
-    layer = read_yaml(path)
-    entries = layer.pop("models", None)
-    settings = filled(Settings, layer, str(path))
+    path = named_file(name, "experiments/crossval", "cross-validation", root)
+    values = read_yaml(path)
+    entries = values.pop("models", None)
+    settings: CrossValidationSettings = make_settings(CrossValidationSettings, values, str(path))
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         raise UserError(f"{path}: seeds must be different numbers, at least one")
     if not isinstance(entries, dict) or not entries:
         raise UserError(f"{path}: models must map names to baselines and experiments")
-    data = compose_data(settings.data, root)
-    evaluation = Evaluation(path.stem, title_of(path) or path.stem, settings, data)
-    for row, entry in entries.items():
-        model = _model(entry, f"{path}: models.{row}", settings.data, root)
-        evaluation.models[str(row)] = model
-    return evaluation
+    data = compose_data(settings.data, str(path), root)
+    models = {
+        str(model): _read_model(entry, f"{path}: models.{model}", settings.data, root)
+        for model, entry in entries.items()
+    }
+    return CrossValidation(path.stem, title_of(path) or path.stem, settings, data, models)
 
 
-def _model(entry: Any, source: str, data: str, root: Path | None) -> Model:
+def _read_model(entry: Any, source: str, data: str, root: Path | None) -> Model:
     if not isinstance(entry, dict):
         raise UserError(f"{source} must be such as {{baseline: qda, grid: {{reg: [0.0, 0.1]}}}}")
     known = ("baseline", "experiment", "set", "grid")
@@ -100,35 +104,31 @@ def _model(entry: Any, source: str, data: str, root: Path | None) -> Model:
     fixed, grid = (entry.get(name) or {} for name in ("set", "grid"))
     if not isinstance(fixed, dict) or not isinstance(grid, dict):
         raise UserError(f"{source}: set and grid hold keys with their values")
-    for name, values in grid.items():
-        if not isinstance(values, list) or not values:
-            raise UserError(f"{source}: grid.{name} must be a list of values to choose from")
+    for name in grid:
         if name in fixed:
             raise UserError(f"{source}: {name} is both in set and in grid")
     what = str(entry[kinds[0]])
-    candidates = []
-    for combination in product(*grid.values()):
-        values = dict(zip(grid, combination, strict=True))
+    candidates: list[tuple[dict[str, Any], Estimator]] = []
+    for values in expand_grid(grid, source):
         if kinds[0] == "baseline":
-            estimator = _baseline(what, fixed | values, source)
+            estimator = _make_baseline(what, {**fixed, **values}, source)
         else:
-            estimator = _experiment(what, {"data": data, **fixed, **values}, source, root)
+            estimator = _make_network(what, {"data": data, **fixed, **values}, source, root)
         candidates.append((values, estimator))
     return Model(f"{kinds[0]} {what}", fixed, grid, candidates)
 
 
-def _baseline(name: str, settings: dict[str, Any], source: str) -> Estimator:
+def _make_baseline(name: str, settings: dict[str, Any], source: str) -> Estimator:
     if name not in BASELINES:
         raise UserError(f"{source}: unknown baseline {name!r}; {nearest(name, BASELINES)}")
-    baseline = filled(BASELINES[name], settings, source)
+    baseline = make_settings(BASELINES[name], settings, source)
     baseline.check()
     return baseline
 
 
-def _experiment(name: str, settings: dict[str, Any], source: str, root: Path | None) -> Estimator:
-    try:
-        config = compose(name, [assignment(k, v) for k, v in settings.items()], root)
-    except UserError as error:
-        raise UserError(f"{source}: {str(error).removeprefix('command line: ')}") from error
-    config.trainer.threads = 1
-    return Experiment(config)
+def _make_network(
+    name: str, settings: dict[str, Any], source: str, root: Path | None
+) -> Estimator:
+    # Every fit has one thread, for fits run beside each other.
+    settings = {**settings, "trainer.threads": 1}
+    return NetworkEstimator(compose_settings(name, settings, source, root))

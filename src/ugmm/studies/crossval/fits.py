@@ -1,14 +1,12 @@
-"""One fit of a cross-validation: its rows, its model, its figures; and many in parallel."""
+"""One fit of a cross-validation: its rows, its model, its metrics; and many in parallel."""
 
-import os
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,17 @@ import numpy as np
 from ugmm.baselines.estimators import Estimator, LogJoint
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
+from ugmm.studies.processes import end_with_parent
 
-__all__ = ["Experiment", "Place", "figures", "fit_all", "fit_one", "split_rows", "standardise"]
+__all__ = [
+    "NetworkEstimator",
+    "Place",
+    "compute_metrics",
+    "fit_all",
+    "fit_one",
+    "split_rows",
+    "standardise",
+]
 
 
 @dataclass(frozen=True)
@@ -44,14 +51,14 @@ def split_rows(y: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
 
     Those of an inner fold lie within the training rows of its outer fold.
     """
-    train, test = _fold(y, place.folds, place.seed, place.fold)
+    train, test = _split_fold(y, place.folds, place.seed, place.fold)
     if place.inner is None:
         return train, test
-    inner_train, inner_test = _fold(y[train], place.inner_folds, place.seed, place.inner)
+    inner_train, inner_test = _split_fold(y[train], place.inner_folds, place.seed, place.inner)
     return train[inner_train], train[inner_test]
 
 
-def _fold(y: np.ndarray, folds: int, seed: int, fold: int) -> tuple[np.ndarray, np.ndarray]:
+def _split_fold(y: np.ndarray, folds: int, seed: int, fold: int) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.model_selection import StratifiedKFold
 
     splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(y, y)
@@ -65,7 +72,7 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
     return (train - mean) / std, (test - mean) / std
 
 
-def figures(joint: np.ndarray, y: np.ndarray, normalized: bool) -> dict[str, float | None]:
+def compute_metrics(joint: np.ndarray, y: np.ndarray, normalized: bool) -> dict[str, float | None]:
     """Return means over test rows, from log p(x, c) (m, C) and labels (m,).
 
     Returns:
@@ -99,7 +106,7 @@ def fit_one(model: Estimator, place: Place, x: np.ndarray, y: np.ndarray) -> dic
         y: All labels, (n,).
 
     Returns:
-        See `figures`; and `seconds`, of the processor; `error`, what went wrong or None;
+        See `compute_metrics`; and `seconds`, of the processor; `error`, what went wrong or None;
         `warnings`, what the model warned of.
     """
     train, test = split_rows(y, place)
@@ -113,7 +120,8 @@ def fit_one(model: Estimator, place: Place, x: np.ndarray, y: np.ndarray) -> dic
         try:
             log_joint = model.fit(z, y[train], int(y.max()) + 1, place.seed)
             seconds = time.process_time() - started
-            found = {**figures(log_joint(z_test), y[test], model.normalized), "seconds": seconds}
+            found = compute_metrics(log_joint(z_test), y[test], model.normalized)
+            found["seconds"] = seconds
             error = None
         except UserError:
             raise  # the same for every fit: the user can mend it
@@ -122,8 +130,8 @@ def fit_one(model: Estimator, place: Place, x: np.ndarray, y: np.ndarray) -> dic
     return {**found, "error": error, "warnings": sorted({str(w.message) for w in caught})}
 
 
-class Experiment:
-    """A network of an experiment as an estimator: trained to its last epoch, on the CPU.
+class NetworkEstimator:
+    """The network of an experiment as an estimator: trained to its last epoch, on the CPU.
 
     Arguments:
         config: The resolved configuration; its data are only asked for the batch size.
@@ -139,9 +147,8 @@ class Experiment:
 
         from ugmm.training.fit import RowsDataModule, train
 
-        self.config.seed = seed
         data = RowsDataModule(x, y, n_classes, self.config.data.batch_size, seed)
-        task = train(self.config, data)
+        task = train(replace(self.config, seed=seed), data)
         self.normalized = task.network.normalized
 
         @torch.no_grad()
@@ -168,14 +175,14 @@ def fit_all(
     Raises:
         UserError: If the user can mend what is wrong, or if a process was killed.
     """
-    experiments = any(isinstance(model, Experiment) for model, _ in jobs)
+    networks = any(isinstance(model, NetworkEstimator) for model, _ in jobs)
     if processes == 1 or len(jobs) < 2:
-        _warm_up(experiments)
+        _warm_up(networks)
         for number, (model, place) in enumerate(jobs):
             yield number, fit_one(model, place, x, y)
         return
     pool = ProcessPoolExecutor(
-        min(processes, len(jobs)), get_context("spawn"), _start_worker, (experiments,)
+        min(processes, len(jobs)), get_context("spawn"), _start_worker, (networks,)
     )
     try:
         futures = {pool.submit(fit_one, *job, x, y): n for n, job in enumerate(jobs)}
@@ -190,17 +197,13 @@ def fit_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(experiments: bool) -> None:
-    """Leave Ctrl-C to the main process, and end with it, however it ends."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main: Any = parent_process()
-    threading.Thread(target=lambda: (main.join(), os._exit(1)), daemon=True).start()
-    _warm_up(experiments)
+def _start_worker(networks: bool) -> None:
+    """Prepare a worker process, which ends with the main one."""
+    end_with_parent()
+    _warm_up(networks)
 
 
-def _warm_up(experiments: bool) -> None:
+def _warm_up(networks: bool) -> None:
     """Import what fits need, so that the first is not timed with it; use one thread."""
     import sklearn.discriminant_analysis
     import sklearn.mixture
@@ -212,5 +215,5 @@ def _warm_up(experiments: bool) -> None:
 
     torch.set_num_threads(1)
     threadpool_limits(1)
-    if experiments:
+    if networks:
         import ugmm.training.fit  # noqa: F401

@@ -21,8 +21,8 @@ import numpy as np
 import ugmm
 from ugmm.baselines.estimators import Estimator
 from ugmm.errors import UserError
-from ugmm.studies.crossval.definition import Evaluation
-from ugmm.studies.crossval.fits import Experiment, Place, fit_all
+from ugmm.studies.crossval.definition import CrossValidation
+from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
 
 __all__ = ["choose", "cross_validate"]
 
@@ -32,20 +32,26 @@ _LEAST_SECONDS = 10.0  # between two lines of progress
 
 @dataclass(frozen=True)
 class _Fit:
-    """A fit that the evaluation needs."""
+    """A fit that is needed.
 
-    row: str
+    Attributes:
+        model: The model's name.
+        candidate: Which of its candidates.
+        place: Which rows it is given.
+    """
+
+    model: str
     candidate: int
     place: Place
 
 
 def cross_validate(
-    evaluation: Evaluation, folder: Path, processes: int
+    study: CrossValidation, folder: Path, processes: int
 ) -> dict[str, list[dict[str, Any]]]:
     """Do all fits that are not yet known.
 
     Args:
-        evaluation: What to compare.
+        study: What to compare.
         folder: Holds `fits.jsonl`, which is added to.
         processes: How many fits run at a time, each on one thread.
 
@@ -57,17 +63,18 @@ def cross_validate(
     Raises:
         UserError: If the user can mend what keeps a fit from running.
     """
-    x, y = (t.numpy() for t in evaluation.data.build(seed=0).rows())
-    settings, models = evaluation.settings, evaluation.models
-    runner = _Runner(evaluation, x, y, folder / "fits.jsonl", processes)
+    x, y = (t.numpy() for t in study.data.build(seed=0).rows())
+    settings, models = study.settings, study.models
+    runner = _Runner(study, x, y, folder / "fits.jsonl", processes)
     outer = [
-        (row, Place(settings.folds, settings.inner_folds, seed, fold))
+        (model, Place(settings.folds, settings.inner_folds, seed, fold))
         for seed in settings.seeds
         for fold in range(settings.folds)
-        for row in models
+        for model in models
     ]
     searches = {
-        (row, place): _search(row, len(models[row].candidates), place) for row, place in outer
+        (model, place): _list_inner_fits(model, len(models[model].candidates), place)
+        for model, place in outer
     }
     inner = [fit for search in searches.values() for fits in search for fit in fits]
     done = runner.run(inner, later=len(outer))
@@ -76,25 +83,29 @@ def cross_validate(
         for at, search in searches.items()
     }
     final = runner.run(
-        [_Fit(row, best, place) for (row, place), (best, _) in choices.items() if best is not None]
+        [
+            _Fit(model, best, place)
+            for (model, place), (best, _) in choices.items()
+            if best is not None
+        ]
     )
-    report: dict[str, list[dict[str, Any]]] = {row: [] for row in models}
-    for (row, place), (best, failed) in choices.items():
+    report: dict[str, list[dict[str, Any]]] = {model: [] for model in models}
+    for (model, place), (best, failed) in choices.items():
         result: Mapping[str, Any] = {"error": "every candidate failed", "warnings": []}
         values = None
         if best is not None:
-            result = final[_Fit(row, best, place)]
-            values = models[row].candidates[best][0]
+            result = final[_Fit(model, best, place)]
+            values = models[model].candidates[best][0]
         about = {"seed": place.seed, "fold": place.fold, "values": values, "failed": failed}
-        report[row].append({**result, **about})
+        report[model].append({**result, **about})
     return report
 
 
-def _search(row: str, candidates: int, place: Place) -> list[list[_Fit]]:
+def _list_inner_fits(model: str, candidates: int, place: Place) -> list[list[_Fit]]:
     """Return the inner fits of each candidate; none where there is nothing to choose."""
     folds = place.inner_folds if candidates > 1 else 0
     return [
-        [_Fit(row, c, replace(place, inner=inner)) for inner in range(folds)]
+        [_Fit(model, c, replace(place, inner=inner)) for inner in range(folds)]
         for c in range(candidates)
     ]
 
@@ -125,7 +136,7 @@ class _Runner:
     """Does fits, and keeps each in a file as it ends.
 
     Arguments:
-        evaluation: Whose fits they are.
+        study: Whose fits they are.
         x: All features.
         y: All labels.
         path: The file.
@@ -133,13 +144,13 @@ class _Runner:
     """
 
     def __init__(
-        self, evaluation: Evaluation, x: np.ndarray, y: np.ndarray, path: Path, processes: int
+        self, study: CrossValidation, x: np.ndarray, y: np.ndarray, path: Path, processes: int
     ) -> None:
-        self.evaluation, self.x, self.y, self.processes = evaluation, x, y, processes
+        self.study, self.x, self.y, self.processes = study, x, y, processes
         self.path = path
         self.known = _read_fits(path)
         data = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
-        self.common = {"data": data, "code": _code()}
+        self.common = {"data": data, "code": _hash_code()}
 
     def run(self, fits: Sequence[_Fit], later: int = 0) -> dict[_Fit, dict[str, Any]]:
         """Return the results of fits, doing those not known; `later` is how many will follow."""
@@ -151,7 +162,7 @@ class _Runner:
             for number, result in fit_all(jobs, self.x, self.y, self.processes):
                 fit = missing[number]
                 values = self._candidate(fit)[0]
-                about = {"model": fit.row, "values": values, **asdict(fit.place)}
+                about = {"model": fit.model, "values": values, **asdict(fit.place)}
                 line = {"key": keys[fit], **about, **result}
                 file.write(json.dumps(line) + "\n")
                 file.flush()
@@ -160,25 +171,29 @@ class _Runner:
         return {fit: self.known[keys[fit]] for fit in fits}
 
     def _candidate(self, fit: _Fit) -> tuple[dict[str, Any], Estimator]:
-        return self.evaluation.models[fit.row].candidates[fit.candidate]
+        return self.study.models[fit.model].candidates[fit.candidate]
 
     def _key(self, fit: _Fit) -> str:
         """Return a hash of everything that decides on the result."""
-        described = {**self.common, **asdict(fit.place), **_described(self._candidate(fit)[1])}
+        described = {
+            **self.common,
+            **asdict(fit.place),
+            **_describe_estimator(self._candidate(fit)[1]),
+        }
         if fit.place.inner is None:
             del described["inner_folds"]
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _described(estimator: Estimator) -> dict[str, Any]:
-    if isinstance(estimator, Experiment):
+def _describe_estimator(estimator: Estimator) -> dict[str, Any]:
+    if isinstance(estimator, NetworkEstimator):
         config = estimator.config
         parts = (config.data, config.model, config.task, config.optimizer, config.schedule)
         return {"experiment": [asdict(part) for part in (*parts, config.trainer)]}
     return {"baseline": type(estimator).__name__, **vars(estimator)}
 
 
-def _code() -> str:
+def _hash_code() -> str:
     """Return a hash of the package, less what no fit runs, and of the versions of what it calls.
 
     A list of what a fit does run would be shorter, and wrong as soon as somebody forgot it.
@@ -226,7 +241,7 @@ class _Progress:
         if result["error"] is not None:
             self.failed += 1
             where = f"seed {place.seed}, fold {place.fold}, inner fold {place.inner}"
-            sys.stdout.write(f"failed: {fit.row} ({where}): {result['error']}\n")
+            sys.stdout.write(f"failed: {fit.model} ({where}): {result['error']}\n")
         now = time.monotonic()
         if now - self.printed < _LEAST_SECONDS and self.done < self.total:
             return
@@ -235,7 +250,7 @@ class _Progress:
         stage = "outer" if place.inner is None else "inner"
         failed = f"  {self.failed} failed" if self.failed else ""
         sys.stdout.write(
-            f"{stage} fit {self.done}/{self.total}  {fit.row}{failed}  {_minutes(left)} left\n"
+            f"{stage} fit {self.done}/{self.total}  {fit.model}{failed}  {_minutes(left)} left\n"
         )
         sys.stdout.flush()
 

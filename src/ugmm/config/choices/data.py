@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ugmm.config.choices import Choice, choice
+from ugmm.config.choices.declare import Choice, choice
 from ugmm.errors import UserError
 from ugmm.keys import key
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from ugmm.config.choices import Choice, choice
-from ugmm.config.models import ModelConfig
+from ugmm.config.choices.declare import Choice, choice
+from ugmm.config.choices.models import ModelConfig
 from ugmm.errors import UserError
 from ugmm.keys import key
 from ugmm.objectives import (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ugmm.baselines import GMM, LDA, QDA
-from ugmm.config.choices import Choice, choice
+from ugmm.config.choices.declare import Choice, choice
 from ugmm.errors import UserError
 from ugmm.keys import key
 

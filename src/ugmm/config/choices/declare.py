@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
-from ugmm.config.plugins import load_plugins
+from ugmm.config.choices.plugins import load_plugins
 from ugmm.errors import UserError
 from ugmm.keys import key, options
 

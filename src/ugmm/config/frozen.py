@@ -1,0 +1,61 @@
+"""A resolved configuration, as a run folder and a plan keep it, and reading it back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ugmm.config.canonical import with_new_names
+from ugmm.config.choices.plugins import check_plugins
+from ugmm.config.merge import finish, merge, new_schema, parse_yaml, read_text
+from ugmm.config.schema import Config
+from ugmm.errors import UserError
+from ugmm.runs import Run
+
+__all__ = ["from_mapping", "from_yaml", "read_config", "to_mapping", "to_yaml"]
+
+
+def from_mapping(frozen: Mapping[str, Any], source: str) -> Config:
+    """Return the configuration that `to_mapping` gave, perhaps in an earlier version.
+
+    Raises:
+        UserError: If it is no longer a valid configuration.
+    """
+    config = new_schema()
+    layer = with_new_names(frozen)
+    if missing := [f.name for f in fields(Config) if f.name not in layer]:
+        raise UserError(f"{source} is incomplete: it lacks {', '.join(missing)}")
+    merge(config, layer, source)
+    return finish(config, source)
+
+
+def from_yaml(text: str, source: str) -> Config:
+    """Return the configuration that `to_yaml` wrote, perhaps in an earlier version.
+
+    Raises:
+        UserError: If the text is no longer a valid configuration.
+    """
+    return from_mapping(parse_yaml(text, source), source)
+
+
+def read_config(run: Run) -> Config:
+    """Read the frozen configuration of a run.
+
+    Raises:
+        UserError: If it is no longer valid, or a plugin is missing that the run was made with.
+    """
+    if run.environment.is_file():
+        check_plugins(run.read_environment().get("plugins", []), str(run.folder))
+    return from_yaml(read_text(run.config), str(run.config))
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """Return a configuration as a mapping that JSON can hold, every key with its value."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def to_yaml(config: Config) -> str:
+    """Return a configuration as YAML, every key with its value."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))

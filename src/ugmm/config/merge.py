@@ -1,0 +1,147 @@
+"""Laying settings over one another: every layer is checked, and a complaint names its source."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ugmm.config.checks import check_keys, check_ranges, check_together
+from ugmm.config.choices import CHOSEN, declared
+from ugmm.config.schema import Config
+from ugmm.errors import UserError, nearest
+
+__all__ = [
+    "finish",
+    "make_settings",
+    "merge",
+    "new_schema",
+    "parse_value",
+    "parse_yaml",
+    "read_text",
+    "read_yaml",
+]
+
+
+def new_schema() -> DictConfig:
+    """Return a configuration in which nothing is chosen yet."""
+    return OmegaConf.structured(Config)
+
+
+def merge(config: DictConfig, layer: dict[str, Any], source: str) -> None:
+    """Lay one source's settings over the configuration, and check them.
+
+    Raises:
+        UserError: If anything is unknown, mistyped, out of range or missing.
+    """
+    for group in CHOSEN:
+        if not isinstance(keys := layer.get(group), dict):
+            continue
+        kinds = declared(group)
+        if "name" in keys:
+            name = str(keys["name"])
+            if name not in kinds:
+                raise UserError(f"{source}: unknown {group}.name {name!r}; {nearest(name, kinds)}")
+            if OmegaConf.is_missing(config, group) or config[group].name != name:
+                config[group] = OmegaConf.structured(kinds[name])
+        elif OmegaConf.is_missing(config, group):
+            raise UserError(f"{source}: {group}.name is missing; it is one of {', '.join(kinds)}")
+    check_keys(config, layer, source)
+    try:
+        config.merge_with(layer)
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        raise UserError(f"{source}: {_describe(error)}") from error
+    check_ranges(config, layer, source)
+
+
+def finish(config: DictConfig, source: str) -> Config:
+    """Resolve references, check what concerns several keys, and hand out plain dataclasses.
+
+    Raises:
+        UserError: If a reference leads nowhere, or settings do not go together.
+    """
+    try:
+        OmegaConf.resolve(config)
+        # Again, for what was referred to by ${other.key}.
+        check_ranges(config, OmegaConf.to_container(config), source)  # type: ignore[arg-type]
+        result = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{source}: {_describe(error)}") from error
+    assert isinstance(result, Config)
+    check_together(result)
+    return result
+
+
+def make_settings(schema: Any, values: dict[str, Any], source: str) -> Any:
+    """Return an instance of a dataclass, with these keys checked and set.
+
+    Raises:
+        UserError: If anything is unknown, mistyped, out of range or missing.
+    """
+    config = OmegaConf.structured(schema)
+    check_keys(config, values, source)
+    try:
+        config.merge_with(values)
+        check_ranges(config, values, source)
+        return OmegaConf.to_object(config)
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        raise UserError(f"{source}: {_describe(error)}") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file of keys and values.
+
+    Raises:
+        UserError: If it is none.
+    """
+    return parse_yaml(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file") from error
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """Parse keys and values as OmegaConf does, with neither Python objects nor duplicate keys.
+
+    Raises:
+        UserError: If the text is something else.
+    """
+    return _parse(lambda: OmegaConf.create(text), source)
+
+
+def parse_value(text: str, source: str) -> Any:
+    """Parse what stands after `key=` on the command line.
+
+    Raises:
+        UserError: If it is no valid YAML.
+    """
+    return _parse(lambda: OmegaConf.from_dotlist([f"value={text}"]), source)["value"]
+
+
+def _parse(make: Any, source: str) -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(make())
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        text = " ".join(str(error).split("full_key", 1)[0].split())
+        raise UserError(f"{source}: not valid YAML: {text}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{source}: expected keys and values")
+    return values  # type: ignore[return-value]
+
+
+def _describe(error: Exception) -> str:
+    text = str(error).split("\n", 1)[0]
+    key = getattr(error, "full_key", None)
+    return f"{key}: {text}" if key else text

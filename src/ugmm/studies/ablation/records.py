@@ -1,0 +1,183 @@
+"""Which finished runs an ablation's file asks for, and what a reader must know of the rest."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ugmm.errors import UserError, nearest
+from ugmm.report.study.variants import Record
+from ugmm.runs import Run
+from ugmm.studies.ablation.definition import Ablation, name_repetition
+from ugmm.studies.ablation.ledger import Ledger, Point
+
+__all__ = [
+    "check_metric",
+    "describe_lacking",
+    "describe_machines",
+    "list_variants",
+    "read_records",
+]
+
+Variants = Mapping[str, Mapping[str, Any]]
+Repetition = Mapping[str, int]
+
+
+def list_variants(ablation: Ablation, ledger: Ledger) -> Variants:
+    """Return what each variant sets, by name; of a search, its trials, whatever they set."""
+    return ablation.variants or {point.variant: {} for point in ledger.read_points()}
+
+
+def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list[str]]:
+    """Read the summaries of the points that an ablation's file asks for.
+
+    Returns:
+        the finished runs, in the order of the file, and sentences on those that are missing.
+
+    Raises:
+        UserError: If the plan or a summary is damaged.
+    """
+    variants, points = list_variants(ablation, ledger), ledger.read_points()
+    current = _find_current(ablation, variants, points)
+    records: list[Record] = []
+    failed: list[str] = []
+    missing: list[str] = []
+    for variant, repetition in product(variants, ablation.repetitions):
+        name = name_repetition(repetition)
+        point = current.get((variant, name))
+        if point is None or not (summary := point.run.read_summary()):
+            is_failed = point is not None and ledger.read_state(point) == "failed"
+            (failed if is_failed else missing).append(f"{variant}, {name}")
+            continue
+        finite = {key: value for key, value in summary.items() if math.isfinite(value)}
+        seed, fold = repetition["seed"], repetition.get("data.fold")
+        records.append(Record(variant, seed, fold, point.run.folder, finite))
+    total = len(variants) * len(ablation.repetitions)
+    notes = [f"{len(records)} of {total} runs are finished."]
+    if failed:
+        notes.append(f"Failed, and left out: {_join(failed)}.")
+    if missing:
+        notes.append(f"Not finished, and left out: {_join(missing)}.")
+    if moved := _find_moved(ablation, current):
+        notes.append(
+            "What these start from has changed since they were planned; `ugmm ablate` would run "
+            f"them anew: {_join(moved)}."
+        )
+    if earlier := len(points) - len(current):
+        notes.append(f"{earlier} runs of an earlier version of the file are left out.")
+    return records, notes
+
+
+def _find_current(
+    ablation: Ablation, variants: Variants, points: Sequence[Point]
+) -> dict[tuple[str, str], Point]:
+    """Return the points that the file now asks for, by variant and repetition."""
+    named: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        named.setdefault((point.variant, point.repetition), []).append(point)
+    found: dict[tuple[str, str], Point] = {}
+    for (variant, settings), repetition in product(variants.items(), ablation.repetitions):
+        at = (variant, name_repetition(repetition))
+        agreeing = [point for point in named.get(at, []) if point.agrees(settings)]
+        if len(agreeing) > 1:  # planned before and after a change of the file
+            identity = ablation.compose_point(variant, settings, repetition).identity
+            agreeing = [point for point in agreeing if point.identity == identity] or agreeing
+        if agreeing:
+            found[at] = agreeing[-1]
+    return found | _find_renamed(ablation, variants, points, found)
+
+
+def _find_renamed(
+    ablation: Ablation,
+    variants: Variants,
+    points: Sequence[Point],
+    found: Mapping[tuple[str, str], Point],
+) -> dict[tuple[str, str], Point]:
+    """Return points of variants that were planned under other names, by what they compute.
+
+    A variant has another name if that of a key in it has changed. Each is composed, which takes a
+    twentieth of a second, so this looks only where both variants and points are left over.
+    """
+    used = {point.id for point in found.values()}
+    unused = {point.identity: point for point in points if point.id not in used}
+    known = {variant for variant, _ in found}
+    renamed = {}
+    for (variant, settings), repetition in product(variants.items(), ablation.repetitions):
+        if unused and variant not in known:
+            composed = ablation.compose_point(variant, settings, repetition)
+            if (point := unused.get(composed.identity)) is not None:
+                renamed[variant, name_repetition(repetition)] = point
+    return renamed
+
+
+def _find_moved(ablation: Ablation, current: Mapping[tuple[str, str], Point]) -> list[str]:
+    """Return the variants whose points agree with the file, but not with what it starts from.
+
+    One point of each is composed, which tells of all: that takes a twentieth of a second.
+    """
+    moved = []
+    for variant, settings in ablation.variants.items():
+        for repetition in ablation.repetitions:
+            if (point := current.get((variant, name_repetition(repetition)))) is not None:
+                composed = ablation.compose_point(variant, settings, repetition)
+                moved += [variant] * (composed.identity != point.identity)
+                break
+    return moved
+
+
+def describe_lacking(metric: str, records: Sequence[Record], *, of_all: bool) -> list[str]:
+    """Say which finished runs lack a metric.
+
+    Args:
+        metric: A key of the summaries.
+        records: The finished runs.
+        of_all: Look at all runs, not only at those of variants of which others have it.
+    """
+    having = {record.variant for record in records if metric in record.figures}
+    lacking = [
+        f"{r.variant}, seed={r.seed}" + (f" fold={r.fold}" if r.fold is not None else "")
+        for r in records
+        if metric not in r.figures and (of_all or r.variant in having)
+    ]
+    if not lacking:
+        return []
+    return [f"Finished, but without a finite {metric}, and left out of it: {_join(lacking)}."]
+
+
+def describe_machines(records: Sequence[Record]) -> list[str]:
+    """Say on which machines the runs were made, and of which commits."""
+    found: dict[str, Counter[str]] = {"commit": Counter(), "machine": Counter()}
+    for record in records:
+        run = Run(record.folder)
+        if not run.environment.is_file():
+            continue  # a folder that was copied in part
+        environment = run.read_environment()
+        git = environment["git"]
+        commit = (git["commit"] or "unknown")[:10] + (" with changes" if git["dirty"] else "")
+        found["commit"][commit] += 1
+        found["machine"][f"{environment['platform']}, {environment['cpus']} CPUs"] += 1
+    return [
+        f"{kind.capitalize()}: {'; '.join(f'{name} ({n} runs)' for name, n in counts.items())}."
+        for kind, counts in found.items()
+        if counts
+    ]
+
+
+def check_metric(metric: str, records: Sequence[Record], path: Path) -> None:
+    """Refuse a metric that no run has.
+
+    Raises:
+        UserError: Names those that are nearest.
+    """
+    known = {key for record in records for key in record.figures}
+    if metric not in known:
+        raise UserError(
+            f"{path}: no run has the metric {metric!r}; {nearest(metric, sorted(known))}"
+        )
+
+
+def _join(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more

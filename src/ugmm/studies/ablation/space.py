@@ -1,0 +1,93 @@
+"""What a search chooses from: ranges of numbers and lists of values. Imports no Optuna."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ugmm.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["OneOf", "Range", "Space", "read_space"]
+
+_DIGITS = 4  # significant ones of a number that is tried: what is named is what is run
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included; whole if both are."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.low:g} to {self.high:g}"
+        text += f" in steps of {self.step:g}" if self.step is not None else ""
+        return text + " (logarithmically)" * self.log
+
+    def list_bounds(self) -> list[Any]:
+        """Return values that must be valid if all are to be."""
+        return [self.low, self.high]
+
+    def suggest(self, trial: "optuna.Trial", key: str) -> Any:
+        """Have a trial choose a number for a key."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            step = int(self.step) if self.step is not None else 1
+            return trial.suggest_int(key, self.low, self.high, log=self.log, step=step)
+        chosen = trial.suggest_float(key, self.low, self.high, log=self.log, step=self.step)
+        return min(max(float(f"{chosen:.{_DIGITS}g}"), self.low), self.high)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a list of values."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.values))
+
+    def list_bounds(self) -> list[Any]:
+        """Return all of them, each of which must be valid."""
+        return list(self.values)
+
+    def suggest(self, trial: "optuna.Trial", key: str) -> Any:
+        """Have a trial choose a value for a key."""
+        # As JSON, since Optuna knows no lists.
+        return json.loads(trial.suggest_categorical(key, [json.dumps(v) for v in self.values]))
+
+
+Space = dict[str, Range | OneOf]
+
+
+def read_space(space: Any, source: str) -> Space:
+    """Check an ablation's `space` and return it by key.
+
+    Raises:
+        UserError: If an entry is neither a list of values nor a range of numbers.
+    """
+    if not isinstance(space, dict) or not space:
+        raise UserError(f"{source}: search needs a space, such as {{model.dropout: [0.0, 0.3]}}")
+    return {str(key): _read_entry(entry, f"{source}: space.{key}") for key, entry in space.items()}
+
+
+def _read_entry(entry: Any, source: str) -> Range | OneOf:
+    if isinstance(entry, list) and entry:
+        return OneOf(tuple(entry))
+    known = {"low", "high", "log", "step"}
+    if not isinstance(entry, dict) or not {"low", "high"} <= set(entry) <= known:
+        raise UserError(f"{source} must be a list of values, or {{low: ..., high: ...}}")
+    numbers = [v for k, v in entry.items() if k != "log" and v is not None]
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers):
+        raise UserError(f"{source}: low, high and step must be numbers")
+    found = Range(**entry)
+    if found.low >= found.high:
+        raise UserError(f"{source}: low must be below high")
+    if found.log and (found.low <= 0 or found.step is not None):
+        raise UserError(f"{source}: log needs low above 0, and no step")
+    if found.step is not None and found.step <= 0:
+        raise UserError(f"{source}: step must be above 0")
+    return found

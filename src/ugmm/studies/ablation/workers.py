@@ -1,0 +1,117 @@
+"""The processes that run an ablation's points: each takes what nobody else has, until all is done.
+
+Torch is imported by the processes that run something.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from multiprocessing.process import BaseProcess
+
+from ugmm.studies.ablation.definition import Ablation
+from ugmm.studies.ablation.ledger import Ledger, Point
+from ugmm.studies.ablation.search import Search
+from ugmm.studies.processes import end_with_parent, terminating
+
+__all__ = ["run_if_free", "run_workers"]
+
+_LOOK_SECONDS = 2.0
+_REPORT_SECONDS = 30.0
+
+
+def run_workers(ablation: Ablation, ledger: Ledger, jobs: int) -> None:
+    """Start workers, report how they fare, and end them if this process is ended.
+
+    Args:
+        ablation: What they work on.
+        ledger: Its points; more are added while it is searched.
+        jobs: How many workers.
+    """
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    workers: list[BaseProcess] = []
+    with terminating(workers):
+        for _ in range(jobs):
+            worker = context.Process(target=_work, args=(ablation, ledger, threads))
+            worker.start()
+            workers.append(worker)
+        started, reported, before = time.monotonic(), 0.0, ledger.count_done(ledger.read_points())
+        while any(worker.is_alive() for worker in workers):
+            time.sleep(_LOOK_SECONDS if reported else 0.2)
+            if time.monotonic() - reported > _REPORT_SECONDS:
+                reported, points = time.monotonic(), ledger.read_points()
+                new = ledger.count_done(points) - before
+                left = (len(points) - before - new) * (reported - started) / new if new else None
+                more = f"; {left / 60:.0f} min left" if left else ""
+                sys.stdout.write(f"{ledger.describe(points)}{more}\n")
+                sys.stdout.flush()
+
+
+def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
+    """Run a point in this process if nobody else does; return whether it was run.
+
+    Args:
+        point: What to run; why it failed, if it does, is written into the ledger.
+        ledger: Holds the claims.
+        threads: Of torch; None leaves them as they are.
+    """
+
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with ledger.claims.holding(point.id, stop) as held:
+        # Between the look and the claim, another worker may have done it.
+        run = held and ledger.read_state(point) not in ("done", "failed")
+        if run:
+            _run(point, ledger, threads)
+    return run
+
+
+def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
+    """Run points, one after the other, until all are done: the whole life of a worker."""
+    end_with_parent()
+    _log_to(ledger)
+    search = Search(ablation, ledger) if ablation.space else None
+    while True:
+        points = ledger.read_points()
+        if search is not None:
+            search.tell(ledger.read_summaries(points))
+        unfinished = ledger.find_unfinished(points)
+        if any(run_if_free(point, ledger, threads) for point in unfinished):
+            continue
+        if search is not None and search.ask():
+            continue
+        if not unfinished:
+            return
+        time.sleep(_LOOK_SECONDS)  # what another worker has may fall to this one, should that die
+
+
+def _log_to(ledger: Ledger) -> None:
+    """Write what this process prints into a file of its own."""
+    logs = ledger.folder / "logs"
+    logs.mkdir(exist_ok=True)
+    log = os.open(logs / f"worker-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+
+def _run(point: Point, ledger: Ledger, threads: int | None) -> None:
+    import ugmm._torchvision  # noqa: F401  (before lightning)
+
+    import torch
+
+    from ugmm.training.run import start_or_resume
+
+    if threads is not None:
+        torch.set_num_threads(threads)  # the point before may have set its own
+
+    sys.stdout.write(f"== {point.id}: {point.variant}, {point.repetition}\n")
+    sys.stdout.flush()
+    try:
+        start_or_resume(point.resolve(), point.id)
+    except Exception as error:  # whatever it is, the other points go on
+        traceback.print_exc()
+        ledger.write_failure(point, error)
