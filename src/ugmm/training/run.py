@@ -17,7 +17,7 @@ from ugmm.config.compose import read_config, to_yaml
 from ugmm.config.schema import GOALS, Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.errors import UserError
-from ugmm.loading import read_checkpoint, restore, tested_checkpoint
+from ugmm.loading import read_checkpoint, restore, spec_of, tested_checkpoint
 from ugmm.report import draw_run
 from ugmm.runs import Run
 from ugmm.tasks import Task
@@ -127,11 +127,13 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         if tracked_run is not None:
             loggers.append(WandbLogger(experiment=tracked_run))
         before = last["ugmm"]["seconds"] if last else 0.0
-        stamp = Stamp(config, data.n_features, data.n_classes, before)
+        stamp = Stamp(config, data, before)
         trainer = make_trainer(config, run, stamp, loggers)
         if tracked_run is not None:
             tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
         prepare(task, data, config)  # for a resumed run too, whose checkpoint replaces the weights
+        if leads():
+            run.write_spec(data.spec.to_json())
         trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
         seconds = round(stamp.seconds(), 2)
         results = _test(trainer, task, data, config, run)
@@ -148,9 +150,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             title=" ".join(dict.fromkeys((config.experiment, config.name))),
             x=data.splits["train"].x,
             y=data.splits["train"].y,
-            class_names=data.class_names,
-            feature_names=data.feature_names,
-            image_shape=data.image_shape,
+            spec=data.spec,
             results=results,
         )
         run.write_summary(results)  # it tells that the run has ended, whatever W&B does
@@ -198,13 +198,24 @@ def _robustness(task: Task, data: InMemoryDataModule, config: Config) -> dict[st
 def _read_for(data: InMemoryDataModule, path: Path, config: Config) -> dict[str, Any]:
     """Read a checkpoint of a network of this data, whose file may have changed meanwhile."""
     checkpoint = read_checkpoint(path, config)
+    remedy = "bring back the data it was trained on, or train again"
     for name in ("n_features", "n_classes"):
         then, now = checkpoint["ugmm"][name], getattr(data, name)
         if then != now:
             raise UserError(
-                f"{path} was trained where {name} was {then}, and the data now has {now}; bring "
-                "back the data it was trained on, or train again"
+                f"{path} was trained where {name} was {then}, and the data now has {now}; {remedy}"
             )
+    spec = spec_of(checkpoint)
+    if spec is None:  # it is from before there were any
+        return checkpoint
+    for what in ("feature", "class"):
+        names = zip(*(map(str, getattr(of, f"{what}_names")) for of in (spec, data)), strict=False)
+        for then, now in names:
+            if then != now:
+                raise UserError(
+                    f"{path} was trained where a {what} was {then!r}, and the data now has "
+                    f"{now!r} in its place; {remedy}"
+                )
     return checkpoint
 
 
