@@ -136,14 +136,14 @@ def _train(options: argparse.Namespace) -> None:
         raise UserError(
             "name an experiment with its settings, or a run folder with --resume and nothing else"
         )
-    from ugmm.cluster.processes import leads, running
+    from ugmm.cluster.processes import find_run, is_leading
     from ugmm.runs import Run
 
-    run = Run.open(options.resume) if options.resume else running(options.overrides)
+    run = Run.open(options.resume) if options.resume else find_run(options.overrides)
     if run is not None:
         from ugmm.training.run import resume
 
-        if run.read_summary() and leads():
+        if run.read_summary() and is_leading():
             sys.stdout.write("this run has ended already\n")
         summary = resume(run)
     else:
@@ -153,7 +153,7 @@ def _train(options: argparse.Namespace) -> None:
         from ugmm.training.run import start
 
         run, summary = start(config, options.overrides)
-    if leads():
+    if is_leading():
         _print_results(summary)
         sys.stdout.write(f"run folder: {run.folder}\n")
 

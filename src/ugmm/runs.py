@@ -42,6 +42,7 @@ class Run:
         self.folder = folder
         self.config = folder / "config.yaml"
         self.environment = folder / "environment.json"
+        self.spec = folder / "spec.json"
         self.checkpoints = folder / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
@@ -106,6 +107,21 @@ class Run:
     def read_environment(self) -> dict[str, Any]:
         """Return `environment.json`."""
         return json.loads(self.environment.read_text(encoding="utf-8"))
+
+    def write_spec(self, spec: Mapping[str, Any]) -> None:
+        """Write `spec.json`: what a row of the data is, as `ugmm.spec.Spec.to_json` says it."""
+        write_atomic(self.spec, json.dumps(spec, indent=2, allow_nan=False) + "\n")
+
+    def read_spec(self) -> dict[str, Any] | None:
+        """Return `spec.json`; None in the folder of a run from before there was one.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        try:
+            return json.loads(self.spec.read_text("utf-8")) if self.spec.is_file() else None
+        except ValueError as error:
+            raise UserError(f"{self.spec} is damaged ({error}); train again") from error
 
     def read_metrics(self) -> list[dict[str, float | None]]:
         """Return the rows of `metrics.csv`: `epoch`, `step` and the metrics logged then.

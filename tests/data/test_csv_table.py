@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -162,3 +163,27 @@ def test_what_is_written_is_read(write, names, rows):
     chosen = [table.feature_names[1 + index] for index in table.x[:, 1:].argmax(axis=1)]
     assert chosen == [f"{names[1]}={row[1]}" for row in rows]
     assert (table.x[:, 1:].sum(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize("missing", ["mean", "drop"])
+def test_the_file_read_by_pandas_becomes_the_same_features(write, missing):
+    lines = GAPS.splitlines() + [
+        f"{i},{'Oslo' if i % 3 else 'Rome'},{'ab'[i % 2]}" for i in range(9)
+    ]
+    path = write("id," + "\n".join(f"r{i}, {line}" if i else line for i, line in enumerate(lines)))
+    table = read_csv(path, "species", types={"id": "drop"}, missing=missing)
+    frame = pd.read_csv(path, na_values=["?", " ?", " NA"], skipinitialspace=True)
+    if missing == "drop":
+        frame = frame.dropna()
+    data = TabularDataModule(table, folds=2, val_fraction=0.0)
+    data.setup()
+    spec = data.spec
+    assert (spec.label, spec.ignored) == ("species", ("id",))
+    filled = np.where(np.isnan(table.x), data.spec.columns[0].fill, table.x).astype(float)
+    expected = ((filled - data.mean.numpy()) / data.std.numpy()).astype(np.float32)
+    np.testing.assert_array_equal(spec.encode(frame), expected)
+    if missing == "drop":
+        with pytest.raises(UserError, match="column 'garden' has no value in row 0"):
+            spec.encode([[1, None]])
+    else:
+        assert spec.encode([[None, None]])[0, 0] == pytest.approx(0, abs=1e-6)

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ugmm.data import InMemoryDataModule, IrisDataModule, MNISTDataModule, Split
 from ugmm.errors import UserError
+from ugmm.spec import Column, Spec
 
 FLOWERS, SPECIES = load_iris(return_X_y=True)
 
@@ -117,6 +118,7 @@ def test_mnist_is_split_and_scaled(small_mnist):
     assert (x.min(), x.max()) == (0.0, 1.0)
     raw = np.frombuffer((small_mnist / "train-images-idx3-ubyte").read_bytes(), np.uint8)[16:]
     np.testing.assert_allclose(x.flatten(), raw[: x.numel()] / 255, rtol=1e-6)
+    assert module.log_jacobian == 0.0
 
 
 def test_mnist_shifts_training_images_only(small_mnist):
@@ -298,3 +300,51 @@ def test_a_data_set_must_name_its_classes(monkeypatch, names):
     monkeypatch.setattr(Tiny, "class_names", names)
     with pytest.raises(UserError, match="Tiny must state class_names, one for each of its 2"):
         Tiny(batch_size=2, seed=0).setup()
+
+
+class Scaled(Rows):
+    """Rows that are standardised, and images too."""
+
+    def __init__(self, mean, std, **stated):
+        super().__init__([[0.5, 1.0]], [0])
+        self.mean, self.std = mean, std
+        for name, value in stated.items():
+            setattr(self, name, value)
+
+
+def test_a_data_set_says_what_its_rows_are():
+    data = Rows([[0.5, 1.0]], [0])
+    data.setup()
+    assert data.spec == Spec(2, ("a", "b"), (Column("width"), Column("height")))
+    shared, each = Scaled(3.0, 2.0), Scaled(torch.tensor([3, 3]), np.array([2.0, 2.0]))
+    for data in (shared, each):
+        data.setup()
+        assert (data.spec.mean, data.spec.std) == ((3.0, 3.0), (2.0, 2.0))
+        assert data.spec.encode([[4.0, 5.0]]).tolist() == [[0.5, 1.0]]
+        assert data.log_jacobian == pytest.approx(-2 * np.log(2))
+    with pytest.raises(UserError, match="3 means for 2 features"):
+        Scaled(torch.ones(3), torch.ones(3)).setup()
+
+
+def test_an_image_has_pixels_from_0_to_1_unless_it_says_otherwise():
+    data = Scaled(None, None, image_shape=(1, 2))
+    data.setup()
+    assert data.spec.encode(np.uint8([[51, 255]])).tolist() == [[pytest.approx(0.2), 1.0]]
+    with pytest.raises(UserError, match="go from 0 to 2"):
+        data.spec.encode([[0, 2]])
+    data = Scaled(None, None, image_shape=(1, 2), pixel_range=None)
+    data.setup()
+    assert data.spec.encode([[0, 2]]).tolist() == [[0, 2]]
+
+
+def test_mnist_takes_its_own_images(small_mnist):
+    raw = np.frombuffer((small_mnist / "t10k-images-idx3-ubyte").read_bytes(), np.uint8)[16:]
+    for binarize in (None, 3):
+        module = MNISTDataModule(val_size=10, binarize=binarize)
+        module.setup()
+        assert module.spec.binary == (binarize is not None)
+        x = module.spec.encode(raw.reshape(-1, 28, 28))
+        served = module.splits["test"].x.numpy()
+        np.testing.assert_array_equal(module.spec.encode(served), served)
+        if binarize is None:
+            np.testing.assert_array_equal(x, served)

@@ -5,10 +5,10 @@ import importlib.util
 import pytest
 import torch
 
-import ugmm
 from ugmm.cli import main
 from ugmm.config.choices import declare
 from ugmm.config.compose import compose
+from ugmm.loading import load_network
 
 
 @pytest.mark.skipif(
@@ -23,7 +23,7 @@ def test_a_circuit_trains_and_is_read_back(train, kind, settings, capfd):
     figures = run.read_summary()
     assert main(["eval", str(run.folder)]) == 0
     assert f"{figures['test/accuracy']:.2%}" in capfd.readouterr().out
-    network = ugmm.load(run.folder)
+    network = load_network(run.folder)
     x = torch.randn(5, 4)
     torch.testing.assert_close(network.posterior(x).sum(-1), torch.ones(5))
     assert ("test/log_prob" in figures) == bool(settings)

@@ -9,11 +9,11 @@ from sklearn.datasets import load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.mixture import GaussianMixture
 
-import ugmm
 from ugmm.baselines import GMM
 from ugmm.baselines.gaussian_classes import GaussianClasses
 from ugmm.cli import main
 from ugmm.config.compose import compose
+from ugmm.loading import load_network
 
 X, Y = load_iris(return_X_y=True)
 
@@ -61,7 +61,7 @@ def test_em_starts_by_the_seed():
 
 def test_a_run_repeats_its_fit(train):
     first, again = (
-        ugmm.load(train("iris_gmm", "trainer.max_epochs=1", "seed=1", f"name={name}").folder)
+        load_network(train("iris_gmm", "trainer.max_epochs=1", "seed=1", f"name={name}").folder)
         for name in ("first", "again")
     )
     torch.testing.assert_close(first.means, again.means, rtol=0, atol=0)
@@ -90,7 +90,7 @@ def test_a_run_is_read_back(train, name, capfd):
     assert {"val/nll", "test/ece", "parameters", "seconds"} <= set(figures)
     assert main(["eval", str(run.folder)]) == 0
     assert f"{figures['test/accuracy']:.2%}" in capfd.readouterr().out
-    network = ugmm.load(run.folder)
+    network = load_network(run.folder)
     assert isinstance(network, GaussianClasses)
     assert network.predict(torch.zeros(2, 4)).shape == (2,)
 

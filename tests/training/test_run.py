@@ -8,6 +8,7 @@ import torch
 import ugmm
 from ugmm.cli import main
 from ugmm.config.frozen import read_config
+from ugmm.loading import load_network
 
 
 def weights(run, name="last"):
@@ -39,7 +40,7 @@ def test_a_run_folder_holds_everything(train, experiment):
 
 def test_the_trained_network_comes_back(train):
     run = train("iris_disc")
-    network = ugmm.load(run.folder)
+    network = load_network(run.folder)
     config = read_config(run.config)
     data = config.data.build(config.seed)
     data.setup()

@@ -12,7 +12,7 @@ from types import FrameType
 from ugmm.errors import UserError
 from ugmm.runs import Run, write_atomic
 
-__all__ = ["announce", "launch_id", "leads", "running", "stops_cleanly"]
+__all__ = ["closing_cleanly", "find_run", "is_leading", "launch_id", "share_folder"]
 
 # Set by the process that made the folder, for those that Lightning then starts.
 _FOLDER = "UGMM_RUN_FOLDER"
@@ -38,14 +38,14 @@ def launch_id() -> str | None:
     return None
 
 
-def leads() -> bool:
+def is_leading() -> bool:
     """Return whether this process is the one that makes the folder, tracks, draws and reports."""
     if launch_id() is None:
         return not _started_by_lightning()
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
 
 
-def running(overrides: Sequence[str]) -> Run | None:
+def find_run(overrides: Sequence[str]) -> Run | None:
     """Return the run that this process belongs to, if it exists already.
 
     A process that does not lead waits for it. A leading process finds one if its job was requeued
@@ -63,7 +63,7 @@ def running(overrides: Sequence[str]) -> Run | None:
     pointer = _pointer(overrides)
     if pointer is None:
         return None
-    if not leads():
+    if not is_leading():
         _wait_for(pointer)
         return Run.open(pointer.read_text(encoding="utf-8"))
     if not pointer.is_file():
@@ -78,7 +78,7 @@ def running(overrides: Sequence[str]) -> Run | None:
     return run
 
 
-def announce(run: Run, overrides: Sequence[str]) -> None:
+def share_folder(run: Run, overrides: Sequence[str]) -> None:
     """Tell the other processes of this run where its folder is."""
     folder = str(run.folder.resolve())
     os.environ[_FOLDER] = folder
@@ -112,7 +112,7 @@ def _wait_for(pointer: Path) -> None:
 
 
 @contextmanager
-def stops_cleanly(run: Run) -> Iterator[None]:
+def closing_cleanly(run: Run) -> Iterator[None]:
     """Let SIGTERM and Ctrl-C end the body as `SystemExit`, so that what is open gets closed.
 
     The leading process then says how to go on.
@@ -125,7 +125,7 @@ def stops_cleanly(run: Run) -> Iterator[None]:
     try:
         yield
     except SystemExit as stopped:
-        if leads():
+        if is_leading():
             sys.stderr.write(f"stopped; go on with: ugmm train --resume {run.folder}\n")
         if stopped.code == 1:  # what Lightning makes of Ctrl-C
             raise SystemExit(128 + signal.SIGINT) from None

@@ -4,12 +4,12 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import compress
-from math import isnan
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
+from ugmm.columns import UNKNOWN, Column, is_missing, number
 from ugmm.data.tabular import Table
 from ugmm.errors import UserError, nearest
 
@@ -18,13 +18,12 @@ __all__ = ["ColumnType", "Missing", "read_csv"]
 ColumnType = Literal["numeric", "categorical", "drop"]
 Missing = Literal["refuse", "mean", "drop"]
 
-_MISSING = ("", "na", "nan", "?")
 _LARGEST = 1e150  # its square is still a number
 
 
 @dataclass
-class _Column:
-    """One column: a value (None: missing) and the line it stands in, for each row."""
+class _Cells:
+    """One column of the file: a value (None: missing) and the line it stands in, for each row."""
 
     name: str
     values: list[str | None]
@@ -35,10 +34,10 @@ class _Column:
         pairs = zip(self.values, self.lines, strict=True)
         return [line for value, line in pairs if value is None]
 
-    def keep(self, rows: list[bool]) -> "_Column":
+    def keep(self, rows: list[bool]) -> "_Cells":
         """Return the column with the marked rows only."""
         values, lines = compress(self.values, rows), compress(self.lines, rows)
-        return _Column(self.name, list(values), list(lines))
+        return _Cells(self.name, list(values), list(lines))
 
     def remedy(self, kind: ColumnType) -> str:
         """Return the setting that makes it a column of that type, quoted for a shell."""
@@ -47,11 +46,10 @@ class _Column:
 
 @dataclass
 class _Features:
-    """What a column becomes: k named features, (n, k) float64, and two words about it."""
+    """What a column becomes: k features, (n, k) float64, and a word about its values."""
 
-    names: tuple[str, ...]
+    column: Column
     x: np.ndarray
-    kind: str
     content: str
 
 
@@ -104,13 +102,16 @@ def read_csv(
     return Table(
         x=np.hstack([column.x for column in features.values()]),
         y=y.astype(np.int64),
-        feature_names=tuple(name for column in features.values() for name in column.names),
+        columns=tuple(column.column for column in features.values()),
         class_names=class_names,
+        label=label,
+        ignored=tuple(name for name in columns if name != label and name not in features),
+        fill_missing=missing == "mean",
         description=_describe(path, columns, features, len(y), label, class_names),
     )
 
 
-def _read(path: Path) -> dict[str, _Column]:
+def _read(path: Path) -> dict[str, _Cells]:
     """Read the columns of a file, by name."""
     rows, lines = [], []
     try:
@@ -143,7 +144,7 @@ def _read(path: Path) -> dict[str, _Column]:
                 "perhaps by quotes around a value with a comma"
             )
     return {
-        name: _Column(name, [None if v.lower() in _MISSING else v for v in values], lines[1:])
+        name: _Cells(name, [None if is_missing(v) else v for v in values], lines[1:])
         for name, values in zip(names, zip(*rows[1:], strict=True), strict=True)
     }
 
@@ -163,7 +164,7 @@ def _check_names(
             raise UserError(f"data.types names {name!r}, the label; leave it out there")
 
 
-def _refuse_missing(columns: Iterable[_Column], label: str | None, missing: str) -> None:
+def _refuse_missing(columns: Iterable[_Cells], label: str | None, missing: str) -> None:
     """Refuse missing values that nobody said what to do with."""
     for column in columns:
         lines = column.missing()
@@ -178,14 +179,14 @@ def _refuse_missing(columns: Iterable[_Column], label: str | None, missing: str)
         )
 
 
-def _encode(column: _Column, kind: str | None) -> _Features:
+def _encode(column: _Cells, kind: str | None) -> _Features:
     """Turn a column into features; a type of None is inferred."""
     name, values = column.name, column.values
     present = [value for value in values if value is not None]
     if not present:
         raise UserError(f"column {name!r} has no values; leave it out by {column.remedy('drop')}")
-    numbers = [None if value is None else _number(value) for value in values]
-    texts = [v for v, number in zip(values, numbers, strict=True) if v and number is None]
+    numbers = [None if value is None else number(value) for value in values]
+    texts = [v for v, read in zip(values, numbers, strict=True) if v and read is None]
     # A stray text among numbers is a slip, and no reason to make each number a category.
     if kind == "numeric" or (kind is None and len(texts) <= len(present) / 2):
         if texts:
@@ -202,14 +203,14 @@ def _encode(column: _Column, kind: str | None) -> _Features:
             f"{column.remedy('categorical')}"
         )
     content = f"{len(categories)}: {', '.join(categories)}" if categories[1:] else categories[0]
-    categories += ["?"] * (len(present) < len(values))
-    filled = np.array(["?" if value is None else value for value in values], dtype=object)
-    x = (filled[:, None] == np.array(categories, dtype=object)).astype(np.float64)
-    return _Features(tuple(f"{name}={c}" for c in categories), x, "categorical", content)
+    categories += [UNKNOWN] * (len(present) < len(values))
+    becomes = Column(name, tuple(categories))
+    return _Features(becomes, becomes.encode(values), content)
 
 
-def _encode_numbers(column: _Column, numbers: list[float | None]) -> _Features:
-    x = np.array([np.nan if number is None else number for number in numbers], dtype=np.float64)
+def _encode_numbers(column: _Cells, numbers: list[float | None]) -> _Features:
+    becomes = Column(column.name)
+    x = becomes.encode(numbers)[:, 0]
     if (large := np.abs(x) > _LARGEST).any():
         row = large.argmax()
         raise UserError(
@@ -218,10 +219,10 @@ def _encode_numbers(column: _Column, numbers: list[float | None]) -> _Features:
         )
     low, high = np.nanmin(x), np.nanmax(x)
     content = f"{low:g} to {high:g}" if low < high else f"{low:g}"
-    return _Features((column.name,), x[:, None], "numeric", content)
+    return _Features(becomes, x[:, None], content)
 
 
-def _classes(column: _Column) -> tuple[np.ndarray, tuple[str, ...]]:
+def _classes(column: _Cells) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the class of each row and the names of the classes."""
     values = [value for value in column.values if value is not None]
     names = _ordered(values)
@@ -230,30 +231,21 @@ def _classes(column: _Column) -> tuple[np.ndarray, tuple[str, ...]]:
             f"data.label={column.name} has one value only, {names[0]!r}; name a column of "
             "classes, or none by data.label=null"
         )
-    number = {name: index for index, name in enumerate(names)}
-    return np.array([number[value] for value in values]), tuple(names)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    # Python reads 1_000 as a number, and nobody else does.
-    return None if "_" in text or isnan(value) else value
+    place = {name: index for index, name in enumerate(names)}
+    return np.array([place[value] for value in values]), tuple(names)
 
 
 def _ordered(values: Iterable[str]) -> list[str]:
     """Return the distinct values, in the order of numbers if all are numbers."""
-    numbers = {value: _number(value) for value in values}
+    numbers = {value: number(value) for value in values}
     if None in numbers.values():
         return sorted(numbers)
-    return [value for _, value in sorted((number, value) for value, number in numbers.items())]
+    return [value for _, value in sorted((read, value) for value, read in numbers.items())]
 
 
 def _describe(
     path: str | Path,
-    columns: Mapping[str, _Column],
+    columns: Mapping[str, _Cells],
     features: Mapping[str, _Features],
     rows: int,
     label: str | None,
@@ -266,7 +258,8 @@ def _describe(
         if name == label:
             kind, content = "label", f"{len(class_names)}: {', '.join(class_names)}"
         elif name in features:
-            kind, content = features[name].kind, features[name].content
+            kind = "categorical" if features[name].column.categories else "numeric"
+            content = features[name].content
             if np.ptp(features[name].x[~np.isnan(features[name].x)]) == 0:
                 content += " (constant)"
         found.append((name, kind, str(len(column.missing())), content))
@@ -274,7 +267,7 @@ def _describe(
     of = len(next(iter(columns.values())).values)
     head = f"{path}: {rows} rows" + (f" of {of}" if rows < of else "")
     return "\n".join(
-        [f"{head}, {sum(len(column.names) for column in features.values())} features"]
+        [f"{head}, {sum(column.x.shape[1] for column in features.values())} features"]
         + [
             f"  {_cut(name, width):<{width}}  {kind:<11}  {gaps:>7}  {_cut(content, 40)}".rstrip()
             for name, kind, gaps, content in found

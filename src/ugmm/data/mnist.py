@@ -1,5 +1,7 @@
 """MNIST's handwritten digits: 70,000 images of 28 by 28 pixels, 10 classes."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -7,6 +9,7 @@ from ugmm.data.files.fashion import fetch_fashion
 from ugmm.data.files.mnist import fetch_mnist, read_mnist
 from ugmm.data.images import RandomShift
 from ugmm.data.module import InMemoryDataModule, Split, SplitName, check_range
+from ugmm.spec import Spec, unit_pixels
 
 __all__ = ["MNISTDataModule"]
 
@@ -70,6 +73,10 @@ class MNISTDataModule(InMemoryDataModule):
         if self.robustness:
             fetch_fashion()
 
+    def describe_rows(self) -> Spec:
+        """Return what an image is."""
+        return replace(super().describe_rows(), binary=self.binarize is not None)
+
     def load(self) -> dict[SplitName, Split]:
         """Read the cache; pixels become float32 once, so that a batch is only a copy of rows."""
         arrays = read_mnist()
@@ -89,6 +96,5 @@ class MNISTDataModule(InMemoryDataModule):
 
 def _to_split(images: np.ndarray, labels: np.ndarray) -> Split:
     """Flatten and scale images (n, 28, 28) of uint8."""
-    x = images.reshape(len(images), -1).astype(np.float32)
-    x /= 255
+    x = unit_pixels(images.reshape(len(images), -1))
     return Split(torch.from_numpy(x), torch.from_numpy(labels.astype(np.int64)))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ugmm.data.batches import Augmentation, EvaluationBatches, TrainingBatches
 from ugmm.errors import UserError
+from ugmm.spec import Column, Spec
 
 __all__ = ["InMemoryDataModule", "Split", "SplitName"]
 
@@ -49,6 +50,11 @@ class InMemoryDataModule(lightning.LightningDataModule):
         class_names: One name a class.
         feature_names: One name a feature; empty where they have none.
         image_shape: Height and width if a row is an image, else None.
+        pixel_range: Between which values an image's pixels lie, before any standardising.
+        mean: What `load` subtracted from each feature, (n_features,), or from all; None if
+            nothing was scaled.
+        std: What it divided them by afterwards.
+        spec: What a row is, after `setup`: how a trained network reads the user's rows.
         description: What is printed when training starts; "" for nothing.
         splits: Rows by split: "train", "val" (perhaps empty) and "test". `load` may leave out
             "val".
@@ -62,6 +68,10 @@ class InMemoryDataModule(lightning.LightningDataModule):
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
+    pixel_range: tuple[float, float] | None = (0.0, 1.0)
+    mean: Tensor | float | None = None
+    std: Tensor | float | None = None
+    spec: Spec
     description: str = ""
 
     def __init__(self, *, batch_size: int, seed: int) -> None:
@@ -75,18 +85,15 @@ class InMemoryDataModule(lightning.LightningDataModule):
 
     @property
     def log_jacobian(self) -> float:
-        """What turns a log-density of the features served into one of features in their own units.
-
-        It is added to the former; 0 where nothing was scaled.
-        """
-        return 0.0
+        """After `setup`: see `ugmm.spec.Spec`."""
+        return self.spec.log_jacobian
 
     @abstractmethod
     def load(self) -> dict[SplitName, Split]:
         """Read the data set and split it. Runs on every rank, after `prepare_data` on one."""
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002  Lightning's signature
-        """Fill `splits`, unless they are filled.
+        """Fill `splits` and `spec`, unless they are filled.
 
         Raises:
             UserError: If the data set cannot be read, or does not hold what it should.
@@ -102,7 +109,23 @@ class InMemoryDataModule(lightning.LightningDataModule):
                 )
             for name, split in splits.items():
                 self._check(name, split)
+            self.spec = self.describe_rows()
             self.splits = splits
+
+    def describe_rows(self) -> Spec:
+        """Return what a row is, as the attributes say after `load`.
+
+        A data set whose rows have categories, which they cannot say, overrides it.
+        """
+        return Spec(
+            n_features=self.n_features,
+            class_names=tuple(map(str, self.class_names)),
+            columns=tuple(Column(str(name)) for name in self.feature_names),
+            mean=_numbers(self.mean, self.n_features),
+            std=_numbers(self.std, self.n_features),
+            image_shape=self.image_shape,
+            pixel_range=self.pixel_range if self.image_shape else None,
+        )
 
     def rows(self) -> Split:
         """Return all rows: features (n, n_features) float64, and labels (n,).
@@ -174,6 +197,14 @@ class InMemoryDataModule(lightning.LightningDataModule):
                 f"the {name} rows of {type(self).__name__} have the label {wrong}; labels must "
                 f"be 0 to {self.n_classes - 1}"
             )
+
+
+def _numbers(values: Tensor | float | None, n_features: int) -> tuple[float, ...]:
+    """Return one number a feature, where all may share one; none for None."""
+    if values is None:
+        return ()
+    found = torch.as_tensor(values, dtype=torch.float64).flatten().tolist()
+    return tuple(found * n_features if len(found) == 1 else found)
 
 
 def check_range(

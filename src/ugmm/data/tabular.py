@@ -1,7 +1,7 @@
 """Tables of measurements: cross-validated in stratified folds, and standardised."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ugmm.data.module import InMemoryDataModule, Split, SplitName, check_range
 from ugmm.errors import UserError
+from ugmm.spec import Column, Spec
 
 __all__ = ["SCIKIT", "Table", "TabularDataModule", "load_scikit"]
 
@@ -22,18 +23,32 @@ class Table:
     Attributes:
         x: Features, (n, N) float64; NaN where a value is missing.
         y: Classes, (n,) int64 from 0; all 0 in a table without a label.
-        feature_names: N names.
+        columns: What the N features are made of.
         class_names: One name a class.
+        label: The column of the classes; None where it has no name.
+        ignored: Other columns that are no features; see `ugmm.spec.Spec`.
+        fill_missing: Whether a trained network fills in numbers that are missing in the columns
+            that miss none here; what is missing here is filled in in any case.
         image_shape: Height and width if a row is an image, else None.
+        pixel_range: See `ugmm.spec.Spec`.
         description: What to tell whoever trains on it; "" for nothing.
     """
 
     x: np.ndarray
     y: np.ndarray
-    feature_names: tuple[str, ...]
+    columns: tuple[Column, ...]
     class_names: tuple[str, ...]
+    label: str | None = None
+    ignored: tuple[str, ...] = ()
+    fill_missing: bool = False
     image_shape: tuple[int, int] | None = None
+    pixel_range: tuple[float, float] | None = None
     description: str = ""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The N features' names."""
+        return tuple(name for column in self.columns for name in column.features)
 
 
 def load_scikit(name: str) -> Table:
@@ -50,11 +65,21 @@ def load_scikit(name: str) -> Table:
     return Table(
         loaded.data,
         loaded.target.astype(np.int64),
-        # Without the unit: what is served is standardised.
-        tuple(feature.removesuffix(" (cm)") for feature in loaded.feature_names),
+        tuple(_column(str(feature)) for feature in loaded.feature_names),
         tuple(map(str, loaded.target_names)),
+        label="target",
         image_shape=(8, 8) if name == "digits" else None,
+        pixel_range=(0.0, 16.0) if name == "digits" else None,
     )
+
+
+def _column(name: str) -> Column:
+    """Return the column of scikit-learn's feature `sepal length (cm)`.
+
+    Its name is without the unit, since the features are served standardised.
+    """
+    bare = name.removesuffix(" (cm)")
+    return Column(bare, unit="cm" if bare != name else "")
 
 
 class TabularDataModule(InMemoryDataModule):
@@ -77,7 +102,7 @@ class TabularDataModule(InMemoryDataModule):
     Attributes:
         mean: After `setup`: each feature's mean over the training rows, (N,) float64.
         std: After `setup`: each feature's standard deviation over them, (N,) float64, or 1 where
-            it is constant; a row in its own units is x * std + mean.
+            it is constant.
         description: The table's.
 
     Raises:
@@ -86,6 +111,7 @@ class TabularDataModule(InMemoryDataModule):
 
     mean: Tensor
     std: Tensor
+    _fills: np.ndarray  # what becomes of each feature's missing values, (N,)
 
     def __init__(
         self,
@@ -101,7 +127,8 @@ class TabularDataModule(InMemoryDataModule):
         self.table = table = load_scikit(source) if isinstance(source, str) else source
         self.n_features, self.n_classes = table.x.shape[1], len(table.class_names)
         self.feature_names, self.class_names = table.feature_names, table.class_names
-        self.image_shape, self.description = table.image_shape, table.description
+        self.image_shape, self.pixel_range = table.image_shape, table.pixel_range
+        self.description = table.description
         rows = np.bincount(table.y, minlength=self.n_classes)
         if rows.min() < max(folds, 2):
             raise UserError(
@@ -113,10 +140,21 @@ class TabularDataModule(InMemoryDataModule):
         check_range("val_fraction", val_fraction, 0.0, 1.0, below=True)
         self.folds, self.fold, self.val_fraction = folds, fold, val_fraction
 
-    @property
-    def log_jacobian(self) -> float:
-        """After `setup`: -sum(log std)."""
-        return -self.std.log().sum().item()
+    def describe_rows(self) -> Spec:
+        """Return what a row of the table is."""
+        table, place, columns = self.table, 0, []
+        for column in table.columns:
+            numeric = not column.categories
+            if numeric and (table.fill_missing or np.isnan(table.x[:, place]).any()):
+                column = replace(column, fill=float(self._fills[place]))
+            columns.append(column)
+            place += len(column.features)
+        return replace(
+            super().describe_rows(),
+            columns=tuple(columns),
+            label=table.label,
+            ignored=table.ignored,
+        )
 
     def rows(self) -> Split:
         """Return the table's rows in its own order and units.
@@ -138,7 +176,7 @@ class TabularDataModule(InMemoryDataModule):
         # Rounding may leave a constant feature a tiny deviation.
         std[(np.ptp(x[rows["train"]], axis=0) == 0) | (std == 0)] = 1
         self.mean, self.std = torch.from_numpy(mean), torch.from_numpy(std)
-        served = torch.from_numpy(((x - mean) / std).astype(np.float32))
+        served = torch.from_numpy(self.describe_rows().to_model_units(x))
         y = torch.from_numpy(self.table.y)
         return {name: Split(served[index], y[index]) for name, index in rows.items()}
 
@@ -146,13 +184,13 @@ class TabularDataModule(InMemoryDataModule):
         """Return the features with the training rows' means in place of what is missing."""
         x = self.table.x
         missing = np.isnan(x)
-        if not missing.any():
-            return x
         self._refuse(
             missing[train].all(axis=0),
             "missing in all training rows; leave it out by data.types={...: drop}",
         )
-        return np.where(missing, np.nanmean(x[train], axis=0), x)
+        with np.errstate(over="ignore", invalid="ignore"):  # `load` says so, by name
+            self._fills = np.nanmean(x[train], axis=0)
+        return np.where(missing, self._fills, x) if missing.any() else x
 
     def _refuse(self, features: np.ndarray, complaint: str) -> None:
         """Complain about the first of the features (N,) that are marked, if any."""

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ugmm.config.frozen import to_yaml
 from ugmm.config.schema import Config
+from ugmm.data import InMemoryDataModule
 from ugmm.loading import FORMAT
 from ugmm.runs import replacing
 
@@ -34,20 +35,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Stamp(Callback):
-    """Put the format, the configuration, the data's shape and the time spent into checkpoints.
+    """Put the format, the configuration, what a row is and the time spent into checkpoints.
 
     Arguments:
         config: The resolved configuration.
-        n_features: Number of features of the data.
-        n_classes: Number of classes.
+        data: The data module, which is set up by the time that a checkpoint is saved.
         seconds: What training took before it was interrupted.
     """
 
-    def __init__(
-        self, config: Config, n_features: int, n_classes: int, seconds: float = 0.0
-    ) -> None:
+    def __init__(self, config: Config, data: InMemoryDataModule, seconds: float = 0.0) -> None:
         self.config = to_yaml(config)
-        self.shape = {"n_features": n_features, "n_classes": n_classes}
+        self.data = data
         self.began = time.perf_counter() - seconds
 
     def seconds(self) -> float:
@@ -65,7 +63,9 @@ class Stamp(Callback):
             "format": FORMAT,
             "config": self.config,
             "seconds": self.seconds(),
-            **self.shape,
+            "n_features": self.data.n_features,
+            "n_classes": self.data.n_classes,
+            "spec": self.data.spec.to_json(),
         }
 
 

@@ -11,7 +11,7 @@ from ugmm.data import InMemoryDataModule, Split
 from ugmm.data.module import SplitName
 from ugmm.errors import UserError
 from ugmm.tasks import Task
-from ugmm.training.run import build_task, prepare
+from ugmm.training.build import build_task, prepare
 from ugmm.training.trainer import quieten
 
 __all__ = ["RowsDataModule", "train"]

@@ -2,35 +2,32 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
-import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from ugmm.cluster.processes import announce, launch_id, leads, stops_cleanly
+from ugmm.cluster.processes import closing_cleanly, is_leading, launch_id, share_folder
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.errors import UserError
-from ugmm.loading import read_checkpoint, restore, tested_checkpoint
+from ugmm.loading import read_checkpoint, restore, spec_of, tested_checkpoint
 from ugmm.metrics import VALIDATED
 from ugmm.report import draw_run
 from ugmm.runs import Run
 from ugmm.tasks import Task
 from ugmm.tracking.session import log_results, tracked
+from ugmm.training.build import build, prepare
 from ugmm.training.checkpoint import Stamp
 from ugmm.training.metrics_csv import MetricsCSV
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
 
-__all__ = ["build_task", "evaluate", "prepare", "resume", "start", "start_or_resume"]
-
-_INIT_ROWS = 1000  # of the training data, for an initialisation that looks at it
+__all__ = ["evaluate", "resume", "start", "start_or_resume"]
 
 
 def start(config: Config, overrides: Sequence[str] = ()) -> tuple[Run, dict[str, float]]:
@@ -47,7 +44,7 @@ def start(config: Config, overrides: Sequence[str] = ()) -> tuple[Run, dict[str,
     build(config)  # complains before there is a folder
     run = Run.create(config.runs_dir, config.group, config.name, launch_id())
     run.freeze(to_yaml(config), plugin_records())
-    announce(run, overrides)
+    share_folder(run, overrides)
     return run, execute(config, run)
 
 
@@ -62,7 +59,7 @@ def start_or_resume(config: Config, run_id: str) -> dict[str, float]:
     run = Run.create(config.runs_dir, config.group, config.name, run_id)
     if not run.config.is_file():
         run.freeze(to_yaml(config), plugin_records())
-    announce(run, ())
+    share_folder(run, ())
     return resume(run)
 
 
@@ -81,37 +78,6 @@ def resume(run: Run) -> dict[str, float]:
     return execute(config, run)
 
 
-def build(config: Config) -> tuple[InMemoryDataModule, Task]:
-    """Return the data module and the task of an experiment, with freshly drawn parameters.
-
-    Raises:
-        UserError: If the configuration asks for what they refuse.
-    """
-    data = config.data.build(config.seed)
-    return data, build_task(config, data)
-
-
-def build_task(config: Config, data: InMemoryDataModule) -> Task:
-    """Return the task of an experiment on any data, with freshly drawn parameters.
-
-    Raises:
-        UserError: If the configuration asks for what it refuses.
-    """
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
-    seed_everything(config.seed, verbose=False)
-    try:
-        network = config.task.network(config.model, data.n_features, data.n_classes)
-    except ValueError as error:
-        raise UserError(f"model: {error}") from error
-    return config.task.build(
-        network,
-        data.n_classes,
-        optimizer=asdict(config.optimizer),
-        schedule=asdict(config.schedule),
-    )
-
-
 def execute(config: Config, run: Run) -> dict[str, float]:
     """Train from the last checkpoint, if there is one, then test, draw and write the summary.
 
@@ -119,25 +85,27 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         The summary, on the leading process; on others, what they tested.
     """
     data, task = build(config)
-    if leads() and data.description:
+    if is_leading() and data.description:
         sys.stdout.write(f"{data.description}\n")
     last = _read_for(data, run.last, config) if run.last.is_file() else None
-    if last is not None and leads():
+    if last is not None and is_leading():
         sys.stdout.write(f"going on after epoch {last['epoch'] + 1}\n")
-    with stops_cleanly(run), tracked(config, run, enabled=leads()) as tracked_run:
+    with closing_cleanly(run), tracked(config, run, enabled=is_leading()) as tracked_run:
         loggers: list[Logger] = [MetricsCSV(run, last["epoch"] + 1 if last else 0)]
         if tracked_run is not None:
             loggers.append(WandbLogger(experiment=tracked_run))
         before = last["ugmm"]["seconds"] if last else 0.0
-        stamp = Stamp(config, data.n_features, data.n_classes, before)
+        stamp = Stamp(config, data, before)
         trainer = make_trainer(config, run, stamp, loggers)
         if tracked_run is not None:
             tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
         prepare(task, data, config)  # for a resumed run too, whose checkpoint replaces the weights
+        if is_leading():
+            run.write_spec(data.spec.to_json())
         trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
         seconds = round(stamp.seconds(), 2)
         results = _test(trainer, task, data, config, run)
-        if not leads():
+        if not is_leading():
             return results
         results |= _robustness(task, data, config)
         results["seconds"] = seconds
@@ -150,9 +118,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             title=" ".join(dict.fromkeys((config.experiment, config.name))),
             x=data.splits["train"].x,
             y=data.splits["train"].y,
-            class_names=data.class_names,
-            feature_names=data.feature_names,
-            image_shape=data.image_shape,
+            spec=data.spec,
             results=results,
         )
         run.write_summary(results)  # it tells that the run has ended, whatever W&B does
@@ -200,24 +166,25 @@ def _robustness(task: Task, data: InMemoryDataModule, config: Config) -> dict[st
 def _read_for(data: InMemoryDataModule, path: Path, config: Config) -> dict[str, Any]:
     """Read a checkpoint of a network of this data, whose file may have changed meanwhile."""
     checkpoint = read_checkpoint(path, config)
+    remedy = "bring back the data it was trained on, or train again"
     for name in ("n_features", "n_classes"):
         then, now = checkpoint["ugmm"][name], getattr(data, name)
         if then != now:
             raise UserError(
-                f"{path} was trained where {name} was {then}, and the data now has {now}; bring "
-                "back the data it was trained on, or train again"
+                f"{path} was trained where {name} was {then}, and the data now has {now}; {remedy}"
             )
+    spec = spec_of(checkpoint)
+    if spec is None:  # it is from before there were any
+        return checkpoint
+    for what in ("feature", "class"):
+        names = zip(*(map(str, getattr(of, f"{what}_names")) for of in (spec, data)), strict=False)
+        for then, now in names:
+            if then != now:
+                raise UserError(
+                    f"{path} was trained where a {what} was {then!r}, and the data now has "
+                    f"{now!r} in its place; {remedy}"
+                )
     return checkpoint
-
-
-def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
-    """Show the training rows to what is not trained by gradients, and to the initialisation."""
-    data.prepare_data()
-    data.setup("fit")
-    x, y = data.splits["train"]
-    task.prepare(x, y)
-    if config.model.starts_from_data:
-        task.network.init_from(x[:_INIT_ROWS], task.labels(y[:_INIT_ROWS]))
 
 
 def _test(

@@ -9,6 +9,7 @@ from ugmm.report import draw_run, neuron_densities
 from ugmm.report.run.pictures import find_range
 from ugmm.report.style import shorten
 from ugmm.runs import Run
+from ugmm.spec import Column, Spec
 
 
 @pytest.mark.filterwarnings("error:constrained_layout")
@@ -24,7 +25,8 @@ def test_names_of_any_kind_are_drawn(tmp_path, features):
     }
     x = torch.randn(50, features)
     network = UGMMNetwork([features, 5, 3])
-    words = {"title": "$a$" * 99, "class_names": classes, "feature_names": names}
+    spec = Spec(features, tuple(classes), tuple(map(Column, names)))
+    words = {"title": "$a$" * 99, "spec": spec}
     paths = draw_run(run, network, record, x=x, y=torch.arange(50) % 3, **words)
     assert [path.stem for path in paths] == ["confusion", "reliability", "neurons"]
     assert min(imread(paths[0]).shape[:2]) > 500  # dots

@@ -17,6 +17,7 @@ from ugmm.report.run.robustness import robustness_curves, robustness_tested
 from ugmm.report.run.samples import image_samples, pair_plot
 from ugmm.report.style import plain, save, shorten
 from ugmm.runs import Run
+from ugmm.spec import Spec
 
 __all__ = ["draw_run", "find_range"]
 
@@ -31,9 +32,7 @@ def draw_run(
     title: str,
     x: Tensor,
     y: Tensor,
-    class_names: Sequence[str],
-    feature_names: Sequence[str] = (),
-    image_shape: tuple[int, int] | None = None,
+    spec: Spec,
     results: Mapping[str, float] | None = None,
 ) -> list[Path]:
     """Draw a finished run into its folder `plots/`.
@@ -47,17 +46,16 @@ def draw_run(
         x: Training rows, (n, features): the inputs' range, as far as 5 standard deviations, and
             what draws are compared with.
         y: Their labels, (n,).
-        class_names: C names.
-        feature_names: Names of the features, or none.
-        image_shape: Height and width if a row is an image.
+        spec: What the rows are: the names and the image's shape.
         results: The summary's figures, for the tests on shifted images, if there were any.
 
     Returns:
         The files written.
     """
     title = textwrap.fill(plain(title), 90)
-    class_names = [shorten(name) for name in class_names]
-    feature_names = [shorten(name) for name in feature_names]
+    class_names = [shorten(name) for name in spec.class_names]
+    feature_names = [shorten(name) for name in spec.feature_names]
+    image_shape = spec.image_shape
     figures: dict[str, Figure] = {}
     if rows := run.read_metrics():
         figures["training"] = training_curves(rows, title)

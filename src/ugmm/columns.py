@@ -1,0 +1,140 @@
+"""The columns of a user's table, and the features that their values become."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ugmm.errors import UserError, nearest
+
+__all__ = ["UNKNOWN", "Column", "columns_by_name", "is_missing", "number", "to_array"]
+
+_MISSING = ("", "na", "nan", "?")  # the texts, in either case, that stand for no value
+UNKNOWN = "?"  # the category of values that are missing
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the user's table.
+
+    Attributes:
+        name: What it is called.
+        categories: The texts in a categorical column, each of which becomes one feature of 0 and
+            1; `UNKNOWN` among them stands for a missing value. Empty for a numeric column.
+        unit: Of its numbers, such as "cm"; "" where it is not known.
+        fill: What a missing number is replaced by; None where it is refused.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    unit: str = ""
+    fill: float | None = None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features that the column becomes."""
+        return tuple(f"{self.name}={category}" for category in self.categories) or (self.name,)
+
+    def encode(self, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Turn a column's values into its features.
+
+        Args:
+            values: (n,) numbers, or texts, which are read as numbers where the column is numeric.
+
+        Returns:
+            (n, k) float64, k = 1 for a numeric column; NaN where a number is missing.
+
+        Raises:
+            UserError: If a value is no number, or none of the categories.
+        """
+        if not self.categories:
+            return self._read_numbers(values)[:, None]
+        places = {category: place for place, category in enumerate(self.categories)}
+        numbers = {number(category): place for category, place in places.items()}
+        chosen = []
+        for row, value in enumerate(values):
+            text = UNKNOWN if is_missing(value) else " ".join(str(value).split())
+            place = places.get(text)
+            if place is None and not isinstance(value, str) and number(value) is not None:
+                place = numbers.get(number(value))  # 9.0 is the category "9"
+            if place is None:
+                raise UserError(self._explain(row, text))
+            chosen.append(place)
+        return np.eye(len(self.categories))[np.array(chosen, dtype=np.intp)]
+
+    def _read_numbers(self, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+        if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+            return values.astype(np.float64)
+        numbers = np.empty(len(values))
+        for row, value in enumerate(values):
+            read = math.nan if is_missing(value) else number(value)
+            if read is None:
+                raise UserError(
+                    f"column {self.name!r} is numeric, and row {row} has {value!r} in it; give a "
+                    "number"
+                )
+            numbers[row] = read
+        return numbers
+
+    def _explain(self, row: int, text: str) -> str:
+        """Return the error's line for a text that is none of the categories."""
+        if text == UNKNOWN:
+            return (
+                f"column {self.name!r} has no value in row {row}, and none was missing in "
+                "training; fill it in, or leave the row out"
+            )
+        return (
+            f"column {self.name!r} has {text!r} in row {row}, which is none of its categories; "
+            f"{nearest(text, self.categories)}"
+        )
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is none: None, NaN, pandas.NA, or a text in `_MISSING`."""
+    if isinstance(value, str):
+        return value.strip().lower() in _MISSING
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return value is None or type(value).__name__ == "NAType"
+
+
+def number(value: Any) -> float | None:
+    """Return a number, or a text that is one, as a float; None for everything else."""
+    try:
+        read = float(value)
+    except (TypeError, ValueError):
+        return None
+    # Python reads 1_000 as a number, and nobody else does.
+    return None if math.isnan(read) or (isinstance(value, str) and "_" in value) else read
+
+
+def to_array(rows: Any) -> np.ndarray:
+    """Return a tensor, an array or nested lists as an array of numbers, or else of objects."""
+    if hasattr(rows, "detach"):  # a torch tensor
+        rows = rows.detach().cpu()
+        if rows.is_floating_point() and rows.element_size() < 4:
+            rows = rows.float()  # NumPy knows no bfloat16
+    elif isinstance(rows, list | tuple):
+        rows = [to_array(row) if hasattr(row, "detach") else row for row in rows]
+    try:
+        array = np.asarray(rows)
+        return array if array.dtype.kind in "biuf" else np.array(rows, dtype=object)
+    except ValueError:
+        raise UserError("the rows are not all of one length; give each all its columns") from None
+
+
+def columns_by_name(rows: Any) -> list[tuple[str, np.ndarray]] | None:
+    """Return the columns of a data frame or a mapping, with their names; None for other rows."""
+    if hasattr(rows, "iloc"):  # pandas: a frame, or one row of it
+        names = list(rows.columns if hasattr(rows, "columns") else rows.index)
+        values = [rows.iloc[(..., place)[2 - rows.ndim :]] for place in range(len(names))]
+    elif isinstance(rows, Mapping):
+        names, values = list(rows), list(rows.values())
+    else:
+        return None
+    arrays = [np.atleast_1d(to_array(value)) for value in values]
+    return [
+        (" ".join(str(name).split()), array) for name, array in zip(names, arrays, strict=True)
+    ]

@@ -1,0 +1,272 @@
+"""What a row is: the columns that the user has, and the features that a network sees.
+
+*Raw* rows are in the user's own units: centimetres, words, grey levels. *Model units* are those of
+the data module's batches: a column of words has become features of 0 and 1, and numbers may have
+been standardised. A `Spec` turns the one into the other, and is saved with the weights.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ugmm.columns import Column, columns_by_name, to_array
+from ugmm.errors import UserError, nearest
+
+__all__ = ["Column", "Spec", "unit_pixels"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the rows of a data set are.
+
+    Attributes:
+        n_features: Number of features, N.
+        class_names: One name a class.
+        columns: The user's columns, in the order in which an array has them; empty where they
+            have no names: then each is a number, and they go by position.
+        label: The column of the classes, which is no feature; None where it has no name.
+        ignored: Other columns that are no features, and which rows may hold.
+        mean: What was subtracted from each feature, N numbers; empty if nothing was scaled.
+        std: What each was divided by afterwards.
+        image_shape: Height and width if a row is an image.
+        pixel_range: Between which values an image's pixels lie, raw. If they are 0 and 1, pixels
+            may also be uint8, from 0 to 255.
+        binary: Whether the network knows pixels of 0 and 1 only: grey ones are then rounded.
+
+    Raises:
+        UserError: If the numbers of columns, means and deviations do not fit one another.
+    """
+
+    n_features: int
+    class_names: tuple[str, ...]
+    columns: tuple[Column, ...] = ()
+    label: str | None = None
+    ignored: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    image_shape: tuple[int, int] | None = None
+    pixel_range: tuple[float, float] | None = None
+    binary: bool = False
+
+    def __post_init__(self) -> None:
+        for what, found in (
+            ("feature names", self.feature_names),
+            ("means", self.mean),
+            ("standard deviations", self.std),
+        ):
+            if found and len(found) != self.n_features:
+                raise UserError(
+                    f"there are {len(found)} {what} for {self.n_features} features; give one each"
+                )
+        if len(self.mean) != len(self.std):
+            raise UserError("features have either both a mean and a deviation, or neither")
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features' names, or none."""
+        return tuple(name for column in self.columns for name in column.features)
+
+    @property
+    def log_jacobian(self) -> float:
+        """What is added to a log-density in model units to make it one in raw units."""
+        return -math.fsum(map(math.log, self.std))
+
+    def encode(self, rows: Any) -> np.ndarray:
+        """Turn raw rows into model units.
+
+        Args:
+            rows: A torch tensor, an array or a list of rows, whose columns go by position; a data
+                frame or a mapping from names to columns, in any order, which may hold the label
+                and the ignored columns too; images also as (n, H, W). One row alone is a batch of
+                one.
+
+        Returns:
+            (n, N) float32.
+
+        Raises:
+            UserError: If the rows are not what the network was trained on; the line names the
+                column and the remedy.
+        """
+        features = self._read(rows)
+        if not len(features):
+            raise UserError("there are no rows; give at least one")
+        features = self._fill(features)
+        if self.pixel_range is not None:
+            features = self._check_pixels(features, *self.pixel_range)
+        return self.to_model_units(features)
+
+    def decode(self, x: Any) -> np.ndarray:
+        """Turn model units into raw rows, as `encode` takes them: the likeliest category wins.
+
+        Args:
+            x: (n, N), a tensor or an array.
+
+        Returns:
+            (n, columns): float64, or objects if there are categorical columns.
+        """
+        raw = to_array(x).astype(np.float64)
+        if self.std:
+            raw = raw * np.array(self.std) + np.array(self.mean)
+        if not any(column.categories for column in self.columns):
+            return raw
+        rows = np.empty((len(raw), len(self.columns)), dtype=object)
+        ends = np.cumsum([len(column.features) for column in self.columns])
+        for place, part in enumerate(np.split(raw, ends[:-1], axis=1)):
+            categories = self.columns[place].categories
+            words = np.array(categories, dtype=object)
+            rows[:, place] = words[part.argmax(axis=1)] if categories else part[:, 0]
+        return rows
+
+    def to_model_units(self, features: np.ndarray) -> np.ndarray:
+        """Standardise raw features (n, N), in float64, if the data set does so: float32.
+
+        Raises:
+            UserError: If a value is not finite, or too large.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # explained below, by name
+            scaled = (
+                (features - np.array(self.mean)) / np.array(self.std) if self.std else features
+            )
+            x = scaled.astype(np.float32)
+        self._refuse(
+            ~np.isfinite(x), "has a value that is infinite or too large", "which must be mended"
+        )
+        return x
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain mappings, sequences, texts and numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Spec":
+        """Return the spec that `to_json` made this of.
+
+        Raises:
+            UserError: If it is something else.
+        """
+        try:
+            columns = [Column(**_with_tuples(column)) for column in content["columns"]]
+            return cls(**_with_tuples({**content, "columns": columns}))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UserError(
+                f"what is saved of the rows is damaged, or of another version of ugmm ({error}); "
+                "train again"
+            ) from error
+
+    def _read(self, rows: Any) -> np.ndarray:
+        """Return the raw features of rows of any kind: (n, N), of any numeric type."""
+        if self.columns and (named := columns_by_name(rows)) is not None:
+            return _encode(self.columns, self._put_in_order(named))
+        if isinstance(rows, Mapping):
+            raise UserError("the network's columns have no names; give an array in their order")
+        array = self._as_table(to_array(rows))
+        if array.dtype == object or any(column.categories for column in self.columns):
+            columns = self.columns or [Column(str(place)) for place in range(self.n_features)]
+            return _encode(columns, list(array.T))
+        return array
+
+    def _as_table(self, array: np.ndarray) -> np.ndarray:
+        """Return rows as (n, columns), be they one row, several, or images."""
+        width = len(self.columns) or self.n_features
+        if self.image_shape and array.ndim in (2, 3) and array.shape[-2:] == self.image_shape:
+            return array.reshape(-1, width)
+        if array.ndim == 1:
+            array = array[None]
+        if array.ndim == 2 and array.shape[1] == width:
+            return array
+        wanted = f"(n, {width})"
+        if self.image_shape:
+            wanted += " or (n, {}, {})".format(*self.image_shape)
+        names = [column.name for column in self.columns]
+        of = f": {', '.join(names[:10])}{', ...' * (len(names) > 10)}" if names else ""
+        raise UserError(f"the rows have shape {array.shape}, and it must be {wanted}{of}")
+
+    def _put_in_order(self, named: Sequence[tuple[str, np.ndarray]]) -> list[np.ndarray]:
+        """Return the columns' values in the order of `columns`."""
+        names = {column.name: column.name for column in self.columns}
+        names |= {f"{c.name} ({c.unit})": c.name for c in self.columns if c.unit}
+        found: dict[str, np.ndarray] = {}
+        for name, values in named:
+            if name in names:
+                if names[name] in found:
+                    raise UserError(f"there are two columns {names[name]!r}; leave one out")
+                found[names[name]] = values
+            elif name != self.label and name not in self.ignored:
+                raise UserError(
+                    f"unknown column {name!r}; leave it out, or rename it: "
+                    f"{nearest(name, [column.name for column in self.columns])}"
+                )
+        for column in self.columns:
+            if column.name not in found:
+                raise UserError(f"column {column.name!r} is missing; add it to the rows")
+        ordered = [found[column.name] for column in self.columns]
+        for column, values in zip(self.columns, ordered, strict=True):
+            if values.shape != ordered[0].shape or values.ndim != 1:
+                raise UserError(
+                    f"column {column.name!r} has shape {values.shape}, and "
+                    f"{self.columns[0].name!r} {ordered[0].shape}; make all of one length"
+                )
+        return ordered
+
+    def _fill(self, features: np.ndarray) -> np.ndarray:
+        """Replace missing numbers, or refuse them."""
+        missing = np.isnan(features)
+        if not missing.any():
+            return features
+        fills = [column.fill for column in self.columns for _ in column.features]
+        known = np.array([math.nan if fill is None else fill for fill in fills or [None]])
+        features = np.where(missing, known, features)
+        remedy = "and none was missing in training; fill it in, or leave the row out"
+        self._refuse(np.isnan(features), "has no value", remedy)
+        return features
+
+    def _check_pixels(self, x: np.ndarray, low: float, high: float) -> np.ndarray:
+        """Return pixels within their range; uint8 are scaled to it if it is that of 0 and 1."""
+        remedy = ""
+        if (low, high) == (0, 1):
+            remedy = "; divide them by 255, or give them as uint8"
+            if x.dtype == np.uint8:
+                if x.max() == 1:
+                    raise UserError(
+                        "pixels of type uint8 go from 0 to 255, these to 1; give them as floats"
+                    )
+                x = unit_pixels(x)
+        least, most = float(x.min()), float(x.max())
+        if not low <= least <= most <= high:
+            raise UserError(
+                f"the pixels go from {least:.9g} to {most:.9g}, and those trained on from "
+                f"{low:g} to {high:g}{remedy}"
+            )
+        return (x > 0.5).astype(np.float32) if self.binary else x
+
+    def _refuse(self, wrong: np.ndarray, complaint: str, remedy: str) -> None:
+        """Complain about the first of the values (n, N) that are marked, if any."""
+        if wrong.any():
+            row, place = np.argwhere(wrong)[0]
+            name = repr(self.feature_names[place]) if self.columns else f"number {place}"
+            raise UserError(f"column {name} {complaint} in row {row}, {remedy}")
+
+
+def unit_pixels(images: np.ndarray) -> np.ndarray:
+    """Scale pixels of type uint8 to float32 in [0, 1]."""
+    x = images.astype(np.float32)
+    x /= 255
+    return x
+
+
+def _encode(columns: Sequence[Column], values: Sequence[np.ndarray]) -> np.ndarray:
+    parts = [column.encode(each) for column, each in zip(columns, values, strict=True)]
+    return np.hstack(parts)
+
+
+def _with_tuples(content: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists only."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}

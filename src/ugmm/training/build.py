@@ -1,0 +1,58 @@
+"""From a configuration to a data module and a task, with the network that is to be trained."""
+
+from dataclasses import asdict
+
+import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
+
+import torch
+from lightning.pytorch import seed_everything
+
+from ugmm.config.schema import Config
+from ugmm.data import InMemoryDataModule
+from ugmm.errors import UserError
+from ugmm.tasks import Task
+
+__all__ = ["build", "build_task", "prepare"]
+
+_INIT_ROWS = 1000  # of the training data, for an initialisation that looks at it
+
+
+def build(config: Config) -> tuple[InMemoryDataModule, Task]:
+    """Return the data module and the task of an experiment, with freshly drawn parameters.
+
+    Raises:
+        UserError: If the configuration asks for what they refuse.
+    """
+    data = config.data.build(config.seed)
+    return data, build_task(config, data)
+
+
+def build_task(config: Config, data: InMemoryDataModule) -> Task:
+    """Return the task of an experiment on any data, with freshly drawn parameters.
+
+    Raises:
+        UserError: If the configuration asks for what it refuses.
+    """
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    seed_everything(config.seed, verbose=False)
+    try:
+        network = config.task.network(config.model, data.n_features, data.n_classes)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+    return config.task.build(
+        network,
+        data.n_classes,
+        optimizer=asdict(config.optimizer),
+        schedule=asdict(config.schedule),
+    )
+
+
+def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
+    """Show the training rows to what is not trained by gradients, and to the initialisation."""
+    data.prepare_data()
+    data.setup("fit")
+    x, y = data.splits["train"]
+    task.prepare(x, y)
+    if config.model.starts_from_data:
+        task.network.init_from(x[:_INIT_ROWS], task.labels(y[:_INIT_ROWS]))
