@@ -19,7 +19,7 @@ def weights(run, name="last"):
 @pytest.mark.parametrize("experiment", ["iris_gen", "iris_paper", "iris_disc"])
 def test_a_run_folder_holds_everything(train, experiment):
     run = train(experiment)
-    assert read_config(run.config).experiment == experiment
+    assert read_config(run).experiment == experiment
     assert run.read_environment()["packages"]["ugmm"] == ugmm.__version__
     summary = run.read_summary()
     expected = {
@@ -41,7 +41,7 @@ def test_a_run_folder_holds_everything(train, experiment):
 def test_the_trained_network_comes_back(train):
     run = train("iris_disc")
     network = load_network(run.folder)
-    config = read_config(run.config)
+    config = read_config(run)
     data = config.data.build(config.seed)
     data.setup()
     x, y = data.splits["test"]

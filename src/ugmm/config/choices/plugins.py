@@ -18,7 +18,7 @@ from typing import Any
 
 from ugmm.errors import UserError
 
-__all__ = ["check_plugins", "load_plugins", "plugin_records", "use_plugins"]
+__all__ = ["check_plugins", "load_plugins", "plugin_files", "plugin_records", "use_plugins"]
 
 # Files named in this process, for those that it starts: workers, other ranks, agents of a sweep.
 _VARIABLE = "UGMM_PLUGINS"
@@ -43,12 +43,15 @@ def use_plugins(files: Iterable[str | Path]) -> None:
         UserError: If a file is missing, cannot be imported, or has the name of another module.
     """
     paths = [str(Path(file).resolve()) for file in files]
-    known = os.environ.get(_VARIABLE, "").split(os.pathsep)
-    together = dict.fromkeys(path for path in (*known, *paths) if path)
     for path in paths:
         _load_file(path)
-    if together:
+    if together := dict.fromkeys((*plugin_files(), *paths)):
         os.environ[_VARIABLE] = os.pathsep.join(together)
+
+
+def plugin_files() -> list[str]:
+    """Return the files that were named to this process, or to the one that started it."""
+    return [path for path in os.environ.get(_VARIABLE, "").split(os.pathsep) if path]
 
 
 def load_plugins() -> None:
@@ -63,8 +66,8 @@ def load_plugins() -> None:
         for entry in entry_points(group="ugmm.plugins"):
             module = _import(entry.value.partition(":")[0], f"the installed plugin {entry.name}")
             _loaded[entry.name] = _Plugin(entry.name, _digest(module))
-    for path in os.environ.get(_VARIABLE, "").split(os.pathsep):
-        if path and path not in _loaded:
+    for path in plugin_files():
+        if path not in _loaded:
             _load_file(path)
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from ugmm.config.choices.plugins import plugin_files
 from ugmm.errors import UserError, nearest
 from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.ledger import Ledger, Point
@@ -92,7 +93,8 @@ def _run_sweep(ablation: Ablation, name: str, points: Sequence[Point], jobs: int
     run_sweep(
         ablation.title,
         [point.name for point in points],
-        ["ablate", name],
+        # Of machines that join, too: the files are where the folder of the runs is.
+        ["ablate", name, *(f"--plugin={file}" for file in plugin_files())],
         ablation.settings.metric,
         ablation.goal,
         entity=tracking.entity,

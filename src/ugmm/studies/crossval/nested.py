@@ -20,6 +20,7 @@ import numpy as np
 
 import ugmm
 from ugmm.baselines.estimators import Estimator
+from ugmm.config.choices.plugins import plugin_records
 from ugmm.errors import UserError
 from ugmm.studies.crossval.definition import CrossValidation
 from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
@@ -194,7 +195,7 @@ def _describe_estimator(estimator: Estimator) -> dict[str, Any]:
 
 
 def _hash_code() -> str:
-    """Return a hash of the package, less what no fit runs, and of the versions of what it calls.
+    """Return a hash of the package, less what no fit runs, of plugins, and of what they call.
 
     A list of what a fit does run would be shorter, and wrong as soon as somebody forgot it.
     """
@@ -203,6 +204,7 @@ def _hash_code() -> str:
     for path in sorted(package.rglob("*.py")):
         if path.relative_to(package).parts[0] not in _NO_PART_OF_A_FIT:
             digest.update(path.read_bytes())
+    digest.update(json.dumps(plugin_records()).encode())
     for name in ("torch", "numpy", "scikit-learn", "lightning"):
         digest.update(version(name).encode())
     return digest.hexdigest()
