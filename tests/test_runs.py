@@ -69,9 +69,27 @@ def test_metrics_survive_a_line_that_was_cut_short(tmp_path):
     assert run.read_metrics() == [{"epoch": 0, "step": 9, "val/accuracy": 0.5}]
 
 
-@pytest.mark.parametrize("line", ["1,x,0.5", "1,2,0.5,4"])
+@pytest.mark.parametrize("line", [b"1,x,0.5", b"1,2,0.5,4", b"1,2,\xff"])
 def test_damaged_metrics_are_one_line(tmp_path, line):
     run = Run.create(tmp_path, "group", "name")
-    run.metrics.write_text(f"epoch,step,val/accuracy\n{line}\n")
+    run.metrics.write_bytes(b"epoch,step,val/accuracy\n" + line + b"\n")
     with pytest.raises(UserError, match=r"metrics\.csv is damaged"):
         run.read_metrics()
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1', b"[]", b"", b"\xff"])
+@pytest.mark.parametrize("name", ["summary", "environment", "spec"])
+def test_damaged_json_is_one_line(tmp_path, name, content):
+    run = Run.create(tmp_path, "group", "name")
+    getattr(run, name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}\.json is damaged") as mistake:
+        getattr(run, f"read_{name}")()
+    assert "\n" not in str(mistake.value)
+
+
+@pytest.mark.parametrize("value", ['"0.5"', "null", "[1]"])
+def test_a_summary_holds_numbers(tmp_path, value):
+    run = Run.create(tmp_path, "group", "name")
+    run.summary.write_text(f'{{"test/accuracy": {value}}}')
+    with pytest.raises(UserError, match=r"summary\.json is damaged \(test/accuracy is"):
+        run.read_summary()

@@ -105,8 +105,12 @@ class Run:
         write_atomic(self.config, config)
 
     def read_environment(self) -> dict[str, Any]:
-        """Return `environment.json`."""
-        return json.loads(self.environment.read_text(encoding="utf-8"))
+        """Return `environment.json`.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        return _read_json(self.environment, "remove it")
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Write `spec.json`: what a row of the data is, as `ugmm.spec.Spec.to_json` says it."""
@@ -118,10 +122,7 @@ class Run:
         Raises:
             UserError: If the file is damaged.
         """
-        try:
-            return json.loads(self.spec.read_text("utf-8")) if self.spec.is_file() else None
-        except ValueError as error:
-            raise UserError(f"{self.spec} is damaged ({error}); train again") from error
+        return _read_json(self.spec, "train again") if self.spec.is_file() else None
 
     def read_metrics(self) -> list[dict[str, float | None]]:
         """Return the rows of `metrics.csv`: `epoch`, `step` and the metrics logged then.
@@ -133,11 +134,10 @@ class Run:
         """
         if not self.metrics.is_file():
             return []
-        with self.metrics.open(newline="", encoding="utf-8") as file:
-            lines = file.read().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]
-        rows = list(csv.DictReader(whole))
         try:
+            with self.metrics.open(newline="", encoding="utf-8") as file:
+                lines = file.read().splitlines(keepends=True)
+            rows = csv.DictReader(line for line in lines if line.endswith("\n"))
             return [{k: float(v) if v else None for k, v in row.items()} for row in rows]
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.metrics} is damaged ({error}); mend or remove it") from error
@@ -152,12 +152,16 @@ class Run:
         Raises:
             UserError: If the file is damaged.
         """
-        try:
-            return json.loads(self.summary.read_text()) if self.summary.is_file() else {}
-        except ValueError as error:
-            raise UserError(
-                f"{self.summary} is damaged ({error}); remove it, and resume the run to test again"
-            ) from error
+        if not self.summary.is_file():
+            return {}
+        remedy = "remove it, and resume the run to test again"
+        summary = _read_json(self.summary, remedy)
+        for name, value in summary.items():
+            if not isinstance(value, int | float):
+                raise UserError(
+                    f"{self.summary} is damaged ({name} is {value!r}, not a number); {remedy}"
+                )
+        return summary
 
 
 @contextmanager
@@ -180,6 +184,17 @@ def write_atomic(path: Path, text: str) -> None:
     """Write a text file, wholly or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Return the keys and values of a JSON file; where it is damaged, the error says the remedy."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it does not hold keys and values")
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {remedy}") from error
+    return content
 
 
 def run_folder(runs_dir: str | Path, group: str, name: str, unique: str) -> Path:
