@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+from filelock import FileLock
+
 from ugmm.config.compose import assignment
 from ugmm.errors import UserError
 from ugmm.studies.ablation.definition import Ablation
@@ -39,7 +41,13 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.ablation, self.ledger, self._optuna = ablation, ledger, optuna
         ledger.folder.mkdir(parents=True, exist_ok=True)
-        storage = JournalStorage(JournalFileBackend(str(ledger.folder / "optuna.log")))
+        backend = JournalFileBackend(
+            str(ledger.folder / "optuna.log"),
+            # Optuna's own locks are links, which a process that is killed leaves behind: whoever
+            # comes next would wait for it for ever.
+            lock_obj=FileLock(ledger.folder / ".optuna.lock"),  # type: ignore[arg-type]
+        )
+        storage = JournalStorage(backend)
         self.study = optuna.create_study(
             storage=storage,
             study_name=ablation.name,
