@@ -100,12 +100,21 @@ def test_a_point_agrees_with_what_is_said_of_it(ablation, settings, agrees):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "{}", '{"points": [{"id": "a"}]}', '{"points": [{"id": "a", "config": "[1"}]}']
+    "text",
+    [
+        "{",
+        "{}",
+        "\xff",
+        '{"points": [{"id": "a"}]}',
+        '{"points": [{"id": "a", "config": "[1"}]}',
+        '{"points": [{"id": "a", "variant": "b", "repetition": "c", "config": null}]}',
+        '{"points": [{"id": "a", "variant": "b", "repetition": "c", "config": {}}]}',
+    ],
 )
 def test_a_damaged_plan_is_one_line(ablation, text):
     ledger = ablation.open_ledger()
     ledger.folder.mkdir(parents=True)
-    ledger.path.write_text(text)
+    ledger.path.write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=r"is damaged .*remove it to plan anew") as mistake:
         ledger.read_points()
     assert "\n" not in str(mistake.value)
