@@ -84,7 +84,7 @@ def test_sigterm_ends_a_run_cleanly_and_resuming_continues_the_tracked_run(ugmm_
 
 def test_sigterm_ends_all_processes_of_a_run(ugmm_command):
     ddp = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=10000")
-    process = ugmm_command.start("train", "iris_disc", *SETTINGS, *ddp)
+    process = ugmm_command.start_anew("train", "iris_disc", *SETTINGS, *ddp)
     wait_for_epoch(ugmm_command, 10, process)
     (child,) = children(process.pid)
     process.terminate()

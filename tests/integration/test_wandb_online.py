@@ -1,6 +1,7 @@
 """Runs tracked online by the real SDK, on a server of the tests, which may be in trouble."""
 
 import pytest
+from waiting import wait_until
 
 SHORT = ("iris_disc", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5")
 
@@ -39,9 +40,7 @@ def test_two_ranks_are_one_run(online, server):
 @pytest.mark.parametrize("trouble", ["gone", "failing"])
 def test_training_ends_well_when_the_server_does_not(online, server, trouble):
     process = online.start("train", *SHORT)
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            break
+    wait_until(lambda: "epoch " in process.output())
     if trouble == "gone":
         server.stop()
     else:
