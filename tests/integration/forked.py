@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+FORKS = multiprocessing.get_context("fork")
 CONTEXT = multiprocessing.get_context("forkserver")
 # What training imports, and what W&B's SDK and scikit-learn import late.
 CONTEXT.set_forkserver_preload(
@@ -68,6 +69,8 @@ class Forked:
 def _run(
     arguments: list[str], folder: Path, environment: dict[str, str], paths: tuple[Path, Path]
 ) -> None:
+    # Workers that the command spawns are forked too: no thread of torch is in their way here yet.
+    multiprocessing.get_context = lambda _: FORKS
     silent = os.environ["WANDB_SILENT"]  # set by ugmm as it was imported
     os.environ.clear()
     os.environ.update({"WANDB_SILENT": silent, **environment})

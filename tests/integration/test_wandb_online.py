@@ -30,6 +30,7 @@ def test_an_online_run_holds_what_dashboards_need(online, server):
     assert online("sync", str(online.runs)) == "nothing to upload\n"
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one_run(online, server):
     online("train", *SHORT, "trainer.devices=2", "trainer.strategy=ddp")
     (sent,) = server.store.runs.values()
@@ -37,7 +38,10 @@ def test_two_ranks_are_one_run(online, server):
     assert sent.exit_code == 0
 
 
-@pytest.mark.parametrize("trouble", ["gone", "failing"])
+@pytest.mark.parametrize(
+    "trouble",
+    ["gone", pytest.param("failing", marks=pytest.mark.slow)],  # the SDK waits for half a minute
+)
 def test_training_ends_well_when_the_server_does_not(online, server, trouble):
     process = online.start("train", *SHORT)
     wait_until(lambda: "epoch " in process.output())
