@@ -8,7 +8,7 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train eval crossval ablate compare dashboard test lint bench clean
+TARGETS := help setup train eval crossval ablate compare dashboard test test-slow lint bench clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -20,7 +20,7 @@ $(error do not know '$(strip $(STRAY))': an experiment goes into EXP=, its setti
 endif
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make train EXP=mnist_disc ARGS="seed=1 model.dropout=0.2"'
 	@echo '  make eval RUN=runs/mnist_disc/mnist_disc-...'
@@ -65,8 +65,14 @@ compare: $(READY) ## what an ablation's runs say, as tables and a page: EXP=mnis
 dashboard: $(READY) ## an ablation's runs in W&B, or in the terminal: EXP=mnist_norm
 	@$(BIN)/ugmm dashboard $(EXP) $(ARGS)
 
-test: $(READY) ## run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+# A worker a core, but four at most: each of them imports torch and keeps its own trained runs.
+PYTEST := $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal
+
+test: $(READY) ## run all tests but the slow ones: within 8 minutes on two cores
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(READY) ## run the tests that take more than 10 s each
+	@$(PYTEST) -m slow $(ARGS)
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

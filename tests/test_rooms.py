@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -104,3 +106,13 @@ def test_what_this_reads_is_there():
     assert "ugmm.errors" in imports_of("ugmm.cli")
     assert "ugmm.config.compose" in imports_of("ugmm.cli")
     assert "ugmm.baselines.mlp" in imports_of("ugmm.config.choices.models")
+
+
+LIGHT_ROOMS = ("config", "studies", "tracking", "cluster", "objectives", "metrics", "spec", "runs")
+
+
+def test_composing_comparing_and_tracking_need_no_torch():
+    light = [m for m in MODULES if room_of(m) in LIGHT_ROOMS] + ["ugmm.baselines"]
+    code = f"import sys, {', '.join(light)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "lightning", "sklearn", "matplotlib"} & set(done.stdout.split())

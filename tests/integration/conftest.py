@@ -3,29 +3,44 @@
 import os
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 from ugmm.runs import Run
 from wandb_server import WandbServer
 
 
 class Command:
-    """Starts `ugmm` in a folder of the test's own."""
+    """Starts `ugmm`, in a folder of the test's own.
+
+    Attributes:
+        folder: Where it starts.
+        runs: Where what it trains is kept.
+        environment: Of what it starts.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.runs = folder / "runs"
         self.environment = {**os.environ, "WANDB_MODE": "disabled"}
         for name in ("WANDB_API_KEY", "UGMM_RUN_FOLDER"):
             self.environment.pop(name, None)
+        self._numbers = count()
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
+    def start(self, *arguments: str, **environment: str) -> Forked:
         """Start a command."""
-        if arguments[0] == "train" and "--resume" not in arguments:
-            arguments = (*arguments, f"runs_dir={self.runs}", "trainer.accelerator=cpu")
+        environment = {**self.environment, **environment}
+        log = self.folder / f"command-{next(self._numbers)}"
+        return Forked(self._completed(arguments), self.folder, environment, log)
+
+    def start_anew(self, *arguments: str, **environment: str) -> subprocess.Popen:
+        """Start a command as a user does: slower, but it can start itself a second time."""
         return subprocess.Popen(
-            [sys.executable, "-m", "ugmm", *arguments],
+            [sys.executable, "-m", "ugmm", *self._completed(arguments)],
+            cwd=self.folder,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -34,7 +49,8 @@ class Command:
 
     def __call__(self, *arguments: str, code: int = 0, **environment: str) -> str:
         """Run a command to its end and return what it printed."""
-        process = self.start(*arguments, **environment)
+        on_two = any(argument.startswith("trainer.devices=2") for argument in arguments)
+        process = (self.start_anew if on_two else self.start)(*arguments, **environment)
         try:
             out, err = process.communicate(timeout=300)
         finally:
@@ -46,6 +62,11 @@ class Command:
         """Return the runs, the oldest first."""
         folders = self.runs.glob("*/*/config.yaml")
         return [Run.open(p.parent) for p in sorted(folders, key=lambda p: p.stat().st_mtime)]
+
+    def _completed(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        if arguments[0] != "train" or "--resume" in arguments:
+            return arguments
+        return (*arguments, f"runs_dir={self.runs}", "trainer.accelerator=cpu")
 
 
 @pytest.fixture
@@ -72,4 +93,6 @@ def online(ugmm_command, server, tmp_path):
         "NETRC": str(tmp_path / "netrc"),
         "WANDB_CONFIG_DIR": str(tmp_path / "config"),
     }
+    for kind in ("GRAPHQL", "FILE_STREAM", "FILE_TRANSFER"):  # it tries again as often, but sooner
+        ugmm_command.environment[f"WANDB__{kind}_RETRY_WAIT_MIN_SECONDS"] = "0.1"
     return ugmm_command

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,17 +21,15 @@ variants:
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Write the ablation; returns what starts it, in a process group of its own."""
+def start(ugmm_command, tmp_path):
+    """Write the ablation; returns what starts it."""
     for folder in ("configs", "experiments"):
         (tmp_path / folder).symlink_to(Path(__file__).parents[2] / folder)
     (tmp_path / "small.yaml").write_text(TEXT)
 
-    def start(*arguments):
-        command = [sys.executable, "-m", "ugmm", "ablate", "small.yaml", *arguments]
-        return subprocess.Popen(
-            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def start(*arguments, anew=False):
+        how = ugmm_command.start_anew if anew else ugmm_command.start
+        return how("ablate", "small.yaml", *arguments)
 
     return start
 
@@ -65,16 +61,17 @@ def wait_until(condition, process):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_killed_ablations_end_like_an_unbroken_one(start, tmp_path):
     def begun():
         return set(logged(tmp_path))
 
     for done in (0, 1, 2):  # how many runs there are when the kill comes, in the middle of others
-        process = start("--jobs", "2")
+        process = start("--jobs", "2", anew=True)
         wait_until(lambda done=done: len(summaries(tmp_path)) >= done < len(begun()), process)
         process.kill()
         process.communicate()
-    code, output = ended(start("--jobs", "2"))
+    code, output = ended(start("--jobs", "2", anew=True))
     assert code == 0, output
     assert "4 done; runs in" in output
     broken = summaries(tmp_path)

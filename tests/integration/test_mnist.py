@@ -19,6 +19,14 @@ def mnist():
     return data
 
 
+def test_a_batch_is_trained_tested_and_drawn(ugmm_command, mnist):
+    ugmm_command("train", *SHORT, "trainer.precision=bf16-mixed", "trainer.fast_dev_run=true")
+    (run,) = ugmm_command.all_runs()
+    assert 0 <= run.read_summary()["test/accuracy"] <= 1
+    assert {path.stem for path in run.plots.iterdir()} >= {"neurons", "first_layer"}
+
+
+@pytest.mark.slow
 def test_bfloat16_trains_as_well_as_float32(ugmm_command, mnist):
     for precision in ("32-true", "bf16-mixed"):
         ugmm_command("train", *SHORT, f"trainer.precision={precision}")

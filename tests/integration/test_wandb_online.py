@@ -1,6 +1,7 @@
 """Runs tracked online by the real SDK, on a server of the tests, which may be in trouble."""
 
 import pytest
+from waiting import wait_until
 
 SHORT = ("iris_disc", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5")
 
@@ -29,6 +30,7 @@ def test_an_online_run_holds_what_dashboards_need(online, server):
     assert online("sync", str(online.runs)) == "nothing to upload\n"
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one_run(online, server):
     online("train", *SHORT, "trainer.devices=2", "trainer.strategy=ddp")
     (sent,) = server.store.runs.values()
@@ -36,12 +38,13 @@ def test_two_ranks_are_one_run(online, server):
     assert sent.exit_code == 0
 
 
-@pytest.mark.parametrize("trouble", ["gone", "failing"])
+@pytest.mark.parametrize(
+    "trouble",
+    ["gone", pytest.param("failing", marks=pytest.mark.slow)],  # the SDK waits for half a minute
+)
 def test_training_ends_well_when_the_server_does_not(online, server, trouble):
     process = online.start("train", *SHORT)
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            break
+    wait_until(lambda: "epoch " in process.output())
     if trouble == "gone":
         server.stop()
     else:

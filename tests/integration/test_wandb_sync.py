@@ -61,16 +61,20 @@ def test_a_killed_run_that_does_not_go_on_is_uploaded_as_far_as_it_got(online, s
     assert online("sync", str(online.runs)) == "nothing to upload\n"
 
 
-def test_a_server_that_fails_keeps_a_run_from_being_taken_for_uploaded(online, server):
+@pytest.mark.parametrize(
+    "what",
+    ["/"]
+    + [pytest.param(p, marks=pytest.mark.slow) for p in ("/upload/artifact", "/file_stream")],
+)
+def test_a_server_that_fails_keeps_a_run_from_being_taken_for_uploaded(online, server, what):
     for kind in ("GRAPHQL", "FILE_STREAM", "FILE_TRANSFER"):
         online.environment[f"WANDB__{kind}_RETRY_MAX"] = "1"
     online("train", *SHORT, "tracking.mode=offline")
-    for what in ("/", "/upload/artifact", "/file_stream"):
-        server.failing = what
-        said = online("sync", str(online.runs), code=1)
-        assert "not uploaded: " in said
-        assert "500" in said
-        assert said.count("\n") == 2
+    server.failing = what
+    said = online("sync", str(online.runs), code=1)
+    assert "not uploaded: " in said
+    assert "500" in said
+    assert said.count("\n") == 2
     server.failing = ""
     assert online("sync", str(online.runs)).endswith("uploaded\n")
     (run,) = online.all_runs()

@@ -56,8 +56,8 @@ def test_online_fails_at_once_without_a_connection(account, monkeypatch):
         resolve_mode("online")
 
 
-def test_an_offline_run_holds_what_dashboards_need(train, inspect):
-    run = train("iris_gen", "tracking.mode=offline", "tracking.tags=[demo]", "seed=7")
+def test_an_offline_run_holds_what_dashboards_need(train_and_draw, inspect):
+    run = train_and_draw("iris_gen", "tracking.mode=offline", "tracking.tags=[demo]", "seed=7")
     state = inspect(run)
     assert state["run_id"] == run.id
     assert state["state"] == "finished"

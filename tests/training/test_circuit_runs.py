@@ -16,8 +16,8 @@ from ugmm.loading import load_network
 )
 @pytest.mark.parametrize("settings", [(), ("task=likelihood", "trainer.monitor=val/nll")])
 @pytest.mark.parametrize("kind", ["rat", "einet"])
-def test_a_circuit_trains_and_is_read_back(train, kind, settings, capfd):
-    run = train(
+def test_a_circuit_trains_and_is_read_back(train_and_draw, kind, settings, capfd):
+    run = train_and_draw(
         "iris_disc", f"model=spflow_{kind}", "model.depth=1", "model.channels=3", *settings
     )
     figures = run.read_summary()

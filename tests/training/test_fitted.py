@@ -82,8 +82,8 @@ def test_fewer_numbers_for_simpler_covariances():
 
 
 @pytest.mark.parametrize("name", ["lda", "qda", "gmm"])
-def test_a_run_is_read_back(train, name, capfd):
-    run = train(f"iris_{name}", "trainer.max_epochs=1", "seed=3")
+def test_a_run_is_read_back(train_and_draw, name, capfd):
+    run = train_and_draw(f"iris_{name}", "trainer.max_epochs=1", "seed=3")
     figures = run.read_summary()
     assert figures["test/accuracy"] > 0.85
     assert figures["test/log_prob"] > -5

@@ -17,8 +17,8 @@ def weights(run, name="last"):
 
 
 @pytest.mark.parametrize("experiment", ["iris_gen", "iris_paper", "iris_disc"])
-def test_a_run_folder_holds_everything(train, experiment):
-    run = train(experiment)
+def test_a_run_folder_holds_everything(train_and_draw, experiment):
+    run = train_and_draw(experiment)
     assert read_config(run).experiment == experiment
     assert run.read_environment()["packages"]["ugmm"] == ugmm.__version__
     summary = run.read_summary()
@@ -38,8 +38,8 @@ def test_a_run_folder_holds_everything(train, experiment):
         assert next(csv.reader(file))[:2] == ["epoch", "step"]
 
 
-def test_the_trained_network_comes_back(train):
-    run = train("iris_disc")
+def test_the_trained_network_comes_back(trained):
+    run = trained("iris_disc")
     network = load_network(run.folder)
     config = read_config(run)
     data = config.data.build(config.seed)
@@ -60,8 +60,8 @@ def test_the_same_command_gives_the_same_numbers(train):
     assert not torch.equal(first["network.layers.0.loc"], other["network.layers.0.loc"])
 
 
-def test_eval_repeats_the_test(train, capfd):
-    run = train("iris_gen")
+def test_eval_repeats_the_test(trained, capfd):
+    run = trained("iris_gen")
     before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
     assert main(["eval", str(run.folder)]) == 0
     accuracy = run.read_summary()["test/accuracy"]
@@ -87,14 +87,12 @@ def test_resuming_continues_an_interrupted_run_exactly(
             raise KeyboardInterrupt
         start_of_epoch(self, trainer, task)
 
-    monkeypatch.setattr(SeedEpochs, "on_train_epoch_start", fail_in_epoch_three)
     runs = whole.folder.parents[1]
     before = set(runs.glob("*/*"))
-    command = ["train", experiment, f"runs_dir={runs}", "trainer.accelerator=cpu"]
-    command += ["trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", *settings]
-    with pytest.raises(SystemExit):
-        main(command)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(SeedEpochs, "on_train_epoch_start", fail_in_epoch_three)
+        with pytest.raises(SystemExit):
+            train(experiment, *settings)
     (broken,) = set(runs.glob("*/*")) - before
     capfd.readouterr()
     assert main(["train", "--resume", str(broken)]) == 0
@@ -121,8 +119,8 @@ def test_a_configuration_edited_later_does_not_change_a_run(train, capfd, tmp_pa
     assert "nothing else" in capfd.readouterr().err
 
 
-def test_a_run_that_has_ended_is_left_as_it_is(train, capfd):
-    run = train("iris_disc")
+def test_a_run_that_has_ended_is_left_as_it_is(trained, capfd):
+    run = trained("iris_disc")
     before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
     assert main(["train", "--resume", str(run.folder)]) == 0
     assert "ended already" in capfd.readouterr().out
@@ -144,22 +142,22 @@ def test_validation_figures_are_those_of_the_tested_checkpoint(train):
     "setting",
     ["trainer.gradient_clip_val=0.1", "trainer.accumulate_grad_batches=2", "kernel"],
 )
-def test_settings_reach_the_trainer(train, setting):
+def test_settings_reach_the_trainer(train_once, train, setting):
     """Each changes what is learned, but for the kernel, which must not."""
-    plain = weights(train("iris_disc", "data.batch_size=16"))["network.layers.0.loc"]
+    plain = weights(train_once("iris_disc", "data.batch_size=16"))["network.layers.0.loc"]
     changed = setting.replace("kernel", "model.kernel=reference")
     other = weights(train("iris_disc", "data.batch_size=16", changed))["network.layers.0.loc"]
     assert torch.allclose(plain, other, atol=1e-4) == (setting == "kernel")
 
 
-def test_fast_dev_run(train):
-    run = train("iris_disc", "trainer.fast_dev_run=true")
+def test_fast_dev_run(train_and_draw):
+    run = train_and_draw("iris_disc", "trainer.fast_dev_run=true")
     assert "test/accuracy" in run.read_summary()
     assert not run.checkpoints.exists()
 
 
-def test_without_validation_the_last_checkpoint_is_tested(train):
-    run = train("iris_disc", "data.val_fraction=0", "trainer.test_checkpoint=last")
+def test_without_validation_the_last_checkpoint_is_tested(train_and_draw):
+    run = train_and_draw("iris_disc", "data.val_fraction=0", "trainer.test_checkpoint=last")
     assert set(run.read_summary()) >= {"test/accuracy", "steps"}
     assert "val/accuracy" not in run.read_summary()
 
@@ -226,8 +224,8 @@ class TestErrors:
             assert "no such run folder" in capfd.readouterr().err
 
     @pytest.mark.parametrize("content", [b"", b"garbage", None])
-    def test_a_corrupt_checkpoint(self, train, capfd, content):
-        run = train("iris_disc")
+    def test_a_corrupt_checkpoint(self, trained, capfd, content):
+        run = trained("iris_disc")
         if content is None:  # cut short
             content = run.best.read_bytes()[:-1000]
         run.best.write_bytes(content)
@@ -246,40 +244,42 @@ class TestErrors:
             ("model.min_scale=0.5", "model.min_scale is 0.5 there and 0.001 here"),
         ],
     )
-    def test_a_checkpoint_of_another_architecture(self, train, capfd, setting, difference):
-        run, other = train("iris_disc"), train("iris_disc", setting)
+    def test_a_checkpoint_of_another_architecture(
+        self, trained, train, capfd, setting, difference
+    ):
+        run, other = trained("iris_disc"), train("iris_disc", setting)
         run.best.write_bytes(other.best.read_bytes())
         assert main(["eval", str(run.folder)]) == 1
         line = capfd.readouterr().err
         assert f"is of another architecture than its run's config.yaml: {difference}" in line
         assert line.count("\n") == 1
 
-    def test_a_run_without_its_best_checkpoint(self, train, capfd):
-        run = train("iris_disc")
+    def test_a_run_without_its_best_checkpoint(self, trained, capfd):
+        run = trained("iris_disc")
         run.best.unlink()
         run.summary.unlink()
         assert main(["train", "--resume", str(run.folder)]) == 1
         assert f"no checkpoint at {run.best}" in capfd.readouterr().err
 
-    def test_a_checkpoint_that_is_not_ours(self, train, capfd):
-        run = train("iris_disc")
+    def test_a_checkpoint_that_is_not_ours(self, trained, capfd):
+        run = trained("iris_disc")
         torch.save({"state_dict": {}}, run.best)
         assert main(["eval", str(run.folder)]) == 1
         assert "is not a checkpoint of ugmm" in capfd.readouterr().err
 
-    def test_a_checkpoint_of_another_version(self, train, capfd):
-        run = train("iris_disc")
+    def test_a_checkpoint_of_another_version(self, trained, capfd):
+        run = trained("iris_disc")
         checkpoint = torch.load(run.best, weights_only=True)
         torch.save({**checkpoint, "ugmm": {**checkpoint["ugmm"], "format": 99}}, run.best)
         assert main(["eval", str(run.folder)]) == 1
         assert "has format 99" in capfd.readouterr().err
 
-    def test_a_checkpoint_runs_no_code(self, train, capfd, tmp_path):
+    def test_a_checkpoint_runs_no_code(self, trained, capfd, tmp_path):
         class Attack:
             def __reduce__(self):
                 return (open, (str(tmp_path / "attacked"), "w"))
 
-        run = train("iris_disc")
+        run = trained("iris_disc")
         torch.save({"ugmm": Attack()}, run.best)
         assert main(["eval", str(run.folder)]) == 1
         assert not (tmp_path / "attacked").exists()

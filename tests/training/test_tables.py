@@ -5,8 +5,8 @@ import pytest
 from ugmm.cli import main
 
 
-def test_other_tables_train_and_are_drawn(train):
-    run = train("iris_disc", "data=digits")
+def test_other_tables_train_and_are_drawn(train_and_draw):
+    run = train_and_draw("iris_disc", "data=digits")
     pictures = {path.stem for path in run.plots.iterdir()}
     assert pictures == {"training", "confusion", "reliability", "neurons", "first_layer"}
 
@@ -21,14 +21,14 @@ class TestOwnTable:
         path.write_text("\n".join(["id,width,_price in $ or c$,kind", *rows]))
         return path
 
-    def test_it_trains_and_is_described(self, train, path, tmp_path, capfd, monkeypatch):
+    def test_it_trains_and_is_described(self, train_and_draw, path, tmp_path, capfd, monkeypatch):
         monkeypatch.chdir(tmp_path)
         settings = ("data=csv", "data.path=flowers.csv", "data.missing=mean")
-        assert "has one class only; name its label's column" in train(
+        assert "has one class only; name its label's column" in train_and_draw(
             "iris_disc", *settings, "data.types={id: drop}"
         )
         settings += ("data.label=kind",)
-        assert "'data.types={id: drop}'" in train("iris_disc", *settings)
+        assert "'data.types={id: drop}'" in train_and_draw("iris_disc", *settings)
         command = ["train", "iris_disc", "trainer.max_epochs=25", *settings]
         assert main([*command, "data.types={id: drop}"]) == 0
         assert f"{path}: 40 rows, 2 features\n" in capfd.readouterr().out
