@@ -7,6 +7,7 @@ import pytest
 from ugmm import metrics
 from ugmm.config.training import TrainerConfig
 from ugmm.nn import UGMMNetwork
+from ugmm.objectives import NegativeScore
 from ugmm.tasks import DiscriminativeTask, FittedTask, GenerativeTask
 
 
@@ -25,7 +26,7 @@ def test_validations_measure_what_is_marked_as_validated():
     network = UGMMNetwork([4, 3])
     tasks = [
         DiscriminativeTask(network, 3),
-        GenerativeTask(network, 3, objective="score"),
+        GenerativeTask(network, 3, objective=NegativeScore()),
         FittedTask(network, 3),
     ]
     for split in ("val", "test"):

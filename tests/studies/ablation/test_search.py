@@ -1,5 +1,7 @@
 """Searches: what a space may say, and that a study asks and is told rightly."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,22 @@ def test_a_process_killed_as_it_asks_costs_no_trial(ablation, tmp_path):
     points, trials = run_all(search, far_from_best)
     assert points == expected
     assert [trial.state.name for trial in trials] == ["FAIL"] + ["COMPLETE"] * 5
+
+
+def test_a_process_killed_as_it_writes_keeps_nobody_waiting(ablation):
+    search = ablation(BASE + SPACE)
+    ledger = search.open_ledger()
+    Search(search, ledger)
+    # Optuna's own lock, as one that is killed leaves it: in a folder named relative to this one.
+    (ledger.folder / "optuna.log.lock").symlink_to(ledger.folder / "optuna.log")
+    writing = (
+        "import os, sys; from filelock import FileLock; "
+        "FileLock(sys.argv[1]).acquire(); os.kill(os.getpid(), 9)"
+    )
+    path = str(ledger.folder / ".optuna.lock")
+    subprocess.run([sys.executable, "-c", writing, path], check=False)
+    points, _ = run_all(search, far_from_best)
+    assert len(points) == 10
 
 
 def test_choices_cannot_change_while_they_are_searched(ablation):

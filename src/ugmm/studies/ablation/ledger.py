@@ -23,7 +23,7 @@ from ugmm.errors import UserError
 from ugmm.runs import Run, run_folder, write_atomic
 from ugmm.studies.claims import Claims
 
-__all__ = ["Ledger", "Point", "State"]
+__all__ = ["ID_DIGITS", "Ledger", "Point", "State"]
 
 State = Literal["done", "failed", "running", "interrupted", "planned"]
 
@@ -102,15 +102,13 @@ class Ledger:
         """
         if not self.path.is_file():
             return []
-        text = self.path.read_text(encoding="utf-8")
-        if text != self._text:
-            try:
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            if text != self._text:
                 self._points = [_read_point(entry) for entry in json.loads(text)["points"]]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(
-                    f"{self.path} is damaged ({error}); remove it to plan anew"
-                ) from error
-            self._text = text
+                self._text = text
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path} is damaged ({error}); remove it to plan anew") from error
         return list(self._points)
 
     def lock(self) -> FileLock:
@@ -221,6 +219,8 @@ def _read_point(entry: dict[str, Any]) -> Point:
     config = entry["config"]
     if isinstance(config, str):  # plans held YAML once
         config = _load_yaml(config)
+    if not isinstance(config, dict) or not {"runs_dir", "group", "name"} <= config.keys():
+        raise ValueError("a point has no configuration")
     return Point(**{**entry, "config": config})
 
 
