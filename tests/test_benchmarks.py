@@ -3,8 +3,8 @@
 import re
 import runpy
 import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -109,18 +109,22 @@ def test_memory_and_a_step_of_the_scaling():
     assert scaling.step({"batch": 4, "width": 8, "depth": 2}, 1)()[0] > 0
 
 
-def test_parts_of_a_step_add_up():
+def test_parts_of_a_step_add_up(monkeypatch):
     import overhead
 
-    clock, began = overhead.Clock(), time.perf_counter()
+    now = 5.0
+    monkeypatch.setattr(overhead, "time", SimpleNamespace(perf_counter=lambda: now))
+    clock = overhead.Clock()
+    now += 1
     with clock.part("data"):
-        time.sleep(0.01)
+        now += 2
         with clock.part("kernels, forward"):
-            time.sleep(0.02)
+            now += 4
+        now += 8
+    now += 16
     found = clock.read()
-    assert found["data"] >= 0.01
-    assert found["kernels, forward"] >= 0.02
-    assert sum(found.values()) == pytest.approx(time.perf_counter() - began, abs=5e-3)
+    expected = {"data": 2 + 8, "kernels, forward": 4, overhead.REST: 1 + 16}
+    assert found == {name: expected.get(name, 0) for name in overhead.PARTS}
 
 
 def test_the_results_keep_other_machines(capsys):

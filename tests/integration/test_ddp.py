@@ -13,12 +13,25 @@ def final_weights(run):
 
 
 # iris_gen draws noise, on each process its own: iris_paper has the objective without any.
-@pytest.mark.parametrize(("experiment", "lr"), [("iris_disc", 0.1), ("iris_paper", 0.01)])
-def test_the_same_weights_after_ten_steps_in_float64(ugmm_command, experiment, lr):
+@pytest.mark.parametrize(
+    ("experiment", "lr"),
+    [("iris_disc", 0.1), pytest.param("iris_paper", 0.01, marks=pytest.mark.slow)],
+)
+def test_one_run_and_the_same_weights_after_ten_steps_in_float64(
+    ugmm_command, inspect, experiment, lr
+):
     settings = (*SGD, f"optimizer.lr={lr}", "trainer.precision=64-true", "trainer.max_epochs=5")
+    settings += ("trainer.check_val_every_n_epoch=2",)
     ugmm_command("train", experiment, *settings, "trainer.devices=1")
-    ugmm_command("train", experiment, *settings, *DDP)
+    output = ugmm_command("train", experiment, *settings, *DDP, WANDB_MODE="offline")
     one, two = ugmm_command.all_runs()
+
+    assert output.count("run folder:") == 1
+    rows = [row for row in two.read_metrics() if row["val/accuracy"] is not None]
+    assert [row["epoch"] for row in rows] == [1, 3]
+    assert len(list(ugmm_command.runs.rglob("offline-run-*"))) == 1
+    assert inspect(two)["exit_code"] == 0
+
     assert one.read_summary()["steps"] == two.read_summary()["steps"] == 10
     expected, weights = final_weights(one), final_weights(two)
     for name in expected:
@@ -29,6 +42,7 @@ def test_the_same_weights_after_ten_steps_in_float64(ugmm_command, experiment, l
             assert two.read_summary()[name] == pytest.approx(value, rel=1e-6), name
 
 
+@pytest.mark.slow
 def test_the_same_gradient_in_float32(ugmm_command):
     """One step of SGD at rate 1 moves the weights by the gradient."""
     settings = (*SGD, "optimizer.lr=1", "trainer.max_epochs=1", "data.batch_size=96")
@@ -38,17 +52,6 @@ def test_the_same_gradient_in_float32(ugmm_command):
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)
     assert any((one[name] - two[name]).abs().max() > 0 for name in one), "not a second process?"
-
-
-def test_ranks_write_one_run(ugmm_command, inspect):
-    settings = ("trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", *DDP)
-    output = ugmm_command("train", "iris_disc", *settings, WANDB_MODE="offline")
-    assert output.count("run folder:") == 1
-    (run,) = ugmm_command.all_runs()
-    rows = [row for row in run.read_metrics() if row["val/accuracy"] is not None]
-    assert [row["epoch"] for row in rows] == [1, 3]
-    assert len(list(ugmm_command.runs.rglob("offline-run-*"))) == 1
-    assert inspect(run)["exit_code"] == 0
 
 
 def test_a_batch_that_cannot_be_divided_is_one_line(ugmm_command):

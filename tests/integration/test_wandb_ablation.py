@@ -84,6 +84,17 @@ def check_keys(spec, run):
     assert {"trainer/global_step"} <= axes <= logged
 
 
+def test_a_point_is_run_as_an_agent_of_a_sweep_asks(small, server, tmp_path):
+    agents = {"WANDB_SWEEP_ID": "sweep1", "WANDB_RUN_ID": "given"}
+    small("ablate", "small.yaml", "--point=model.dropout=0.3 seed=1", **agents)
+    (run,) = server.store.runs.values()
+    assert (run.name, run.attributes["sweep"], run.exit_code) == ("given", "sweep1", 0)
+    assert (run.config["variant"], run.config["seed"]) == ("model.dropout=0.3", 1)
+    figures = Run(tmp_path / run.config["run_folder"]).read_summary()
+    assert run.summary["test/accuracy"] == pytest.approx(figures["test/accuracy"])
+
+
+@pytest.mark.slow
 def test_a_sweep_runs_the_same_points(small, server, tmp_path):
     output = small("ablate", "small.yaml", "--wandb")
     assert "other machines join by: wandb agent tester/ugmm-iris-discriminative/sweep1" in output
@@ -108,6 +119,7 @@ def test_without_an_account_each_is_one_line(small):
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_an_ablation_outlives_its_server(small, server, tmp_path):
     process = small.start("ablate", "small.yaml", "--jobs", "2")
     wait_until(lambda: server.store.runs)

@@ -35,7 +35,7 @@ def assert_whole(sent, run):
     assert sent.exit_code == 0
 
 
-@pytest.mark.parametrize("mode", ["online", "offline"])
+@pytest.mark.parametrize("mode", [pytest.param("online", marks=pytest.mark.slow), "offline"])
 def test_a_killed_run_goes_on_as_the_same(online, server, mode):
     run = killed(online, 20, f"tracking.mode={mode}")
     assert "killed within the last minute" in online("sync", str(run.folder), code=1)

@@ -29,15 +29,19 @@ class WandbServer:
         self._lock = threading.RLock()
         self._connections: set[socket.socket] = set()
         self._http: _HTTP | None = None
-        self._port = 0
+        # A socket that does not listen: its port is refused while the server is down, and no other
+        # process is given it meanwhile.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self._port = self._place.getsockname()[1]
         self.start()
         self.url = f"http://127.0.0.1:{self._port}"
         self._operations = Operations(self.store, self.url)
 
     def start(self) -> None:
-        """Listen, on the same port as before if there was one."""
+        """Listen, on the same port each time."""
         self._http = _HTTP(("127.0.0.1", self._port), _handler(self))
-        self._port = self._http.server_address[1]
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
@@ -55,6 +59,7 @@ class WandbServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._place.close()
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         """Return a status and what to send as JSON."""
