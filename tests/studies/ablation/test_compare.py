@@ -13,7 +13,6 @@ import scipy.stats
 from ugmm.cli import main
 from ugmm.errors import UserError
 from ugmm.studies.ablation import compare as command
-from ugmm.studies.ablation import read_ablation
 
 TEXT = """# Does dropout help?
 experiment: iris_disc
@@ -28,15 +27,11 @@ variants:
 
 
 @pytest.fixture
-def ablation(tmp_path, monkeypatch):
+def ablation(ablation):
     """Plan an ablation and make up its runs, less those that `left_out` names."""
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
-    monkeypatch.chdir(tmp_path)
 
     def make(text=TEXT, left_out=(), also=None):
-        Path("mine.yaml").write_text(text)
-        found = read_ablation("mine.yaml")
+        found = ablation(text)
         found.open_ledger().extend(found.points)
         rng = np.random.default_rng(0)
         for point in found.points:

@@ -1,7 +1,5 @@
 """An ablation's file and plan: which points there are, and that a plan stays as it is."""
 
-from pathlib import Path
-
 import pytest
 
 from ugmm.cli import main
@@ -12,20 +10,6 @@ from ugmm.studies.ablation import read_ablation
 
 BASE = "experiment: iris_disc\nseeds: [0, 1]\n"
 VARIANTS = "variants:\n  plain: {}\n  dropout: {model.dropout: 0.3}\n"
-
-
-@pytest.fixture
-def ablation(tmp_path, monkeypatch):
-    """Write an ablation and read it."""
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
-    monkeypatch.chdir(tmp_path)
-
-    def read(text):
-        Path("mine.yaml").write_text(text)
-        return read_ablation("mine.yaml")
-
-    return read
 
 
 def test_variants_by_grid_by_repetitions(ablation):

@@ -8,7 +8,6 @@ import pytest
 
 from ugmm.cli import main
 from ugmm.errors import UserError
-from ugmm.studies.ablation import read_ablation
 
 pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
 
@@ -22,20 +21,6 @@ SPACE = """space:
   model.hidden: [[10, 5], [20]]
   trainer.max_epochs: {low: 10, high: 20}
 """
-
-
-@pytest.fixture
-def ablation(tmp_path, monkeypatch):
-    """Write a search and read it."""
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
-    monkeypatch.chdir(tmp_path)
-
-    def read(text):
-        Path("mine.yaml").write_text(text)
-        return read_ablation("mine.yaml")
-
-    return read
 
 
 def run_all(ablation, objective, stop_after=10_000):

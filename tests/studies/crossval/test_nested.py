@@ -27,21 +27,18 @@ QDA_ROW = {"baseline": "qda", "grid": {"reg": [0.5, 0.01]}}
 
 
 @pytest.fixture
-def crossval(tmp_path, monkeypatch, capsys):
+def crossval(project, capsys):
     """Write a cross-validation and run it; returns its folder, or the error's line."""
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
-    monkeypatch.chdir(tmp_path)
 
     def crossval(models, *arguments, **keys):
-        path = tmp_path / "mine.yaml"
+        path = project / "mine.yaml"
         path.write_text(json.dumps({**BASE, **keys, "models": models}))
         code = main(["crossval", str(path), *(arguments or ("--jobs", "1"))])
         output = capsys.readouterr()
         if code:
             return output.err
-        folder = tmp_path / "runs/crossval/mine"
-        assert str(folder.relative_to(tmp_path)) in output.out
+        folder = project / "runs/crossval/mine"
+        assert str(folder.relative_to(project)) in output.out
         return folder
 
     return crossval
