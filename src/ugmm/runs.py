@@ -187,7 +187,7 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def _read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Return the keys and values of a JSON file; where it is damaged, the error says the remedy."""
+    """Return the keys and values of a JSON file; the error of a damaged one ends in the remedy."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):

@@ -94,6 +94,14 @@ def test_the_table_follows_from_the_runs(ablation, capsys):
         assert Path("runs/mine/compare", name).is_file()
 
 
+def test_an_environment_may_say_less(ablation, capsys):
+    (point, *_) = ablation().points
+    point.run.environment.write_text("{}")
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Commit: unknown (1 runs); 0123456789 (23 runs)." in output
+
+
 def test_runs_that_are_missing_are_named(ablation, capsys):
     ablation(left_out={("dropout", "seed=3 fold=0"), ("dropout", "seed=3 fold=1")})
     assert main(["compare", "mine.yaml"]) == 0
