@@ -24,7 +24,7 @@ def expand_grid(grid: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
     """
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
-            raise UserError(f"{source}: grid.{key} must be a list of values")
+            raise UserError(f"{source}: grid.{key} must be a list of values, such as [0.1]")
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 

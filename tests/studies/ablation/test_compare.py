@@ -13,7 +13,6 @@ import scipy.stats
 from ugmm.cli import main
 from ugmm.errors import UserError
 from ugmm.studies.ablation import compare as command
-from ugmm.studies.ablation import read_ablation
 
 TEXT = """# Does dropout help?
 experiment: iris_disc
@@ -28,15 +27,11 @@ variants:
 
 
 @pytest.fixture
-def ablation(tmp_path, monkeypatch):
+def ablation(ablation):
     """Plan an ablation and make up its runs, less those that `left_out` names."""
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
-    monkeypatch.chdir(tmp_path)
 
     def make(text=TEXT, left_out=(), also=None):
-        Path("mine.yaml").write_text(text)
-        found = read_ablation("mine.yaml")
+        found = ablation(text)
         found.open_ledger().extend(found.points)
         rng = np.random.default_rng(0)
         for point in found.points:
@@ -97,6 +92,14 @@ def test_the_table_follows_from_the_runs(ablation, capsys):
     assert f"{100 * base.mean():.2f} ±" in output
     for name in ("index.html", "final.png", "curves.png", "table.md"):
         assert Path("runs/mine/compare", name).is_file()
+
+
+def test_an_environment_may_say_less(ablation, capsys):
+    (point, *_) = ablation().points
+    point.run.environment.write_text("{}")
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Commit: unknown (1 runs); 0123456789 (23 runs)." in output
 
 
 def test_runs_that_are_missing_are_named(ablation, capsys):

@@ -1,7 +1,5 @@
 """An ablation's file and plan: which points there are, and that a plan stays as it is."""
 
-from pathlib import Path
-
 import pytest
 
 from ugmm.cli import main
@@ -12,20 +10,6 @@ from ugmm.studies.ablation import read_ablation
 
 BASE = "experiment: iris_disc\nseeds: [0, 1]\n"
 VARIANTS = "variants:\n  plain: {}\n  dropout: {model.dropout: 0.3}\n"
-
-
-@pytest.fixture
-def ablation(tmp_path, monkeypatch):
-    """Write an ablation and read it."""
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
-    monkeypatch.chdir(tmp_path)
-
-    def read(text):
-        Path("mine.yaml").write_text(text)
-        return read_ablation("mine.yaml")
-
-    return read
 
 
 def test_variants_by_grid_by_repetitions(ablation):
@@ -84,14 +68,25 @@ def test_a_plan_grows_and_never_changes(ablation):
     [
         (BASE, "mine.yaml: give variants (named sets of settings), a grid, or both"),
         (BASE + "variants: [a]", "mine.yaml: variants must map names to values"),
-        (BASE + "variants: {a: 3}", "variants.a must be settings"),
+        (BASE + "variants: {a: 3}", "variants.a must map keys to values, such as"),
+        (BASE + "set: 0\n" + VARIANTS, "mine.yaml: set must map names to values"),
+        (BASE + "variants: {a: {seed: 7}}", "variant 'a' sets seed; give seeds beside variants"),
+        (BASE + "set: {seed: 7}\n" + VARIANTS, "variant 'plain' sets seed; give seeds"),
+        (BASE + "grid: {name: [a, b]}", "variant 'name=a' sets name, which the study sets itself"),
+        (BASE + "folds: [0]\ngrid: {data.fold: [1, 2]}", "sets data.fold; give folds beside"),
         (BASE + "variants: {a: {}, b: {}}", "'a' and 'b' are the same for seed=0"),
-        (BASE + "grid: {model.dropout: 0.1}", "grid.model.dropout must be a list of values"),
+        (
+            BASE + "grid: {model.dropout: 0.1}",
+            "dropout must be a list of values, such as [0.1]",
+        ),
         (BASE + "variants: {a: {model.dropot: 1}}", "variant 'a': unknown key 'model.dropot'"),
         (BASE + "variants: {a: {experiment: 3}}", "'a': experiment must be a name"),
         (BASE + "variants: {a: {experiment: }}", "such as iris_disc; got None"),
         (BASE + "variants: {a: {experiment: iris_dics}}", "'a': unknown experiment 'iris_dics'"),
-        (BASE + VARIANTS + "baseline: plane", "baseline 'plane' is none of plain, dropout"),
+        (
+            BASE + VARIANTS + "baseline: plane",
+            "no variant is called 'plane', the baseline; did you",
+        ),
         (BASE + VARIANTS + "jobs: 3", "unknown key 'jobs'"),
         ("experiment: iris_disc\nseeds: [1, 1]\n" + VARIANTS, "seeds must be different numbers"),
         ("experiment: iris_dics\n" + VARIANTS, "did you mean iris_disc"),
@@ -108,6 +103,12 @@ def test_an_unknown_point_names_the_nearest(ablation, capsys):
     ablation(BASE + VARIANTS)
     assert main(["ablate", "mine.yaml", "--point", "plain sed=0"]) == 1
     assert "no point is called 'plain sed=0'; did you mean plain seed=0" in capsys.readouterr().err
+
+
+def test_a_metric_without_a_goal_is_refused_before_anything_is_run(ablation, capsys):
+    ablation(BASE + VARIANTS + "metric: my/own")
+    assert main(["ablate", "mine.yaml"]) == 1
+    assert "say which way my/own is better, by goal: max or" in capsys.readouterr().err
 
 
 def test_a_search_is_no_sweep(ablation, capsys):

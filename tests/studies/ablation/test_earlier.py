@@ -14,15 +14,12 @@ IDS = {"907feb66", "b6a33647", "6eb67f99", "ecae5b64"}
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
+def runs(project):
     """A copy of the folder that the earlier version left, beside its files; where runs lie."""
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
     for study in ("small", "digits"):
-        shutil.copyfile(EARLIER / f"{study}.yaml", tmp_path / f"{study}.yaml")
-        shutil.copytree(EARLIER / study, tmp_path / "runs" / study)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "runs"
+        shutil.copyfile(EARLIER / f"{study}.yaml", project / f"{study}.yaml")
+        shutil.copytree(EARLIER / study, project / "runs" / study)
+    return project / "runs"
 
 
 def folders(runs):

@@ -2,24 +2,19 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from ugmm.config.frozen import to_yaml
 from ugmm.errors import UserError
-from ugmm.studies.ablation import Ledger, read_ablation
+from ugmm.studies.ablation import Ledger
 
 TEXT = "experiment: iris_disc\nseeds: [0]\nvariants:\n  plain: {}\n  wide: {model.hidden: [20]}\n"
 
 
 @pytest.fixture
-def ablation(tmp_path, monkeypatch):
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
-    monkeypatch.chdir(tmp_path)
-    Path("mine.yaml").write_text(TEXT)
-    return read_ablation("mine.yaml")
+def ablation(ablation):
+    return ablation(TEXT)
 
 
 def write_plan(ledger, points):

@@ -8,7 +8,6 @@ import pytest
 
 from ugmm.cli import main
 from ugmm.errors import UserError
-from ugmm.studies.ablation import read_ablation
 
 pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
 
@@ -22,20 +21,6 @@ SPACE = """space:
   model.hidden: [[10, 5], [20]]
   trainer.max_epochs: {low: 10, high: 20}
 """
-
-
-@pytest.fixture
-def ablation(tmp_path, monkeypatch):
-    """Write a search and read it."""
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
-    monkeypatch.chdir(tmp_path)
-
-    def read(text):
-        Path("mine.yaml").write_text(text)
-        return read_ablation("mine.yaml")
-
-    return read
 
 
 def run_all(ablation, objective, stop_after=10_000):
@@ -123,6 +108,17 @@ def test_a_process_killed_as_it_writes_keeps_nobody_waiting(ablation):
     assert len(points) == 10
 
 
+def test_a_damaged_journal_is_one_line(ablation):
+    search = ablation(BASE + SPACE)
+    ledger = search.open_ledger()
+    Search(search, ledger)
+    with (ledger.folder / "optuna.log").open("a") as file:
+        file.write("not JSON\n")
+    with pytest.raises(UserError, match=r"optuna\.log is damaged .*; remove it") as mistake:
+        Search(search, ledger)
+    assert "\n" not in str(mistake.value)
+
+
 def test_choices_cannot_change_while_they_are_searched(ablation):
     run_all(ablation(BASE + SPACE), far_from_best, stop_after=1)
     changed = ablation(BASE + SPACE.replace("[20]]", "[30]]"))
@@ -136,13 +132,17 @@ def test_choices_cannot_change_while_they_are_searched(ablation):
         (BASE, "search needs a space"),
         (BASE.replace("search: optuna\n", "") + SPACE, "add 'search: optuna'"),
         (BASE + SPACE + "grid: {model.dropout: [0.1]}", "no variants, grid or baseline"),
-        (BASE.replace("val/nll", "test/nll") + SPACE, "search by val/..."),
+        (BASE.replace("val/nll", "test/nll") + SPACE, "choose by validation, such as val/nll"),
         (BASE + "space: {model.dropot: [0.1]}", "unknown key 'model.dropot'"),
         (BASE + "space: {model.dropout: {low: 0.1, high: 1.5}}", "model.dropout=1.5 must be"),
         (BASE + "space: {model.dropout: {low: 0.5, high: 0.1}}", "low must be below high"),
         (BASE + "space: {model.dropout: {low: 0.1}}", "must be a list of values, or {low"),
         (BASE + "space: {optimizer.lr: {low: 0, high: 1, log: true}}", "log needs low above 0"),
-        (BASE + "space: {optimizer.lr: {low: a, high: 1}}", "must be numbers"),
+        (BASE + "space: {optimizer.lr: {low: a, high: 1}}", "must be finite numbers"),
+        (BASE + "space: {optimizer.lr: {low: 0.1, high: .inf}}", "must be finite numbers"),
+        (BASE + "space: {optimizer.lr: {low: .nan, high: 1}}", "must be finite numbers"),
+        (BASE + "space: {seed: [1, 2]}", "sets seed; give seeds"),
+        (BASE + "space: {optimizer.lr: {low: 1, high: 2, log: no way}}", "log must be true or"),
         (BASE + "space: {optimizer.name: [adam, adan]}", "adan"),
         (BASE + SPACE + "search: grid", "search"),
     ],

@@ -27,21 +27,18 @@ QDA_ROW = {"baseline": "qda", "grid": {"reg": [0.5, 0.01]}}
 
 
 @pytest.fixture
-def crossval(tmp_path, monkeypatch, capsys):
+def crossval(project, capsys):
     """Write a cross-validation and run it; returns its folder, or the error's line."""
-    for folder in ("configs", "experiments"):
-        (tmp_path / folder).symlink_to(Path(__file__).parents[3] / folder)
-    monkeypatch.chdir(tmp_path)
 
     def crossval(models, *arguments, **keys):
-        path = tmp_path / "mine.yaml"
+        path = project / "mine.yaml"
         path.write_text(json.dumps({**BASE, **keys, "models": models}))
         code = main(["crossval", str(path), *(arguments or ("--jobs", "1"))])
         output = capsys.readouterr()
         if code:
             return output.err
-        folder = tmp_path / "runs/crossval/mine"
-        assert str(folder.relative_to(tmp_path)) in output.out
+        folder = project / "runs/crossval/mine"
+        assert str(folder.relative_to(project)) in output.out
         return folder
 
     return crossval
@@ -251,12 +248,25 @@ def test_a_density_of_an_experiment_is_normalised(crossval):
         ({"q": QDA_ROW}, {"data": "irs"}, "unknown choice data=irs; did you mean iris"),
         ({"q": QDA_ROW}, {"select": "best"}, "select: "),
         ({}, {}, "models must map names"),
+        ({"q": {**QDA_ROW, "grid": 0}}, {}, "models.q: set and grid must map keys to values"),
+        ({"q": QDA_ROW}, {"folds": 51}, "folds=51 is more than the 50 rows of class 0"),
+        ({"q": QDA_ROW}, {"inner_folds": 34}, "inner_folds=34 is more than the 33 rows of class"),
     ],
 )
 def test_mistakes_are_one_clear_line(crossval, models, keys, line):
     error = crossval(models, **keys)
     assert line in error
     assert error.startswith("ugmm: error: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", [b"3", b'{"key": "a"}', b'{"key": "a", "err', b"\xff"])
+def test_damaged_fits_are_one_line(crossval, line):
+    folder = crossval({"q": {"baseline": "qda"}})
+    with (folder / "fits.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    error = crossval({"q": {"baseline": "qda"}})
+    assert "fits.jsonl is damaged" in error
     assert error.count("\n") == 1
 
 

@@ -39,6 +39,7 @@ def run_ablation(
     if jobs < 1:
         raise UserError(f"--jobs must be at least 1, got {jobs}")
     ablation = read_ablation(name)
+    _ = ablation.goal  # an error now, and not when everything has been run
     ledger = ablation.open_ledger()
     if dry_run:
         _print_plan(ablation, ledger)

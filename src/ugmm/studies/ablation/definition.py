@@ -15,7 +15,7 @@ from ugmm.config.compose import assignment
 from ugmm.config.files import named_file, title_of
 from ugmm.config.frozen import to_mapping
 from ugmm.config.merge import make_settings, read_yaml
-from ugmm.errors import UserError
+from ugmm.errors import UserError, nearest
 from ugmm.keys import key
 from ugmm.metrics import find
 from ugmm.studies.ablation.ledger import ID_DIGITS, Ledger, Point
@@ -23,6 +23,9 @@ from ugmm.studies.ablation.space import Space, read_space
 from ugmm.studies.grid import compose_settings, expand_grid
 
 __all__ = ["Ablation", "AblationSettings", "name_repetition", "read_ablation"]
+
+_MAPPINGS = ("set", "variants", "grid")
+_NAMES = ("group", "name", "variant")  # keys that tell the runs of a study apart
 
 
 @dataclass
@@ -80,7 +83,9 @@ class Ablation:
         metric = self.settings.metric
         goal = self.settings.goal or find(metric).goal
         if goal is None:
-            raise UserError(f"{self.path}: say which way {metric} is better: goal: max, or min")
+            raise UserError(
+                f"{self.path}: say which way {metric} is better, by goal: max or goal: min"
+            )
         return goal
 
     def compose_point(
@@ -97,6 +102,7 @@ class Ablation:
             UserError: If the settings are wrong.
         """
         source = f"{self.path}: variant {variant!r}"
+        _check_free(settings, repetition, source)
         repeated = name_repetition(repetition)
         names = {"group": self.name, "name": f"{variant} {repeated}", "variant": variant}
         values = {"experiment": self.settings.experiment, **settings, **repetition, **names}
@@ -149,12 +155,9 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
     """
     path = named_file(name, "experiments/ablations", "ablation", root)
     values = read_yaml(path)
-    common, variants, grid = (values.pop(part, None) or {} for part in ("set", "variants", "grid"))
+    common, variants, grid = (_pop_mapping(values, part, path) for part in _MAPPINGS)
     space = values.pop("space", None)
     settings: AblationSettings = make_settings(AblationSettings, values, str(path))
-    for part, entries in (("set", common), ("variants", variants), ("grid", grid)):
-        if not isinstance(entries, dict):
-            raise UserError(f"{path}: {part} must map names to values")
     title, repetitions = title_of(path) or path.stem, _list_repetitions(settings, path)
     if settings.search is not None:
         _check_search(settings, path, alone=not (variants or grid))
@@ -165,9 +168,21 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
     if space is not None:
         raise UserError(f"{path}: a space is searched: add 'search: optuna'")
     combined = _combine(common, variants, grid, str(path))
-    if settings.baseline and settings.baseline not in combined:
-        raise UserError(f"{path}: baseline {settings.baseline!r} is none of {', '.join(combined)}")
+    if (baseline := settings.baseline) and baseline not in combined:
+        raise UserError(
+            f"{path}: no variant is called {baseline!r}, the baseline; "
+            f"{nearest(baseline, combined)}"
+        )
     return Ablation(path, title, root, settings, combined, repetitions, common, {})
+
+
+def _pop_mapping(values: dict[str, Any], part: str, path: Path) -> dict[str, Any]:
+    entries = values.pop(part, None)
+    if entries is None:
+        return {}
+    if not isinstance(entries, dict):
+        raise UserError(f"{path}: {part} must map names to values")
+    return entries
 
 
 def name_repetition(repetition: Mapping[str, int]) -> str:
@@ -185,7 +200,10 @@ def _combine(
     combined = {}
     for name, settings in (variants or {"": {}}).items():
         if not isinstance(settings or {}, dict):
-            raise UserError(f"{source}: variants.{name} must be settings, such as {{seed: 1}}")
+            raise UserError(
+                f"{source}: variants.{name} must map keys to values, such as "
+                "{model.dropout: 0.2}"
+            )
         for combination in combinations:
             parts = [str(name)] * bool(name)
             parts += [assignment(k, v) for k, v in combination.items()]
@@ -196,7 +214,7 @@ def _combine(
 def _list_repetitions(settings: AblationSettings, path: Path) -> list[dict[str, int]]:
     for name, values in (("seeds", settings.seeds), ("folds", settings.folds)):
         if len(set(values)) < len(values) or (name == "seeds" and not values):
-            raise UserError(f"{path}: {name} must be different numbers")
+            raise UserError(f"{path}: {name} must be different numbers, at least one")
     folds = [{"data.fold": fold} for fold in settings.folds] or [{}]
     return [{"seed": seed, **fold} for seed in settings.seeds for fold in folds]
 
@@ -206,9 +224,19 @@ def _check_search(settings: AblationSettings, path: Path, *, alone: bool) -> Non
         raise UserError(f"{path}: a search has a space, and no variants, grid or baseline")
     if not settings.metric.startswith("val/"):
         raise UserError(
-            f"{path}: metric {settings.metric}: what is chosen by the test rows cannot be "
-            "judged by them; search by val/..."
+            f"{path}: metric={settings.metric}: what the test rows chose, they cannot judge; "
+            "choose by validation, such as val/nll"
         )
+
+
+def _check_free(settings: Mapping[str, Any], repetition: Mapping[str, int], source: str) -> None:
+    """Refuse settings of what the study sets by itself, since they would come to nothing."""
+    for name in settings:
+        if name in repetition:
+            part = f"{name.rpartition('.')[2]}s"
+            raise UserError(f"{source} sets {name}; give {part} beside variants and grid instead")
+        if name in _NAMES:
+            raise UserError(f"{source} sets {name}, which the study sets itself; leave it out")
 
 
 def _check_space(ablation: Ablation) -> None:

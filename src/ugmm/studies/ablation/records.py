@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ugmm.errors import UserError, nearest
-from ugmm.report.study.variants import Record
+from ugmm.report.statistics import Record
 from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation, name_repetition
 from ugmm.studies.ablation.ledger import Ledger, Point
@@ -154,10 +154,11 @@ def describe_machines(records: Sequence[Record]) -> list[str]:
         if not run.environment.is_file():
             continue  # a folder that was copied in part
         environment = run.read_environment()
-        git = environment["git"]
-        commit = (git["commit"] or "unknown")[:10] + (" with changes" if git["dirty"] else "")
-        found["commit"][commit] += 1
-        found["machine"][f"{environment['platform']}, {environment['cpus']} CPUs"] += 1
+        git = environment.get("git") or {}
+        changes = " with changes" if git.get("dirty") else ""
+        found["commit"][(git.get("commit") or "unknown")[:10] + changes] += 1
+        platform, cpus = (environment.get(name, "unknown") for name in ("platform", "cpus"))
+        found["machine"][f"{platform}, {cpus} CPUs"] += 1
     return [
         f"{kind.capitalize()}: {'; '.join(f'{name} ({n} runs)' for name, n in counts.items())}."
         for kind, counts in found.items()

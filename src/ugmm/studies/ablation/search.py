@@ -26,7 +26,7 @@ class Search:
         ledger: Where its points are planned.
 
     Raises:
-        UserError: If Optuna is not installed.
+        UserError: If Optuna is not installed, or the journal is damaged.
     """
 
     def __init__(self, ablation: Ablation, ledger: Ledger) -> None:
@@ -47,13 +47,17 @@ class Search:
             # comes next would wait for it for ever.
             lock_obj=FileLock(ledger.folder / ".optuna.lock"),  # type: ignore[arg-type]
         )
-        storage = JournalStorage(backend)
-        self.study = optuna.create_study(
-            storage=storage,
-            study_name=ablation.name,
-            direction="maximize" if ablation.goal == "max" else "minimize",
-            load_if_exists=True,
-        )
+        try:
+            self.study = optuna.create_study(
+                storage=JournalStorage(backend),
+                study_name=ablation.name,
+                direction="maximize" if ablation.goal == "max" else "minimize",
+                load_if_exists=True,
+            )
+        except ValueError as error:
+            raise UserError(
+                f"{ledger.folder / 'optuna.log'} is damaged ({error}); remove it to search anew"
+            ) from error
 
     def count_left(self) -> int:
         """Return how many trials have not been asked for yet."""
@@ -111,7 +115,10 @@ class Search:
                     values = [summaries[point].get(metric) for point in points]
                     known = [value for value in values if value is not None]
                     if len(known) < len(values):
-                        raise UserError(f"{self.ablation.path}: no run has the metric {metric!r}")
+                        raise UserError(
+                            f"{self.ablation.path}: a run lacks the metric {metric!r}; name one "
+                            "that its summary.json has"
+                        )
                     self.study.tell(trial.number, fmean(known))
 
     def describe_best(self) -> str:

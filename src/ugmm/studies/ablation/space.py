@@ -1,6 +1,7 @@
 """What a search chooses from: ranges of numbers and lists of values. Imports no Optuna."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,10 @@ def _read_entry(entry: Any, source: str) -> Range | OneOf:
     if not isinstance(entry, dict) or not {"low", "high"} <= set(entry) <= known:
         raise UserError(f"{source} must be a list of values, or {{low: ..., high: ...}}")
     numbers = [v for k, v in entry.items() if k != "log" and v is not None]
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers):
-        raise UserError(f"{source}: low, high and step must be numbers")
+    if not all(_is_finite(v) for v in numbers):
+        raise UserError(f"{source}: low, high and step must be finite numbers")
+    if not isinstance(entry.get("log", False), bool):
+        raise UserError(f"{source}: log must be true or false")
     found = Range(**entry)
     if found.low >= found.high:
         raise UserError(f"{source}: low must be below high")
@@ -91,3 +94,9 @@ def _read_entry(entry: Any, source: str) -> Range | OneOf:
     if found.step is not None and found.step <= 0:
         raise UserError(f"{source}: step must be above 0")
     return found
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a value is a number, and no bool, NaN or infinity."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)

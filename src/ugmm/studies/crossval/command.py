@@ -25,7 +25,7 @@ def run_crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> No
         UserError: If anything the user can mend keeps it from running.
     """
     if processes < 1:
-        raise UserError(f"--jobs={processes} must be at least 1")
+        raise UserError(f"--jobs must be at least 1, got {processes}")
     study = read_crossvalidation(name)
     folder = Path(runs_dir) / "crossval" / study.name
     try:

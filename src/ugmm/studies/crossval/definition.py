@@ -101,9 +101,9 @@ def _read_model(entry: Any, source: str, data: str, root: Path | None) -> Model:
     kinds = [kind for kind in known[:2] if kind in entry]
     if len(kinds) != 1:
         raise UserError(f"{source} must name either a baseline or an experiment")
-    fixed, grid = (entry.get(name) or {} for name in ("set", "grid"))
+    fixed, grid = ({} if entry.get(name) is None else entry[name] for name in ("set", "grid"))
     if not isinstance(fixed, dict) or not isinstance(grid, dict):
-        raise UserError(f"{source}: set and grid hold keys with their values")
+        raise UserError(f"{source}: set and grid must map keys to values")
     for name in grid:
         if name in fixed:
             raise UserError(f"{source}: {name} is both in set and in grid")

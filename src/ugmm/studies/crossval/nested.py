@@ -7,6 +7,7 @@ which nothing before has looked at. Every fit is kept in `fits.jsonl` as soon as
 
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -66,6 +67,7 @@ def cross_validate(
     """
     x, y = (t.numpy() for t in study.data.build(seed=0).rows())
     settings, models = study.settings, study.models
+    _check_folds(y, study)
     runner = _Runner(study, x, y, folder / "fits.jsonl", processes)
     outer = [
         (model, Place(settings.folds, settings.inner_folds, seed, fold))
@@ -100,6 +102,21 @@ def cross_validate(
         about = {"seed": place.seed, "fold": place.fold, "values": values, "failed": failed}
         report[model].append({**result, **about})
     return report
+
+
+def _check_folds(y: np.ndarray, study: CrossValidation) -> None:
+    """Refuse more folds than the smallest class has rows."""
+    rows = np.bincount(y)
+    fewest, folds = int(rows.min()), study.settings.folds
+    limits = {"folds": fewest}
+    if any(len(model.candidates) > 1 for model in study.models.values()):
+        limits["inner_folds"] = fewest - math.ceil(fewest / folds)  # those outside a test fold
+    for key, most in limits.items():
+        if (asked := getattr(study.settings, key)) > most:
+            raise UserError(
+                f"{study.name}: {key}={asked} is more than the {most} rows of class "
+                f"{rows.argmin()} that it divides; lower it"
+            )
 
 
 def _list_inner_fits(model: str, candidates: int, place: Place) -> list[list[_Fit]]:
@@ -217,14 +234,14 @@ def _read_fits(path: Path) -> dict[str, dict[str, Any]]:
     """
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        os.truncate(path, len(whole.encode()))
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        os.truncate(path, len(whole))
     try:
         lines = [json.loads(line) for line in whole.splitlines()]
         return {line["key"]: line for line in lines if line["error"] is None}
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); mend or remove it") from error
 
 
