@@ -216,6 +216,11 @@ def test_it_is_said_before_training_starts(train, tmp_path):
     assert Spec.from_json(json.loads(path.read_text())).class_names == tuple(NAMES)
 
 
+def test_a_checkpoint_of_no_name_is_one_line(iris_disc):
+    with pytest.raises(UserError, match="no checkpoint 'worst'; name 'best' or 'last'"):
+        ugmm.load(iris_disc.folder, "worst")
+
+
 def test_the_bare_network_is_in_its_own_units(iris_disc):
     network = ugmm.load(iris_disc.folder)
     x = torch.from_numpy(network.spec.encode(FLOWERS))

@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             use_plugins(options.plugin)
         options.command(options)
     except UserError as error:
-        sys.stderr.write(f"ugmm: error: {error}\n")
+        # One line, whatever else has been quoted in it.
+        sys.stderr.write(f"ugmm: error: {' '.join(str(error).splitlines())}\n")
         return 1
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if error.name in names), None)

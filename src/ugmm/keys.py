@@ -7,15 +7,27 @@ from typing import Any
 __all__ = ["bounds_of", "key", "options"]
 
 
-def key(default: Any = MISSING, *, passed: bool = True, **bounds: float) -> Any:
+def key(
+    default: Any = MISSING,
+    *,
+    passed: bool = True,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
     """Declare a key of a dataclass.
 
     Args:
         default: Its value where nothing is said; none makes the key required.
         passed: Whether it is handed to what the dataclass builds.
-        bounds: Of a number, or of each in a list: `low` and `high` are allowed themselves,
-            `above` and `below` are not.
+        low: The least that a number may be, or each number in a list.
+        high: The most that it may be.
+        above: What it must be greater than.
+        below: What it must be less than.
     """
+    given = {"low": low, "above": above, "high": high, "below": below}
+    bounds = {name: bound for name, bound in given.items() if bound is not None}
     metadata = {"bounds": bounds, "passed": passed}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)

@@ -186,7 +186,7 @@ class CanSample(Protocol):
 
 
 def load(
-    run: str | Path, checkpoint: Which = None, *, plugins: Iterable[str | Path] = ()
+    run: str | Path, checkpoint: Which = None, *, plugins: str | Path | Iterable[str | Path] = ()
 ) -> TrainedNetwork:
     """Return the trained network of a run folder, which takes rows as the user has them.
 
@@ -214,7 +214,7 @@ def load(
 
 
 def load_network(
-    run: str | Path, checkpoint: Which = None, *, plugins: Iterable[str | Path] = ()
+    run: str | Path, checkpoint: Which = None, *, plugins: str | Path | Iterable[str | Path] = ()
 ) -> Classifier:
     """Return the bare network of a run folder, in evaluation mode.
 
@@ -238,8 +238,10 @@ def _read(run: str | Path, checkpoint: Which) -> tuple[Run, Config, dict[str, An
     """Read a run's configuration and one of its checkpoints."""
     folder = Run.open(run)
     config = read_config(folder)
-    path = {None: tested_checkpoint(folder, config), "best": folder.best, "last": folder.last}
-    return folder, config, read_checkpoint(path[checkpoint], config)
+    paths = {None: tested_checkpoint(folder, config), "best": folder.best, "last": folder.last}
+    if checkpoint not in paths:
+        raise UserError(f"no checkpoint {checkpoint!r}; name 'best' or 'last', or none")
+    return folder, config, read_checkpoint(paths[checkpoint], config)
 
 
 def _build(config: Config, saved: dict[str, Any]) -> Classifier:

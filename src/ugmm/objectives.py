@@ -5,6 +5,7 @@ needs, and must answer at once.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 
-class Objective:
+class Objective(ABC):
     """What training minimises; a subclass is one loss.
 
     Attributes:
@@ -46,9 +47,9 @@ class Objective:
     needs_fixed_score: ClassVar[bool] = False
     is_score: ClassVar[bool] = False
 
+    @abstractmethod
     def loss(self, network: Any, x: "Tensor", y: "Tensor") -> "Tensor":
         """Return the loss of features (batch, D) and labels (batch,), a scalar."""
-        raise NotImplementedError
 
     def claim(self, network: Any, x: "Tensor", loss: "Tensor") -> "Tensor | None":  # noqa: ARG002
         """Return what a loss says of the mean of log p(x, y), in nats, to be verified; or None."""
@@ -62,9 +63,9 @@ class ClassificationObjective(Objective):
         """Return the loss of features (batch, D) and labels (batch,), a scalar."""
         return self.of_scores(network.class_scores(x), y)
 
+    @abstractmethod
     def of_scores(self, scores: "Tensor", y: "Tensor") -> "Tensor":
         """Return the loss of class scores (batch, classes) and labels (batch,), a scalar."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

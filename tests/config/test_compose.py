@@ -84,6 +84,7 @@ def test_the_types_of_columns_are_the_users_own_keys():
     for wrong, complaint in (
         ("{id:drop}", "data.types has no value for 'id:drop'; write 'data.types={name: value}'"),
         ("{id: '${oc.env:HOME}'}", "calls a resolver"),
+        ("{id: {a: b}}", "data.types.id: Cannot convert 'dict' to string"),
         ("drop", "data.types holds keys of its own, got 'drop'"),
     ):
         with pytest.raises(UserError) as caught:
@@ -153,6 +154,16 @@ def test_references_reach_other_keys():
         ("model.hidden=128", "model.hidden is a list, such as [128, 64]; got 128"),
         ("model.hidden[0]=7", "set the whole list, such as 'model.hidden=[128,64]'"),
         ("model.hidden=[0]", "model.hidden=0 must be at least 1"),
+        ("model.hidden=[[1]]", "model.hidden[0]: Value '[1]' of type 'list'"),
+        ("model.hidden=null", "command line: model.hidden has no value"),
+        ("model.dropout=[[1]]", "model.dropout: Value '[[1]]' of type 'list'"),
+        ("optimizer.betas=[[1],0.2]", "optimizer.betas: Value '[[1], 0.2]'"),
+        ("optimizer.lr=", "command line: optimizer.lr has no value"),
+        ("optimizer=null", "command line: optimizer has no value"),
+        ("tracking=online", "names a file of configs/tracking/, and there are none; set a key"),
+        ("data.shift=2", "unknown key 'data.shift'; it is called data.max_shift now"),
+        ("data.shifts=2", "unknown key 'data.shifts'; it is called data.robustness now"),
+        ("seed=2147483648", "seed=2147483648 must be at least 0 and at most 2147483647"),
         ("seed=1.5", "command line: seed: Value '1.5'"),
         ("seed=-1", "seed=-1 must be at least 0"),
         ("optimizer=3", "optimizer holds keys of its own, got 3"),

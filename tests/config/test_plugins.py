@@ -14,7 +14,7 @@ from ugmm.runs import Run
 
 PLUGIN = """
 from ugmm.baselines import MLP
-from ugmm.config import LayeredConfig, choice
+from ugmm.config import LayeredConfig, choice, key
 
 @choice("model", "NAME", builds=MLP)
 class Own(LayeredConfig):
@@ -54,6 +54,16 @@ def test_a_plugin_is_chosen_by_its_name(plugin):
     [
         ("broken", "import nowhere_at_all", "cannot be imported: ModuleNotFoundError: No module"),
         ("cut", "def f(:", "cannot be imported: SyntaxError: "),
+        (
+            "raising",
+            "\nraise RuntimeError('one\\ntwo')",
+            "RuntimeError: one two (raising.py, line 2)",
+        ),
+        (
+            "leaving",
+            "import sys\nsys.exit(3)",
+            "cannot be imported: SystemExit: 3 (leaving.py, line",
+        ),
         ("json", "", "has the name of another module"),
         (
             "thief",
@@ -67,6 +77,93 @@ def test_what_is_wrong_with_a_plugin_is_one_line(name, text, line, plugin, capsy
     error = capsys.readouterr().err
     assert line in error
     assert error.count("\n") == 1
+
+
+def one_line(command, capsys):
+    """Run a command that must fail; returns the one line that it says."""
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "line"),
+    [
+        ("misled", '"model", ', '"modle", ', "misled.Own is not a choice of 'modle'; derive"),
+        ("crossed", '"model", ', '"data", ', "crossed.Own is not a choice of 'data'; derive"),
+        ("nameless", ', "NAME"', "", "nameless.Own has no name; write @choice('model', 'its_"),
+        ("free", "Own(LayeredConfig)", "Own", "free.Own is not a choice of 'model'; derive"),
+        ("odd", "pass", "width: complex = key(1j)", "model=odd: width: Unexpected type"),
+        ("text", "pass", "dropout: float = key('a')", "model=text: dropout: Value 'a' of type"),
+        ("bound", "pass", "dropout: float = key(0, lo=1)", "an unexpected keyword argument 'lo'"),
+        ("asking", "pass", "dropout: float = key()", "model.dropout has no value; set it"),
+        ("grave", "pass", "def __post_init__(self): raise ValueError('no')", "configuration: no"),
+        ("placed", "pass", "where: Path = key(Path('a'))", "where: Object of type PosixPath is"),
+    ],
+)
+def test_what_is_wrong_with_a_declaration_is_one_line(name, old, new, line, plugin, capsys):
+    path = plugin(name, f"from pathlib import Path\n{PLUGIN.replace(old, new)}")
+    command = ["show", "iris_disc", "--plugin", str(path), f"model={name}"]
+    assert line in one_line(command, capsys)
+
+
+def test_a_key_without_a_default_is_required_and_can_be_set(plugin):
+    plugins.use_plugins(plugin("own_key", PLUGIN.replace("pass", "dropout: float = key()")))
+    assert compose("iris_disc", ["model=own_key", "model.dropout=0.5"]).model.dropout == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "line"),
+    [
+        ("far", "=MLP", "='nowhere.at:All'", "builds 'nowhere.at:All', which cannot be imported"),
+        ("near", "=MLP", "='ugmm.nn:Nope'", "imported (module 'ugmm.nn' has no attribute 'Nope'"),
+        ("empty", ", builds=MLP", "", "empty.Own builds '', which cannot be imported"),
+        ("red", "pass", "colour: int = key(3)", "MLP does not take what red.Own hands to it (got"),
+        ("bare", "=MLP", "=lambda sizes: {}", "model=bare builds a dict, which is no ugmm.nn"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_one_line(
+    name, old, new, line, plugin, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    path = plugin(name, PLUGIN.replace(old, new))
+    command = ["train", "iris_disc", "--plugin", str(path), f"model={name}"]
+    assert line in one_line(command, capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+DATA = """
+from ugmm.config import DataConfig, choice
+from ugmm.data import InMemoryDataModule
+
+class Rows(InMemoryDataModule):
+    n_features, n_classes = 2, 2
+    def load(self):
+        return {}
+
+@choice("data", "NAME", builds=Rows)
+class RowsConfig(DataConfig):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "line"),
+    [
+        ("unread", "def load", "def lode", "Rows must define load"),
+        ("unsized", "n_features, n_classes = 2, 2", "", "Rows must state n_features and n_class"),
+        ("rowless", "=Rows", "=lambda batch_size, seed: {}", "data=rowless builds a dict, which"),
+    ],
+)
+def test_data_that_is_no_data_module_is_one_line(
+    name, old, new, line, plugin, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    path = plugin(name, DATA.replace(old, new))
+    command = ["train", "iris_disc", "--plugin", str(path), f"data={name}"]
+    assert line in one_line(command, capsys)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_missing_plugin_is_one_line(tmp_path, capsys):
@@ -93,7 +190,7 @@ def test_a_run_records_its_plugins_and_misses_them(plugin, train, capfd, monkeyp
     monkeypatch.setattr(plugins, "plugin_records", lambda: here)
     assert main(["eval", str(run.folder)]) == 1
     error = capfd.readouterr().err
-    assert "was made with the plugin own_run.py, which is not here; name it by" in error
+    assert "was made with the plugin own_run.py, which is not loaded; name it by" in error
     assert error.count("\n") == 1
     monkeypatch.setattr(plugins, "plugin_records", lambda: [*here, {**record, "sha256": "0"}])
     plugins.check_plugins([record], "the run")

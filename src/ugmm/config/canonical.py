@@ -18,6 +18,7 @@ from ugmm.config.schema import Config
 __all__ = [
     "ELSEWHERE",
     "HARDWARE",
+    "RENAMED",
     "complete",
     "compute_identity",
     "to_canonical",
@@ -30,7 +31,7 @@ ELSEWHERE = ("experiment", "group", "name", "variant", "runs_dir", "tracking")
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "threads")
 
 # Keys that had another name once, by group: what was frozen then is still read.
-_RENAMED = {
+RENAMED: Mapping[str, Mapping[str, str]] = {
     "data": {"shift": "max_shift", "shifts": "robustness"},
 }
 
@@ -82,7 +83,7 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
 def with_new_names(frozen: Mapping[str, Any]) -> dict[str, Any]:
     """Return a frozen configuration with the names that its keys have today."""
     result = dict(frozen)
-    for group, names in _RENAMED.items():
+    for group, names in RENAMED.items():
         if isinstance(keys := result.get(group), Mapping):
             result[group] = {names.get(key, key): value for key, value in keys.items()}
     return result

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
 
+from ugmm.config.canonical import RENAMED
 from ugmm.config.schema import Config
 from ugmm.errors import UserError, nearest
 from ugmm.keys import bounds_of
@@ -26,8 +27,12 @@ def check_keys(
             hint = nearest(f"{prefix}{name}", known)
             if deeper:
                 hint = "did you mean " + " or ".join(deeper) + "?"
+            if (now := RENAMED.get(prefix.rstrip("."), {}).get(name)) in config:
+                hint = f"it is called {prefix}{now} now"
             raise UserError(f"{source}: unknown key '{prefix}{name}'; {hint}")
-        node = config._get_node(name)
+        node: Any = config._get_node(name)
+        if value == "???" or (value is None and not node._is_optional()):  # OmegaConf: no value
+            raise UserError(f"{source}: {prefix}{name} has no value")
         if isinstance(node, DictConfig) and not isinstance(value, dict):
             hint = f"; did you mean {prefix}{name}.name={value}?" if "name" in node else ""
             raise UserError(f"{source}: {prefix}{name} holds keys of its own, got {value!r}{hint}")
@@ -39,8 +44,6 @@ def check_keys(
             )
         if isinstance(node, TupleConfig) and isinstance(value, list) and len(value) != len(node):
             raise UserError(f"{source}: {prefix}{name} has {len(node)} values; got {value!r}")
-        if value == "???":  # how OmegaConf writes that there is none
-            raise UserError(f"{source}: {prefix}{name} has no value")
         if isinstance(node, DictConfig) and _is_free(node):
             for item in [item for item, content in value.items() if content is None]:
                 raise UserError(
@@ -106,7 +109,9 @@ def _outside(number: float, bounds: Mapping[str, float]) -> str:
     }
     if math.isfinite(number) and all(tests[name][1] for name in bounds):
         return ""
-    return " and ".join(f"{text} {bounds[n]:g}" for n, (text, _) in tests.items() if n in bounds)
+    return " and ".join(
+        f"{text} {bounds[n]:.10g}" for n, (text, _) in tests.items() if n in bounds
+    )
 
 
 def check_together(config: Config) -> None:

@@ -26,6 +26,9 @@ COMMAND_LINE = "command line"
 # Where a run happens is not what it is: these keys do not become part of its name.
 _UNNAMED = (*ELSEWHERE, *(f"trainer.{key}" for key in HARDWARE))
 
+# For who means one, where no file of configs/ can be chosen.
+_FIRST_KEY = {"trainer": "max_epochs", "tracking": "mode"}
+
 # Where settings come from, and the settings by key: `model` for a choice, `model.dropout`.
 Layer = tuple[str, Mapping[str, Any]]
 
@@ -114,8 +117,12 @@ def _read_choice(
     kinds = declared(group) if group in CHOSEN else {}
     if choice in kinds:
         return {group: {"name": choice}}, f"{group}={choice}"
-    known = sorted({*files, *kinds})
-    raise UserError(f"{source}: unknown choice {group}={choice}; {nearest(choice, known)}")
+    if known := sorted({*files, *kinds}):
+        raise UserError(f"{source}: unknown choice {group}={choice}; {nearest(choice, known)}")
+    raise UserError(
+        f"{source}: {group}={choice} names a file of configs/{group}/, and there are none; set a "
+        f"key, such as {group}.{_FIRST_KEY[group]}=..."
+    )
 
 
 def _checked_choices(defaults: Any, source: str) -> dict[str, str]:

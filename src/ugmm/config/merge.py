@@ -1,11 +1,13 @@
 """Laying settings over one another: every layer is checked, and a complaint names its source."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf, TupleConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ugmm.config.checks import check_keys, check_ranges, check_together
 from ugmm.config.choices import CHOSEN, declared
@@ -44,15 +46,28 @@ def merge(config: DictConfig, layer: dict[str, Any], source: str) -> None:
             if name not in kinds:
                 raise UserError(f"{source}: unknown {group}.name {name!r}; {nearest(name, kinds)}")
             if OmegaConf.is_missing(config, group) or config[group].name != name:
-                config[group] = OmegaConf.structured(kinds[name])
+                config[group] = _at_defaults(kinds[name], f"{group}={name}")
         elif OmegaConf.is_missing(config, group):
             raise UserError(f"{source}: {group}.name is missing; it is one of {', '.join(kinds)}")
     check_keys(config, layer, source)
     try:
+        _set_containers(config, layer)
         config.merge_with(layer)
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{source}: {_describe(error)}") from error
     check_ranges(config, layer, source)
+
+
+def _set_containers(config: DictConfig, layer: Mapping[str, Any]) -> None:
+    """Set a layer's lists and mappings one by one: a merge does not look at what is in them."""
+    for name, value in layer.items():
+        node = config._get_node(name)
+        if isinstance(node, DictConfig) and isinstance(value, dict):
+            _set_containers(node, value)
+        elif isinstance(node, TupleConfig):  # assigning would warn of 1 for 1.0
+            OmegaConf.update(config, name, value, merge=False)
+        elif isinstance(value, list | dict):
+            config[name] = value
 
 
 def finish(config: DictConfig, source: str) -> Config:
@@ -66,11 +81,35 @@ def finish(config: DictConfig, source: str) -> Config:
         # Again, for what was referred to by ${other.key}.
         check_ranges(config, OmegaConf.to_container(config), source)  # type: ignore[arg-type]
         result = OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:
+    except MissingMandatoryValue as error:
+        raise UserError(f"{source}: {error.full_key} has no value; set it") from error
+    except (OmegaConfBaseException, ValueError) as error:  # ValueError: of a __post_init__
         raise UserError(f"{source}: {_describe(error)}") from error
     assert isinstance(result, Config)
     check_together(result)
     return result
+
+
+def _at_defaults(kind: type, chosen: str) -> DictConfig:
+    """Return the keys of a choice at their defaults.
+
+    Raises:
+        UserError: If it declares a key that a YAML file cannot hold.
+    """
+    remedy = (
+        "declare it as a bool, int, float, str or Literal, or as a list or dict of these, with "
+        "such a default"
+    )
+    try:
+        config = OmegaConf.structured(kind)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{chosen}: {_describe(error)}; {remedy}") from error
+    for name, value in OmegaConf.to_container(config).items():  # type: ignore[union-attr]
+        try:
+            json.dumps(value)
+        except TypeError as error:
+            raise UserError(f"{chosen}: {name!s}: {error}; {remedy}") from error
+    return config
 
 
 def make_settings(schema: Any, values: dict[str, Any], source: str) -> Any:
@@ -82,6 +121,7 @@ def make_settings(schema: Any, values: dict[str, Any], source: str) -> Any:
     config = OmegaConf.structured(schema)
     check_keys(config, values, source)
     try:
+        _set_containers(config, values)
         config.merge_with(values)
         check_ranges(config, values, source)
         return OmegaConf.to_object(config)

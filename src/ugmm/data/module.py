@@ -1,6 +1,6 @@
 """What the data modules share: checked splits in memory, and loaders that cut them."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
 import lightning
@@ -28,7 +28,7 @@ class Split(NamedTuple):
     y: Tensor
 
 
-class InMemoryDataModule(lightning.LightningDataModule):
+class InMemoryDataModule(lightning.LightningDataModule, ABC):
     """A labelled data set that fits in memory.
 
     A new data set states the attributes below and implements `load` (and `prepare_data`, if

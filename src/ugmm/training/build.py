@@ -10,6 +10,7 @@ from lightning.pytorch import seed_everything
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule
 from ugmm.errors import UserError
+from ugmm.nn import Classifier
 from ugmm.tasks import Task
 
 __all__ = ["build", "build_task", "prepare"]
@@ -24,6 +25,12 @@ def build(config: Config) -> tuple[InMemoryDataModule, Task]:
         UserError: If the configuration asks for what they refuse.
     """
     data = config.data.build(config.seed)
+    if not isinstance(data, InMemoryDataModule):
+        raise _wrong_kind("data", config.data.name, data, "ugmm.data.InMemoryDataModule")
+    if lacking := [name for name in ("n_features", "n_classes") if not hasattr(data, name)]:
+        raise UserError(
+            f"{type(data).__name__} must state {' and '.join(lacking)} before its rows are read"
+        )
     return data, build_task(config, data)
 
 
@@ -40,12 +47,19 @@ def build_task(config: Config, data: InMemoryDataModule) -> Task:
         network = config.task.network(config.model, data.n_features, data.n_classes)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
+    if not isinstance(network, Classifier):
+        raise _wrong_kind("model", config.model.name, network, "ugmm.nn.Classifier")
     return config.task.build(
         network,
         data.n_classes,
         optimizer=asdict(config.optimizer),
         schedule=asdict(config.schedule),
     )
+
+
+def _wrong_kind(group: str, choice: str, built: object, base: str) -> UserError:
+    name = type(built).__name__
+    return UserError(f"{group}={choice} builds a {name}, which is no {base}; derive it from that")
 
 
 def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ugmm.config.choices.declare import Choice, choice
 from ugmm.errors import UserError
@@ -17,6 +17,8 @@ __all__ = ["CSVConfig", "DataConfig", "MNISTConfig", "TabularConfig"]
 @dataclass
 class DataConfig(Choice):
     """A data set."""
+
+    group: ClassVar[str] = "data"
 
     batch_size: int = key(256, low=1)  # rows in a step, over all devices together
 

@@ -32,6 +32,8 @@ class ModelConfig(Choice):
     The inputs and outputs of a density are its features and classes.
     """
 
+    group: ClassVar[str] = "model"
+
     hidden: list[int] = key([], low=1, passed=False)  # widths between them, if it has any
 
     # What tasks ask of a model; no keys.

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
@@ -36,12 +37,16 @@ _loaded: dict[str, _Plugin] = {}
 _installed_are_loaded = False
 
 
-def use_plugins(files: Iterable[str | Path]) -> None:
+def use_plugins(files: str | Path | Iterable[str | Path]) -> None:
     """Load files that declare choices, in this process and in those that it will start.
+
+    Args:
+        files: Their paths; one alone may stand by itself.
 
     Raises:
         UserError: If a file is missing, cannot be imported, or has the name of another module.
     """
+    files = [files] if isinstance(files, str | Path) else files
     paths = [str(Path(file).resolve()) for file in files]
     for path in paths:
         _load_file(path)
@@ -95,7 +100,7 @@ def check_plugins(records: Sequence[Mapping[str, Any]], source: str) -> None:
                 else "install it"
             )
             raise UserError(
-                f"{source} was made with the plugin {name}, which is not here; {remedy}"
+                f"{source} was made with the plugin {name}, which is not loaded; {remedy}"
             )
         if here[name] != record["sha256"]:
             sys.stderr.write(f"warning: the plugin {name} has changed since {source} was made\n")
@@ -124,10 +129,17 @@ def _import(name: str, what: str) -> ModuleType:
         return importlib.import_module(name)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
-            f"{what} cannot be imported: {type(error).__name__}: {error}; mend it"
+            f"{what} cannot be imported: {type(error).__name__}: {error}{_line_of(error)}; mend it"
         ) from error
+
+
+def _line_of(error: BaseException) -> str:
+    """Return the plugin's line that failed: the first below the machinery of imports, if any."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
+    return f" ({Path(own[0].filename).name}, line {own[0].lineno})" if own else ""
 
 
 def _digest(module: ModuleType) -> str:

@@ -28,6 +28,7 @@ __all__ = ["DiscriminativeConfig", "FittedTaskConfig", "GenerativeConfig", "Task
 class TaskConfig(Choice):
     """What the network is trained to do."""
 
+    group: ClassVar[str] = "task"
     is_fitted: ClassVar[bool] = False  # whether models are fitted at once; no key
 
     @property
@@ -77,13 +78,13 @@ class DiscriminativeConfig(TaskConfig):
 
     label_smoothing: float = key(0.0, low=0, high=1)
 
-    def objective(self) -> ClassificationObjective:
+    def make_objective(self) -> ClassificationObjective:
         """Return the loss."""
         return CrossEntropy(self.label_smoothing)
 
     def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
-        return self.target()(network, n_classes, self.objective(), **training)
+        return self.target()(network, n_classes, self.make_objective(), **training)
 
     def check_with(self, config: Any) -> None:
         """Refuse a model that cannot be trained so."""
