@@ -1,6 +1,6 @@
 """Every metric: what it is, which way it is better, in which unit, and how it is printed.
 
-A run names its figures `split/name`, such as `test/accuracy`; what a metric is follows from its
+A run names its metrics `split/name`, such as `test/accuracy`; what a metric is follows from its
 name alone, whatever the split. Imports nothing but the standard library.
 """
 
@@ -15,7 +15,7 @@ __all__ = [
     "Goal",
     "Metric",
     "Unit",
-    "find",
+    "find_metric",
     "label_axis",
     "label_column",
     "sort_names",
@@ -112,7 +112,7 @@ CURVES = tuple(f"{metric.curve}/{metric.name}" for metric in METRICS if metric.c
 _PLACES = {metric.name: place for place, metric in enumerate(METRICS)}
 
 
-def find(key: str) -> Metric:
+def find_metric(key: str) -> Metric:
     """Return the metric of a key: `test/accuracy`, `rotated_30/accuracy`, `seconds`, `lr/means`.
 
     One of the user's own is printed with four significant digits, has no unit, and no goal.
@@ -131,10 +131,10 @@ def sort_names(names: Iterable[str]) -> list[str]:
 
 def label_column(key: str) -> str:
     """Return the heading of a key's column in a table: `test/accuracy (%)`, `test/nll`."""
-    return f"{key} (%)" if find(key).unit == "share" else key
+    return f"{key} (%)" if find_metric(key).unit == "share" else key
 
 
 def label_axis(key: str) -> str:
     """Return the label of a key's axis in a picture: `test/accuracy (%)`, `test/nll (nats)`."""
-    sign = _UNIT_SIGNS.get(find(key).unit)
+    sign = _UNIT_SIGNS.get(find_metric(key).unit)
     return f"{key} ({sign})" if sign else key

@@ -1,6 +1,6 @@
-"""Tables as text, and how what is no metric is printed in them: times, p-values, what is missing.
+"""Tables as text, and how times, p-values and missing values are printed in them.
 
-How a metric is printed, `ugmm.metrics` knows.
+`ugmm.metrics` says how a metric is printed.
 """
 
 from typing import NamedTuple

@@ -251,7 +251,7 @@ def test_a_damaged_summary_is_one_line(ablation, capsys):
     ("text", "line"),
     [
         ("metric: test/acuracy\n", "no run has the metric 'test/acuracy'; did you mean test/acc"),
-        ("metric: seconds\n", "say which way seconds is better: goal: max, or min"),
+        ("metric: seconds\n", "say which way seconds is better: goal: max, or goal: min"),
         ("metric: seconds\ngoal: least\n", "goal"),
     ],
 )

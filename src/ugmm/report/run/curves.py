@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ugmm.metrics import find
+from ugmm.metrics import find_metric
 from ugmm.report.style import FIRST, INK, MUTED, SECOND, SERIES, label_log, new_figure, tidy
 
 __all__ = ["find_steps_per_epoch", "running_mean", "training_curves"]
@@ -104,22 +104,22 @@ def _panels(rows: Rows, loss_is_nll: bool) -> list[_Panel]:
         losses = [_Panel("cross-entropy (nats)", (loss, nll), best=True, may_be_log=True)]
     else:
         normalised = not _read(rows, "val/score")[0].size
-        score = find("loss").axis if normalised else f"negative {find('score').axis}"
+        score = find_metric("loss").axis if normalised else f"negative {find_metric('score').axis}"
         density = (
             _Line("train/claimed", SERIES[2], "training, as the loss claims"),
             _Line("train/log_prob", FIRST, "training, verified"),
             _line("val/log_prob"),
         )
         losses = [
-            _Panel(find("log_prob").axis, density, best=True),
+            _Panel(find_metric("log_prob").axis, density, best=True),
             _Panel(score, (loss, _line("val/score", sign=-1))),
-            _Panel(find("nll").axis, (nll,), best=True, may_be_log=True),
+            _Panel(find_metric("nll").axis, (nll,), best=True, may_be_log=True),
         ]
     accuracy = (_line("train/accuracy"), _line("val/accuracy"))
     panels = [
         *losses,
-        _Panel(find("accuracy").axis, accuracy, best=True),
-        _Panel(find("lr").axis, (_line(rate),), context=True),
+        _Panel(find_metric("accuracy").axis, accuracy, best=True),
+        _Panel(find_metric("lr").axis, (_line(rate),), context=True),
     ]
     return [panel for panel in panels if any(_read(rows, m.key)[0].size for m in panel.lines)]
 
@@ -143,7 +143,7 @@ def _draw(axes: Axes, panel: _Panel, rows: Rows) -> None:
     for line in panel.lines:
         steps, values = _read(rows, line.key)
         if steps.size:
-            values = line.sign * find(line.key).factor * values
+            values = line.sign * find_metric(line.key).factor * values
             values = _draw_line(axes, line, steps, values, steps_per_epoch, best=panel.best)
             # The first steps may run off the axis: they would flatten all that follows.
             later = values[steps >= 0.04 * end]
@@ -174,7 +174,7 @@ def _draw_line(
         values = running_mean(values, window)
         label += f" (mean of {window} points)"
     if best and validation and steps.size - not_finite > 1:
-        at = (np.nanargmax if find(line.key).goal == "max" else np.nanargmin)(values)
+        at = (np.nanargmax if find_metric(line.key).goal == "max" else np.nanargmin)(values)
         epoch = (steps[at] + 1) / steps_per_epoch
         label += f", best {values[at]:.4g} at epoch {epoch:.4g}"
         axes.plot(steps[at], values[at], "o", markersize=9, markerfacecolor="none", color=colour)

@@ -135,11 +135,11 @@ def describe_lacking(metric: str, records: Sequence[Record], *, of_all: bool) ->
         records: The finished runs.
         of_all: Look at all runs, not only at those of variants of which others have it.
     """
-    having = {record.variant for record in records if metric in record.figures}
+    having = {record.variant for record in records if metric in record.summary}
     lacking = [
         f"{r.variant}, seed={r.seed}" + (f" fold={r.fold}" if r.fold is not None else "")
         for r in records
-        if metric not in r.figures and (of_all or r.variant in having)
+        if metric not in r.summary and (of_all or r.variant in having)
     ]
     if not lacking:
         return []
@@ -172,7 +172,7 @@ def check_metric(metric: str, records: Sequence[Record], path: Path) -> None:
     Raises:
         UserError: Names those that are nearest.
     """
-    known = {key for record in records for key in record.figures}
+    known = {key for record in records for key in record.summary}
     if metric not in known:
         raise UserError(
             f"{path}: no run has the metric {metric!r}; {nearest(metric, sorted(known))}"
