@@ -92,7 +92,7 @@ class Column:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value is none: None, NaN, pandas.NA, or a text in `_MISSING`."""
+    """Whether a value is missing: None, NaN, pandas.NA, or one of the texts in `_MISSING`."""
     if isinstance(value, str):
         return value.strip().lower() in _MISSING
     if isinstance(value, float | np.floating):

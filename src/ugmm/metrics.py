@@ -37,9 +37,9 @@ class Metric:
         goal: Which way it is better; None where neither way is, or it is a cost to be weighed.
         unit: What it is measured in. A share lies in [0, 1] and is drawn in percent.
         format_spec: How one value is printed by itself, as Python formats numbers.
-        normalised: False where it looks like a log-likelihood and is none.
+        normalised: False where it looks like a log-likelihood but is not one.
         validated: Whether a validation measures it, so that it can choose the best checkpoint.
-        curve: The split whose curve a dashboard shows of every task; none if empty.
+        curve: The split whose curve a dashboard shows for every task; empty for none.
     """
 
     name: str
@@ -115,10 +115,10 @@ _PLACES = {metric.name: place for place, metric in enumerate(METRICS)}
 def find_metric(key: str) -> Metric:
     """Return the metric of a key: `test/accuracy`, `rotated_30/accuracy`, `seconds`, `lr/means`.
 
-    One of the user's own is printed with four significant digits, has no unit, and no goal.
+    A metric of the user's own is printed with four significant digits, has no unit, and no goal.
     """
     name = key.rpartition("/")[2]
-    for part in (name, key.partition("/")[0]):  # the latter: of something that has no splits
+    for part in (name, key.partition("/")[0]):  # the latter of one that has no splits: lr/means
         if part in _PLACES:
             return METRICS[_PLACES[part]]
     return Metric(name, name)

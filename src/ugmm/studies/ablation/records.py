@@ -9,6 +9,7 @@ from typing import Any
 
 from ugmm.errors import UserError, nearest
 from ugmm.report.statistics import Record
+from ugmm.report.tables import format_count
 from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation, name_repetition
 from ugmm.studies.ablation.ledger import Ledger, Point
@@ -66,7 +67,9 @@ def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list
             f"them anew: {_join(moved)}."
         )
     if earlier := len(points) - len(current):
-        notes.append(f"{earlier} runs of an earlier version of the file are left out.")
+        are = "is" if earlier == 1 else "are"
+        counted = format_count(earlier, "run")
+        notes.append(f"{counted} of an earlier version of the file {are} left out.")
     return records, notes
 
 
@@ -160,10 +163,14 @@ def describe_machines(records: Sequence[Record]) -> list[str]:
         platform, cpus = (environment.get(name, "unknown") for name in ("platform", "cpus"))
         found["machine"][f"{platform}, {cpus} CPUs"] += 1
     return [
-        f"{kind.capitalize()}: {'; '.join(f'{name} ({n} runs)' for name, n in counts.items())}."
+        f"{kind.capitalize()}: {'; '.join(_count_runs(counts))}."
         for kind, counts in found.items()
         if counts
     ]
+
+
+def _count_runs(counts: Counter[str]) -> list[str]:
+    return [f"{name} ({format_count(n, 'run')})" for name, n in counts.items()]
 
 
 def check_metric(metric: str, records: Sequence[Record], path: Path) -> None:
