@@ -48,7 +48,7 @@ def test_validations_measure_what_is_marked_as_validated():
     ],
 )
 def test_which_way_is_better(key, goal):
-    assert metrics.find(key).goal == goal
+    assert metrics.find_metric(key).goal == goal
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_which_way_is_better(key, goal):
     ],
 )
 def test_values_are_printed_alone_and_in_columns(key, value, alone, in_column):
-    metric = metrics.find(key)
+    metric = metrics.find_metric(key)
     assert metric.format_alone(value) == alone
     assert metric.format_in_column(value) == in_column
 
 
 def test_a_difference_has_a_sign():
-    assert metrics.find("test/accuracy").format_in_column(0.01, signed=True) == "+1.00"
-    assert metrics.find("test/nll").format_in_column(-0.01, signed=True) == "-0.0100"
+    assert metrics.find_metric("test/accuracy").format_in_column(0.01, signed=True) == "+1.00"
+    assert metrics.find_metric("test/nll").format_in_column(-0.01, signed=True) == "-0.0100"
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ def test_labels_carry_the_unit_that_values_lack(key, column, axis):
 
 
 def test_a_score_says_that_it_is_no_likelihood():
-    score = metrics.find("test/score")
+    score = metrics.find_metric("test/score")
     assert score.axis == "log-score (nats, not normalised)"
     assert score.note == "score: mean log-score, not a normalised log-likelihood"
     assert not any(metric.note for metric in metrics.METRICS if metric is not score)
 
 
 def test_a_rate_of_a_group_of_parameters_is_a_learning_rate():
-    assert metrics.find("lr/means").name == "lr"
-    assert metrics.find("lr/means").axis == "learning rate"
+    assert metrics.find_metric("lr/means").name == "lr"
+    assert metrics.find_metric("lr/means").axis == "learning rate"
 
 
 def test_names_are_shown_in_the_order_of_the_table():

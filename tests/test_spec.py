@@ -130,19 +130,31 @@ def test_categories_that_are_numbers_are_found_as_numbers():
         ([[1, "Oslo", 2], [1, "Oslo"]], "not all of one length"),
         ([], "shape"),
         (np.empty((0, 3)), "there are no rows"),
-        (3, "shape"),
+        (3, "rows cannot be of type int; give a tensor, an array, a list of rows, a data"),
+        ("1, Oslo, 2", "rows cannot be of type str"),
+        (None, "rows cannot be of type NoneType"),
+        (iter([[1, "Oslo", 2]]), "rows cannot be of type list_iterator"),
+        ([{"width": 1, "garden": "Oslo", "price": 1}], "list of mappings; give one mapping from"),
+        ({"width": [[1, 2]], "garden": ["Oslo"], "price": [1]}, "'width' .* must be one list of"),
         ([["wide", "Oslo", 1]], "column 'width' is numeric, and row 0 has 'wide' in it"),
         ([["1_0", "Oslo", 1]], "column 'width' is numeric"),
         ([[1, "Olso", 1]], "column 'garden' has 'Olso' in row 0.*did you mean Oslo"),
         ([[1, pd.Timestamp("2020"), 1]], "column 'garden' has '2020.*none of its categories"),
-        ([[1, "Oslo", math.inf]], "column 'price' has a value that is infinite .* in row 0"),
-        ([[1, "Oslo", 1e300]], "column 'price' has a value that is infinite or too large"),
+        ([[1, "Oslo", math.inf]], "column 'price' has an infinite or too large value in row 0"),
+        ([[1, "Oslo", 1e300]], "column 'price' has an infinite or too large value"),
     ],
 )
 def test_rows_that_were_never_trained_on_are_one_line(rows, line):
     with pytest.raises(UserError, match=line) as caught:
         TABLE.encode(rows)
     assert "\n" not in str(caught.value)
+
+
+def test_what_an_array_masks_is_missing():
+    masked = np.ma.masked_array([[1, 2], [3, 4]], mask=[[False, True], [False, False]])
+    with pytest.raises(UserError, match="column number 1 has no value in row 0"):
+        PLAIN.encode(masked)
+    assert PLAIN.encode(masked[1:]).tolist() == [[3, 4]]
 
 
 def test_columns_without_names_go_by_position_only():
@@ -260,7 +272,7 @@ def test_json_gives_the_same_spec(spec):
 
 @pytest.mark.parametrize("content", [{}, {"columns": [1]}, {**PLAIN.to_json(), "more": 1}, [1]])
 def test_json_of_something_else_is_refused(content):
-    with pytest.raises(UserError, match="is damaged, or of another version of ugmm"):
+    with pytest.raises(UserError, match="is damaged, or from another version of ugmm"):
         Spec.from_json(content)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ugmm.errors import UserError, nearest
 
-__all__ = ["UNKNOWN", "Column", "columns_by_name", "is_missing", "number", "to_array"]
+__all__ = ["UNKNOWN", "Column", "columns_by_name", "is_missing", "to_array", "to_number"]
 
 _MISSING = ("", "na", "nan", "?")  # the texts, in either case, that stand for no value
 UNKNOWN = "?"  # the category of values that are missing
@@ -52,13 +52,13 @@ class Column:
         if not self.categories:
             return self._read_numbers(values)[:, None]
         places = {category: place for place, category in enumerate(self.categories)}
-        numbers = {number(category): place for category, place in places.items()}
+        numbers = {to_number(category): place for category, place in places.items()}
         chosen = []
         for row, value in enumerate(values):
             text = UNKNOWN if is_missing(value) else " ".join(str(value).split())
             place = places.get(text)
-            if place is None and not isinstance(value, str) and number(value) is not None:
-                place = numbers.get(number(value))  # 9.0 is the category "9"
+            if place is None and not isinstance(value, str) and to_number(value) is not None:
+                place = numbers.get(to_number(value))  # 9.0 is the category "9"
             if place is None:
                 raise UserError(self._explain(row, text))
             chosen.append(place)
@@ -69,7 +69,7 @@ class Column:
             return values.astype(np.float64)
         numbers = np.empty(len(values))
         for row, value in enumerate(values):
-            read = math.nan if is_missing(value) else number(value)
+            read = math.nan if is_missing(value) else to_number(value)
             if read is None:
                 raise UserError(
                     f"column {self.name!r} is numeric, and row {row} has {value!r} in it; give a "
@@ -92,7 +92,7 @@ class Column:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value is none: None, NaN, pandas.NA, or a text in `_MISSING`."""
+    """Whether a value is missing: None, NaN, pandas.NA, or one of the texts in `_MISSING`."""
     if isinstance(value, str):
         return value.strip().lower() in _MISSING
     if isinstance(value, float | np.floating):
@@ -100,7 +100,7 @@ def is_missing(value: Any) -> bool:
     return value is None or type(value).__name__ == "NAType"
 
 
-def number(value: Any) -> float | None:
+def to_number(value: Any) -> float | None:
     """Return a number, or a text that is one, as a float; None for everything else."""
     try:
         read = float(value)
@@ -111,12 +111,25 @@ def number(value: Any) -> float | None:
 
 
 def to_array(rows: Any) -> np.ndarray:
-    """Return a tensor, an array or nested lists as an array of numbers, or else of objects."""
+    """Return a tensor, an array or nested lists as an array of numbers, or else of objects.
+
+    What a masked array hides becomes NaN.
+
+    Raises:
+        UserError: If the lists are ragged, or hold mappings.
+    """
+    if isinstance(rows, np.ma.MaskedArray):
+        rows = np.ma.filled(rows.astype(float if rows.dtype.kind in "biuf" else object), np.nan)
     if hasattr(rows, "detach"):  # a torch tensor
         rows = rows.detach().cpu()
         if rows.is_floating_point() and rows.element_size() < 4:
             rows = rows.float()  # NumPy knows no bfloat16
     elif isinstance(rows, list | tuple):
+        if any(isinstance(row, Mapping) for row in rows):
+            raise UserError(
+                "the rows are a list of mappings; give one mapping from names to columns, or a "
+                "data frame"
+            )
         rows = [to_array(row) if hasattr(row, "detach") else row for row in rows]
     try:
         array = np.asarray(rows)

@@ -1,6 +1,6 @@
 """Every metric: what it is, which way it is better, in which unit, and how it is printed.
 
-A run names its figures `split/name`, such as `test/accuracy`; what a metric is follows from its
+A run names its metrics `split/name`, such as `test/accuracy`; what a metric is follows from its
 name alone, whatever the split. Imports nothing but the standard library.
 """
 
@@ -15,7 +15,7 @@ __all__ = [
     "Goal",
     "Metric",
     "Unit",
-    "find",
+    "find_metric",
     "label_axis",
     "label_column",
     "sort_names",
@@ -37,9 +37,9 @@ class Metric:
         goal: Which way it is better; None where neither way is, or it is a cost to be weighed.
         unit: What it is measured in. A share lies in [0, 1] and is drawn in percent.
         format_spec: How one value is printed by itself, as Python formats numbers.
-        normalised: False where it looks like a log-likelihood and is none.
+        normalised: False where it looks like a log-likelihood but is not one.
         validated: Whether a validation measures it, so that it can choose the best checkpoint.
-        curve: The split whose curve a dashboard shows of every task; none if empty.
+        curve: The split whose curve a dashboard shows for every task; empty for none.
     """
 
     name: str
@@ -112,13 +112,13 @@ CURVES = tuple(f"{metric.curve}/{metric.name}" for metric in METRICS if metric.c
 _PLACES = {metric.name: place for place, metric in enumerate(METRICS)}
 
 
-def find(key: str) -> Metric:
+def find_metric(key: str) -> Metric:
     """Return the metric of a key: `test/accuracy`, `rotated_30/accuracy`, `seconds`, `lr/means`.
 
-    One of the user's own is printed with four significant digits, has no unit, and no goal.
+    A metric of the user's own is printed with four significant digits, has no unit, and no goal.
     """
     name = key.rpartition("/")[2]
-    for part in (name, key.partition("/")[0]):  # the latter: of something that has no splits
+    for part in (name, key.partition("/")[0]):  # the latter of one that has no splits: lr/means
         if part in _PLACES:
             return METRICS[_PLACES[part]]
     return Metric(name, name)
@@ -131,10 +131,10 @@ def sort_names(names: Iterable[str]) -> list[str]:
 
 def label_column(key: str) -> str:
     """Return the heading of a key's column in a table: `test/accuracy (%)`, `test/nll`."""
-    return f"{key} (%)" if find(key).unit == "share" else key
+    return f"{key} (%)" if find_metric(key).unit == "share" else key
 
 
 def label_axis(key: str) -> str:
     """Return the label of a key's axis in a picture: `test/accuracy (%)`, `test/nll (nats)`."""
-    sign = _UNIT_SIGNS.get(find(key).unit)
+    sign = _UNIT_SIGNS.get(find_metric(key).unit)
     return f"{key} ({sign})" if sign else key

@@ -136,9 +136,8 @@ class Spec:
                 (features - np.array(self.mean)) / np.array(self.std) if self.std else features
             )
             x = scaled.astype(np.float32)
-        self._refuse(
-            ~np.isfinite(x), "has a value that is infinite or too large", "which must be mended"
-        )
+        remedy = "mend it, or leave the row out"
+        self._refuse(~np.isfinite(x), "has an infinite or too large value", remedy)
         return x
 
     def to_json(self) -> dict[str, Any]:
@@ -157,8 +156,8 @@ class Spec:
             return cls(**_with_tuples({**content, "columns": columns}))
         except (AttributeError, KeyError, TypeError) as error:
             raise UserError(
-                f"what is saved of the rows is damaged, or of another version of ugmm ({error}); "
-                "train again"
+                f"what was saved about the rows is damaged, or from another version of ugmm "
+                f"({error}); train again"
             ) from error
 
     def _read(self, rows: Any) -> np.ndarray:
@@ -167,7 +166,13 @@ class Spec:
             return _encode(self.columns, self._put_in_order(named))
         if isinstance(rows, Mapping):
             raise UserError("the network's columns have no names; give an array in their order")
-        array = self._as_table(to_array(rows))
+        array = to_array(rows)
+        if array.ndim == 0:
+            raise UserError(
+                f"rows cannot be of type {type(rows).__name__}; give a tensor, an array, a list "
+                "of rows, a data frame or a mapping from names to columns"
+            )
+        array = self._as_table(array)
         if array.dtype == object or any(column.categories for column in self.columns):
             columns = self.columns or [Column(str(place)) for place in range(self.n_features)]
             return _encode(columns, list(array.T))
@@ -209,7 +214,12 @@ class Spec:
                 raise UserError(f"column {column.name!r} is missing; add it to the rows")
         ordered = [found[column.name] for column in self.columns]
         for column, values in zip(self.columns, ordered, strict=True):
-            if values.shape != ordered[0].shape or values.ndim != 1:
+            if values.ndim != 1:
+                raise UserError(
+                    f"column {column.name!r} has shape {values.shape}, and it must be one list of "
+                    "values"
+                )
+            if values.shape != ordered[0].shape:
                 raise UserError(
                     f"column {column.name!r} has shape {values.shape}, and "
                     f"{self.columns[0].name!r} {ordered[0].shape}; make all of one length"

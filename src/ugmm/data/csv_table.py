@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ugmm.columns import UNKNOWN, Column, is_missing, number
+from ugmm.columns import UNKNOWN, Column, is_missing, to_number
 from ugmm.data.tabular import Table
 from ugmm.errors import UserError, nearest
 
@@ -185,7 +185,7 @@ def _encode(column: _Cells, kind: str | None) -> _Features:
     present = [value for value in values if value is not None]
     if not present:
         raise UserError(f"column {name!r} has no values; leave it out by {column.remedy('drop')}")
-    numbers = [None if value is None else number(value) for value in values]
+    numbers = [None if value is None else to_number(value) for value in values]
     texts = [v for v, read in zip(values, numbers, strict=True) if v and read is None]
     # A stray text among numbers is a slip, and no reason to make each number a category.
     if kind == "numeric" or (kind is None and len(texts) <= len(present) / 2):
@@ -237,7 +237,7 @@ def _classes(column: _Cells) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _ordered(values: Iterable[str]) -> list[str]:
     """Return the distinct values, in the order of numbers if all are numbers."""
-    numbers = {value: number(value) for value in values}
+    numbers = {value: to_number(value) for value in values}
     if None in numbers.values():
         return sorted(numbers)
     return [value for _, value in sorted((read, value) for value, read in numbers.items())]

@@ -11,7 +11,7 @@ from ugmm.data.batches import Augmentation, EvaluationBatches, TrainingBatches
 from ugmm.errors import UserError
 from ugmm.spec import Column, Spec
 
-__all__ = ["InMemoryDataModule", "Split", "SplitName"]
+__all__ = ["InMemoryDataModule", "Split", "SplitName", "check_range"]
 
 SplitName = Literal["train", "val", "test"]
 

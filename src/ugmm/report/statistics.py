@@ -1,6 +1,6 @@
 """Spreads between repetitions, intervals, paired differences and tests. Imports no torch.
 
-The unit of repetition is the seed. Where there are folds, a seed's figure is the mean over its
+The unit of repetition is the seed. Where there are folds, a seed's value is the mean over its
 folds, for these share most of their training rows and are not independent.
 """
 
@@ -38,18 +38,18 @@ class Record(NamedTuple):
         seed: Of the run.
         fold: Of the data, where it has folds.
         folder: The run folder.
-        figures: Its summary.
+        summary: Its metrics, by name.
     """
 
     variant: str
     seed: int
     fold: int | None
     folder: Path
-    figures: Mapping[str, float]
+    summary: Mapping[str, float]
 
 
 class Spread(NamedTuple):
-    """A figure's mean over seeds, and how sure it is; all but the mean are None with one seed.
+    """A metric's mean over seeds, and how sure it is; all but the mean are None with one seed.
 
     Attributes:
         mean: Over the seeds.
@@ -67,7 +67,7 @@ class Spread(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A paired difference from the baseline, with its 95% interval and the p-value of none.
+    """A paired difference from the baseline, its 95% interval, and the p-value of no difference.
 
     `adjusted` is the p-value by Holm's method over all variants compared with the baseline.
     """
@@ -79,16 +79,16 @@ class Difference(NamedTuple):
     adjusted: float | None
 
 
-def average_by_seed(figures: Iterable[tuple[int, float]]) -> dict[int, float]:
-    """Return each seed's mean over its folds, from pairs of a seed and a fold's figure."""
+def average_by_seed(values: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """Return each seed's mean over its folds, from pairs of a seed and a fold's value."""
     seeds: dict[int, list[float]] = {}
-    for seed, figure in figures:
-        seeds.setdefault(seed, []).append(figure)
-    return {seed: fmean(values) for seed, values in seeds.items()}
+    for seed, value in values:
+        seeds.setdefault(seed, []).append(value)
+    return {seed: fmean(of_seed) for seed, of_seed in seeds.items()}
 
 
 def measure_spread(seeds: Mapping[int, float]) -> Spread | None:
-    """Return the spread of a figure, given by seed; None if there is no seed."""
+    """Return the spread of a metric, given by seed; None if there is no seed."""
     values = list(seeds.values())
     if not values:
         return None

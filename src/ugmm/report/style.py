@@ -33,7 +33,7 @@ INK, MUTED, EMPTY = "#222222", "#6B6B6B", "#EDEDED"
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """An empty white figure of `width` x `height` inches that keeps its texts apart."""
+    """Return an empty white figure of `width` x `height` inches that keeps its texts apart."""
     figure = Figure(figsize=(width, height), facecolor="white")
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)  # inches
     figure.suptitle(title, fontsize=12, color=INK)

@@ -1,11 +1,11 @@
-"""Tables as text, and how what is no metric is printed in them: times, p-values, what is missing.
+"""Tables as text, and how times, p-values and missing values are printed in them.
 
-How a metric is printed, `ugmm.metrics` knows.
+`ugmm.metrics` says how a metric is printed.
 """
 
 from typing import NamedTuple
 
-__all__ = ["NONE", "Cells", "format_markdown", "format_p", "format_time"]
+__all__ = ["NONE", "Cells", "format_count", "format_markdown", "format_p", "format_time"]
 
 NONE = "–"  # noqa: RUF001 - an en dash, for what is missing
 
@@ -27,6 +27,11 @@ def format_markdown(cells: Cells) -> str:
     lines = [cells.header, ["---", *["---:"] * (len(cells.header) - 1)], *cells.rows]
     escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+
+
+def format_count(n: int, noun: str) -> str:
+    """Return a number of things: `1 run`, `3 runs`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def format_time(seconds: float) -> str:

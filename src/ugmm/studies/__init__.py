@@ -1,5 +1,5 @@
 """Many runs: ablations (`ugmm.studies.ablation`) and cross-validations (`ugmm.studies.crossval`).
 
-What the two share stands beside them: claims on what is to be done, grids of settings, and
+Beside them stands what is not of one kind of study: claims on points, grids of settings, and
 processes that end with their parent.
 """

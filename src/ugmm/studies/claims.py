@@ -1,8 +1,8 @@
 """Claims on the points of an ablation, by which processes and machines share a folder.
 
-A claim is a file made atomically, whose owner touches it every few seconds. Of an owner that has
-died, the next worker takes the point over, by making the file of the next number: of all that try
-at once, one succeeds. No file is ever removed, so that nobody can be robbed of a claim unseen.
+A claim is a file made atomically, whose owner touches it every few seconds. When an owner has
+died, the next worker takes the point over by making the file of the next number: of all that try
+at once, one succeeds. No file is ever removed, so that nobody can lose a claim without noticing.
 """
 
 import json
@@ -38,7 +38,7 @@ class Claims:
 
     @contextmanager
     def holding(self, point: str, lost: Callable[[], None]) -> Iterator[bool]:
-        """Hold a point while the body runs, if it can be had; give whether it could.
+        """Hold a point while the body runs, if it can be had; yield whether it could.
 
         Args:
             point: Its id.

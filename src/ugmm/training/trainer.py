@@ -16,7 +16,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from ugmm.cluster.processes import launch_id
 from ugmm.config.schema import Config, TrainerConfig
 from ugmm.errors import UserError
-from ugmm.metrics import find
+from ugmm.metrics import find_metric
 from ugmm.runs import Run
 from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSigterm
 from ugmm.training.checkpoint import AtomicCheckpointIO, KeepLast, Stamp
@@ -109,7 +109,7 @@ def _checkpoints(wanted: TrainerConfig, run: Run) -> list[Callback]:
     last = KeepLast(run.last, wanted.check_val_every_n_epoch)
     if wanted.test_checkpoint == "last":
         return [last]
-    goal = find(wanted.monitor).goal
+    goal = find_metric(wanted.monitor).goal
     assert goal is not None  # all that a validation measures has one
     best = ModelCheckpoint(
         dirpath=run.checkpoints,

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ugmm.metrics import label_column
 from ugmm.report.statistics import Record
-from ugmm.report.study.text import table_cells, variants_table
+from ugmm.report.study.text import conclusion, table_cells, variants_table
 from ugmm.report.study.variants import compare_variants
 from ugmm.studies.ablation import read_ablation
 
@@ -32,7 +32,7 @@ def records(rng, variants=("a", "b", "c"), seeds=5, folds=None):
 
 
 def frame(rows):
-    return pd.DataFrame([{**r._asdict(), **r.figures} for r in rows])
+    return pd.DataFrame([{**r._asdict(), **r.summary} for r in rows])
 
 
 @pytest.mark.parametrize("folds", [None, 4])
@@ -49,6 +49,12 @@ def test_means_and_deviations_are_those_of_pandas(folds):
         runs = frame(rows).query("variant == @row.variant")
         assert row.seconds == pytest.approx(runs["seconds"].mean())
         assert str(row.best) == str(runs.loc[runs["m"].idxmax(), "folder"])
+
+
+def test_the_only_variant_is_compared_with_nothing():
+    rows = compare_variants(records(np.random.default_rng(0), variants=("a",)), "m", "max", "a")
+    said = conclusion(rows, "m", "max", "a")
+    assert said.endswith("; there is no other variant to compare it with.")
 
 
 def test_differences_are_those_of_scipy():

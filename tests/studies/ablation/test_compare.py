@@ -99,7 +99,7 @@ def test_an_environment_may_say_less(ablation, capsys):
     point.run.environment.write_text("{}")
     assert main(["compare", "mine.yaml"]) == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "Commit: unknown (1 runs); 0123456789 (23 runs)." in output
+    assert "Commit: unknown (1 run); 0123456789 (23 runs)." in output
 
 
 def test_runs_that_are_missing_are_named(ablation, capsys):
@@ -251,7 +251,7 @@ def test_a_damaged_summary_is_one_line(ablation, capsys):
     ("text", "line"),
     [
         ("metric: test/acuracy\n", "no run has the metric 'test/acuracy'; did you mean test/acc"),
-        ("metric: seconds\n", "say which way seconds is better: goal: max, or min"),
+        ("metric: seconds\n", "say which way seconds is better: goal: max, or goal: min"),
         ("metric: seconds\ngoal: least\n", "goal"),
     ],
 )
@@ -276,7 +276,7 @@ def test_a_metric_of_ones_own_has_a_goal(ablation):
 def test_nothing_has_been_run(ablation, capsys):
     Path("mine.yaml").write_text(TEXT)
     assert main(["compare", "mine.yaml"]) == 1
-    assert "holds no finished run of mine.yaml; start them by ugmm abl" in capsys.readouterr().err
+    assert "holds no finished run of mine.yaml; start it with: ugmm abl" in capsys.readouterr().err
     assert not Path("runs").exists()
 
 

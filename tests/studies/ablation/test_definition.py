@@ -108,7 +108,7 @@ def test_an_unknown_point_names_the_nearest(ablation, capsys):
 def test_a_metric_without_a_goal_is_refused_before_anything_is_run(ablation, capsys):
     ablation(BASE + VARIANTS + "metric: my/own")
     assert main(["ablate", "mine.yaml"]) == 1
-    assert "say which way my/own is better, by goal: max or" in capsys.readouterr().err
+    assert "say which way my/own is better: goal: max, or goal:" in capsys.readouterr().err
 
 
 def test_a_search_is_no_sweep(ablation, capsys):

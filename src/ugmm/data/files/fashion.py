@@ -10,6 +10,7 @@ from torch import Tensor
 from ugmm.data.files.cache import FetchError, Source, cache_folder, fetch_files, read_verified
 from ugmm.data.files.idx import decode_idx
 from ugmm.data.files.mnist import TEST_IMAGES, from_mirror, unpack
+from ugmm.spec import unit_pixels
 
 __all__ = ["fetch_fashion", "read_fashion"]
 
@@ -35,7 +36,7 @@ def read_fashion() -> Tensor:
     """
     path = cache_folder("fashion-mnist") / TEST_IMAGES
     pixels = decode_idx(read_verified(path, DIGESTS[TEST_IMAGES]), str(path))
-    return torch.from_numpy(pixels.reshape(len(pixels), -1).copy()).float() / 255
+    return torch.from_numpy(unit_pixels(pixels.reshape(len(pixels), -1)))
 
 
 def _sources() -> Iterator[Source]:

@@ -1,7 +1,7 @@
 """How Python calls a compiled loop: by one record of sizes and addresses; and how it is compiled.
 
-Numba would unpack an array a microsecond, and a layer has a dozen; and an OpenMP runtime hands
-over one pointer.
+Numba takes a microsecond to unpack each array, and a layer has a dozen; and an OpenMP runtime
+passes on one pointer only.
 """
 
 # ruff: noqa: ANN001, ANN201

@@ -39,9 +39,9 @@ class _Record(ctypes.Structure):
 def openmp() -> Any:
     """`GOMP_parallel` of the OpenMP runtime that torch itself runs on; None if it has another.
 
-    Threads of our own would compete with torch's: each pool's keep spinning for milliseconds
-    after their work, on the cores that the other's then wait for. What looks for a symbol in a
-    library looks in the libraries that this one needs, too.
+    Threads of our own would compete with torch's: those of each pool keep spinning for
+    milliseconds after their work, on cores that those of the other then wait for. A symbol that
+    is looked up in a library is also found in the libraries that it needs.
     """
     parallel = getattr(ctypes.CDLL(torch._C.__file__), "GOMP_parallel", None)
     if parallel is not None:

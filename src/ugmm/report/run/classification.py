@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
-from ugmm.metrics import find
+from ugmm.metrics import find_metric
 from ugmm.report.style import FIRST, INK, MUTED, SECOND, label_log, new_figure, tidy
 
 __all__ = ["confusion_matrix", "reliability_diagram"]
@@ -25,7 +25,7 @@ def confusion_matrix(counts: ArrayLike, class_names: Sequence[str]) -> Figure:
     counts = np.asarray(counts)
     total = counts.sum()
     if total:
-        right = find("accuracy").format_alone(np.trace(counts) / total)
+        right = find_metric("accuracy").format_alone(np.trace(counts) / total)
         accuracy = f"accuracy {right} of {total:,} samples"
     else:
         accuracy = "no samples"

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ugmm.metrics import find
+from ugmm.metrics import find_metric
 from ugmm.report.style import FIRST, INK, MUTED, SECOND, SERIES, label_log, new_figure, tidy
 
 __all__ = ["find_steps_per_epoch", "running_mean", "training_curves"]
 
-Rows = Sequence[Mapping[str, float | None]]
+History = Sequence[Mapping[str, float | None]]
 
 _SPLITS = {"train": (FIRST, "training"), "val": (SECOND, "validation")}
 
@@ -53,15 +53,15 @@ class _Panel(NamedTuple):
     context: bool = False
 
 
-def training_curves(rows: Rows, title: str, *, loss_is_nll: bool | None = None) -> Figure:
+def training_curves(history: History, title: str, *, loss_is_nll: bool | None = None) -> Figure:
     """Draw a run's loss, accuracy and learning rate against its steps.
 
     Metrics that were never logged get no panel. Where a step was logged twice (by a run that
     resumed from an earlier checkpoint) the later row counts.
 
     Args:
-        rows: The lines of `metrics.csv`: dicts with `epoch` and `step` (both counted from 0) and
-            any of `train/loss`, `train/accuracy`, `val/accuracy`, `val/nll`, `val/score`,
+        history: The lines of `metrics.csv`: dicts with `epoch` and `step` (both counted from 0)
+            and any of `train/loss`, `train/accuracy`, `val/accuracy`, `val/nll`, `val/score`,
             `train/claimed`, `train/log_prob`, `val/log_prob` and `lr` (or `lr/<group>`); None or
             no key where a line has no such value.
         title: The figure's title, for instance the run's name.
@@ -72,8 +72,8 @@ def training_curves(rows: Rows, title: str, *, loss_is_nll: bool | None = None) 
             `train/loss` and not to `val/nll`.)
     """
     if loss_is_nll is None:
-        loss_is_nll = not any(_read(rows, f"val/{m}")[0].size for m in ("score", "log_prob"))
-    panels = _panels(rows, loss_is_nll)
+        loss_is_nll = not any(_read(history, f"val/{m}")[0].size for m in ("score", "log_prob"))
+    panels = _panels(history, loss_is_nll)
     columns = len(panels) if len(panels) <= 3 else math.ceil(len(panels) / 2)
     lines = math.ceil(len(panels) / max(columns, 1))
     figure = new_figure(max(4.6 * columns, 6), 3.6 * max(lines, 1) + 0.4, title)
@@ -84,7 +84,7 @@ def training_curves(rows: Rows, title: str, *, loss_is_nll: bool | None = None) 
     widths = [0.7 if lines == 1 and p.context else 1.0 for p in panels[:columns]]
     grid = figure.add_gridspec(lines, columns, width_ratios=widths)
     for index, panel in enumerate(panels):
-        _draw(figure.add_subplot(grid[divmod(index, columns)]), panel, rows)
+        _draw(figure.add_subplot(grid[divmod(index, columns)]), panel, history)
     return figure
 
 
@@ -94,41 +94,41 @@ def _line(key: str, sign: int = 1) -> _Line:
     return _Line(key, colour, label, sign)
 
 
-def _panels(rows: Rows, loss_is_nll: bool) -> list[_Panel]:
+def _panels(history: History, loss_is_nll: bool) -> list[_Panel]:
     """The panels for which something was logged."""
-    keys = dict.fromkeys(key for row in rows for key in row)
+    keys = dict.fromkeys(key for row in history for key in row)
     # A rate for each group of parameters is logged as lr/<group>; they share one schedule.
     rate = next((key for key in keys if key == "lr" or key.startswith("lr/")), "lr")
     loss, nll = _line("train/loss"), _line("val/nll")
     if loss_is_nll:
         losses = [_Panel("cross-entropy (nats)", (loss, nll), best=True, may_be_log=True)]
     else:
-        normalised = not _read(rows, "val/score")[0].size
-        score = find("loss").axis if normalised else f"negative {find('score').axis}"
+        normalised = not _read(history, "val/score")[0].size
+        score = find_metric("loss").axis if normalised else f"negative {find_metric('score').axis}"
         density = (
             _Line("train/claimed", SERIES[2], "training, as the loss claims"),
             _Line("train/log_prob", FIRST, "training, verified"),
             _line("val/log_prob"),
         )
         losses = [
-            _Panel(find("log_prob").axis, density, best=True),
+            _Panel(find_metric("log_prob").axis, density, best=True),
             _Panel(score, (loss, _line("val/score", sign=-1))),
-            _Panel(find("nll").axis, (nll,), best=True, may_be_log=True),
+            _Panel(find_metric("nll").axis, (nll,), best=True, may_be_log=True),
         ]
     accuracy = (_line("train/accuracy"), _line("val/accuracy"))
     panels = [
         *losses,
-        _Panel(find("accuracy").axis, accuracy, best=True),
-        _Panel(find("lr").axis, (_line(rate),), context=True),
+        _Panel(find_metric("accuracy").axis, accuracy, best=True),
+        _Panel(find_metric("lr").axis, (_line(rate),), context=True),
     ]
-    return [panel for panel in panels if any(_read(rows, m.key)[0].size for m in panel.lines)]
+    return [panel for panel in panels if any(_read(history, m.key)[0].size for m in panel.lines)]
 
 
-def _read(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
+def _read(history: History, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """The steps at which a metric was logged, and its values: NaN where they are not finite."""
     logged = {
         step: value
-        for row in rows
+        for row in history
         if (step := row.get("step")) is not None and (value := row.get(metric)) is not None
     }
     steps = np.array(sorted(logged), dtype=float)
@@ -136,14 +136,14 @@ def _read(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
     return steps, np.where(np.isfinite(values), values, np.nan)
 
 
-def _draw(axes: Axes, panel: _Panel, rows: Rows) -> None:
-    steps_per_epoch = find_steps_per_epoch(rows)
-    end = max(step for row in rows if (step := row.get("step")) is not None) + 1
+def _draw(axes: Axes, panel: _Panel, history: History) -> None:
+    steps_per_epoch = find_steps_per_epoch(history)
+    end = max(step for row in history if (step := row.get("step")) is not None) + 1
     shown = []
     for line in panel.lines:
-        steps, values = _read(rows, line.key)
+        steps, values = _read(history, line.key)
         if steps.size:
-            values = line.sign * find(line.key).factor * values
+            values = line.sign * find_metric(line.key).factor * values
             values = _draw_line(axes, line, steps, values, steps_per_epoch, best=panel.best)
             # The first steps may run off the axis: they would flatten all that follows.
             later = values[steps >= 0.04 * end]
@@ -174,7 +174,7 @@ def _draw_line(
         values = running_mean(values, window)
         label += f" (mean of {window} points)"
     if best and validation and steps.size - not_finite > 1:
-        at = (np.nanargmax if find(line.key).goal == "max" else np.nanargmin)(values)
+        at = (np.nanargmax if find_metric(line.key).goal == "max" else np.nanargmin)(values)
         epoch = (steps[at] + 1) / steps_per_epoch
         label += f", best {values[at]:.4g} at epoch {epoch:.4g}"
         axes.plot(steps[at], values[at], "o", markersize=9, markerfacecolor="none", color=colour)
@@ -203,14 +203,14 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     return np.where(finite, (sums[high] - sums[low]) / count, np.nan)
 
 
-def find_steps_per_epoch(rows: Rows) -> float:
+def find_steps_per_epoch(history: History) -> float:
     """Return how many steps make an epoch, from the last step seen in each epoch.
 
     Args:
-        rows: See `training_curves`.
+        history: See `training_curves`.
     """
     last: dict[float, float] = {}
-    for row in rows:
+    for row in history:
         epoch, step = row.get("epoch"), row.get("step")
         if epoch is not None and step is not None:
             last[epoch] = max(step, last.get(epoch, 0))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from ugmm.metrics import find
+from ugmm.metrics import find_metric
 from ugmm.report.style import FIRST, INK, SECOND, SERIES, new_figure, tidy
 
 __all__ = ["robustness_curves", "robustness_tested"]
@@ -38,7 +38,7 @@ def robustness_curves(results: Mapping[str, float]) -> Figure:
     Args:
         results: See `ugmm.training.robustness`; and `test/...`, of images as they are.
     """
-    metrics = [find("accuracy"), find("ece")]
+    metrics = [find_metric("accuracy"), find_metric("ece")]
     figure = new_figure(9, 6.2, "Test images turned, or known in part")
     panels = list(dict.fromkeys(line.xlabel for line in _LINES.values()))
     axes = figure.subplots(2, len(panels), sharey="row", sharex="col")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from ugmm.metrics import find, sort_names
+from ugmm.metrics import find_metric, sort_names
 from ugmm.report.tables import NONE
 
 __all__ = ["metrics_table", "robustness_table"]
@@ -21,7 +21,7 @@ def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Tab
     names = sort_names(
         {key.partition("/")[2] for key in summary if key.startswith(("val/", "test/"))}
     )
-    notes = "; ".join(note for name in names if (note := find(name).note))
+    notes = "; ".join(note for name in names if (note := find_metric(name).note))
     table = Table(title=title, caption=notes or None)
     table.add_column("metric")
     shown = [s for s in ("val", "test") if any(key.startswith(f"{s}/") for key in summary)]
@@ -57,4 +57,4 @@ def robustness_table(summary: Mapping[str, float]) -> Table | None:
 
 
 def _cell(name: str, value: float | None) -> str:
-    return NONE if value is None else find(name).format_alone(value)
+    return NONE if value is None else find_metric(name).format_alone(value)

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ugmm.metrics import find
+from ugmm.metrics import find_metric
 from ugmm.report.statistics import Spread, average_by_seed, measure_spread
 from ugmm.report.tables import NONE, Cells, format_markdown
 
@@ -48,13 +48,13 @@ def crossval_table(report: Mapping[str, Fits], title: str) -> Table:
 
 
 def crossval_csv(report: Mapping[str, Fits]) -> str:
-    """Return the same with all digits; cells of what is not known are empty."""
+    """Return the table as CSV, with all digits; cells of what is not known are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = ("mean", "deviation", "error")
     writer.writerow(["model", *(f"{c}_{p}" for c in _COLUMNS for p in parts), "fits", "failed"])
     for row, fits in report.items():
-        spreads = [_spread(fits, column) for column in _COLUMNS]
+        spreads = [_measure(fits, column) for column in _COLUMNS]
         values = [getattr(found, part, None) for found in spreads for part in parts]
         failed = sum(fit["error"] is not None for fit in fits)
         writer.writerow([row, *values, len(fits), failed])
@@ -93,7 +93,7 @@ def _cells(report: Mapping[str, Fits]) -> Cells:
     """Return the table as text; a column counts failed fits if there are any."""
     failed = {row: sum(f["error"] is not None for f in fits) for row, fits in report.items()}
     header = ["model", *_COLUMNS.values()]
-    rows = [[row, *(_cell(_spread(f, c), c) for c in _COLUMNS)] for row, f in report.items()]
+    rows = [[row, *(_cell(_measure(f, c), c) for c in _COLUMNS)] for row, f in report.items()]
     if any(failed.values()):
         header.append("failed")
         for cells in rows:
@@ -101,8 +101,8 @@ def _cells(report: Mapping[str, Fits]) -> Cells:
     return Cells(header, rows)
 
 
-def _spread(fits: Fits, name: str) -> Spread | None:
-    """The spread of a figure between seeds; fits without it are left out."""
+def _measure(fits: Fits, name: str) -> Spread | None:
+    """Return the spread of a metric between seeds; fits without it are left out."""
     known = ((fit["seed"], fit[name]) for fit in fits if fit.get(name) is not None)
     return measure_spread(average_by_seed(known))
 
@@ -110,7 +110,7 @@ def _spread(fits: Fits, name: str) -> Spread | None:
 def _cell(found: Spread | None, column: str) -> str:
     if found is None:
         return NONE
-    unit = find(column).unit
+    unit = find_metric(column).unit
     if unit == "seconds":
         return f"{found.mean:.2g}"
     digits = 4 if unit == "share" else 3
@@ -136,7 +136,7 @@ def _notes(row: str, fits: Fits) -> list[str]:
     warned = Counter(text for fit in fits for text in fit["warnings"])
     notes = [f"- {row}: {n} of {len(fits)} fits failed: {text}" for text, n in errors.items()]
     if errors:
-        notes.append(f"- {row}: its figures are those of the fits that did not fail")
+        notes.append(f"- {row}: its numbers are those of the fits that did not fail")
     if inner := sum(fit["failed"] for fit in fits):
         notes.append(f"- {row}: {inner} inner fits failed; their candidates were not chosen there")
     return notes + [f"- {row}: {n} fits warned: {text}" for text, n in warned.most_common(3)]

@@ -67,7 +67,7 @@ def html_page(
     Args:
         title: The ablation's question.
         conclusion: The answer in a sentence or two.
-        tables: The figures.
+        tables: The numbers.
         caption: What the tables' columns are.
         figures: By heading, a figure and what it shows.
         notes: What was run, where, and what is missing.

@@ -9,7 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ugmm.metrics import find, label_axis
+from ugmm.metrics import find_metric, label_axis
 from ugmm.report.statistics import Record
 from ugmm.report.study.variants import Row
 from ugmm.report.style import INK, MUTED, SERIES, new_figure, plain, tidy
@@ -105,13 +105,13 @@ def final_dots(
         title: Above the figure.
         colours: See `colours_of`.
     """
-    factor = find(metric).factor
+    factor = find_metric(metric).factor
     figure = new_figure(8, 1.7 + 0.42 * len(rows), plain(title))
     axes = figure.subplots()
     for height, row in enumerate(rows):
         colour, mean = colours[row.variant], factor * row.metric.mean
-        of_row = [r for r in records if r.variant == row.variant and metric in r.figures]
-        runs = [factor * record.figures[metric] for record in of_row]
+        of_row = [r for r in records if r.variant == row.variant and metric in r.summary]
+        runs = [factor * record.summary[metric] for record in of_row]
         # A little above and below, by seed, so that equal ones are both seen.
         places = height + np.linspace(-0.16, 0.16, len(runs)) if len(runs) > 1 else [height]
         axes.plot(runs, places, "o", markersize=3.5, color=colour, alpha=0.45, linewidth=0)
@@ -157,7 +157,7 @@ def _draw_curves(
     colours: Mapping[str, str],
 ) -> dict[str, Artist]:
     """Draw one panel, and return the line of each variant for the legend."""
-    factor = find(metric).factor
+    factor = find_metric(metric).factor
     settled: list[float] = []
     lines: dict[str, Artist] = {}
     crowded = len(curves) > len(SERIES)
@@ -181,7 +181,7 @@ def _draw_curves(
     lowest, highest = min(settled, default=0.0), max(settled, default=1.0)
     margin = 0.35 * (highest - lowest) or 0.05 * abs(highest) or 1.0
     bottom, top = lowest - margin, highest + margin
-    if find(metric).unit == "share":
+    if find_metric(metric).unit == "share":
         top = min(top, 100.5)
     axes.set_ylim(max(bottom, 0.0) if lowest >= 0 else bottom, top)
     return lines

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from ugmm.metrics import find, label_column
+from ugmm.metrics import find_metric, label_column
 from ugmm.report.statistics import Record, Spread
 from ugmm.report.study.variants import Row
 from ugmm.report.tables import NONE, Cells, format_p, format_time
@@ -20,7 +20,7 @@ __all__ = [
     "variants_table",
 ]
 
-_ACROSS = 4  # figures in one table: more would break their names on a page or in a terminal
+_ACROSS = 4  # metrics in one table: more would break their names on a page or in a terminal
 
 
 def caption(rows: Sequence[Row], baseline: str) -> str:
@@ -45,13 +45,15 @@ def conclusion(rows: Sequence[Row], metric: str, goal: str, baseline: str) -> st
     best = (max if goal == "max" else min)(rows, key=lambda row: row.metric.mean)
     if baseline not in {row.variant for row in rows}:
         without = f"; {baseline}, which others are to be compared with, has no figures."
+    elif len(rows) == 1:
+        without = "; there is no other variant to compare it with."
     else:
         without = "; a test of differences needs two seeds or more."
-    figure = find(metric)
-    mean = figure.format_in_column(best.metric.mean) + "%" * (figure.unit == "share")
+    known = find_metric(metric)
+    mean = known.format_in_column(best.metric.mean) + "%" * (known.unit == "share")
     said = f"{best.variant} has the best {metric}, {mean}"
     if best.metric.low is not None:
-        said += f" ({_range(best.metric, metric)})"
+        said += f" ({_format_interval(best.metric, metric)})"
     sign = 1 if goal == "max" else -1
     groups: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
     for row in rows:
@@ -71,13 +73,14 @@ def conclusion(rows: Sequence[Row], metric: str, goal: str, baseline: str) -> st
 def table_cells(
     rows: Sequence[Row], metric: str, report: Sequence[str], baseline: str
 ) -> list[Cells]:
-    """Return the tables as text: the metric's, then those of the further figures, if any."""
+    """Return the tables as text: the metric's, then those of further metrics, if any."""
     header = ["variant", "seeds", label_column(metric), "difference", "p", "time", "parameters"]
     tables = [Cells(header, [_cells(row, metric, baseline) for row in rows])]
     for start in range(0, len(report), _ACROSS):
         names = report[start : start + _ACROSS]
         spreads = [
-            [_spread(row.report[n], n) if n in row.report else NONE for n in names] for row in rows
+            [_format_spread(row.report[n], n) if n in row.report else NONE for n in names]
+            for row in rows
         ]
         further = [[row.variant, *cells] for row, cells in zip(rows, spreads, strict=True)]
         tables.append(Cells(["variant", *map(label_column, names)], further))
@@ -99,7 +102,7 @@ def variants_table(cells: Cells, title: str = "") -> Table:
 
 
 def variants_csv(rows: Sequence[Row], report: Sequence[str]) -> str:
-    """Return the same with all digits; cells of what is not known are empty."""
+    """Return the table as CSV, with all digits; cells of what is not known are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     spread = ("mean", "deviation", "low", "high")  # of `Spread`
@@ -122,13 +125,13 @@ def variants_csv(rows: Sequence[Row], report: Sequence[str]) -> str:
 
 
 def runs_csv(records: Sequence[Record], names: Sequence[str]) -> str:
-    """Return one line a run, with these figures of its summary."""
+    """Return one line a run as CSV, with these metrics of its summary."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["variant", "seed", "fold", *names, "run"])
     for run in records:
-        figures = [run.figures.get(name) for name in names]
-        writer.writerow([run.variant, run.seed, run.fold, *figures, run.folder])
+        values = [run.summary.get(name) for name in names]
+        writer.writerow([run.variant, run.seed, run.fold, *values, run.folder])
     return text.getvalue()
 
 
@@ -137,10 +140,10 @@ def _names(names: Sequence[str], most: int = 8) -> str:
 
 
 def _cells(row: Row, metric: str, baseline: str) -> list[str]:
-    cells = [row.variant, str(row.seeds), _spread(row.metric, metric)]
+    cells = [row.variant, str(row.seeds), _format_spread(row.metric, metric)]
     if row.metric.low is not None:
-        cells[-1] += f" ({_range(row.metric, metric)})"
-    d, printed = row.difference, find(metric).format_in_column
+        cells[-1] += f" ({_format_interval(row.metric, metric)})"
+    d, printed = row.difference, find_metric(metric).format_in_column
     if row.variant == baseline:
         cells += ["baseline", ""]
     elif d is None:
@@ -155,12 +158,12 @@ def _cells(row: Row, metric: str, baseline: str) -> list[str]:
     return cells
 
 
-def _spread(found: Spread, name: str) -> str:
-    printed = find(name).format_in_column
+def _format_spread(found: Spread, name: str) -> str:
+    printed = find_metric(name).format_in_column
     mean = printed(found.mean)
     return mean if found.deviation is None else f"{mean} ± {printed(found.deviation)}"
 
 
-def _range(found: Spread, name: str) -> str:
-    printed = find(name).format_in_column
+def _format_interval(found: Spread, name: str) -> str:
+    printed = find_metric(name).format_in_column
     return f"{printed(found.low or 0.0)} to {printed(found.high or 0.0)}"

@@ -29,7 +29,7 @@ class Row:
         seeds: How many seeds they have between them.
         metric: Its spread.
         difference: From the baseline; None for the baseline itself, and where no seed is common.
-        report: The spreads of further figures; those that no run has are missing.
+        report: The spreads of further metrics; those that no run has are missing.
         seconds: Mean of a run's training.
         parameters: Of a network.
         best: The folder of the run that is best by the metric.
@@ -64,7 +64,7 @@ def compare_variants(
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
-        if metric in record.figures:
+        if metric in record.summary:
             groups.setdefault(record.variant, []).append(record)
     base = groups.get(baseline, [])
     differences = adjust_by_holm(
@@ -80,7 +80,7 @@ def compare_variants(
         spread = measure_spread(seeds)
         assert spread is not None
         further = {name: measure_spread(_by_seed(runs, name)) for name in report}
-        parameters = _mean(run.figures.get("parameters") for run in runs)
+        parameters = _mean(run.summary.get("parameters") for run in runs)
         rows.append(
             Row(
                 variant,
@@ -89,9 +89,9 @@ def compare_variants(
                 spread,
                 difference,
                 {name: found for name, found in further.items() if found is not None},
-                _mean(run.figures.get("seconds") for run in runs),
+                _mean(run.summary.get("seconds") for run in runs),
                 None if parameters is None else round(parameters),
-                best(runs, key=lambda run: run.figures[metric]).folder,
+                best(runs, key=lambda run: run.summary[metric]).folder,
             )
         )
     return rows
@@ -107,8 +107,8 @@ def _difference(runs: Sequence[Record], base: Sequence[Record], name: str) -> Di
 
 
 def _by_seed(runs: Sequence[Record], name: str) -> dict[int, float]:
-    """A figure's mean over the folds of each seed; runs without it are left out."""
-    return average_by_seed((run.seed, run.figures[name]) for run in runs if name in run.figures)
+    """Return a metric's mean over the folds of each seed; runs without it are left out."""
+    return average_by_seed((run.seed, run.summary[name]) for run in runs if name in run.summary)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

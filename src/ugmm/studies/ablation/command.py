@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ugmm.config.choices.plugins import plugin_files
 from ugmm.errors import UserError, nearest
+from ugmm.report.tables import format_count
 from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.ledger import Ledger, Point
 from ugmm.studies.ablation.search import Search
@@ -67,11 +68,11 @@ def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
     """Plan what the file asks for, and say what has changed since it was planned last."""
     added, dropped = ledger.extend(ablation.points)
     if 0 < len(added) < len(ledger.read_points()):
-        sys.stdout.write(f"the file has changed: {len(added)} points are new\n")
+        sys.stdout.write(f"the file has changed: {format_count(len(added), 'new point')}\n")
     if dropped and not ablation.space:
         sys.stdout.write(
-            f"the file has changed: {len(dropped)} planned points are no longer in it, and stay "
-            f"planned; to drop them, remove {ledger.path}\n"
+            f"the file has changed: it no longer has {format_count(len(dropped), 'point')} that "
+            f"stay planned; to drop what is not in it, remove {ledger.path}\n"
         )
 
 
@@ -113,16 +114,13 @@ def _report_end(name: str, ledger: Ledger, search: Search | None) -> None:
         search.tell(ledger.read_summaries(points))
         sys.stdout.write(f"{search.describe_best()}\n")
     if failed:
-        reasons = [
-            f"\n  {p.variant}, {p.repetition}: {ledger.describe_failure(p)}" for p in failed
-        ]
-        raise UserError(
-            f"{len(failed)} points failed; run them again with --retry:{''.join(reasons)}"
-        )
+        for p in failed:
+            sys.stdout.write(f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}\n")
+        raise UserError(f"{format_count(len(failed), 'point')} failed; try again with --retry")
     if left := ledger.find_unfinished(points):
         raise UserError(
-            f"{len(left)} points are left, since a worker died: see {ledger.folder / 'logs'}, and "
-            "start again to go on"
+            f"a worker died and left {format_count(len(left), 'point')} to do: see "
+            f"{ledger.folder / 'logs'}, and start again to go on"
         )
     sys.stdout.write(f"compare the variants with: ugmm compare {name}\n")
 
@@ -132,7 +130,8 @@ def _print_plan(ablation: Ablation, ledger: Ledger) -> None:
     from rich.table import Table
 
     points = ledger.read_points() if ablation.space else ledger.match(ablation.points)
-    table = Table(title=f"{ablation.title}: {len(points)} points", title_justify="left")
+    title = f"{ablation.title}: {format_count(len(points), 'point')}"
+    table = Table(title=title, title_justify="left")
     for heading in ("variant", "repetition", "id", "state"):
         table.add_column(heading)
     for point in points:
@@ -140,6 +139,7 @@ def _print_plan(ablation: Ablation, ledger: Ledger) -> None:
     Console().print(table)
     if ablation.space:
         asked = len({point.variant for point in points})
-        sys.stdout.write(f"{ablation.settings.trials - asked} more trials, within:\n")
+        left = format_count(ablation.settings.trials - asked, "more trial")
+        sys.stdout.write(f"{left}, within:\n")
         for key, entry in ablation.space.items():
             sys.stdout.write(f"  {key}: {entry}\n")

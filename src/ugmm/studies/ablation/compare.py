@@ -47,7 +47,7 @@ def compare_ablation(name: str, *, publish: bool = False) -> None:
     runs = ledger.folder.parent
     if not records:
         raise UserError(
-            f"{runs} holds no finished run of {ablation.path}; start them by ugmm ablate {name}"
+            f"{runs} holds no finished run of {ablation.path}; start it with: ugmm ablate {name}"
         )
     settings = ablation.settings
     for metric in dict.fromkeys((settings.metric, *settings.report)):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ugmm.config.training import TrackingConfig
 from ugmm.errors import UserError
-from ugmm.metrics import CURVES, find
+from ugmm.metrics import CURVES, find_metric
 from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.tracking.uploads import logs_of
@@ -81,7 +81,7 @@ def _read_tracking(ablation: Ablation, ledger: Ledger) -> TrackingConfig:
 
 def _find_curves(ledger: Ledger, metric: str) -> list[str]:
     """Return what was logged while training: of a finished run's own record, if there is one."""
-    chosen = find(metric)
+    chosen = find_metric(metric)
     wanted = list(dict.fromkeys([f"val/{chosen.name}"] * chosen.validated + list(CURVES)))
     for point in ledger.read_points():
         if epochs := point.run.read_metrics():

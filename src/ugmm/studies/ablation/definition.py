@@ -17,7 +17,7 @@ from ugmm.config.frozen import to_mapping
 from ugmm.config.merge import make_settings, read_yaml
 from ugmm.errors import UserError, nearest
 from ugmm.keys import key
-from ugmm.metrics import find
+from ugmm.metrics import find_metric
 from ugmm.studies.ablation.ledger import ID_DIGITS, Ledger, Point
 from ugmm.studies.ablation.space import Space, read_space
 from ugmm.studies.grid import compose_settings, expand_grid
@@ -81,10 +81,10 @@ class Ablation:
             UserError: If that is neither known nor given.
         """
         metric = self.settings.metric
-        goal = self.settings.goal or find(metric).goal
+        goal = self.settings.goal or find_metric(metric).goal
         if goal is None:
             raise UserError(
-                f"{self.path}: say which way {metric} is better, by goal: max or goal: min"
+                f"{self.path}: say which way {metric} is better: goal: max, or goal: min"
             )
         return goal
 

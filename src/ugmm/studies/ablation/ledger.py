@@ -80,7 +80,7 @@ class Ledger:
     """The points of an ablation: which are planned, and where each stands.
 
     The plan only grows: editing the ablation's file changes nothing that is planned. Other
-    processes work with the same folder, so nothing but what is over is remembered.
+    processes work with the same folder, so only what is final is remembered.
 
     Arguments:
         folder: `<runs_dir>/<ablation>/ablation`, which may not exist yet.
@@ -112,7 +112,7 @@ class Ledger:
         return list(self._points)
 
     def lock(self) -> FileLock:
-        """Return what whoever changes the plan must hold."""
+        """Return the lock that whoever changes the plan must hold."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / ".plan.lock", is_singleton=True)
 

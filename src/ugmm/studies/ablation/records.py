@@ -9,6 +9,7 @@ from typing import Any
 
 from ugmm.errors import UserError, nearest
 from ugmm.report.statistics import Record
+from ugmm.report.tables import format_count
 from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation, name_repetition
 from ugmm.studies.ablation.ledger import Ledger, Point
@@ -66,7 +67,9 @@ def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list
             f"them anew: {_join(moved)}."
         )
     if earlier := len(points) - len(current):
-        notes.append(f"{earlier} runs of an earlier version of the file are left out.")
+        are = "is" if earlier == 1 else "are"
+        counted = format_count(earlier, "run")
+        notes.append(f"{counted} of an earlier version of the file {are} left out.")
     return records, notes
 
 
@@ -135,11 +138,11 @@ def describe_lacking(metric: str, records: Sequence[Record], *, of_all: bool) ->
         records: The finished runs.
         of_all: Look at all runs, not only at those of variants of which others have it.
     """
-    having = {record.variant for record in records if metric in record.figures}
+    having = {record.variant for record in records if metric in record.summary}
     lacking = [
         f"{r.variant}, seed={r.seed}" + (f" fold={r.fold}" if r.fold is not None else "")
         for r in records
-        if metric not in r.figures and (of_all or r.variant in having)
+        if metric not in r.summary and (of_all or r.variant in having)
     ]
     if not lacking:
         return []
@@ -160,10 +163,14 @@ def describe_machines(records: Sequence[Record]) -> list[str]:
         platform, cpus = (environment.get(name, "unknown") for name in ("platform", "cpus"))
         found["machine"][f"{platform}, {cpus} CPUs"] += 1
     return [
-        f"{kind.capitalize()}: {'; '.join(f'{name} ({n} runs)' for name, n in counts.items())}."
+        f"{kind.capitalize()}: {'; '.join(_count_runs(counts))}."
         for kind, counts in found.items()
         if counts
     ]
+
+
+def _count_runs(counts: Counter[str]) -> list[str]:
+    return [f"{name} ({format_count(n, 'run')})" for name, n in counts.items()]
 
 
 def check_metric(metric: str, records: Sequence[Record], path: Path) -> None:
@@ -172,7 +179,7 @@ def check_metric(metric: str, records: Sequence[Record], path: Path) -> None:
     Raises:
         UserError: Names those that are nearest.
     """
-    known = {key for record in records for key in record.figures}
+    known = {key for record in records for key in record.summary}
     if metric not in known:
         raise UserError(
             f"{path}: no run has the metric {metric!r}; {nearest(metric, sorted(known))}"

@@ -22,7 +22,7 @@ class Search:
     """The study of an ablation, in a journal that processes and machines share.
 
     Arguments:
-        ablation: Which searches.
+        ablation: One with a space.
         ledger: Where its points are planned.
 
     Raises:
