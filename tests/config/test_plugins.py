@@ -197,6 +197,12 @@ def test_a_run_records_its_plugins_and_misses_them(plugin, train, capfd, monkeyp
     assert "the plugin own_run.py has changed since the run was made" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("records", [3, [3], [{"sha256": "0"}]])
+def test_damaged_records_are_one_line(records):
+    with pytest.raises(UserError, match=r"environment\.json of the run are damaged; mend or"):
+        plugins.check_plugins(records, "the run")
+
+
 def test_workers_of_an_ablation_have_it_too(plugin, tmp_path, capsys):
     path = plugin("own_points")
     ablation = tmp_path / "mine.yaml"
