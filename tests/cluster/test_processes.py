@@ -99,7 +99,7 @@ def test_a_requeued_job_continues_its_run(environment, make_run, tmp_path):
 
 def test_a_leader_that_never_comes_is_one_line(environment, monkeypatch, tmp_path):
     environment(**SRUN, SLURM_PROCID=1)
-    monkeypatch.setattr(processes, "_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "WAIT_SECONDS", 0.2)
     with pytest.raises(UserError, match="did the first process fail"):
         processes.find_run(overrides(tmp_path))
 
