@@ -1,12 +1,14 @@
 """Plugins: what goes wrong is one line, and processes that are started have them too."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
 
 from ugmm.cli import main
-from ugmm.config.choices import declared, plugins
+from ugmm.config.choices import plugins
 from ugmm.config.compose import compose
 from ugmm.config.frozen import read_config
 from ugmm.errors import UserError
@@ -197,6 +199,12 @@ def test_a_run_records_its_plugins_and_misses_them(plugin, train, capfd, monkeyp
     assert "the plugin own_run.py has changed since the run was made" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("records", [3, [3], [{"sha256": "0"}]])
+def test_damaged_records_are_one_line(records):
+    with pytest.raises(UserError, match=r"environment\.json of the run are damaged; mend or"):
+        plugins.check_plugins(records, "the run")
+
+
 def test_workers_of_an_ablation_have_it_too(plugin, tmp_path, capsys):
     path = plugin("own_points")
     ablation = tmp_path / "mine.yaml"
@@ -222,7 +230,11 @@ def test_an_installed_package_is_found(tmp_path, monkeypatch):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[ugmm.plugins]\nmine = installed_choices\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(plugins, "_installed_are_loaded", False)
-    assert "installed_net" in declared("model")
-    assert "mine" in [record["name"] for record in plugins.plugin_records()]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    script = (
+        "from ugmm.config.choices import declared, plugins\n"
+        "print('installed_net' in declared('model'), plugins.plugin_records()[0]['name'])"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "True mine\n", done.stderr

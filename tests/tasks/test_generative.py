@@ -1,4 +1,4 @@
-"""The generative task: its losses by hand, its figures against the network's own."""
+"""The generative task: its losses by hand, its metrics against the network's own."""
 
 import numpy as np
 import pytest
@@ -53,20 +53,20 @@ def test_the_claim_of_ranking_nce_has_a_bound():
 
 @pytest.mark.parametrize("label", ["onehot", "real"])
 @pytest.mark.parametrize("members", [1, 2])
-def test_figures_are_the_networks(rows, run, label, members):
+def test_metrics_are_the_networks(rows, run, label, members):
     task = make(rows, label, members)
-    figures = run("test", task, rows)
+    metrics = run("test", task, rows)
     x, y = rows
     with torch.no_grad():
         scores = task.network.eval().class_scores(x)
     posterior = scores.softmax(-1).numpy()
-    assert figures["test/accuracy"] == pytest.approx(accuracy_score(y, posterior.argmax(1)))
-    assert figures["test/nll"] == pytest.approx(log_loss(y, posterior), rel=1e-5)
+    assert metrics["test/accuracy"] == pytest.approx(accuracy_score(y, posterior.argmax(1)))
+    assert metrics["test/nll"] == pytest.approx(log_loss(y, posterior), rel=1e-5)
     log_prob = scores.gather(1, y[:, None]).mean().item()
-    assert figures["test/log_prob"] == pytest.approx(log_prob, rel=1e-5)
+    assert metrics["test/log_prob"] == pytest.approx(log_prob, rel=1e-5)
     values = [member.log_z.item() for member in task.tilted]
-    assert figures["test/log_z"] == pytest.approx(np.mean(values))
-    assert abs(figures["test/log_z"] - figures["test/log_z_sobol"]) < 0.1
+    assert metrics["test/log_z"] == pytest.approx(np.mean(values))
+    assert abs(metrics["test/log_z"] - metrics["test/log_z_sobol"]) < 0.1
     assert task.test_record["confusion"].sum() == 30
 
 
@@ -83,11 +83,11 @@ def test_an_ensemble_of_exact_densities_sums_their_losses(rows):
 
 def test_without_a_label_only_the_density_is_reported(rows, run):
     task = make(rows, "none")
-    figures = run("test", task, rows)
+    metrics = run("test", task, rows)
     with torch.no_grad():
         expected = task.network.log_prob(rows[0]).mean().item()
-    assert figures["test/log_prob"] == pytest.approx(expected, rel=1e-5)
-    assert "test/accuracy" not in figures
+    assert metrics["test/log_prob"] == pytest.approx(expected, rel=1e-5)
+    assert "test/accuracy" not in metrics
     assert not task.test_record
     run("fit", task, rows, max_epochs=2)
 
@@ -106,11 +106,11 @@ def test_training_lowers_the_loss(rows, run, settings):
     task = make(rows, **settings)
     torch.manual_seed(1)
     before = np.mean([task.loss(*rows).item() for _ in range(20)])
-    figures = run("fit", task, rows, max_epochs=30)
+    metrics = run("fit", task, rows, max_epochs=30)
     after = np.mean([task.loss(*rows).item() for _ in range(20)])
     assert after < before - 0.05
     assert ("val/score" in run("validate", task, rows)) == settings["objective"].is_score
-    assert "train/loss" in figures
+    assert "train/loss" in metrics
 
 
 def test_objectives_add_up(rows):

@@ -1,4 +1,4 @@
-"""Tasks, run by a real Trainer on a few rows: their figures against scikit-learn and NumPy."""
+"""Tasks, run by a real Trainer on a few rows: their metrics against scikit-learn and NumPy."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ def make():
 
 def test_evaluation_agrees_with_scikit_learn(rows, run):
     task = make()
-    figures = run("test", task, rows)
+    metrics = run("test", task, rows)
     x, y = rows
     with torch.no_grad():
         posterior = task.network.eval().posterior(x).numpy()
-    assert figures["test/accuracy"] == pytest.approx(accuracy_score(y, posterior.argmax(1)))
-    assert figures["test/nll"] == pytest.approx(log_loss(y, posterior), rel=1e-5)
-    assert figures["test/ece"] == pytest.approx(ece(posterior, y.numpy()), abs=1e-6)
+    assert metrics["test/accuracy"] == pytest.approx(accuracy_score(y, posterior.argmax(1)))
+    assert metrics["test/nll"] == pytest.approx(log_loss(y, posterior), rel=1e-5)
+    assert metrics["test/ece"] == pytest.approx(ece(posterior, y.numpy()), abs=1e-6)
     record = task.test_record
     np.testing.assert_array_equal(record["confusion"], confusion_matrix(y, posterior.argmax(1)))
     np.testing.assert_allclose(np.sort(record["confidence"]), np.sort(posterior.max(1)))
@@ -42,9 +42,9 @@ def ece(posterior, y, bins=15):
 def test_training_lowers_the_loss(rows, run):
     task = make()
     before = task.loss(*rows).item()
-    figures = run("fit", task, rows, max_epochs=20)
+    metrics = run("fit", task, rows, max_epochs=20)
     assert task.loss(*rows).item() < before - 0.05
-    assert "train/loss" in figures
+    assert "train/loss" in metrics
 
 
 def test_a_second_test_starts_from_nothing(rows, run):
@@ -56,7 +56,7 @@ def test_a_second_test_starts_from_nothing(rows, run):
 def test_train_accuracy_is_over_the_epochs_batches(rows, run):
     task = make()
     task.optimizer["lr"] = 0.0
-    figures = run("fit", task, rows, max_epochs=2)
+    metrics = run("fit", task, rows, max_epochs=2)
     with torch.no_grad():
         expected = (task.network(rows[0]).argmax(1) == rows[1]).float().mean()
-    assert figures["train/accuracy"] == pytest.approx(expected.item())
+    assert metrics["train/accuracy"] == pytest.approx(expected.item())

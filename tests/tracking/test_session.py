@@ -7,7 +7,7 @@ import wandb
 
 from ugmm.errors import UserError
 from ugmm.runs import Run
-from ugmm.tracking import session as tracking
+from ugmm.tracking import session
 from ugmm.tracking.session import resolve_mode
 
 
@@ -35,7 +35,7 @@ def test_auto_without_an_account_is_offline(no_account):
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
 def test_auto_follows_the_environment(account, monkeypatch, mode):
-    monkeypatch.setattr(tracking, "obstacle", lambda: None)
+    monkeypatch.setattr(session, "obstacle", lambda: None)
     monkeypatch.setenv("WANDB_MODE", mode)
     assert resolve_mode("auto") == mode
 
@@ -72,14 +72,14 @@ def test_an_offline_run_holds_what_dashboards_need(train_and_draw, inspect):
     assert config["seed"] == 7
     assert set(config["git"]) == {"commit", "dirty"}
 
-    summary, figures = state["summary"], run.read_summary()
+    summary, ours = state["summary"], run.read_summary()
     best = max(
         row["val/accuracy"] for row in run.read_metrics() if row["val/accuracy"] is not None
     )
     assert summary["val/accuracy"]["max"] == pytest.approx(best)
     assert "min" in summary["val/nll"]
-    assert summary["test/accuracy"] == pytest.approx(figures["test/accuracy"])
-    assert summary["parameters"] == figures["parameters"]
+    assert summary["test/accuracy"] == pytest.approx(ours["test/accuracy"])
+    assert summary["parameters"] == ours["parameters"]
     for picture in ("training", "confusion", "reliability", "neurons"):
         assert summary[f"plots/{picture}"]["_type"] == "image-file"
         (file,) = run.folder.glob(f"wandb/offline-run-*/files/media/images/plots/{picture}_*.png")

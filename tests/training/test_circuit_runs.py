@@ -20,13 +20,13 @@ def test_a_circuit_trains_and_is_read_back(train_and_draw, kind, settings, capfd
     run = train_and_draw(
         "iris_disc", f"model=spflow_{kind}", "model.depth=1", "model.channels=3", *settings
     )
-    figures = run.read_summary()
+    summary = run.read_summary()
     assert main(["eval", str(run.folder)]) == 0
-    assert f"{figures['test/accuracy']:.2%}" in capfd.readouterr().out
+    assert f"{summary['test/accuracy']:.2%}" in capfd.readouterr().out
     network = load_network(run.folder)
     x = torch.randn(5, 4)
     torch.testing.assert_close(network.posterior(x).sum(-1), torch.ones(5))
-    assert ("test/log_prob" in figures) == bool(settings)
+    assert ("test/log_prob" in summary) == bool(settings)
 
 
 def test_without_spflow_the_remedy_is_named(monkeypatch, train):

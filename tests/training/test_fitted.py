@@ -84,12 +84,12 @@ def test_fewer_numbers_for_simpler_covariances():
 @pytest.mark.parametrize("name", ["lda", "qda", "gmm"])
 def test_a_run_is_read_back(train_and_draw, name, capfd):
     run = train_and_draw(f"iris_{name}", "trainer.max_epochs=1", "seed=3")
-    figures = run.read_summary()
-    assert figures["test/accuracy"] > 0.85
-    assert figures["test/log_prob"] > -5
-    assert {"val/nll", "test/ece", "parameters", "seconds"} <= set(figures)
+    summary = run.read_summary()
+    assert summary["test/accuracy"] > 0.85
+    assert summary["test/log_prob"] > -5
+    assert {"val/nll", "test/ece", "parameters", "seconds"} <= set(summary)
     assert main(["eval", str(run.folder)]) == 0
-    assert f"{figures['test/accuracy']:.2%}" in capfd.readouterr().out
+    assert f"{summary['test/accuracy']:.2%}" in capfd.readouterr().out
     network = load_network(run.folder)
     assert isinstance(network, GaussianClasses)
     assert network.predict(torch.zeros(2, 4)).shape == (2,)

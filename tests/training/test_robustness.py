@@ -1,4 +1,4 @@
-"""The figures of shifted images, against ones worked out by other means."""
+"""Metrics of turned and hidden digits, against ones worked out by other means."""
 
 import numpy as np
 import pytest
@@ -25,13 +25,13 @@ def data(monkeypatch):
     return module
 
 
-def figures(scores, y):
+def accuracy_and_nll(scores, y):
     posterior = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
     right = posterior.argmax(1) == y
     return right.mean(), -np.log(posterior[np.arange(len(y)), y]).mean()
 
 
-def test_figures_of_a_network_of_mixtures(data):
+def test_metrics_of_a_network_of_mixtures(data):
     network = UGMMNetwork([784, 12, 10], norm="layer", dropout=0.5)
     results = robustness.score_robustness(network, data)
     assert not network.training
@@ -45,7 +45,7 @@ def test_figures_of_a_network_of_mixtures(data):
             "missing_50": network.marginal_class_scores(x, observed),
         }
     for name, scores in cases.items():
-        accuracy, nll = figures(scores.double().numpy(), y.numpy())
+        accuracy, nll = accuracy_and_nll(scores.double().numpy(), y.numpy())
         assert results[f"{name}/accuracy"] == pytest.approx(accuracy)
         assert results[f"{name}/nll"] == pytest.approx(nll, rel=1e-5)
         assert 0 <= results[f"{name}/ece"] <= 1
@@ -87,6 +87,6 @@ def test_an_mlp_leaves_nothing_out(data):
         ("mnist_disc", "data.binarize=0", "grey pixels"),
     ],
 )
-def test_what_cannot_be_shifted_is_refused(experiment, setting, line):
+def test_what_cannot_be_tested_is_refused(experiment, setting, line):
     with pytest.raises(UserError, match=line):
         compose(experiment, [setting, "data.robustness=true"])

@@ -127,7 +127,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(trained, capfd):
     assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
 
 
-def test_validation_figures_are_those_of_the_tested_checkpoint(train):
+def test_validation_metrics_are_those_of_the_tested_checkpoint(train):
     """The last epoch may have no validation of its own."""
     run = train("iris_disc", "trainer.max_epochs=5", "trainer.test_checkpoint=last")
     summary = run.read_summary()

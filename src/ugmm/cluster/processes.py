@@ -12,11 +12,18 @@ from types import FrameType
 from ugmm.errors import UserError
 from ugmm.runs import Run, write_atomic
 
-__all__ = ["closing_cleanly", "find_run", "is_leading", "launch_id", "share_folder"]
+__all__ = [
+    "WAIT_SECONDS",
+    "closing_cleanly",
+    "find_run",
+    "is_leading",
+    "launch_id",
+    "share_folder",
+]
 
 # Set by the process that made the folder, for those that Lightning then starts.
 _FOLDER = "UGMM_RUN_FOLDER"
-_WAIT_SECONDS = 120.0
+WAIT_SECONDS = 120.0  # for the leading process to make the folder
 
 
 def launch_id() -> str | None:
@@ -101,11 +108,11 @@ def _pointer(overrides: Sequence[str]) -> Path | None:
 
 
 def _wait_for(pointer: Path) -> None:
-    deadline = time.monotonic() + _WAIT_SECONDS
+    deadline = time.monotonic() + WAIT_SECONDS
     while not pointer.is_file():
         if time.monotonic() > deadline:
             raise UserError(
-                f"no {pointer} after {_WAIT_SECONDS:g} s: did the first process fail, and do all "
+                f"no {pointer} after {WAIT_SECONDS:g} s: did the first process fail, and do all "
                 "nodes see this folder?"
             )
         time.sleep(0.1)

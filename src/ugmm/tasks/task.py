@@ -26,7 +26,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Task(lightning.LightningModule, ABC):
-    """What both ways of training share: evaluation from the class scores, and the optimiser.
+    """What all tasks share: metrics of the class scores, and the optimiser.
 
     Validation and test log `accuracy`, `nll` (the mean negative log-posterior of the label, in
     nats) and `ece` (expected calibration error, 15 bins, l1). After a test, `test_record` holds

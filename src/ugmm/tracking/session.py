@@ -70,7 +70,9 @@ def resolve_mode(mode: str) -> str:
     if reason is None:
         return "online"
     if mode == "online":
-        raise UserError(f"tracking.mode=online: {reason}; run 'wandb login', or use mode=offline")
+        raise UserError(
+            f"tracking.mode=online: {reason}; run 'wandb login', or use tracking.mode=offline"
+        )
     return "offline"
 
 
@@ -103,7 +105,9 @@ def _started(config: Config, run: Run, mode: str) -> "wandb.Run":
             trouble = str(error)
             wandb.teardown()  # or the next run would wait for the one that did not start
     if config.tracking.mode == "online":
-        raise UserError(f"tracking.mode=online: W&B did not start ({trouble}); use mode=offline")
+        raise UserError(
+            f"tracking.mode=online: W&B did not start ({trouble}); use tracking.mode=offline"
+        )
     return _init(config, run, "offline")
 
 

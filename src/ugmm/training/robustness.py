@@ -31,7 +31,7 @@ class CanLeaveOut(Protocol):
 
 @torch.no_grad()
 def score_robustness(network: Classifier, data: MNISTDataModule) -> dict[str, float]:
-    """Test a network on shifted test images.
+    """Test a network on digits turned and half hidden, and on clothes.
 
     Returns:
         `rotated_30/accuracy`, `/nll` and `/ece`, of digits turned by so many degrees;

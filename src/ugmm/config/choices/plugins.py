@@ -88,11 +88,16 @@ def check_plugins(records: Sequence[Mapping[str, Any]], source: str) -> None:
     One that has changed since is worth a warning; it may be a comment that changed.
 
     Raises:
-        UserError: If one is missing.
+        UserError: If one is missing, or the records are damaged.
     """
     here = {record["name"]: record["sha256"] for record in plugin_records()}
-    for record in records:
-        name = record["name"]
+    try:
+        recorded = {str(record["name"]): record["sha256"] for record in records}
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"the plugins in the environment.json of {source} are damaged; mend or remove the file"
+        ) from error
+    for name, sha256 in recorded.items():
         if name not in here:
             remedy = (
                 f"name it by --plugin {name} (or plugins=[...] of ugmm.load)"
@@ -102,7 +107,7 @@ def check_plugins(records: Sequence[Mapping[str, Any]], source: str) -> None:
             raise UserError(
                 f"{source} was made with the plugin {name}, which is not loaded; {remedy}"
             )
-        if here[name] != record["sha256"]:
+        if here[name] != sha256:
             sys.stderr.write(f"warning: the plugin {name} has changed since {source} was made\n")
 
 

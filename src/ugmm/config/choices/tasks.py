@@ -61,7 +61,7 @@ class TaskConfig(Choice):
         if model.is_fitted != self.is_fitted:
             raise UserError(
                 f"model={model.name} with task={self.name}: task=fitted goes with the models lda, "
-                "qda and gmm, and those with no other"
+                "qda and gmm, and they go with no other task"
             )
         if trainer.monitor == "val/score" and not self.has_score:
             raise UserError(
