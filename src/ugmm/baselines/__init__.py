@@ -6,9 +6,9 @@
   `Circuit` and `GaussianClasses`. They need torch, and load when they are first used.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ugmm._lazy import load_on_use
 from ugmm.baselines.estimators import Baseline, Estimator, LogJoint
 from ugmm.baselines.flows import MAF, NSF
 from ugmm.baselines.gaussians import GMM, LDA, QDA
@@ -53,12 +53,4 @@ _NETWORKS = {
     "MLP": "mlp",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _NETWORKS:
-        raise AttributeError(f"module 'ugmm.baselines' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"ugmm.baselines.{_NETWORKS[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = load_on_use(__name__, _NETWORKS)

@@ -36,7 +36,7 @@ Layer = tuple[str, Mapping[str, Any]]
 def compose(
     experiment: str,
     overrides: Sequence[str] = (),
-    layers: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    layers: Sequence[Layer] = (),
     root: Path | None = None,
 ) -> Config:
     """Return the resolved configuration of an experiment.

@@ -4,8 +4,9 @@ The pictures of many runs are in `ugmm.report.study`. Each name is loaded when i
 `import ugmm.report` imports no matplotlib, rich or torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
     from ugmm.report.run import (
@@ -38,12 +39,4 @@ __all__ = [
 
 _HOME = {name: "style" if name == "save" else "run" for name in __all__}
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = load_on_use(__name__, _HOME)

@@ -1,7 +1,8 @@
 """Tables and pictures of one run, each loaded when it is first used."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
     from ugmm.report.run.classification import confusion_matrix, reliability_diagram
@@ -42,12 +43,4 @@ _HOME = {
     "training_curves": "curves",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = load_on_use(__name__, _HOME)

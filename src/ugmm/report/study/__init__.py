@@ -3,8 +3,9 @@
 `variants`, `text`, `plots` and `page` are an ablation's, `crossval` is a cross-validation's.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
     from ugmm.report.study.crossval import crossval_csv, crossval_markdown, crossval_table
@@ -58,12 +59,4 @@ _HOME = {
     "variants_table": "text",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = load_on_use(__name__, _HOME)

@@ -4,8 +4,9 @@ Each name is loaded when it is first used, so that running an ablation imports n
 comparing needs.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
     from ugmm.studies.ablation.command import run_ablation
@@ -34,12 +35,4 @@ _HOME = {
     "run_ablation": "command",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = load_on_use(__name__, _HOME)
