@@ -49,6 +49,11 @@ def merge(config: DictConfig, layer: dict[str, Any], source: str) -> None:
                 config[group] = _at_defaults(kinds[name], f"{group}={name}")
         elif OmegaConf.is_missing(config, group):
             raise UserError(f"{source}: {group}.name is missing; it is one of {', '.join(kinds)}")
+    _lay(config, layer, source)
+
+
+def _lay(config: DictConfig, layer: dict[str, Any], source: str) -> None:
+    """Set keys that are declared, and check their names, types and ranges."""
     check_keys(config, layer, source)
     try:
         _set_containers(config, layer)
@@ -119,11 +124,8 @@ def make_settings(schema: Any, values: dict[str, Any], source: str) -> Any:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
     config = OmegaConf.structured(schema)
-    check_keys(config, values, source)
+    _lay(config, values, source)
     try:
-        _set_containers(config, values)
-        config.merge_with(values)
-        check_ranges(config, values, source)
         return OmegaConf.to_object(config)
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{source}: {_describe(error)}") from error
