@@ -17,10 +17,10 @@ from importlib.util import find_spec
 
 import torch
 
-__all__: list[str] = []
+__all__ = ["declare_missing_operators"]
 
 
-def _declare_missing_operators() -> torch.library.Library | None:
+def declare_missing_operators() -> torch.library.Library | None:
     """Declare torchvision's `nms` and `qnms` unless torchvision itself can define them.
 
     Whether it can is found out as torchvision does, by loading its library `_C`. That works
@@ -49,4 +49,4 @@ def _declare_missing_operators() -> torch.library.Library | None:
     return library
 
 
-_LIBRARY = _declare_missing_operators()
+_LIBRARY = declare_missing_operators()

@@ -50,7 +50,7 @@ def clothes(monkeypatch, tmp_path):
     digests = {fashion.TEST_IMAGES: hashlib.md5(payload).hexdigest()}
     monkeypatch.setattr(fashion, "DIGESTS", digests)
     monkeypatch.setattr(fashion, "DEBIAN_FOLDER", folder)
-    monkeypatch.setattr(fashion, "_mirrors", list)
+    monkeypatch.setattr(fashion, "list_mirrors", lambda _: [])
     monkeypatch.setenv("UGMM_DATA_DIR", str(tmp_path))
     return pixels
 

@@ -48,6 +48,6 @@ def test_a_torchvision_whose_library_loads_is_left_alone(tmp_path):
 
 
 def test_it_does_nothing_a_second_time_or_where_there_is_no_torchvision(monkeypatch):
-    assert _torchvision._declare_missing_operators() is None
+    assert _torchvision.declare_missing_operators() is None
     monkeypatch.setattr(_torchvision, "find_spec", lambda name: None)
-    assert _torchvision._declare_missing_operators() is None
+    assert _torchvision.declare_missing_operators() is None

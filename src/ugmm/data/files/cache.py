@@ -24,7 +24,15 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from ugmm.errors import UserError
 
-__all__ = ["FetchError", "Source", "cache_folder", "download", "fetch_files", "read_verified"]
+__all__ = [
+    "FetchError",
+    "Source",
+    "cache_folder",
+    "download",
+    "fetch_files",
+    "locked",
+    "read_verified",
+]
 
 CACHE_VARIABLE = "UGMM_DATA_DIR"
 STALL_SECONDS = 10.0  # without a byte, or without a connection
@@ -78,7 +86,7 @@ def fetch_files(folder: Path, digests: Mapping[str, str], sources: Iterable[Sour
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder), _scratch_folder(folder) as scratch:
+        with locked(folder), _scratch_folder(folder) as scratch:
             _remove_damaged(folder, digests)
             _fill(folder, digests, sources, scratch)
     except OSError as error:
@@ -202,7 +210,7 @@ def _file_md5(path: Path) -> str | None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system releases even if this process is killed."""
     lock = FileLock(folder / ".lock")
     try:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ugmm.data.files.cache import FetchError, Source, cache_folder, fetch_files, read_verified
 from ugmm.data.files.idx import decode_idx
-from ugmm.data.files.mnist import TEST_IMAGES, from_mirror, unpack
+from ugmm.data.files.mnist import TEST_IMAGES, from_mirror, list_mirrors, unpack
 from ugmm.spec import unit_pixels
 
 __all__ = ["fetch_fashion", "read_fashion"]
@@ -41,14 +41,8 @@ def read_fashion() -> Tensor:
 
 def _sources() -> Iterator[Source]:
     yield Source(f"Debian's {DEBIAN_PACKAGE}", _from_debian)
-    for mirror in _mirrors():
+    for mirror in list_mirrors("FashionMNIST"):
         yield Source(mirror, partial(from_mirror, mirror))
-
-
-def _mirrors() -> list[str]:
-    from torchvision.datasets import FashionMNIST
-
-    return list(FashionMNIST.mirrors)
 
 
 def _from_debian(names: list[str], scratch: Path) -> Iterator[tuple[str, bytes]]:

