@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ugmm.errors import UserError
+from ugmm.report.escaping import for_terminal
 from ugmm.writing import explain
 
 __all__ = ["EXTRAS", "main"]
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(text: str) -> int:
     """Say in one line, whatever is quoted in it, what went wrong; return the exit code."""
-    sys.stderr.write(f"ugmm: error: {' '.join(text.splitlines())}\n")
+    sys.stderr.write(f"ugmm: error: {for_terminal(' '.join(text.splitlines()))}\n")
     return 1
 
 
