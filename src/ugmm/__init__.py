@@ -28,6 +28,7 @@ __all__ = [
     "spec",
     "studies",
     "tasks",
+    "terminal",
     "tracking",
     "training",
 ]

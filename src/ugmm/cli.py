@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from ugmm.cluster.signals import run_command
 from ugmm.errors import UserError
+from ugmm.terminal import guard_streams
 
 __all__ = ["EXTRAS", "main"]
 
@@ -34,6 +36,11 @@ EXTRAS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
+    guard_streams()
+    return run_command(partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if any(text.startswith("-") for text in rest) or (rest and not hasattr(options, "overrides")):
@@ -58,9 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"ugmm: error: the package {error.name} is missing; install ugmm[{extra}]\n"
         )
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("\nugmm: interrupted\n")
-        return 130
     return 0
 
 

@@ -2,12 +2,13 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from multiprocessing.process import BaseProcess
+
+from ugmm.cluster.signals import ending_alike
 
 __all__ = ["end_with_parent", "terminating"]
 
@@ -30,22 +31,17 @@ def end_with_parent() -> None:
 
 @contextmanager
 def terminating(workers: Sequence[BaseProcess]) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end these processes too, each of which closes what it has open.
+    """Let what ends this process end these too, each of which closes what it has open.
 
     Args:
         workers: May grow while the body runs.
     """
-
-    def stop(signum: int, _frame: object) -> None:
-        sys.exit(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        for worker in workers:
-            if worker.is_alive():
-                worker.terminate()
-        for worker in workers:
-            worker.join()
+    with ending_alike():
+        try:
+            yield
+        finally:
+            for worker in workers:
+                if worker.is_alive():
+                    worker.terminate()
+            for worker in workers:
+                worker.join()

@@ -15,6 +15,7 @@ from ugmm.baselines.estimators import Estimator, LogJoint
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
 from ugmm.studies.processes import end_with_parent
+from ugmm.terminal import guard_streams
 
 __all__ = [
     "NetworkEstimator",
@@ -200,6 +201,7 @@ def fit_all(
 def _start_worker(networks: bool) -> None:
     """Prepare a worker process, which ends with the main one."""
     end_with_parent()
+    guard_streams()
     _warm_up(networks)
 
 
