@@ -9,6 +9,7 @@ from functools import partial
 from ugmm.cluster.signals import run_command
 from ugmm.errors import UserError
 from ugmm.terminal import guard_streams
+from ugmm.writing import explain
 
 __all__ = ["EXTRAS", "main"]
 
@@ -54,18 +55,22 @@ def _run(arguments: Sequence[str] | None) -> int:
             use_plugins(options.plugin)
         options.command(options)
     except UserError as error:
-        # One line, whatever else has been quoted in it.
-        sys.stderr.write(f"ugmm: error: {' '.join(str(error).splitlines())}\n")
-        return 1
+        return _fail(str(error))
+    except OSError as error:  # of a disk, a connection: wherever it comes from
+        named = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{named}{explain(error)} and try again")
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if error.name in names), None)
         if extra is None:  # nothing that the user has left out: a bug
             raise
-        sys.stderr.write(
-            f"ugmm: error: the package {error.name} is missing; install ugmm[{extra}]\n"
-        )
-        return 1
+        return _fail(f"the package {error.name} is missing; install ugmm[{extra}]")
     return 0
+
+
+def _fail(text: str) -> int:
+    """Say in one line, whatever is quoted in it, what went wrong; return the exit code."""
+    sys.stderr.write(f"ugmm: error: {' '.join(text.splitlines())}\n")
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ugmm.errors import UserError
-from ugmm.runs import Run, write_atomic
+from ugmm.runs import Run
+from ugmm.writing import make_folder, write_atomic
 
 __all__ = [
     "WAIT_SECONDS",
@@ -85,7 +86,7 @@ def share_folder(run: Run, overrides: Sequence[str]) -> None:
     folder = str(run.folder.resolve())
     os.environ[_FOLDER] = folder
     if pointer := _pointer(overrides):
-        pointer.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(pointer.parent)
         write_atomic(pointer, folder)
 
 

@@ -5,12 +5,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ugmm.nn.recipe import Recorded
+
 __all__ = ["Classifier", "Density", "JointScore", "Label"]
 
 Label = Literal["onehot", "real", "none"]
 
 
-class Classifier(nn.Module):
+class Classifier(Recorded, nn.Module):
     """A network that scores the classes of an input; by default, its outputs are the scores.
 
     Attributes:

@@ -16,6 +16,7 @@ from ugmm.studies.ablation.ledger import Ledger, Point
 from ugmm.studies.ablation.search import Search
 from ugmm.studies.processes import end_with_parent, terminating
 from ugmm.terminal import guard_streams
+from ugmm.writing import make_folder
 
 __all__ = ["run_if_free", "run_workers"]
 
@@ -94,7 +95,7 @@ def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
 def _log_to(ledger: Ledger) -> None:
     """Write what this process prints into a file of its own."""
     logs = ledger.folder / "logs"
-    logs.mkdir(exist_ok=True)
+    make_folder(logs)
     log = os.open(logs / f"worker-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
