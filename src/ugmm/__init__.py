@@ -31,6 +31,7 @@ __all__ = [
     "terminal",
     "tracking",
     "training",
+    "writing",
 ]
 __version__ = "0.1.0"
 
