@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from ugmm.nn.checks import check_positive
 from ugmm.nn.labels import pick_scores, rows_of
+from ugmm.nn.recipe import Recorded
 
 __all__ = ["Classifier", "Density", "JointScore", "Label"]
 
 Label = Literal["onehot", "real", "none"]
 
 
-class Classifier(nn.Module):
+class Classifier(Recorded, nn.Module):
     """A network that scores the classes of an input; by default, its outputs are the scores.
 
     Attributes:

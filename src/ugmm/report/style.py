@@ -1,5 +1,6 @@
 """How every figure looks, and writing one to disk."""
 
+import io
 import os
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from ugmm.runs import replacing
+from ugmm.writing import make_folder, write_atomic
 
 __all__ = [
     "EMPTY",
@@ -82,6 +83,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     looks at it meanwhile sees the old or the new one and never half a file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, facecolor="white")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=150, facecolor="white")
+    make_folder(path.parent)
+    write_atomic(path, drawn.getvalue())

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ugmm.nn import Classifier
 from ugmm.objectives import ClassificationObjective, CrossEntropy
+from ugmm.tasks.remake import remake
 from ugmm.tasks.task import Task
 
 __all__ = ["DiscriminativeTask"]
@@ -28,14 +29,16 @@ class DiscriminativeTask(Task):
 
     def __init__(
         self,
-        network: Classifier,
+        network: Classifier | Mapping[str, Any],
         n_classes: int,
-        objective: ClassificationObjective | None = None,
+        objective: ClassificationObjective | Mapping[str, Any] | None = None,
         optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(network, n_classes, optimizer, schedule)
-        self.objective = objective or CrossEntropy()
+        self.objective: ClassificationObjective = (
+            remake(objective, ClassificationObjective, "objective") or CrossEntropy()
+        )
         self.right: Tensor | int = 0  # of the rows seen in this epoch; a metric would be slow
         self.seen = 0
 

@@ -1,5 +1,6 @@
 """Writing checkpoints: whole or not at all, and stamped with their configuration."""
 
+import io
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ugmm.config.frozen import to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule
 from ugmm.loading import FORMAT
-from ugmm.runs import replacing
+from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["AtomicCheckpointIO", "KeepLast", "Stamp"]
 
@@ -29,9 +30,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         storage_options: Any = None,  # noqa: ARG002
     ) -> None:
         """Save a checkpoint."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        path = Path(path)
+        make_folder(path.parent)
+        content = io.BytesIO()  # torch's own writing never says that a disk is full
+        torch.save(checkpoint, content)
+        write_atomic(path, content.getvalue())
 
 
 class Stamp(Callback):

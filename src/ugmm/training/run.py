@@ -10,7 +10,8 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from ugmm.cluster.processes import closing_cleanly, is_leading, launch_id, share_folder
+from ugmm.cluster.processes import is_leading, launch_id, share_folder
+from ugmm.cluster.signals import closing_cleanly
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
@@ -26,6 +27,7 @@ from ugmm.training.build import build, prepare
 from ugmm.training.checkpoint import Stamp
 from ugmm.training.metrics_csv import MetricsCSV
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
+from ugmm.writing import WriteError, sweep
 
 __all__ = ["evaluate", "resume", "start", "start_or_resume"]
 
@@ -84,9 +86,18 @@ def execute(config: Config, run: Run) -> dict[str, float]:
     Returns:
         The summary, on the leading process; on others, what they tested.
     """
+    try:
+        return _execute(config, run)
+    except WriteError as error:
+        raise error.going_on(f"go on with: ugmm train --resume {run.folder}") from error
+
+
+def _execute(config: Config, run: Run) -> dict[str, float]:
     data, task = build(config)
-    if is_leading() and data.description:
-        sys.stdout.write(f"{data.description}\n")
+    if is_leading():
+        sweep(run.folder)
+        if data.description:
+            sys.stdout.write(f"{data.description}\n")
     last = _read_for(data, run.last, config) if run.last.is_file() else None
     if last is not None and is_leading():
         sys.stdout.write(f"going on after epoch {last['epoch'] + 1}\n")
@@ -111,7 +122,21 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
-        plots = draw_run(
+        run.write_summary(results)  # it tells that the run has ended, whatever else happens
+        plots = _draw(run, task, data, config, results)
+        if tracked_run is not None:
+            tested = tested_checkpoint(run, config)
+            wanted = config.tracking.log_model and tested.is_file()
+            log_results(tracked_run, results, plots, tested if wanted else None)
+    return results
+
+
+def _draw(
+    run: Run, task: Task, data: InMemoryDataModule, config: Config, results: dict[str, float]
+) -> list[Path]:
+    """Draw a run that has ended; a disk that is full keeps its pictures out, and no more."""
+    try:
+        return draw_run(
             run,
             task.network,
             task.test_record,
@@ -121,12 +146,12 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             spec=data.spec,
             results=results,
         )
-        run.write_summary(results)  # it tells that the run has ended, whatever W&B does
-        if tracked_run is not None:
-            tested = tested_checkpoint(run, config)
-            wanted = config.tracking.log_model and tested.is_file()
-            log_results(tracked_run, results, plots, tested if wanted else None)
-    return results
+    except WriteError as error:
+        missing = error.going_on(
+            f"remove {run.summary}, then 'ugmm train --resume {run.folder}' tests and draws again"
+        )
+        sys.stderr.write(f"warning: the run has ended, but its pictures lack some: {missing}\n")
+        return []
 
 
 def evaluate(folder: str | Path) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """The command `ugmm compare`: what an ablation's runs say, as tables, pictures and a page."""
 
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from ugmm.config.files import project_root
 from ugmm.errors import UserError
 from ugmm.report.statistics import Record
 from ugmm.report.study.variants import Row, compare_variants
-from ugmm.runs import Run, replacing, write_atomic
+from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.records import (
     check_metric,
@@ -19,6 +18,7 @@ from ugmm.studies.ablation.records import (
     list_variants,
     read_records,
 )
+from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["compare_ablation"]
 
@@ -113,7 +113,7 @@ class _Report:
         from ugmm.report.tables import format_markdown
 
         metric, report = self.metric, self.report
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_atomic(folder / "table.csv", variants_csv(self.rows, report))
         names = [*dict.fromkeys((metric, *report, "seconds", "parameters"))]
         write_atomic(folder / "runs.csv", runs_csv(self.records, names))
@@ -150,16 +150,15 @@ class _Report:
 
         root = project_root()
         pictures = root / "docs" / "images" / "ablations"
-        pictures.mkdir(parents=True, exist_ok=True)
-        with replacing(pictures / f"{name}.png") as temporary:
-            shutil.copyfile(folder / "final.png", temporary)
+        make_folder(pictures)
+        write_atomic(pictures / f"{name}.png", (folder / "final.png").read_bytes())
         lines = [f"## {self.title}", "", f"`ugmm compare {self.name}`", "", self.conclusion, ""]
         for cells in self.tables:
             lines += [format_markdown(cells), ""]
         lines += [f"![{self.title}](../../docs/images/ablations/{name}.png)", "", self.caption, ""]
         lines += [f"- {note}" for note in self.notes]
         path = root / "experiments" / "ablations" / "RESULTS.md"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         text = path.read_text(encoding="utf-8") if path.is_file() else _HEADING
         write_atomic(path, _with_section(text, name, "\n".join(lines)))
         sys.stdout.write(f"published in {path}\n")

@@ -16,6 +16,7 @@ from ugmm.columns import fit_scaling
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
 from ugmm.studies.processes import end_with_parent
+from ugmm.terminal import guard_streams
 
 __all__ = [
     "NetworkEstimator",
@@ -208,6 +209,7 @@ def fit_all(
 def _start_worker(networks: bool) -> None:
     """Prepare a worker process, which ends with the main one."""
     end_with_parent()
+    guard_streams()
     _warm_up(networks)
 
 

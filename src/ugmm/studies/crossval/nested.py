@@ -25,6 +25,7 @@ from ugmm.config.choices.plugins import plugin_records
 from ugmm.errors import UserError
 from ugmm.studies.crossval.definition import CrossValidation
 from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
+from ugmm.writing import explaining
 
 __all__ = ["choose", "cross_validate"]
 
@@ -178,16 +179,15 @@ class _Runner:
         missing = [fit for fit in fits if keys[fit] not in self.known]
         jobs = [(self._candidate(fit)[1], fit.place) for fit in missing]
         progress = _Progress(len(missing), later)
-        with self.path.open("a", encoding="utf-8") as file:
-            for number, result in fit_all(jobs, self.x, self.y, self.processes):
-                fit = missing[number]
-                values = self._candidate(fit)[0]
-                about = {"model": fit.model, "values": values, **asdict(fit.place)}
-                line = {"key": keys[fit], **about, **result}
+        for number, result in fit_all(jobs, self.x, self.y, self.processes):
+            fit = missing[number]
+            values = self._candidate(fit)[0]
+            about = {"model": fit.model, "values": values, **asdict(fit.place)}
+            line = {"key": keys[fit], **about, **result}
+            with explaining(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-                file.flush()
-                self.known[keys[fit]] = result
-                progress.show(fit, result)
+            self.known[keys[fit]] = result
+            progress.show(fit, result)
         return {fit: self.known[keys[fit]] for fit in fits}
 
     def _candidate(self, fit: _Fit) -> tuple[dict[str, Any], Estimator]:
