@@ -131,6 +131,8 @@ class TrainedNetwork:
         """
         if not isinstance(self.network, CanSample):
             raise UserError("this network cannot be drawn from; train one by task=generative")
+        if n < 0:
+            raise UserError(f"{n} rows cannot be drawn; ask for 0 or more")
         x, y = self.network.sample(n, generator=generator)
         labelled = self._scores(self.network, x[:1]).shape[-1] > 1
         return Sample(self.spec.decode(x), self._name(y) if labelled else None)

@@ -10,7 +10,8 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from ugmm.cluster.processes import closing_cleanly, is_leading, launch_id, share_folder
+from ugmm.cluster.processes import is_leading, launch_id, share_folder
+from ugmm.cluster.signals import closing_cleanly
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config

@@ -18,7 +18,7 @@ from ugmm.config.schema import Config, TrainerConfig
 from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.runs import Run
-from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSigterm
+from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSignals
 from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, Stamp
 
 __all__ = ["check_hardware", "make_trainer", "quieten"]
@@ -83,7 +83,7 @@ def make_trainer(
     callbacks: list[Callback] = [
         SeedEpochs(config.seed),
         StopOnNonFinite(run.last),
-        StopOnSigterm(),
+        StopOnSignals(),
         stamp,
         RichProgressBar() if terminal else ProgressLines(),
     ]

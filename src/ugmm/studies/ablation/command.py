@@ -57,11 +57,12 @@ def run_ablation(
     search = Search(ablation, ledger) if ablation.space else None
     to_ask = search.count_left() * len(ablation.repetitions) if search else 0
     unfinished = ledger.find_unfinished(points)
+    deaths: list[str] = []
     if wandb and unfinished:
         _run_sweep(ablation, name, unfinished, min(jobs, len(unfinished)))
     elif unfinished or to_ask:
-        run_workers(ablation, ledger, min(jobs, len(unfinished) + to_ask))
-    _report_end(name, ledger, search)
+        deaths = run_workers(ablation, ledger, min(jobs, len(unfinished) + to_ask))
+    _report_end(name, ledger, search, deaths)
 
 
 def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
@@ -105,23 +106,24 @@ def _run_sweep(ablation: Ablation, name: str, points: Sequence[Point], jobs: int
     )
 
 
-def _report_end(name: str, ledger: Ledger, search: Search | None) -> None:
+def _report_end(name: str, ledger: Ledger, search: Search | None, deaths: Sequence[str]) -> None:
     """Say what has become of all points, and complain if that is not all that was wanted."""
     points = ledger.read_points()
-    failed = [point for point in points if ledger.read_state(point) == "failed"]
+    states = {point.id: ledger.read_state(point) for point in points}
     sys.stdout.write(f"{ledger.describe(points)}; runs in {ledger.folder.parent}\n")
     if search is not None:
         search.tell(ledger.read_summaries(points))
         sys.stdout.write(f"{search.describe_best()}\n")
-    if failed:
+    if failed := [point for point in points if states[point.id] == "failed"]:
         for p in failed:
             sys.stdout.write(f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}\n")
         raise UserError(f"{format_count(len(failed), 'point')} failed; try again with --retry")
-    if left := ledger.find_unfinished(points):
-        raise UserError(
-            f"a worker died and left {format_count(len(left), 'point')} to do: see "
-            f"{ledger.folder / 'logs'}, and start again to go on"
-        )
+    left = sum(state in ("planned", "interrupted") for state in states.values())
+    elsewhere = sum(state == "running" for state in states.values())
+    if left or elsewhere:
+        counted = f"{format_count(len(points), 'point')}: {left} left, {elsewhere} run elsewhere"
+        logs = f"a worker died ({deaths[-1]}), see {ledger.folder / 'logs'}; " if deaths else ""
+        raise UserError(f"{counted}; {logs}start again to go on")
     sys.stdout.write(f"compare the variants with: ugmm compare {name}\n")
 
 
