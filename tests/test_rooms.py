@@ -15,9 +15,9 @@ PACKAGE = SOURCES / "ugmm"
 
 # From the ground up: a room may import from those in lines above its own, and from itself.
 ORDER = (
-    ("errors", "keys", "metrics", "_lazy", "_torchvision"),
+    ("errors", "keys", "metrics", "terminal", "_lazy", "_torchvision"),
     ("writing",),
-    ("runs", "kernels", "columns"),
+    ("runs", "kernels", "columns", "calibration"),
     ("functional", "spec"),
     ("nn",),
     ("density", "report", "cluster"),

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from ugmm.cluster.signals import run_command
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
+from ugmm.terminal import guard_streams
 from ugmm.writing import explain
 
 __all__ = ["EXTRAS", "main"]
@@ -36,6 +38,11 @@ EXTRAS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
+    guard_streams()
+    return run_command(partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if any(text.startswith("-") for text in rest) or (rest and not hasattr(options, "overrides")):
@@ -58,9 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if extra is None:  # nothing that the user has left out: a bug
             raise
         return _fail(f"the package {error.name} is missing; install ugmm[{extra}]")
-    except KeyboardInterrupt:
-        sys.stderr.write("\nugmm: interrupted\n")
-        return 130
     return 0
 
 

@@ -1,13 +1,9 @@
 """Which process of a run this is, and how all of its processes find the same folder."""
 
 import os
-import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from ugmm.errors import UserError
 from ugmm.runs import Run
@@ -15,7 +11,6 @@ from ugmm.writing import make_folder, write_atomic
 
 __all__ = [
     "WAIT_SECONDS",
-    "closing_cleanly",
     "find_run",
     "is_leading",
     "launch_id",
@@ -117,26 +112,3 @@ def _wait_for(pointer: Path) -> None:
                 "nodes see this folder?"
             )
         time.sleep(0.1)
-
-
-@contextmanager
-def closing_cleanly(run: Run) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end the body as `SystemExit`, so that what is open gets closed.
-
-    The leading process then says how to go on.
-    """
-
-    def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        sys.exit(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except SystemExit as stopped:
-        if is_leading():
-            sys.stderr.write(f"stopped; go on with: ugmm train --resume {run.folder}\n")
-        if stopped.code == 1:  # what Lightning makes of Ctrl-C
-            raise SystemExit(128 + signal.SIGINT) from None
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from ugmm.cluster.signals import ending_alike
 from ugmm.errors import UserError
 
 __all__ = ["Worker", "end_with_parent", "terminating"]
@@ -94,22 +95,17 @@ def end_with_parent() -> None:
 
 @contextmanager
 def terminating(workers: Sequence[Worker]) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end these processes too, each of which closes what it has open.
+    """Let what ends this process end these too, each of which closes what it has open.
 
     Args:
         workers: May grow while the body runs.
     """
-
-    def stop(signum: int, _frame: object) -> None:
-        sys.exit(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        for worker in workers:
-            if worker.process.is_alive():
-                worker.process.terminate()
-        for worker in workers:
-            worker.process.join()
+    with ending_alike():
+        try:
+            yield
+        finally:
+            for worker in workers:
+                if worker.process.is_alive():
+                    worker.process.terminate()
+            for worker in workers:
+                worker.process.join()

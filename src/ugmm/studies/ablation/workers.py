@@ -15,6 +15,7 @@ from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger, Point
 from ugmm.studies.ablation.search import Search
 from ugmm.studies.processes import Worker, terminating
+from ugmm.terminal import guard_streams
 from ugmm.writing import make_folder
 
 __all__ = ["run_if_free", "run_workers"]
@@ -90,6 +91,7 @@ def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
 def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
     """Run points, one after the other, until all are done: the whole life of a worker."""
     _log_to(ledger)
+    guard_streams()
     search = Search(ablation, ledger) if ablation.space else None
     while True:
         points = ledger.read_points()

@@ -67,9 +67,10 @@ def cross_validate(
     Raises:
         UserError: If the user can mend what keeps a fit from running.
     """
-    x, y = (t.numpy() for t in study.data.build(seed=0).rows())
+    data = study.data.build(seed=0)
+    x, y = (t.numpy() for t in data.rows())
     settings, models = study.settings, study.models
-    _check_folds(y, study)
+    _check_folds(y, study, data.class_names)
     runner = _Runner(study, x, y, folder / "fits.jsonl", processes)
     outer = [
         (model, Place(settings.folds, settings.inner_folds, seed, fold))
@@ -106,9 +107,9 @@ def cross_validate(
     return report
 
 
-def _check_folds(y: np.ndarray, study: CrossValidation) -> None:
+def _check_folds(y: np.ndarray, study: CrossValidation, class_names: Sequence[str]) -> None:
     """Refuse more folds than the smallest class has rows."""
-    rows = np.bincount(y)
+    rows = np.bincount(y, minlength=len(class_names))
     fewest, folds = int(rows.min()), study.settings.folds
     limits = {"folds": fewest}
     if any(len(model.candidates) > 1 for model in study.models.values()):
@@ -117,7 +118,8 @@ def _check_folds(y: np.ndarray, study: CrossValidation) -> None:
         if (asked := getattr(study.settings, key)) > most:
             raise UserError(
                 f"{study.name}: {key}={asked} is more than the {most} rows of class "
-                f"{rows.argmin()} that it divides; lower it"
+                f"{class_names[int(rows.argmin())]!r} that it divides; lower it, or leave that "
+                "class out"
             )
 
 
