@@ -18,7 +18,8 @@ from ugmm.config.merge import make_settings, read_yaml
 from ugmm.errors import UserError, nearest
 from ugmm.keys import key
 from ugmm.metrics import find_metric
-from ugmm.studies.ablation.ledger import ID_DIGITS, Ledger, Point
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import ID_DIGITS, Point
 from ugmm.studies.ablation.space import Space, read_space
 from ugmm.studies.grid import compose_settings, expand_grid
 
