@@ -9,7 +9,7 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from ugmm.config.schema import Config, TrainerConfig
@@ -17,7 +17,7 @@ from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.runs import Run
 from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSignals
-from ugmm.training.checkpoint import AtomicCheckpointIO, KeepLast, Stamp
+from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, Stamp
 from ugmm.training.launch import check_launch, launch_environment
 
 __all__ = ["check_hardware", "make_trainer", "quieten"]
@@ -41,7 +41,13 @@ def check_hardware(config: TrainerConfig) -> None:
     check_launch(config, present if on_gpu else 1)
 
 
-def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) -> Trainer:
+def make_trainer(
+    config: Config,
+    run: Run,
+    stamp: Stamp,
+    loggers: list[Logger],
+    best: tuple[int, float] | None = None,
+) -> Trainer:
     """Return the trainer of a run.
 
     Args:
@@ -49,6 +55,7 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
         run: Where checkpoints go.
         stamp: What every checkpoint carries.
         loggers: Where metrics go.
+        best: The epoch and the validation of the best checkpoint, if the run has one already.
     """
     wanted = config.trainer
     settings: dict[str, Any] = {
@@ -76,7 +83,7 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
         RichProgressBar() if terminal else ProgressLines(),
     ]
     if not wanted.fast_dev_run:
-        callbacks += _checkpoints(wanted, run)
+        callbacks += _checkpoints(wanted, run, stamp, best)
     plugins: list[Any] = [AtomicCheckpointIO(), launch_environment()]
     return Trainer(
         **settings,
@@ -96,21 +103,16 @@ def make_trainer(config: Config, run: Run, stamp: Stamp, loggers: list[Logger]) 
     )
 
 
-def _checkpoints(wanted: TrainerConfig, run: Run) -> list[Callback]:
+def _checkpoints(
+    wanted: TrainerConfig, run: Run, stamp: Stamp, best: tuple[int, float] | None
+) -> list[Callback]:
     """Keep the best checkpoint by the validation, and the last one, to resume from."""
     last = KeepLast(run.last, wanted.check_val_every_n_epoch)
     if wanted.test_checkpoint == "last":
         return [last]
     goal = find_metric(wanted.monitor).goal
     assert goal is not None  # all that a validation measures has one
-    best = ModelCheckpoint(
-        dirpath=run.checkpoints,
-        filename=run.best.stem,
-        monitor=wanted.monitor,
-        mode=goal,
-        enable_version_counter=False,
-    )
-    return [best, last]
+    return [KeepBest(run.best, stamp, wanted.monitor, goal, best), last]
 
 
 def quieten() -> None:
@@ -120,7 +122,6 @@ def quieten() -> None:
     for message in (
         "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning calling torch
         "The number of training batches",  # fewer than log_every_n_steps: steps are counted
-        "Checkpoint directory .* exists and is not empty",  # that of the run being resumed
         "`LightningModule.configure_optimizers` returned `None`",  # what is fitted needs none
         "The `srun` command is available",  # nor in a job called interactive, where it is used
         "Total length of `list` across ranks is zero",  # no validation, by data.val_fraction=0
