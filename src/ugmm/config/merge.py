@@ -37,6 +37,9 @@ def merge(config: DictConfig, layer: dict[str, Any], source: str) -> None:
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
+    tracking = layer.get("tracking")
+    if isinstance(tracking, dict) and tracking.get("mode") is False:  # off, as YAML reads it
+        layer = {**layer, "tracking": {**tracking, "mode": "off"}}
     for group in CHOSEN:
         if not isinstance(keys := layer.get(group), dict):
             continue

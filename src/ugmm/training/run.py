@@ -8,7 +8,7 @@ from typing import Any
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 
 from ugmm.cluster.processes import is_leading, launch_id, share_folder
 from ugmm.cluster.signals import closing_cleanly
@@ -27,6 +27,7 @@ from ugmm.training.build import build, prepare
 from ugmm.training.checkpoint import Stamp
 from ugmm.training.metrics_csv import MetricsCSV
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
+from ugmm.training.wandb_logger import LenientWandbLogger
 from ugmm.writing import WriteError, sweep
 
 __all__ = ["evaluate", "resume", "start", "start_or_resume"]
@@ -104,7 +105,7 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
     with closing_cleanly(run), tracked(config, run, enabled=is_leading()) as tracked_run:
         loggers: list[Logger] = [MetricsCSV(run, last["epoch"] + 1 if last else 0)]
         if tracked_run is not None:
-            loggers.append(WandbLogger(experiment=tracked_run))
+            loggers.append(LenientWandbLogger(experiment=tracked_run))
         before = last["ugmm"]["seconds"] if last else 0.0
         stamp = Stamp(config, data, before)
         trainer = make_trainer(config, run, stamp, loggers)
@@ -127,7 +128,7 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         if tracked_run is not None:
             tested = tested_checkpoint(run, config)
             wanted = config.tracking.log_model and tested.is_file()
-            log_results(tracked_run, results, plots, tested if wanted else None)
+            log_results(tracked_run, run, results, plots, tested if wanted else None)
     return results
 
 
