@@ -16,7 +16,7 @@ PACKAGE = SOURCES / "ugmm"
 # From the ground up: a room may import from those in lines above its own, and from itself.
 ORDER = (
     ("errors", "keys", "metrics", "_lazy", "_torchvision"),
-    ("runs", "kernels", "columns"),
+    ("runs", "kernels", "columns", "yaml_text"),
     ("functional", "spec"),
     ("nn",),
     ("density", "report", "cluster"),
