@@ -1,11 +1,9 @@
 """Run folders: made once, written whole, read back as written."""
 
-import json
-
 import pytest
 
 from ugmm.errors import UserError
-from ugmm.runs import Run, write_atomic
+from ugmm.runs import Run
 
 
 def test_every_run_has_a_folder_of_its_own(tmp_path):
@@ -30,7 +28,7 @@ def test_names_become_plain_file_names(tmp_path, name):
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot make the run folder"):
+    with pytest.raises(UserError, match=r"cannot write .*: Not a directory"):
         Run.create(tmp_path / "file", "group", "name")
 
 
@@ -52,15 +50,6 @@ def test_freeze_and_summary_round_trip(tmp_path):
     environment = again.read_environment()
     assert environment["packages"]["torch"]
     assert set(environment["git"]) == {"commit", "dirty"}
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "summary.json"
-    write_atomic(path, json.dumps({"old": 1}))
-    with pytest.raises(UnicodeEncodeError):
-        write_atomic(path, "\ud800")
-    assert json.loads(path.read_text()) == {"old": 1}
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_metrics_survive_a_line_that_was_cut_short(tmp_path):

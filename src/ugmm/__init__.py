@@ -28,8 +28,10 @@ __all__ = [
     "spec",
     "studies",
     "tasks",
+    "terminal",
     "tracking",
     "training",
+    "writing",
 ]
 __version__ = "0.1.0"
 

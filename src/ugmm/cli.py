@@ -6,7 +6,11 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from ugmm.cluster.signals import run_command
 from ugmm.errors import UserError
+from ugmm.report.escaping import for_terminal
+from ugmm.terminal import guard_streams
+from ugmm.writing import explain
 
 __all__ = ["EXTRAS", "main"]
 
@@ -34,6 +38,11 @@ EXTRAS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
+    guard_streams()
+    return run_command(partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if any(text.startswith("-") for text in rest) or (rest and not hasattr(options, "overrides")):
@@ -47,21 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             use_plugins(options.plugin)
         options.command(options)
     except UserError as error:
-        # One line, whatever else has been quoted in it.
-        sys.stderr.write(f"ugmm: error: {' '.join(str(error).splitlines())}\n")
-        return 1
+        return _fail(str(error))
+    except OSError as error:  # of a disk, a connection: wherever it comes from
+        named = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{named}{explain(error)} and try again")
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if error.name in names), None)
         if extra is None:  # nothing that the user has left out: a bug
             raise
-        sys.stderr.write(
-            f"ugmm: error: the package {error.name} is missing; install ugmm[{extra}]\n"
-        )
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("\nugmm: interrupted\n")
-        return 130
+        return _fail(f"the package {error.name} is missing; install ugmm[{extra}]")
     return 0
+
+
+def _fail(text: str) -> int:
+    """Say in one line, whatever is quoted in it, what went wrong; return the exit code."""
+    sys.stderr.write(f"ugmm: error: {for_terminal(' '.join(text.splitlines()))}\n")
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

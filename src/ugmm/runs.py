@@ -1,4 +1,4 @@
-"""The run folder: its paths, atomic writing, reading back. Imports no torch."""
+"""The run folder: its paths, what is written there, reading back. Imports no torch."""
 
 import csv
 import json
@@ -9,15 +9,16 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ugmm.errors import UserError
+from ugmm.writing import WriteError, explaining, write_atomic
 
-__all__ = ["Run", "replacing", "run_folder", "write_atomic"]
+__all__ = ["Run", "run_folder"]
 
 _PACKAGES = (
     "ugmm",
@@ -68,10 +69,8 @@ class Run:
         """
         unique = launch_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         folder = run_folder(runs_dir, group, name, unique)
-        try:
+        with explaining(folder):
             folder.mkdir(parents=True, exist_ok=launch_id is not None)
-        except OSError as error:
-            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from error
         return cls(folder)
 
     @classmethod
@@ -99,10 +98,24 @@ class Run:
         Args:
             config: As YAML.
             plugins: Names and hashes of what declared choices beside this package.
+
+        Raises:
+            WriteError: If there is no room for them; a new folder is then removed again.
         """
-        environment = {**_environment(), "plugins": list(plugins)}
-        write_atomic(self.environment, json.dumps(environment, indent=2) + "\n")
-        write_atomic(self.config, config)
+        environment = {
+            "run_id": secrets.token_hex(8),  # goes with a copied folder, unlike its name
+            **_environment(),
+            "plugins": list(plugins),
+        }
+        try:
+            write_atomic(self.environment, json.dumps(environment, indent=2) + "\n")
+            write_atomic(self.config, config)
+        except WriteError:
+            if not self.config.is_file():
+                with suppress(OSError):
+                    self.environment.unlink(missing_ok=True)
+                    self.folder.rmdir()
+            raise
 
     def read_environment(self) -> dict[str, Any]:
         """Return `environment.json`.
@@ -162,28 +175,6 @@ class Run:
                     f"{self.summary} is damaged ({name} is {value!r}, not a number); {remedy}"
                 )
         return summary
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, which takes the place of `path` when the body ends.
-
-    Whenever the process dies, `path` is whole: the old file or the new one.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file, wholly or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _read_json(path: Path, remedy: str) -> dict[str, Any]:

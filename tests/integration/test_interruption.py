@@ -4,6 +4,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 EPOCHS = 24
@@ -62,17 +63,29 @@ def test_sigkill_before_the_first_checkpoint(ugmm_command):
     assert run.read_summary()["steps"] == EPOCHS * STEPS
 
 
-def test_sigterm_ends_a_run_cleanly_and_resuming_continues_the_tracked_run(ugmm_command, inspect):
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(
+            pytest.param(number, marks=pytest.mark.slow)
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1)
+        ),
+    ],
+)
+def test_a_signal_ends_a_run_cleanly_and_resuming_continues_the_tracked_run(
+    ugmm_command, inspect, number
+):
     offline = {"WANDB_MODE": "offline"}
     process = ugmm_command.start("train", "iris_disc", *SETTINGS, **offline)
     run = wait_for_epoch(ugmm_command, 10, process)
-    process.terminate()
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 143, out + err
+    assert process.returncode == 128 + number, out + err
     assert "Traceback" not in out + err
     assert f"ugmm train --resume {run.folder}" in err
     state = inspect(run)
-    assert state["exit_code"] == 143
+    assert state["exit_code"] == 128 + number
     assert state["summary"]["val/accuracy"]["max"] > 0  # what was logged is there
 
     ugmm_command("train", "--resume", str(run.folder), **offline)

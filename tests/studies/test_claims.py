@@ -1,17 +1,26 @@
 """Claims: one owner at a time, the dead replaced, the robbed told."""
 
-import json
+import errno
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
 from ugmm.studies import claims as module
 from ugmm.studies.claims import Claims
+from ugmm.studies.owners import this_process
+
+HOLD = (
+    "import sys, pathlib; from ugmm.studies.claims import Claims\n"
+    "held = Claims(pathlib.Path(sys.argv[1])).holding('a', print)\n"
+    "print(held.__enter__(), flush=True); input()"
+)
 
 
 @pytest.fixture
@@ -34,20 +43,14 @@ def test_one_owner_at_a_time(claims):
 
 
 def test_a_dead_process_of_this_machine_is_replaced_at_once(claims):
-    code = (
-        "import sys, pathlib; from ugmm.studies.claims import Claims\n"
-        "held = Claims(pathlib.Path(sys.argv[1])).holding('a', print)\n"
-        "held.__enter__()\n"
-        "print('held', flush=True); input()"
-    )
     owner = subprocess.Popen(
-        [sys.executable, "-c", code, str(claims.folder)],
+        [sys.executable, "-c", HOLD, str(claims.folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     with owner:
-        assert owner.stdout.readline() == "held\n"
+        assert owner.stdout.readline() == "True\n"
         with claims.holding("a", never) as held:
             assert not held
         owner.kill()
@@ -56,11 +59,17 @@ def test_a_dead_process_of_this_machine_is_replaced_at_once(claims):
             assert held
 
 
-def of_another_machine(claims, age):
+def left_behind(claims, text, age):
+    claims.folder.mkdir(exist_ok=True)
     path = claims.folder / "a.0"
-    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
+    path.write_text(text)
     then = time.time() - age
     os.utime(path, (then, then))
+
+
+def of_another_machine(claims, age):
+    owner = replace(this_process(), host="elsewhere", started="1")
+    left_behind(claims, owner.to_json(), age)
 
 
 @pytest.mark.parametrize(("age", "free"), [(30, False), (61, True)])
@@ -68,6 +77,78 @@ def test_another_machine_is_dead_without_a_heartbeat(claims, age, free):
     of_another_machine(claims, age)
     with claims.holding("a", never) as held:
         assert held == free
+
+
+@pytest.mark.parametrize("text", ["", "{", "5", "null", "{}", '{"host": 1}', "\x00\xff"])
+@pytest.mark.parametrize(("age", "free"), [(30, False), (61, True)])
+def test_a_torn_claim_is_somebodys_while_it_is_fresh(claims, text, age, free):
+    left_behind(claims, text, age)
+    with claims.holding("a", never) as held:
+        assert held == free
+
+
+def test_a_folder_in_place_of_a_claim_does_no_harm(claims):
+    (claims.folder / "a.0").mkdir(parents=True)
+    (claims.folder / "a.x").mkdir()
+    assert claims.is_taken("a")
+    os.utime(claims.folder / "a.0", (0, 0))
+    with claims.holding("a", never) as held:
+        assert held
+
+
+def test_a_file_system_without_links_will_do(claims, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    with claims.holding("a", never) as first, claims.holding("a", never) as second:
+        assert (first, second) == (True, False)
+
+
+def test_a_claim_that_cannot_be_written_is_nobodys(claims, monkeypatch):
+    class Full:
+        def to_json(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "this_process", Full)
+        with pytest.raises(OSError, match="No space left"), claims.holding("a", never):
+            pass
+    assert not claims.is_taken("a")
+
+
+NAMESPACE = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+
+
+@pytest.fixture
+def in_a_namespace(claims):
+    """Start claimants, each in a namespace of process numbers of its own."""
+    try:
+        subprocess.run([*NAMESPACE, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("namespaces are not permitted here")
+    with ExitStack() as stack:
+
+        def start():
+            command = [*NAMESPACE, "--kill-child", sys.executable, "-c", HOLD, str(claims.folder)]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            return stack.enter_context(subprocess.Popen(command, **pipes))
+
+        yield start
+
+
+def test_a_pid_of_another_namespace_says_nothing(claims, in_a_namespace):
+    """Both claimants are process 1 of one host name, and neither sees the other."""
+    first = in_a_namespace()
+    assert first.stdout.readline() == "True\n"
+    second = in_a_namespace()
+    assert second.stdout.readline() == "False\n"
+    assert claims.is_taken("a")
+    first.kill()
+    first.wait()
+    assert claims.is_taken("a")  # for a minute: nobody here can know
+    os.utime(claims.folder / "a.0", (0, 0))
+    assert not claims.is_taken("a")
 
 
 def test_a_heartbeat_keeps_the_claim_and_notices_a_loss(claims, monkeypatch):

@@ -9,21 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from ugmm.errors import UserError
+from ugmm.studies.processes import Worker
+
 PARENT = """
 import multiprocessing, time
-from ugmm.studies.processes import end_with_parent, terminating
+from ugmm.studies.processes import Worker, terminating
 
 def work():
-    end_with_parent()
     print(multiprocessing.current_process().pid, flush=True)
     time.sleep(300)
 
 if __name__ == "__main__":
     workers = []
     with terminating(workers):
-        workers.append(multiprocessing.get_context("spawn").Process(target=work))
-        workers[0].start()
-        workers[0].join()
+        workers.append(Worker(work))
+        workers[0].process.join()
 """
 
 
@@ -44,6 +45,51 @@ def test_a_worker_ends_with_its_parent(tmp_path, how, code):
         while running(worker):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def fail():
+    raise ImportError("libcudart.so.12:\n cannot open")
+
+
+def complain():
+    raise UserError("no such file")
+
+
+def fill():
+    raise OSError("x" * 200_000)  # more than a pipe holds
+
+
+def die(how):
+    os.kill(os.getpid(), how)
+
+
+@pytest.mark.parametrize(
+    ("work", "arguments", "reason"),
+    [
+        (fail, (), "ImportError: libcudart.so.12: cannot open"),
+        (complain, (), "no such file"),
+        (fill, (), "OSError: " + "x" * 991),
+        (die, (signal.SIGKILL,), "killed from outside, as the system does where memory runs out"),
+        (die, (signal.SIGTERM,), "told to stop (SIGTERM), as when another worker has taken"),
+        (die, (signal.SIGSEGV,), "ended by signal 11"),
+        (os._exit, (3,), "ended by exit code 3"),
+        (time.sleep, (0,), None),
+    ],
+)
+def test_a_worker_says_why_it_died(work, arguments, reason):
+    worker = Worker(work, *arguments)
+    worker.process.join(60)
+    found = worker.describe_death()
+    assert found == reason or found.startswith(reason)
+
+
+def test_a_machine_that_starts_no_process_is_one_line(monkeypatch):
+    def refuse(_):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+    with pytest.raises(UserError, match="cannot start a worker: Resource temporarily unavail"):
+        Worker(time.sleep, 0)
 
 
 def running(pid):

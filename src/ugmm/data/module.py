@@ -159,6 +159,10 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
         """All test rows in order."""
         return self._evaluation_batches("test")
 
+    def predict_dataloader(self) -> EvaluationBatches:
+        """All test rows in order, as `test_dataloader` has them."""
+        return self.test_dataloader()
+
     def _evaluation_batches(self, split: SplitName) -> EvaluationBatches:
         rank, world_size = self._place()
         return EvaluationBatches(

@@ -7,6 +7,7 @@ from ugmm.nn.autoregressive import AutoregressiveUGMM
 from ugmm.nn.classifier import Classifier, Density, JointScore
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import UGMMNetwork
+from ugmm.nn.recipe import Recorded
 
 __all__ = [
     "UGMM",
@@ -14,5 +15,6 @@ __all__ = [
     "Classifier",
     "Density",
     "JointScore",
+    "Recorded",
     "UGMMNetwork",
 ]

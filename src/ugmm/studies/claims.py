@@ -1,18 +1,20 @@
 """Claims on the points of an ablation, by which processes and machines share a folder.
 
-A claim is a file made atomically, whose owner touches it every few seconds. When an owner has
-died, the next worker takes the point over by making the file of the next number: of all that try
-at once, one succeeds. No file is ever removed, so that nobody can lose a claim without noticing.
+A claim is a file that only one process can make, and that its owner touches every few seconds.
+When an owner has died, the next worker takes the point over by making the file of the next
+number: of all that try at once, one succeeds. No file is ever removed, so that nobody can lose a
+claim without noticing.
 """
 
-import json
 import os
 import secrets
-import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ugmm.studies.owners import Owner, this_process
 
 __all__ = ["Claims"]
 
@@ -24,12 +26,11 @@ class Claims:
     """The claims of an ablation.
 
     Arguments:
-        folder: Where they lie; it is made.
+        folder: Where they lie; it is made with the first.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
 
     def is_taken(self, point: str) -> bool:
         """Whether a living worker has it."""
@@ -44,6 +45,9 @@ class Claims:
             point: Its id.
             lost: Called from another thread if somebody took the point over, as it may be after
                 a machine has slept.
+
+        Raises:
+            OSError: If no file can be made.
         """
         claim = self._take(point)
         if claim is None:
@@ -57,7 +61,7 @@ class Claims:
         finally:
             done.set()
             beat.join()
-            os.utime(claim, (0, 0))  # free again
+            _free(claim)
 
     def _take(self, point: str) -> Path | None:
         newest = self._newest(point)
@@ -65,37 +69,46 @@ class Claims:
             return None
         number = 0 if newest is None else int(newest.suffix[1:]) + 1
         claim = self.folder / f"{point}.{number}"
-        owner = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": _started(os.getpid()),
-        }
-        draft = self.folder / f".{secrets.token_hex(8)}"
-        draft.write_text(json.dumps(owner), encoding="utf-8")
+        self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(draft, claim)  # whole from the first moment; fails if it exists
+            # Every file system does this for one process only; links are refused by many.
+            file = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return None
-        finally:
-            draft.unlink()
+        try:
+            # Whoever looks before this is written sees a fresh claim of somebody unknown.
+            with open(file, "w", encoding="utf-8") as writing:
+                writing.write(this_process().to_json())
+        except OSError:
+            _free(claim)
+            raise
         return claim
 
     def _newest(self, point: str) -> Path | None:
-        claims = self.folder.glob(f"{point}.*")
-        return max(claims, key=lambda path: int(path.suffix[1:]), default=None)
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return None
+        parts = [name.partition(".") for name in names]
+        numbers = [int(end) for begin, _, end in parts if begin == point and end.isdecimal()]
+        return self.folder / f"{point}.{max(numbers)}" if numbers else None
 
     def _lives(self, claim: Path) -> bool:
         if self._now() - claim.stat().st_mtime > STALE:
             return False
-        owner = json.loads(claim.read_text(encoding="utf-8"))
-        if owner["host"] != socket.gethostname():
-            return True
-        return _started(owner["pid"]) == owner["started"]
+        try:
+            owner = Owner.parse(claim.read_text(encoding="utf-8", errors="replace"))
+        except OSError:  # the heartbeat decides alone
+            owner = None
+        return owner is None or owner.lives() is not False
 
     def _now(self) -> float:
         """The time by the clock that stamps the claims, which may be a file server's."""
         probe = self.folder / f".{secrets.token_hex(8)}"
-        probe.touch()
+        try:
+            probe.touch()
+        except OSError:  # who cannot make files only looks, and takes nothing
+            return time.time()
         try:
             return probe.stat().st_mtime
         finally:
@@ -104,30 +117,14 @@ class Claims:
     def _beat(self, claim: Path, done: threading.Event, lost: Callable[[], None]) -> None:
         point = claim.name.partition(".")[0]
         while not done.wait(HEARTBEAT):
-            if self._newest(point) != claim:
-                lost()
-                return
-            os.utime(claim)
+            with suppress(OSError):  # a file server that is away for a moment
+                if self._newest(point) != claim:
+                    lost()
+                    return
+                os.utime(claim)
 
 
-def _started(pid: int) -> str | None:
-    """When a process of this machine started; None if there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return None
-        return _exists(pid)
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else fields[19]  # a zombie runs no more
-
-
-def _exists(pid: int) -> str | None:
-    """Where there is no /proc: whether the process exists, which is less."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        return "running"  # under another user
-    return "running"
+def _free(claim: Path) -> None:
+    """Let the next worker have the point at once; if that fails, it waits as after a death."""
+    with suppress(OSError):
+        os.utime(claim, (0, 0))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ugmm.nn import Classifier
 from ugmm.objectives import ClassificationObjective, CrossEntropy
+from ugmm.tasks.remake import remake
 from ugmm.tasks.task import Task
 
 __all__ = ["DiscriminativeTask"]
@@ -28,14 +29,16 @@ class DiscriminativeTask(Task):
 
     def __init__(
         self,
-        network: Classifier,
+        network: Classifier | Mapping[str, Any],
         n_classes: int,
-        objective: ClassificationObjective | None = None,
+        objective: ClassificationObjective | Mapping[str, Any] | None = None,
         optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(network, n_classes, optimizer, schedule)
-        self.objective = objective or CrossEntropy()
+        self.objective: ClassificationObjective = (
+            remake(objective, ClassificationObjective, "objective") or CrossEntropy()
+        )
         self.right: Tensor | int = 0  # of the rows seen in this epoch; a metric would be slow
         self.seen = 0
 
@@ -47,9 +50,17 @@ class DiscriminativeTask(Task):
         return self.objective.of_scores(scores, y)
 
     def on_train_epoch_end(self) -> None:
-        """Log the accuracy over the epoch's training batches."""
+        """Log the accuracy over the epoch's training batches.
+
+        At once: `log` alone hands it to the loggers after the epoch's checkpoint, from which a run
+        that was killed between the two would go on without it.
+        """
         ranks = self.trainer.world_size  # each has seen as many rows
         right = torch.as_tensor(self.right, device=self.device)
         right = self.trainer.strategy.reduce(right, reduce_op="sum")
-        self.log("train/accuracy", right / (ranks * self.seen), sync_dist=ranks > 1)
+        accuracy = right / (ranks * self.seen)
+        self.log("train/accuracy", accuracy, logger=False)
+        for logger in self.loggers:
+            metrics = {"train/accuracy": float(accuracy), "epoch": self.current_epoch}
+            logger.log_metrics(metrics, self.global_step - 1)
         self.right, self.seen = 0, 0

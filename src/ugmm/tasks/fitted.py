@@ -1,5 +1,6 @@
 """A model that is fitted at once, in the place of one that is trained."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -23,7 +24,9 @@ class FittedTask(Task):
         training: Optimiser and schedule, of which there is no use.
     """
 
-    def __init__(self, network: Classifier, n_classes: int, **training: Any) -> None:
+    def __init__(
+        self, network: Classifier | Mapping[str, Any], n_classes: int, **training: Any
+    ) -> None:
         super().__init__(network, n_classes, **training)
         self.automatic_optimization = False
         for metrics in (self.val_metrics, self.test_metrics):

@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
 from ugmm.nn import Classifier
 from ugmm.objectives import Objective, RankingNCE
+from ugmm.tasks.remake import remake
 from ugmm.tasks.task import Batch, Task
 
 __all__ = ["GenerativeTask"]
@@ -43,9 +44,9 @@ class GenerativeTask(Task):
 
     def __init__(
         self,
-        network: Classifier,
+        network: Classifier | Mapping[str, Any],
         n_classes: int,
-        objective: Objective | None = None,
+        objective: Objective | Mapping[str, Any] | None = None,
         noise: float | None = None,
         z_draws: int = 2**18,
         has_label: bool = True,
@@ -53,7 +54,7 @@ class GenerativeTask(Task):
         schedule: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(network, n_classes, optimizer, schedule)
-        self.objective = objective or RankingNCE()
+        self.objective: Objective = remake(objective, Objective, "objective") or RankingNCE()
         self.noise_width = noise
         self.noise: VicinalNoise | None = None
         self.z_draws = z_draws
@@ -112,6 +113,17 @@ class GenerativeTask(Task):
             several = self.trainer.world_size > 1
             self.log("train/claimed", claimed.float(), sync_dist=several)
             self.log("train/log_prob", last(x, y).mean(), sync_dist=several)
+
+    def on_predict_epoch_start(self) -> None:
+        """Estimate Z of the network as it is now."""
+        for density in self.tilted:
+            density.normalize(self.z_draws)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make room for the noise that was fitted, where nothing has been prepared here."""
+        fitted = checkpoint["state_dict"].get("noise.tril")
+        if self.noise is None and fitted is not None:
+            self.noise = VicinalNoise(len(fitted), self.noise_width)
 
     def on_test_epoch_start(self) -> None:
         """Estimate Z in two ways, and warn loudly if they disagree."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning
-import torch
+import numpy as np
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
@@ -17,23 +17,32 @@ from torchmetrics.classification import (
 )
 from torchmetrics.utilities import dim_zero_cat
 
-from ugmm.nn import Classifier
+from ugmm.calibration import bin_confidences
+from ugmm.nn import Classifier, Recorded
+from ugmm.nn.labels import pick_scores
+from ugmm.nn.recipe import class_path
 from ugmm.tasks.optimization import make_optimizer, make_schedule
+from ugmm.tasks.remake import remake
 
 __all__ = ["Batch", "Task", "split_metrics", "update_metrics"]
 
 Batch = tuple[Tensor, Tensor]
 
 
-class Task(lightning.LightningModule, ABC):
+class Task(Recorded, lightning.LightningModule, ABC):
     """What all tasks share: metrics of the class scores, and the optimiser.
 
     Validation and test log `accuracy`, `nll` (the mean negative log-posterior of the label, in
-    nats) and `ece` (expected calibration error, 15 bins, l1). After a test, `test_record` holds
-    what the pictures are drawn from.
+    nats) and `ece` (expected calibration error, 15 bins of equal width). After a test,
+    `test_record` holds what the pictures are drawn from.
+    `trainer.predict` gives, for batches of (x, y), (x,) or x,
+    what calling the task gives.
+
+    The arguments are the task's hyper-parameters: `load_from_checkpoint` makes it, and the
+    network, again from them.
 
     Arguments:
-        network: Scores the classes.
+        network: Scores the classes; or how it was made, as in a checkpoint (`ugmm.nn.recipe`).
         n_classes: Number of classes.
         optimizer: Keywords of `ugmm.tasks.optimization.make_optimizer`.
         schedule: Keywords of `ugmm.tasks.optimization.make_schedule`.
@@ -44,15 +53,16 @@ class Task(lightning.LightningModule, ABC):
 
     def __init__(
         self,
-        network: Classifier,
+        network: Classifier | Mapping[str, Any],
         n_classes: int,
         optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.network = network
-        self.optimizer = dict(optimizer or {})
-        self.schedule = dict(schedule or {})
+        self.save_hyperparameters(self.init_args, logger=False)
+        self.network = remake(network, Classifier, "network")
+        self.optimizer = _without_numpy(optimizer or {})
+        self.schedule = _without_numpy(schedule or {})
         self.val_metrics = split_metrics("val", n_classes)
         self.test_metrics = split_metrics("test", n_classes)
         self.confusion = MulticlassConfusionMatrix(n_classes)
@@ -98,6 +108,14 @@ class Task(lightning.LightningModule, ABC):
             self.confusion.update(scores, y)
         self.log_dict(self.test_metrics, batch_size=len(y))
 
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Return the class scores of a batch, whose labels, if it has any, are left aside."""
+        return self(batch[0] if isinstance(batch, tuple | list) else batch)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say of which task this is a checkpoint."""
+        checkpoint["task"] = class_path(type(self))
+
     def update(self, metrics: MetricCollection, batch: Batch) -> tuple[Tensor, Tensor]:
         """Add a batch to a split's metrics; return its class scores and its labels."""
         x, y = batch
@@ -132,12 +150,30 @@ class Task(lightning.LightningModule, ABC):
         }
 
 
+class _CalibrationError(MulticlassCalibrationError):
+    """The expected calibration error, by the bins of the reliability diagram.
+
+    torchmetrics counts samples of confidence 1 as a bin of their own.
+    """
+
+    def compute(self) -> Tensor:
+        """Return the error of all rows, of all ranks."""
+        confidence, correct = dim_zero_cat(self.confidences), dim_zero_cat(self.accuracies)
+        binned = bin_confidences(confidence.cpu().numpy(), correct.cpu().numpy())
+        return confidence.new_tensor(binned.error)
+
+
+def _without_numpy(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keywords with numbers of Python: a checkpoint that may hold others runs code."""
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in keywords.items()}
+
+
 def split_metrics(split: str, n_classes: int) -> MetricCollection:
     """Return what is measured of class scores: `split/accuracy`, `split/nll` and `split/ece`."""
     metrics: dict[str, Metric | MetricCollection] = {
         "accuracy": MulticlassAccuracy(n_classes, average="micro"),
         "nll": MeanMetric(),
-        "ece": MulticlassCalibrationError(n_classes, n_bins=15, norm="l1"),
+        "ece": _CalibrationError(n_classes),
     }
     return MetricCollection(metrics, prefix=f"{split}/", compute_groups=False)
 
@@ -147,9 +183,9 @@ def update_metrics(metrics: MetricCollection, scores: Tensor, y: Tensor) -> None
     log_posterior = scores.float().log_softmax(-1)
     metrics_of = {
         "accuracy": (scores, y),
-        "nll": (torch.nn.functional.nll_loss(log_posterior, y, reduction="none"),),
+        "nll": (-pick_scores(log_posterior, y),),
         "ece": (log_posterior.exp(), y),
-        "log_prob": (scores.gather(-1, y.unsqueeze(-1)),),
+        "log_prob": (pick_scores(scores, y),),
     }
     for name in metrics.keys(keep_base=True):
         if name in metrics_of:

@@ -18,8 +18,9 @@ import wandb
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
 from ugmm.metrics import VALIDATED
-from ugmm.runs import Run, write_atomic
+from ugmm.runs import Run
 from ugmm.tracking.uploads import error_lines, synced_mark, upload
+from ugmm.writing import write_atomic
 
 __all__ = ["log_results", "obstacle", "tracked"]
 

@@ -1,11 +1,9 @@
 """What the trainer does beside training: seeding every epoch, guarding the loss, reporting."""
 
 import math
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -13,9 +11,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch import nn
 
+from ugmm.cluster.signals import take_over
 from ugmm.errors import UserError
 
-__all__ = ["ProgressLines", "SeedEpochs", "StopOnNonFinite", "StopOnSigterm"]
+__all__ = ["ProgressLines", "SeedEpochs", "StopOnNonFinite", "StopOnSignals"]
 
 
 class SeedEpochs(Callback):
@@ -98,8 +97,8 @@ def _culprit(trainer: Trainer, network: nn.Module) -> str:
     return f"all parameters are finite, the largest is {size:.3g} in {name} ({of[name]})"
 
 
-class StopOnSigterm(Callback):
-    """End all processes of a run when the leading one gets SIGTERM.
+class StopOnSignals(Callback):
+    """End all processes of a run when the leading one gets a signal that ends it.
 
     Lightning's own handler broadcasts the signal to the other processes from within the handler,
     and hangs when they are in the middle of another exchange.
@@ -107,13 +106,8 @@ class StopOnSigterm(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Take the place of Lightning's handler, which it has just set."""
-
-        def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            if trainer.strategy.launcher is not None:
-                trainer.strategy.launcher.kill(signum)
-            sys.exit(128 + signum)
-
-        signal.signal(signal.SIGTERM, stop)
+        launcher = trainer.strategy.launcher
+        take_over(None if launcher is None else launcher.kill)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Again, for Lightning sets its handler for every task."""

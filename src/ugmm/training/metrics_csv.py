@@ -8,7 +8,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ugmm.runs import Run, write_atomic
+from ugmm.runs import Run
+from ugmm.writing import explaining, write_atomic
 
 __all__ = ["MetricsCSV"]
 
@@ -56,7 +57,7 @@ class MetricsCSV(Logger):
             rows = self.run.read_metrics()
             self.columns += sorted(new)
             self._rewrite(rows)
-        with self.run.metrics.open("a", newline="") as file:
+        with explaining(self.run.metrics), self.run.metrics.open("a", newline="") as file:
             csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
     def _rewrite(self, rows: list[dict[str, float | None]]) -> None:

@@ -9,8 +9,10 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from ugmm.cluster.processes import closing_cleanly, is_leading, launch_id, share_folder
+from ugmm.cluster.processes import is_leading, launch_id, share_folder
+from ugmm.cluster.signals import closing_cleanly
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
@@ -26,6 +28,7 @@ from ugmm.training.build import build, prepare
 from ugmm.training.checkpoint import Stamp
 from ugmm.training.metrics_csv import MetricsCSV
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
+from ugmm.writing import WriteError, sweep
 
 __all__ = ["evaluate", "resume", "start", "start_or_resume"]
 
@@ -84,19 +87,29 @@ def execute(config: Config, run: Run) -> dict[str, float]:
     Returns:
         The summary, on the leading process; on others, what they tested.
     """
+    try:
+        return _execute(config, run)
+    except WriteError as error:
+        raise error.going_on(f"go on with: ugmm train --resume {run.folder}") from error
+
+
+def _execute(config: Config, run: Run) -> dict[str, float]:
     data, task = build(config)
-    if is_leading() and data.description:
-        sys.stdout.write(f"{data.description}\n")
+    if is_leading():
+        sweep(run.folder)
+        if data.description:
+            sys.stdout.write(f"{data.description}\n")
     last = _read_for(data, run.last, config) if run.last.is_file() else None
     if last is not None and is_leading():
         sys.stdout.write(f"going on after epoch {last['epoch'] + 1}\n")
+    best = None if last is None else _find_best(run, config, last)
     with closing_cleanly(run), tracked(config, run, enabled=is_leading()) as tracked_run:
         loggers: list[Logger] = [MetricsCSV(run, last["epoch"] + 1 if last else 0)]
         if tracked_run is not None:
             loggers.append(WandbLogger(experiment=tracked_run))
         before = last["ugmm"]["seconds"] if last else 0.0
-        stamp = Stamp(config, data, before)
-        trainer = make_trainer(config, run, stamp, loggers)
+        stamp = Stamp(config, data, run.read_environment().get("run_id"), before)
+        trainer = make_trainer(config, run, stamp, loggers, best)
         if tracked_run is not None:
             tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
         prepare(task, data, config)  # for a resumed run too, whose checkpoint replaces the weights
@@ -111,7 +124,21 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
-        plots = draw_run(
+        run.write_summary(results)  # it tells that the run has ended, whatever else happens
+        plots = _draw(run, task, data, config, results)
+        if tracked_run is not None:
+            tested = tested_checkpoint(run, config)
+            wanted = config.tracking.log_model and tested.is_file()
+            log_results(tracked_run, results, plots, tested if wanted else None)
+    return results
+
+
+def _draw(
+    run: Run, task: Task, data: InMemoryDataModule, config: Config, results: dict[str, float]
+) -> list[Path]:
+    """Draw a run that has ended; a disk that is full keeps its pictures out, and no more."""
+    try:
+        return draw_run(
             run,
             task.network,
             task.test_record,
@@ -121,12 +148,12 @@ def execute(config: Config, run: Run) -> dict[str, float]:
             spec=data.spec,
             results=results,
         )
-        run.write_summary(results)  # it tells that the run has ended, whatever W&B does
-        if tracked_run is not None:
-            tested = tested_checkpoint(run, config)
-            wanted = config.tracking.log_model and tested.is_file()
-            log_results(tracked_run, results, plots, tested if wanted else None)
-    return results
+    except WriteError as error:
+        missing = error.going_on(
+            f"remove {run.summary}, then 'ugmm train --resume {run.folder}' tests and draws again"
+        )
+        sys.stderr.write(f"warning: the run has ended, but its pictures lack some: {missing}\n")
+        return []
 
 
 def evaluate(folder: str | Path) -> dict[str, float]:
@@ -144,6 +171,7 @@ def evaluate(folder: str | Path) -> dict[str, float]:
         # Perhaps on another machine than the one it was trained on.
         accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
         devices=1,
+        plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
         logger=False,
         enable_progress_bar=False,
@@ -194,13 +222,41 @@ def _test(
     if config.trainer.fast_dev_run:
         return _floats(trainer.test(task, data, verbose=False)[0])
     path = tested_checkpoint(run, config)
-    epoch = read_checkpoint(path, config)["epoch"]
+    checkpoint = read_checkpoint(path, config)
     tested = trainer.test(task, data, ckpt_path=path, weights_only=True, verbose=False)[0]
     # The checkpoint's epoch may have no validation, if it is the last one.
-    rows = [row for row in run.read_metrics() if row["epoch"] == epoch]
+    values = _validation(run, checkpoint)
+    return {**values, **_floats(tested), "tested_epoch": checkpoint["epoch"] + 1}
+
+
+def _find_best(run: Run, config: Config, last: dict[str, Any]) -> tuple[int, float] | None:
+    """Return epoch and validation of the best checkpoint of a run that goes on after the last.
+
+    Raises:
+        UserError: If there is none although there was one.
+    """
+    if config.trainer.test_checkpoint == "last":
+        return None
+    expected = last["ugmm"].get("best_epoch")
+    best = read_checkpoint(run.best, config) if run.best.is_file() else None
+    if expected is not None and (best is None or best["epoch"] < expected):
+        raise UserError(
+            f"no checkpoint at {run.best} that is of epoch {expected + 1}, the best before "
+            f"{run.last} was written; bring it back, or train again"
+        )
+    validation = {} if best is None else _validation(run, best)
+    value = validation.get(config.trainer.monitor)
+    return None if best is None or value is None else (best["epoch"], value)
+
+
+def _validation(run: Run, checkpoint: dict[str, Any]) -> dict[str, float]:
+    """Return what the validation of a checkpoint measured; nothing if its epoch had none."""
+    if "validation" in checkpoint["ugmm"]:
+        return checkpoint["ugmm"]["validation"]
+    # It is from before checkpoints said so.
+    rows = [row for row in run.read_metrics() if row["epoch"] == checkpoint["epoch"]]
     keys = [f"val/{metric.name}" for metric in VALIDATED]
-    values = {key: row[key] for row in rows for key in keys if row.get(key) is not None}
-    return {**_floats(values), **_floats(tested), "tested_epoch": epoch + 1}
+    return {key: value for row in rows for key in keys if (value := row.get(key)) is not None}
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:

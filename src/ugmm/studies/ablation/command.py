@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ugmm.config.choices.plugins import plugin_files
 from ugmm.errors import UserError, nearest
+from ugmm.report.escaping import for_rich, for_terminal
 from ugmm.report.tables import format_count
 from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.ledger import Ledger, Point
@@ -57,11 +58,12 @@ def run_ablation(
     search = Search(ablation, ledger) if ablation.space else None
     to_ask = search.count_left() * len(ablation.repetitions) if search else 0
     unfinished = ledger.find_unfinished(points)
+    deaths: list[str] = []
     if wandb and unfinished:
         _run_sweep(ablation, name, unfinished, min(jobs, len(unfinished)))
     elif unfinished or to_ask:
-        run_workers(ablation, ledger, min(jobs, len(unfinished) + to_ask))
-    _report_end(name, ledger, search)
+        deaths = run_workers(ablation, ledger, min(jobs, len(unfinished) + to_ask))
+    _report_end(name, ledger, search, deaths)
 
 
 def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
@@ -84,7 +86,7 @@ def _run_alone(name: str, points: Sequence[Point], ledger: Ledger) -> None:
         raise UserError(f"no point is called {name!r}; {nearest(name, known)}")
     point = named[-1]
     if not run_if_free(point, ledger, threads=None):
-        sys.stdout.write(f"{name}: {ledger.read_state(point)}\n")
+        sys.stdout.write(f"{for_terminal(name)}: {ledger.read_state(point)}\n")
     if ledger.read_state(point) == "failed":
         raise UserError(f"{name}: {ledger.describe_failure(point)}")
 
@@ -105,23 +107,25 @@ def _run_sweep(ablation: Ablation, name: str, points: Sequence[Point], jobs: int
     )
 
 
-def _report_end(name: str, ledger: Ledger, search: Search | None) -> None:
+def _report_end(name: str, ledger: Ledger, search: Search | None, deaths: Sequence[str]) -> None:
     """Say what has become of all points, and complain if that is not all that was wanted."""
     points = ledger.read_points()
-    failed = [point for point in points if ledger.read_state(point) == "failed"]
+    states = {point.id: ledger.read_state(point) for point in points}
     sys.stdout.write(f"{ledger.describe(points)}; runs in {ledger.folder.parent}\n")
     if search is not None:
         search.tell(ledger.read_summaries(points))
-        sys.stdout.write(f"{search.describe_best()}\n")
-    if failed:
+        sys.stdout.write(f"{for_terminal(search.describe_best())}\n")
+    if failed := [point for point in points if states[point.id] == "failed"]:
         for p in failed:
-            sys.stdout.write(f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}\n")
+            line = f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}"
+            sys.stdout.write(f"{for_terminal(line)}\n")
         raise UserError(f"{format_count(len(failed), 'point')} failed; try again with --retry")
-    if left := ledger.find_unfinished(points):
-        raise UserError(
-            f"a worker died and left {format_count(len(left), 'point')} to do: see "
-            f"{ledger.folder / 'logs'}, and start again to go on"
-        )
+    left = sum(state in ("planned", "interrupted") for state in states.values())
+    elsewhere = sum(state == "running" for state in states.values())
+    if left or elsewhere:
+        counted = f"{format_count(len(points), 'point')}: {left} left, {elsewhere} run elsewhere"
+        logs = f"a worker died ({deaths[-1]}), see {ledger.folder / 'logs'}; " if deaths else ""
+        raise UserError(f"{counted}; {logs}start again to go on")
     sys.stdout.write(f"compare the variants with: ugmm compare {name}\n")
 
 
@@ -131,15 +135,16 @@ def _print_plan(ablation: Ablation, ledger: Ledger) -> None:
 
     points = ledger.read_points() if ablation.space else ledger.match(ablation.points)
     title = f"{ablation.title}: {format_count(len(points), 'point')}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=for_rich(title, "table.title"), title_justify="left")
     for heading in ("variant", "repetition", "id", "state"):
         table.add_column(heading)
     for point in points:
-        table.add_row(point.variant, point.repetition, point.id, ledger.read_state(point))
+        cells = (point.variant, point.repetition, point.id, ledger.read_state(point))
+        table.add_row(*map(for_rich, cells))
     Console().print(table)
     if ablation.space:
         asked = len({point.variant for point in points})
         left = format_count(ablation.settings.trials - asked, "more trial")
         sys.stdout.write(f"{left}, within:\n")
         for key, entry in ablation.space.items():
-            sys.stdout.write(f"  {key}: {entry}\n")
+            sys.stdout.write(f"  {for_terminal(f'{key}: {entry}')}\n")

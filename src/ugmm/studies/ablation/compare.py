@@ -1,16 +1,17 @@
 """The command `ugmm compare`: what an ablation's runs say, as tables, pictures and a page."""
 
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ugmm.config.files import project_root
 from ugmm.errors import UserError
+from ugmm.report.escaping import for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Record
 from ugmm.report.study.variants import Row, compare_variants
-from ugmm.runs import Run, replacing, write_atomic
+from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.records import (
     check_metric,
@@ -19,6 +20,7 @@ from ugmm.studies.ablation.records import (
     list_variants,
     read_records,
 )
+from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["compare_ablation"]
 
@@ -97,12 +99,11 @@ class _Report:
 
         from ugmm.report.study.text import variants_table
 
-        # Names are the user's: "a [b]" is no markup.
-        console = Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False, emoji=False)
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH)
         for index, cells in enumerate(self.tables):
             console.print(variants_table(cells, "" if index else self.title))
         for text in (self.caption, self.conclusion, *self.notes):
-            console.print(text, style="dim" if text is self.caption else None, highlight=False)
+            console.print(for_rich(text, "dim" if text is self.caption else ""))
 
     def write(self, folder: Path) -> None:
         """Write tables, pictures and the page into a folder."""
@@ -113,12 +114,12 @@ class _Report:
         from ugmm.report.tables import format_markdown
 
         metric, report = self.metric, self.report
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_atomic(folder / "table.csv", variants_csv(self.rows, report))
         names = [*dict.fromkeys((metric, *report, "seconds", "parameters"))]
         write_atomic(folder / "runs.csv", runs_csv(self.records, names))
         tables = "\n\n".join(map(format_markdown, self.tables))
-        write_atomic(folder / "table.md", f"{tables}\n\n{self.caption}\n")
+        write_atomic(folder / "table.md", f"{tables}\n\n{for_markdown(self.caption)}\n")
         histories: dict[str, list[Any]] = {row.variant: [] for row in self.rows}
         for record in self.records:
             if record.variant in histories:
@@ -150,16 +151,17 @@ class _Report:
 
         root = project_root()
         pictures = root / "docs" / "images" / "ablations"
-        pictures.mkdir(parents=True, exist_ok=True)
-        with replacing(pictures / f"{name}.png") as temporary:
-            shutil.copyfile(folder / "final.png", temporary)
-        lines = [f"## {self.title}", "", f"`ugmm compare {self.name}`", "", self.conclusion, ""]
+        make_folder(pictures)
+        write_atomic(pictures / f"{name}.png", (folder / "final.png").read_bytes())
+        title, command = for_markdown(self.title), markdown_code(f"ugmm compare {self.name}")
+        lines = [f"## {title}", "", command, "", for_markdown(self.conclusion), ""]
         for cells in self.tables:
             lines += [format_markdown(cells), ""]
-        lines += [f"![{self.title}](../../docs/images/ablations/{name}.png)", "", self.caption, ""]
-        lines += [f"- {note}" for note in self.notes]
+        lines += [f"![{title}](../../docs/images/ablations/{quote(name)}.png)", ""]
+        lines += [for_markdown(self.caption), ""]
+        lines += [f"- {for_markdown(note)}" for note in self.notes]
         path = root / "experiments" / "ablations" / "RESULTS.md"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         text = path.read_text(encoding="utf-8") if path.is_file() else _HEADING
         write_atomic(path, _with_section(text, name, "\n".join(lines)))
         sys.stdout.write(f"published in {path}\n")

@@ -13,6 +13,7 @@ from ugmm.metrics import CURVES, find_metric
 from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.tracking.uploads import logs_of
+from ugmm.writing import make_folder
 from ugmm.yaml_text import to_values
 
 __all__ = ["open_dashboard"]
@@ -109,7 +110,7 @@ def _open_leet(ledger: Ledger) -> None:
             "other than disabled"
         )
     together = ledger.folder / "wandb"
-    together.mkdir(exist_ok=True)
+    make_folder(together)
     for folder in runs:
         link = together / folder.name
         if not link.is_symlink():

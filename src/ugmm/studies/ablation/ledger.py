@@ -20,8 +20,9 @@ from ugmm.config.frozen import from_mapping
 from ugmm.config.schema import Config
 from ugmm.config.values import as_text
 from ugmm.errors import UserError
-from ugmm.runs import Run, run_folder, write_atomic
+from ugmm.runs import Run, run_folder
 from ugmm.studies.claims import Claims
+from ugmm.writing import make_folder, write_atomic
 from ugmm.yaml_text import read_mapping, to_values
 
 __all__ = ["ID_DIGITS", "Ledger", "Point", "State"]
@@ -113,7 +114,7 @@ class Ledger:
 
     def lock(self) -> FileLock:
         """Return the lock that whoever changes the plan must hold."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         return FileLock(self.folder / ".plan.lock", is_singleton=True)
 
     def match(self, wanted: Sequence[Point]) -> list[Point]:
@@ -196,7 +197,7 @@ class Ledger:
 
     def write_failure(self, point: Point, error: BaseException) -> None:
         """Write down why a point failed."""
-        self._failures.mkdir(exist_ok=True)
+        make_folder(self._failures)
         last = f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else error
         text = f"{last}\n\n{''.join(traceback.format_exception(error))}"
         write_atomic(self._failure_file(point), text)

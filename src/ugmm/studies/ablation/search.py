@@ -14,6 +14,7 @@ from ugmm.config.compose import assignment
 from ugmm.errors import UserError
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger, Point
+from ugmm.writing import make_folder
 
 __all__ = ["Search"]
 
@@ -40,7 +41,7 @@ class Search:
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.ablation, self.ledger, self._optuna = ablation, ledger, optuna
-        ledger.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(ledger.folder)
         backend = JournalFileBackend(
             str(ledger.folder / "optuna.log"),
             # Optuna's own locks are links, which a process that is killed leaves behind: whoever

@@ -3,18 +3,20 @@
 Torch is imported by the processes that run something.
 """
 
-import multiprocessing
 import os
 import signal
 import sys
 import time
 import traceback
-from multiprocessing.process import BaseProcess
+from collections.abc import Sequence
 
+from ugmm.report.escaping import for_terminal
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger, Point
 from ugmm.studies.ablation.search import Search
-from ugmm.studies.processes import end_with_parent, terminating
+from ugmm.studies.processes import Worker, terminating
+from ugmm.terminal import guard_streams
+from ugmm.writing import make_folder
 
 __all__ = ["run_if_free", "run_workers"]
 
@@ -22,25 +24,29 @@ _LOOK_SECONDS = 2.0
 _REPORT_SECONDS = 30.0
 
 
-def run_workers(ablation: Ablation, ledger: Ledger, jobs: int) -> None:
+def run_workers(ablation: Ablation, ledger: Ledger, jobs: int) -> list[str]:
     """Start workers, report how they fare, and end them if this process is ended.
 
     Args:
         ablation: What they work on.
         ledger: Its points; more are added while it is searched.
         jobs: How many workers.
+
+    Returns:
+        why workers ended before all was done, a line for each that did.
+
+    Raises:
+        UserError: If no process can be started.
     """
-    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    workers: list[BaseProcess] = []
+    workers: list[Worker] = []
+    deaths: dict[Worker, str] = {}
     with terminating(workers):
-        for _ in range(jobs):
-            worker = context.Process(target=_work, args=(ablation, ledger, threads))
-            worker.start()
-            workers.append(worker)
+        workers.extend(Worker(_work, ablation, ledger, threads) for _ in range(jobs))
         started, reported, before = time.monotonic(), 0.0, ledger.count_done(ledger.read_points())
-        while any(worker.is_alive() for worker in workers):
+        while any(worker.process.is_alive() for worker in workers):
             time.sleep(_LOOK_SECONDS if reported else 0.2)
+            _tell_deaths(workers, deaths)
             if time.monotonic() - reported > _REPORT_SECONDS:
                 reported, points = time.monotonic(), ledger.read_points()
                 new = ledger.count_done(points) - before
@@ -48,6 +54,18 @@ def run_workers(ablation: Ablation, ledger: Ledger, jobs: int) -> None:
                 more = f"; {left / 60:.0f} min left" if left else ""
                 sys.stdout.write(f"{ledger.describe(points)}{more}\n")
                 sys.stdout.flush()
+        _tell_deaths(workers, deaths)
+    return list(deaths.values())
+
+
+def _tell_deaths(workers: Sequence[Worker], deaths: dict[Worker, str]) -> None:
+    """Say of workers that have died why they did, as soon as they have."""
+    for worker in workers:
+        if worker not in deaths and (reason := worker.describe_death()) is not None:
+            deaths[worker] = reason
+            line = f"a worker (process {worker.process.pid}) died: {reason}"
+            sys.stdout.write(f"{for_terminal(line)}\n")
+            sys.stdout.flush()
 
 
 def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
@@ -72,8 +90,8 @@ def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
 
 def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
     """Run points, one after the other, until all are done: the whole life of a worker."""
-    end_with_parent()
     _log_to(ledger)
+    guard_streams()
     search = Search(ablation, ledger) if ablation.space else None
     while True:
         points = ledger.read_points()
@@ -92,7 +110,7 @@ def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
 def _log_to(ledger: Ledger) -> None:
     """Write what this process prints into a file of its own."""
     logs = ledger.folder / "logs"
-    logs.mkdir(exist_ok=True)
+    make_folder(logs)
     log = os.open(logs / f"worker-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -108,7 +126,7 @@ def _run(point: Point, ledger: Ledger, threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)  # the point before may have set its own
 
-    sys.stdout.write(f"== {point.id}: {point.variant}, {point.repetition}\n")
+    sys.stdout.write(f"== {point.id}: {for_terminal(point.name)}\n")
     sys.stdout.flush()
     try:
         start_or_resume(point.resolve(), point.id)

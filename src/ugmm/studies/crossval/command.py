@@ -5,10 +5,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ugmm.errors import UserError
-from ugmm.report.study.crossval import crossval_csv, crossval_markdown, crossval_table
-from ugmm.runs import write_atomic
+from ugmm.report.escaping import for_terminal
+from ugmm.report.study.crossval import (
+    crossval_csv,
+    crossval_markdown,
+    crossval_notes,
+    crossval_table,
+)
 from ugmm.studies.crossval.definition import CrossValidation, read_crossvalidation
 from ugmm.studies.crossval.nested import cross_validate
+from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["run_crossval"]
 
@@ -28,10 +34,7 @@ def run_crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> No
         raise UserError(f"--jobs must be at least 1, got {processes}")
     study = read_crossvalidation(name)
     folder = Path(runs_dir) / "crossval" / study.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from error
+    make_folder(folder)
     report = cross_validate(study, folder, processes)
     markdown = crossval_markdown(
         report, study.title, f"ugmm crossval {name}", _describe(study), study.models
@@ -42,8 +45,8 @@ def run_crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> No
     from rich.console import Console
 
     Console().print(crossval_table(report, study.title))
-    if "## What went wrong" in markdown:
-        sys.stdout.write(markdown.partition("## What went wrong\n\n")[2])
+    for note in crossval_notes(report):
+        sys.stdout.write(f"- {for_terminal(note)}\n")
     sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
 
 

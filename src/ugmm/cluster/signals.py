@@ -1,0 +1,146 @@
+"""Signals that end a command, all alike: what is open is closed; the exit code is 128 + signal.
+
+This is imported before anything else of the command, and imports next to nothing.
+"""
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ugmm.runs import Run
+
+__all__ = ["closing_cleanly", "ending_alike", "run_command", "run_process", "take_over"]
+
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# `timeout`, Slurm and a terminal tell a process and its group, so that one signal may come twice.
+_SAME_SECONDS = 5.0
+
+
+class _Stop:
+    """The handler of them all; raises `SystemExit` in the main thread.
+
+    Attributes:
+        signum: The signal that has come, if one has.
+        told: Whether the user has been told.
+        also: Called with the signal first: it ends processes that work for this one.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as if no signal had come."""
+        self.signum: int | None = None
+        self.time = -_SAME_SECONDS
+        self.told = False
+        self.also: Callable[[int], None] | None = None
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Handle a signal."""
+        now = time.monotonic()
+        if now - self.time < _SAME_SECONDS:
+            return
+        self.signum, self.time = signum, now
+        if self.also is not None:
+            self.also(signum)
+        sys.exit(128 + signum)
+
+    def tell(self, words: str) -> None:
+        """Say once, and in the leading process only, that a signal has ended the work."""
+        from ugmm.cluster.processes import is_leading
+
+        if not self.told and is_leading():
+            sys.stderr.write(f"{words}\n")
+        self.told = True
+
+
+_stop = _Stop()
+
+
+@contextmanager
+def ending_alike() -> Iterator[None]:
+    """Let each of these signals end the body as `SystemExit`; one that is ignored stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python leaves signals to the main thread
+        return
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+    if _stop not in handlers.values():
+        _stop.forget()
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:  # by nohup, or of a job in the background
+            signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def take_over(also: Callable[[int], None] | None = None) -> None:
+    """Take signals back from a library that has set a handler of its own meanwhile.
+
+    Args:
+        also: Told of the signal first: it ends processes that work for this one.
+    """
+    if any(signal.getsignal(number) is _stop for number in ENDING):
+        signal.signal(signal.SIGTERM, _stop)
+        _stop.also = also
+
+
+@contextmanager
+def closing_cleanly(run: "Run") -> Iterator[None]:
+    """Let a signal end the body as `SystemExit`, so that what is open gets closed.
+
+    The leading process then says how to go on.
+    """
+    with ending_alike():
+        try:
+            yield
+        except BaseException:
+            if _stop.signum is not None:
+                _stop.tell(f"stopped; go on with: ugmm train --resume {run.folder}")
+            raise
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """Run a command and return its exit code; if a signal ends it, say so in one line."""
+    with ending_alike():
+        try:
+            return command()
+        except BaseException:  # what a library has made of it, if it was on its way
+            if _stop.signum is None:
+                raise
+            name = signal.Signals(_stop.signum).name
+            _stop.tell("ugmm: interrupted" if name == "SIGINT" else f"ugmm: stopped by {name}")
+            return 128 + _stop.signum
+
+
+def run_process(command: Callable[[], int]) -> int:
+    """Run the command of this process and return its exit code, which then nothing changes.
+
+    Once the command is done, a signal ends the process at once and silently.
+    """
+    atexit.register(_ignore)  # the first to be registered is the last to run
+    code = run_command(command)
+
+    def end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        os._exit(code)
+
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+    return code
+
+
+def _ignore() -> None:
+    # For the interpreter's last moments, in which it would take the signals' defaults back.
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,71 @@
+"""Where the command's words go: two streams to which writing never fails.
+
+Work that is done must not be lost because nobody could read of it: not where the reader of a pipe
+has gone, where the disk that a log lies on is full, where the terminal was closed, where a
+character is not in the stream's encoding, or where there is no stream at all.
+"""
+
+import errno
+import io
+import os
+import select
+import sys
+from typing import Any
+
+__all__ = ["guard_streams"]
+
+# The reader has gone, or the terminal has: there is nobody to tell.
+_NOBODY_READS = (errno.EPIPE, errno.EIO)
+
+
+class _Descriptor(io.FileIO):
+    """A file descriptor to write to; from the first failure on, what is written is dropped."""
+
+    def write(self, data: Any) -> int:
+        """Write some of the bytes; return how many."""
+        try:
+            # A pipe that another process has made non-blocking may be full for now.
+            while (written := super().write(data)) is None:
+                select.select([], [self], [])
+        except OSError as error:
+            self._drop(error)
+            return memoryview(data).nbytes
+        return written
+
+    def _drop(self, error: OSError) -> None:
+        # The descriptor itself, for processes started from here write to it too.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())
+        os.close(null)
+        if self.fileno() == 1 and error.errno not in _NOBODY_READS:
+            sys.stderr.write(
+                f"warning: standard output cannot be written ({error.strerror}); what follows is "
+                "not shown\n"
+            )
+
+
+def guard_streams() -> None:
+    """Make standard output and error of this process such that writing to them never fails.
+
+    What has put a stream of its own in their place, such as a test or a notebook, keeps it.
+    """
+    for descriptor in range(3):  # a file opened later must not become one of these
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        raw = getattr(getattr(stream, "buffer", None), "raw", None)
+        if stream is not getattr(sys, f"__{name}__") or isinstance(raw, _Descriptor):
+            continue
+        guarded = io.TextIOWrapper(
+            io.BufferedWriter(_Descriptor(descriptor, "w", closefd=False)),
+            encoding=getattr(stream, "encoding", "utf-8"),
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+        if stream is not None:
+            stream.flush()
+        setattr(sys, name, guarded)
+        setattr(sys, f"__{name}__", guarded)

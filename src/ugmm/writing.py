@@ -1,0 +1,124 @@
+"""Writing to disk: a file whole or not at all, and one line where the disk will not have it."""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ugmm.errors import UserError
+
+__all__ = [
+    "WriteError",
+    "explain",
+    "explaining",
+    "make_folder",
+    "replacing",
+    "sweep",
+    "write_atomic",
+]
+
+# What it is called, and what mends it.
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("your quota of disk space is used up", "remove what you do not need"),
+    errno.EROFS: ("the file system is read-only", "make it writable, or name another folder"),
+    errno.EACCES: ("permission is denied", "get access, or name another folder"),
+    errno.EPERM: ("permission is denied", "get access, or name another folder"),
+    errno.EFBIG: ("files may not grow so large here", "raise the limit (ulimit -f)"),
+    errno.EIO: ("the disk or its connection failed", "look after it"),
+    errno.ESTALE: ("the file server has lost it", "mount it again"),
+}
+_PARTIAL = ".partial"
+
+
+class WriteError(UserError):
+    """A file that cannot be written.
+
+    Arguments:
+        path: The file, or its folder.
+        error: What the system said.
+        then: What to do once that is mended.
+    """
+
+    def __init__(self, path: Path | str, error: OSError, then: str = "try again") -> None:
+        super().__init__(f"cannot write {path}: {explain(error)} and {then}")
+        self.path = path
+        self.error = error
+
+    def going_on(self, then: str) -> "WriteError":
+        """Return the same error for a caller who knows better how to go on."""
+        return WriteError(self.path, self.error, then)
+
+
+def explain(error: OSError) -> str:
+    """Return an error's reason in words, and what mends it: "the disk is full; free space"."""
+    if error.errno in _REASONS:
+        return "; ".join(_REASONS[error.errno])
+    return f"{error.strerror or str(error) or type(error).__name__}; mend that"
+
+
+@contextmanager
+def explaining(path: Path | str) -> Iterator[None]:
+    """Make any `OSError` of the body, which writes `path`, one line.
+
+    Raises:
+        WriteError: Of that line.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(path, error) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there.
+
+    Raises:
+        WriteError: If it cannot be made.
+    """
+    with explaining(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, which takes the place of `path` when the body ends.
+
+    Whenever the process dies, `path` is whole: the old file or the new one.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
+    with explaining(path):
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file, wholly or not at all; a text as UTF-8.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed left half-written in a folder and those below it.
+
+    Nobody else may be writing there.
+    """
+    for partial in folder.rglob(f".*{_PARTIAL}"):
+        with suppress(OSError):
+            partial.unlink()

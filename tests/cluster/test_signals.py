@@ -1,0 +1,164 @@
+"""Signals end a command alike at any moment, and never with a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from ugmm.cluster import signals
+
+ENDING = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+# The signals stand as they do in a terminal, whatever started the tests.
+PLAIN = """
+import os, signal, sys
+for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+# The command of this process, to which a signal comes as it imports a module.
+AT_IMPORT = """
+def hook(event, details):
+    if event == "import" and details[0] == module:
+        os.kill(os.getpid(), number)
+module, number = {module!r}, {number}
+sys.addaudithook(hook)
+sys.argv = ["ugmm", "train", "iris_disc"]
+import runpy
+runpy.run_module("ugmm", run_name="__main__")
+"""
+# A run that is ended by one signal, and gets another while it closes what is open.
+RUN = """
+import time
+from pathlib import Path
+from ugmm.cluster.signals import closing_cleanly, run_command
+from ugmm.runs import Run
+
+def command():
+    with closing_cleanly(Run(Path("runs/a/b"))):
+        try:
+            os.kill(os.getpid(), {number})
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), {again})
+            time.sleep(0.05)
+            print("closed")
+
+sys.exit(run_command(command))
+"""
+# A command that is done, while the interpreter ends: what it calls then, and what it deletes last.
+AT_EXIT = """
+import atexit, runpy
+
+class Deleted:
+    def __del__(self, kill=os.kill, process=os.getpid()):
+        kill(process, {number})
+
+sys.argv = ["ugmm", "list"]
+if {last}:
+    sys.deleted = Deleted()
+else:
+    atexit.register(lambda: os.kill(os.getpid(), {number}))
+runpy.run_module("ugmm", run_name="__main__")
+"""
+
+
+def run(code, tmp_path, **environment):
+    command = [sys.executable, "-c", PLAIN + code]
+    environment = {**os.environ, **environment}
+    return subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("again", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_closes_what_is_open_and_says_how_to_go_on(tmp_path, number, again):
+    done = run(RUN.format(number=int(number), again=int(again)), tmp_path)
+    assert done.returncode == 128 + number
+    assert done.stdout == "closed\n"
+    assert done.stderr == "stopped; go on with: ugmm train --resume runs/a/b\n"
+
+
+@pytest.mark.parametrize("module", ["argparse", "ugmm.config.compose", "omegaconf", "torch"])
+def test_while_the_command_imports(tmp_path, module):
+    done = run(AT_IMPORT.format(module=module, number=int(signal.SIGINT)), tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ugmm: interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1])
+def test_any_of_them_while_the_command_imports(tmp_path, number):
+    done = run(AT_IMPORT.format(module="argparse", number=int(number)), tmp_path)
+    assert (done.returncode, done.stderr) == (128 + number, f"ugmm: stopped by {number.name}\n")
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_at_exit(tmp_path, number, last):
+    done = run(AT_EXIT.format(number=int(number), last=last), tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "iris_disc" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_nohup_ignores_stays_ignored(tmp_path, number):
+    code = f"signal.signal({int(number)}, signal.SIG_IGN)\n"
+    code += RUN.format(number=int(number), again=int(number)).replace("time.sleep(60)", "...")
+    done = run(code, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
+
+
+def test_a_signal_that_comes_again_much_later_ends_what_hangs(monkeypatch):
+    monkeypatch.setattr(signals, "_SAME_SECONDS", 0.05)
+
+    def command():
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        finally:
+            time.sleep(0.1)
+            signal.raise_signal(signal.SIGTERM)
+
+    assert signals.run_command(command) == 143
+
+
+def test_handlers_are_given_back():
+    before = [signal.getsignal(number) for number in ENDING]
+    with signals.ending_alike(), signals.ending_alike():
+        assert [signal.getsignal(number) for number in ENDING] != before
+    assert [signal.getsignal(number) for number in ENDING] == before
+
+
+def test_another_thread_leaves_signals_to_the_main_one():
+    before = [signal.getsignal(number) for number in ENDING]
+    seen = []
+
+    def work():
+        with signals.ending_alike():
+            seen.extend(signal.getsignal(number) for number in ENDING)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == before
+
+
+def test_what_a_library_makes_of_a_signal_is_one_line_too(capsys):
+    def command():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            raise ImportError("it was on its way") from None
+
+    assert signals.run_command(command) == 143
+    assert capsys.readouterr().err == "ugmm: stopped by SIGTERM\n"
+
+
+def test_other_errors_pass():
+    def command():
+        raise ImportError("a bug")
+
+    with pytest.raises(ImportError, match="a bug"):
+        signals.run_command(command)
