@@ -152,6 +152,10 @@ def test_a_density_integrates_to_one_in_raw_units():
 
 def test_draws_are_raw_rows_and_names(iris_gen):
     network = ugmm.load(iris_gen.folder)
+    none = network.sample(0)
+    assert (none.rows.shape, none.labels.shape) == ((0, 4), (0,))
+    with pytest.raises(UserError, match="-1 rows cannot be drawn"):
+        network.sample(-1)
     rows, labels = network.sample(3000, torch.Generator().manual_seed(0))
     assert rows.shape == (3000, 4)
     assert set(labels) == set(NAMES)

@@ -1,6 +1,7 @@
 """The columns of a user's table, and the features that their values become."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,19 @@ import numpy as np
 
 from ugmm.errors import UserError, nearest
 
-__all__ = ["UNKNOWN", "Column", "columns_by_name", "is_missing", "to_array", "to_number"]
+__all__ = [
+    "UNKNOWN",
+    "Column",
+    "columns_by_name",
+    "fit_scaling",
+    "identify",
+    "is_missing",
+    "to_array",
+    "to_number",
+]
 
 _MISSING = ("", "na", "nan", "?")  # the texts, in either case, that stand for no value
+_CODE = re.compile(r"[+-]?0\d")
 UNKNOWN = "?"  # the category of values that are missing
 
 
@@ -51,14 +62,14 @@ class Column:
         """
         if not self.categories:
             return self._read_numbers(values)[:, None]
-        places = {category: place for place, category in enumerate(self.categories)}
-        numbers = {to_number(category): place for category, place in places.items()}
+        places = {identify(category): place for place, category in enumerate(self.categories)}
+        numbers = {to_number(category): place for place, category in enumerate(self.categories)}
         chosen = []
         for row, value in enumerate(values):
             text = UNKNOWN if is_missing(value) else " ".join(str(value).split())
-            place = places.get(text)
+            place = places.get(identify(text))
             if place is None and not isinstance(value, str) and to_number(value) is not None:
-                place = numbers.get(to_number(value))  # 9.0 is the category "9"
+                place = numbers.get(to_number(value))  # the number 9 is the category "09"
             if place is None:
                 raise UserError(self._explain(row, text))
             chosen.append(place)
@@ -108,6 +119,29 @@ def to_number(value: Any) -> float | None:
         return None
     # Python reads 1_000 as a number, and nobody else does.
     return None if math.isnan(read) or (isinstance(value, str) and "_" in value) else read
+
+
+def fit_scaling(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the scale of each feature of x (n, N), by which to standardise: (N,).
+
+    The scale is the standard deviation; or 1 where a feature is constant, to which rounding may
+    leave a tiny deviation. It is infinite or NaN where the squares are too large.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = x.mean(axis=0), x.std(axis=0)
+    scale[(np.ptp(x, axis=0) == 0) | (scale == 0)] = 1
+    return mean, scale
+
+
+def identify(text: str) -> float | str:
+    """Return what tells a category from others: its number, however that is written, or its text.
+
+    "1" and "1.0" are one category; "01" is another, since zeros in front make a code of a number.
+    """
+    number = to_number(text)
+    if number is None or not math.isfinite(number) or _CODE.match(text):
+        return text
+    return number
 
 
 def to_array(rows: Any) -> np.ndarray:

@@ -142,11 +142,17 @@ class RankingNCE(Objective):
     n_noise: int = 512
     label_weight: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.n_noise < 1:
+            raise ValueError(f"n_noise must be at least 1, got {self.n_noise}")
+
     needs_fixed_score: ClassVar[bool] = True
 
     def loss(self, network: "TiltedGaussian", x: "Tensor", y: "Tensor") -> "Tensor":
         """Return the loss of features (batch, D) and labels (batch,), a scalar."""
         import torch
+
+        from ugmm.nn.labels import pick_scores
 
         with torch.no_grad():
             draws = network.proposal.sample(self.n_noise)
@@ -154,8 +160,7 @@ class RankingNCE(Objective):
         scores = network.score.class_scores(torch.cat([x, draws.to(x.dtype)]))
         both = scores.logsumexp(-1) + ratio
         own = scores[: len(x)]
-        chosen = own.gather(-1, y.unsqueeze(-1)).squeeze(-1)
-        loss = ranking_nce(chosen, both[: len(x)], both[len(x) :])
+        loss = ranking_nce(pick_scores(own, y), both[: len(x)], both[len(x) :])
         return _with_label(loss, self.label_weight, lambda: own, y)
 
     def claim(self, network: "TiltedGaussian", x: "Tensor", loss: "Tensor") -> "Tensor | None":
@@ -170,10 +175,16 @@ def cross_entropy(scores: "Tensor", y: "Tensor", label_smoothing: float = 0.0) -
         scores: Log-scores of the classes, (batch, classes).
         y: Labels, (batch,), int64.
         label_smoothing: Share of the target spread evenly over the classes, in [0, 1].
+
+    Raises:
+        IndexError: If a label is out of range.
     """
+    from torch import iinfo, int64
     from torch.nn import functional as F
 
-    return F.cross_entropy(scores, y, label_smoothing=label_smoothing)
+    # By default torch leaves out rows with the label -100; nobody has this one.
+    nobody = iinfo(int64).min
+    return F.cross_entropy(scores, y, ignore_index=nobody, label_smoothing=label_smoothing)
 
 
 def negative_score(scores: "Tensor") -> "Tensor":

@@ -67,6 +67,16 @@ def test_labels_that_are_numbers_are_in_their_order(write):
     assert (table.class_names, table.y.tolist()) == (("9", "10"), [1, 0, 1])
 
 
+def test_numbers_written_in_two_ways_are_one_class(write):
+    path = write("size,y\n1,1\n1.0,1.0\n01,2\n2,01\n3,2e0\n")
+    table = read_csv(path, "y", types={"size": "categorical"})
+    assert (table.class_names, table.y.tolist()) == (("01", "1", "2"), [1, 1, 2, 0, 2])
+    assert table.feature_names == ("size=01", "size=1", "size=2", "size=3")
+    assert table.x.argmax(1).tolist() == [1, 1, 0, 2, 3]
+    (column,) = table.columns
+    assert column.encode(["1.0", 1, 1.0, "01", "2.00"]).argmax(1).tolist() == [1, 1, 1, 0, 2]
+
+
 def test_a_label_is_optional(write):
     table = read_csv(write("a,b\n1,2\n3,4\n"))
     assert (table.class_names, table.y.tolist(), table.x.shape) == (("all",), [0, 0], (2, 2))

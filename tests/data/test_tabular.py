@@ -93,6 +93,12 @@ def test_constant_features_stay_finite(value):
             assert data.splits["test"].x[:, 1].max().item() == pytest.approx(3)
 
 
+def test_a_class_that_validation_takes_whole_is_named():
+    rows = table(np.arange(84.0)[:, None], [0] * 40 + [1] * 40 + [2] * 4, classes=("a", "b", "c"))
+    with pytest.raises(UserError, match=r"'c' has no row left to train on .*val_fraction=0.9"):
+        module(rows, folds=3, val_fraction=0.9)
+
+
 def test_missing_values_become_the_training_mean():
     generator = np.random.default_rng(1)
     x = generator.normal(3, 2, (60, 3))

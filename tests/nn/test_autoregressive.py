@@ -1,6 +1,7 @@
 """The autoregressive network: normalised, causal, and its draws its own."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -77,6 +78,28 @@ def test_a_conditional_looks_at_nothing_that_follows(head):
         (gradient,) = torch.autograd.grad(network.conditionals(x, y)[:, d].sum(), x)
         assert (gradient[:, d + 1 :] == 0).all()
         assert d == 0 or (gradient[:, :d] != 0).any()
+
+
+@pytest.mark.parametrize(
+    ("head", "later"), [("gaussian", math.nan), ("gaussian", math.inf), ("bernoulli", math.nan)]
+)
+def test_a_conditional_knows_nothing_of_a_missing_value_that_follows(head, later):
+    network = make(5, head=head, dtype=torch.float64)
+    x = torch.rand(4, 5, dtype=torch.float64).round()
+    y = torch.zeros(4, dtype=torch.long)
+    whole = network.conditionals(x, y)
+    gradients = torch.autograd.grad(
+        whole[:, :3].sum(), list(network.parameters()), allow_unused=True
+    )
+    spoilt = x.clone()
+    spoilt[:, 3] = later
+    found = network.conditionals(spoilt, y)
+    torch.testing.assert_close(found[:, :3], whole[:, :3])
+    assert found[:, 3:].isnan().all()
+    again = torch.autograd.grad(found[:, :3].sum(), list(network.parameters()), allow_unused=True)
+    for one, other in zip(gradients, again, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, other)
 
 
 def test_prefixes_are_marginals():
@@ -160,7 +183,15 @@ def test_dropout_leaves_the_empty_prefix_a_score():
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [({"n_features": 0}, "at least one"), ({"head": "poisson"}, "head must be")],
+    [
+        ({"n_features": 0}, "n_features must be at least 1, got 0"),
+        ({"n_classes": 0}, "n_classes must be at least 1"),
+        ({"components": 0}, "components must be at least 1"),
+        ({"positions": 0}, "positions must be at least 1"),
+        ({"hidden": ()}, "at least one hidden width"),
+        ({"hidden": (3, 0)}, "inputs and outputs, got 3, 0"),
+        ({"head": "poisson"}, "head must be"),
+    ],
 )
 def test_bad_arguments(arguments, complaint):
     with pytest.raises(ValueError, match=complaint):

@@ -2,14 +2,15 @@
 
 import copy
 import io
+import math
 import pickle
 
 import pytest
 import torch
 from contract_cases import D, each, initialise
-from torch.nn import functional as F
 
 from ugmm.nn import UGMM, Classifier, Density, JointScore
+from ugmm.objectives import cross_entropy
 
 LEADS = [(), (5,), (2, 5), (1,), (0,)]
 
@@ -23,7 +24,7 @@ def loss(network, x, y):
     """What training lowers."""
     if isinstance(network, Density | JointScore):
         return -network(x, y).mean()
-    return F.cross_entropy(scores(network, x), y)
+    return cross_entropy(scores(network, x), y)
 
 
 @each()
@@ -196,6 +197,40 @@ def test_it_draws_rows_of_its_own_kind(case, device, dtype):
     assert not case.binary or ((x == 0) | (x == 1)).all()
     assert ((y >= 0) & (y < case.n_classes)).all()
     assert network(x, y).isfinite().all()
+
+
+@each(draws=True)
+def test_no_draws_are_no_rows(case, device, dtype):
+    network = case.ready(device, dtype).eval()
+    x, y = network.sample(0)
+    assert (x.shape, y.shape) == ((0, D), (0,))
+    assert (x.dtype, y.dtype) == (dtype, torch.int64)
+    assert network(x, y).shape == (0,)
+    with pytest.raises(ValueError, match="draws must not be negative, got -1"):
+        network.sample(-1)
+
+
+@each(layer=False)
+@pytest.mark.parametrize("label", [-1, -100, None])
+def test_a_label_out_of_range_is_refused(case, label):
+    network = case.ready()
+    y = case.labels(8)
+    y[3] = label = case.n_classes if label is None else label
+    with pytest.raises(
+        IndexError, match=rf"({label}\b.* 0 to {case.n_classes - 1}|Target {label})"
+    ):
+        loss(network, case.rows(8), y)
+
+
+@each(binary=True)
+@pytest.mark.parametrize("value", [0.5, 255, -1, math.inf])
+def test_features_of_0_and_1_are_nothing_else(case, value):
+    network = case.ready()
+    x = case.rows(8)
+    x[2, 1] = value
+    for refused in (network.class_scores, network.init_from):
+        with pytest.raises(ValueError, match=f"a feature is {value}, and each must be 0 or 1"):
+            refused(x)
 
 
 @each(draws=True)

@@ -206,6 +206,11 @@ class TestErrors:
         assert "no checkpoint yet" in line
         assert not list(tmp_path.rglob("last.ckpt"))
 
+    def test_rows_that_are_not_0_and_1(self, train):
+        line = train("iris_gen", "task=likelihood", "model=bernoulli_mixture")
+        assert "model=bernoulli_mixture is a distribution of 0 and 1" in line
+        assert "use data=mnist data.binarize=0" in line
+
     def test_the_last_good_checkpoint_is_named_and_good(self, train, tmp_path):
         line = train(
             "iris_disc",

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ugmm.nn import Density
+from ugmm.nn.checks import check_binary, check_draws, check_positive
+from ugmm.nn.labels import count_labels, draw_labels, rows_of
 
 __all__ = ["BernoulliMixture"]
 
@@ -28,16 +30,22 @@ class BernoulliMixture(Density):
         ValueError: If a size is not positive.
     """
 
+    binary = True
+
     def __init__(self, n_features: int, n_classes: int = 1, components: int = 100) -> None:
         super().__init__()
-        if n_features < 1 or n_classes < 1 or components < 1:
-            raise ValueError("there must be at least one feature, one class and one component")
+        check_positive(n_features=n_features, n_classes=n_classes, components=components)
         self.class_logits = nn.Parameter(torch.zeros(n_classes))
         self.weight_logits = nn.Parameter(torch.zeros(n_classes, components))
         self.logits = nn.Parameter(torch.randn(n_classes, components, n_features))
 
     def class_scores(self, x: Tensor) -> Tensor:
-        """Return log p(x, c) for every class: (..., D) to (..., C)."""
+        """Return log p(x, c) for every class: (..., D) to (..., C).
+
+        Raises:
+            ValueError: If a feature is neither 0 nor 1 (nor NaN).
+        """
+        check_binary(x)
         # x log theta + (1 - x) log(1 - theta) = x logit - softplus(logit)
         constant = self.weight_logits.log_softmax(-1) - F.softplus(self.logits).sum(-1)
         within = (torch.einsum("...d,ckd->...ck", x, self.logits) + constant).logsumexp(-1)
@@ -51,13 +59,14 @@ class BernoulliMixture(Density):
             x: (batch, D).
             y: (batch,); None takes any row for any class and leaves p(y) as it is.
         """
+        check_binary(x)
         mean = x.mean(0)
         for c, logits in enumerate(self.logits):
             rows = x if y is None or not (y == c).any() else x[y == c]
             chosen = rows[torch.randint(len(rows), (len(logits),), device=x.device)]
             logits.copy_((0.5 * (chosen + mean)).clamp(0.01, 0.99).logit())
         if y is not None:
-            counts = torch.bincount(y, minlength=len(self.class_logits))
+            counts = count_labels(y, len(self.class_logits))
             self.class_logits.copy_((counts + 0.5).log())
 
     @torch.no_grad()
@@ -70,11 +79,15 @@ class BernoulliMixture(Density):
             n: Number of draws.
             y: The labels to draw features for, (n,); by default, they are drawn too.
             generator: Source of randomness, on the model's device; by default, torch's own.
+
+        Raises:
+            IndexError: If a label is out of range.
+            ValueError: If n is negative.
         """
+        check_draws(n)
         if y is None:
-            shares = self.class_logits.softmax(0)
-            y = torch.multinomial(shares, n, replacement=True, generator=generator)
-        weights = self.weight_logits.softmax(-1)[y]
+            y = draw_labels(self.class_logits, n, generator)
+        weights = rows_of(self.weight_logits.softmax(-1), y)
         k = torch.multinomial(weights, 1, generator=generator).squeeze(-1)
         return torch.bernoulli(self.logits[y, k].sigmoid(), generator=generator), y
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ugmm.nn import Density
+from ugmm.nn.checks import check_positive
 
 __all__ = ["Circuit"]
 
@@ -44,7 +45,8 @@ class Circuit(Density):
 
     Raises:
         ModuleNotFoundError: If spflow is not installed.
-        ValueError: If there are fewer features than regions, or no such kind.
+        ValueError: If a size is not positive, there are fewer features than regions, or no such
+            kind.
     """
 
     def __init__(
@@ -59,6 +61,13 @@ class Circuit(Density):
         min_scale: float = 0.05,
     ) -> None:
         super().__init__()
+        check_positive(
+            n_features=n_features,
+            n_classes=n_classes,
+            channels=channels,
+            repetitions=repetitions,
+            depth=depth,
+        )
         if n_features < 2**depth:
             raise ValueError(f"depth={depth} needs {2**depth} features, there are {n_features}")
         from spflow.modules.leaves import Normal

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ugmm.nn import Density
+from ugmm.nn.checks import check_positive
+from ugmm.nn.labels import count_labels
 
 __all__ = ["GaussianClasses", "Parts"]
 
@@ -63,6 +65,7 @@ class GaussianClasses(Density):
         free: int,
     ) -> None:
         super().__init__()
+        check_positive(n_features=n_features, n_classes=n_classes, components=components)
         self.estimate, self.free = estimate, free
         shape = (n_classes, components)
         eye = torch.eye(n_features, dtype=torch.float64)
@@ -87,10 +90,14 @@ class GaussianClasses(Density):
             y: Labels, (n,).
 
         Raises:
-            ValueError: If there are no labels.
+            IndexError: If a label is out of range.
+            ValueError: If there are no labels, or none of a class.
         """
         if y is None:
             raise ValueError("Gaussian classes are fitted to features and labels")
+        rows = count_labels(y.long(), len(self.log_prior))
+        if not rows.all():
+            raise ValueError(f"class {int(rows.argmin())} has no row to be fitted to")
         parts = self.estimate(x.double().cpu().numpy(), y.cpu().numpy(), len(self.log_prior))
         for name, value in parts._asdict().items():
             getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(value)))

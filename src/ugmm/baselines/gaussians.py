@@ -143,7 +143,7 @@ def _log_joint(parts: "Parts") -> LogJoint:
 
     n_classes, components, n_features = parts.means.shape
     model = GaussianClasses(n_features, n_classes, components, lambda *_: parts, free=0)
-    model.init_from(torch.empty(0, n_features), torch.empty(0))
+    model.init_from(torch.empty(n_classes, n_features), torch.arange(n_classes))
     return lambda x: model.class_scores(torch.from_numpy(x)).numpy()
 
 

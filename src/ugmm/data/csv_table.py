@@ -1,6 +1,7 @@
 """A table from a CSV file: what its columns are, and the numbers they become."""
 
 import csv
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import compress
@@ -9,9 +10,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ugmm.columns import UNKNOWN, Column, is_missing, to_number
+from ugmm.columns import UNKNOWN, Column, identify, is_missing, to_number
 from ugmm.data.tabular import Table
 from ugmm.errors import UserError, nearest
+from ugmm.yaml_text import write_pair
 
 __all__ = ["ColumnType", "Missing", "read_csv"]
 
@@ -41,7 +43,7 @@ class _Cells:
 
     def remedy(self, kind: ColumnType) -> str:
         """Return the setting that makes it a column of that type, quoted for a shell."""
-        return f"'data.types={{{self.name}: {kind}}}'"
+        return shlex.quote(f"data.types={write_pair(self.name, kind)}")
 
 
 @dataclass
@@ -231,16 +233,22 @@ def _classes(column: _Cells) -> tuple[np.ndarray, tuple[str, ...]]:
             f"data.label={column.name} has one value only, {names[0]!r}; name a column of "
             "classes, or none by data.label=null"
         )
-    place = {name: index for index, name in enumerate(names)}
-    return np.array([place[value] for value in values]), tuple(names)
+    place = {identify(name): index for index, name in enumerate(names)}
+    return np.array([place[identify(value)] for value in values]), tuple(names)
 
 
 def _ordered(values: Iterable[str]) -> list[str]:
-    """Return the distinct values, in the order of numbers if all are numbers."""
-    numbers = {value: to_number(value) for value in values}
-    if None in numbers.values():
-        return sorted(numbers)
-    return [value for _, value in sorted((read, value) for value, read in numbers.items())]
+    """Return the distinct values, in the order of numbers if all are numbers.
+
+    Of several ways to write one number, it is the shortest.
+    """
+    shortest: dict[float | str, str] = {}
+    for value in sorted(set(values), key=lambda value: (len(value), value)):
+        shortest.setdefault(identify(value), value)
+    pairs = [(to_number(value), value) for value in shortest.values()]
+    if any(number is None for number, _ in pairs):
+        return sorted(shortest.values())
+    return [value for _, value in sorted(pairs)]
 
 
 def _describe(

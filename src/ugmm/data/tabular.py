@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ugmm.columns import fit_scaling
 from ugmm.data.module import InMemoryDataModule, Split, SplitName, check_range
 from ugmm.errors import UserError
 from ugmm.spec import Column, Spec
@@ -170,11 +171,8 @@ class TabularDataModule(InMemoryDataModule):
         """Split, then standardise in float64 by the training rows, and serve float32."""
         rows = self._split_rows(self.table.y)
         x = self._fill(rows["train"])
-        with np.errstate(over="ignore", invalid="ignore"):  # said below, by name
-            mean, std = x[rows["train"]].mean(axis=0), x[rows["train"]].std(axis=0)
+        mean, std = fit_scaling(x[rows["train"]])
         self._refuse(~np.isfinite(std), "too large to be squared; give it in another unit")
-        # Rounding may leave a constant feature a tiny deviation.
-        std[(np.ptp(x[rows["train"]], axis=0) == 0) | (std == 0)] = 1
         self.mean, self.std = torch.from_numpy(mean), torch.from_numpy(std)
         served = torch.from_numpy(self.describe_rows().to_model_units(x))
         y = torch.from_numpy(self.table.y)
@@ -222,4 +220,11 @@ class TabularDataModule(InMemoryDataModule):
             train, val = train_test_split(
                 train, test_size=held_out, stratify=y[train], random_state=self.seed
             )
+            rows = np.bincount(y[train], minlength=self.n_classes)
+            if not rows.all():
+                raise UserError(
+                    f"class {self.class_names[rows.argmin()]!r} has no row left to train on "
+                    f"beside fold {self.fold} and data.val_fraction={self.val_fraction}; lower "
+                    "data.val_fraction, or leave that class out of the table"
+                )
         return {"train": train, "val": val, "test": test}

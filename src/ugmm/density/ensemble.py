@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.nn import Density
+from ugmm.nn.checks import check_draws
 
 __all__ = ["Ensemble"]
 
@@ -27,6 +28,7 @@ class Ensemble(Density):
         if not members:
             raise ValueError("an ensemble needs at least one member")
         self.members = nn.ModuleList(members)
+        self.binary = any(member.binary for member in members)
 
     def __iter__(self) -> Iterator[Density]:
         return iter(cast("Sequence[Density]", self.members))
@@ -48,9 +50,10 @@ class Ensemble(Density):
             n: Number of draws.
             generator: Source of randomness, where the members want it; by default, torch's own.
         """
+        check_draws(n)
         k = len(self.members)
         sizes = [n // k + (index < n % k) for index in range(k)]
         members: list[Any] = list(self)  # densities that can be drawn from
         pairs = zip(members, sizes, strict=True)
-        draws = [member.sample(size, generator=generator) for member, size in pairs if size]
+        draws = [member.sample(size, generator=generator) for member, size in pairs]
         return torch.cat([x for x, _ in draws]), torch.cat([y for _, y in draws])

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ugmm.nn.checks import check_positive
+
 __all__ = ["Gaussian", "GaussianMixture", "covariance"]
 
 # Added to every variance. Features are standardised: a constant one still gets a density.
@@ -75,6 +77,7 @@ class Gaussian(nn.Module):
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
+        check_positive(n_features=n_features)
         self.register_buffer("mean", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("tril", torch.eye(n_features, dtype=torch.float64))
 
@@ -121,6 +124,7 @@ class GaussianMixture(nn.Module):
 
     def __init__(self, base: Gaussian, n_classes: int) -> None:
         super().__init__()
+        check_positive(n_classes=n_classes)
         n_features = len(base.mean)
         parts = [base, *(Gaussian(n_features) for _ in range(n_classes))]
         self.parts = nn.ModuleList(parts)

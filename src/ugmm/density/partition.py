@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ugmm.density.gaussian import GaussianMixture
+from ugmm.nn.checks import check_positive
 
 __all__ = ["Estimate", "by_importance", "by_sobol"]
 
@@ -51,6 +52,7 @@ def by_importance(
         n: Number of draws.
         seed: Seed of the draws.
     """
+    check_positive(n=n)
     generator = torch.Generator().manual_seed(seed)
     logs = [log_weight(proposal.sample(m, generator)).double() for m in _chunks(n)]
     log_w = torch.cat(logs)
@@ -72,6 +74,7 @@ def by_sobol(log_weight: LogWeight, proposal: GaussianMixture, n: int, seed: int
         n: Number of points, in all scramblings together.
         seed: Seed of the scramblings.
     """
+    check_positive(n=n)
     width = len(proposal.parts[0].mean) + 1  # type: ignore[arg-type]
     each = max(1, n // _SCRAMBLES)
     values, effective = [], []

@@ -8,6 +8,7 @@ from torch import Tensor
 from ugmm.density.gaussian import Gaussian, GaussianMixture
 from ugmm.density.partition import Estimate, by_importance, by_sobol
 from ugmm.nn import Density, JointScore
+from ugmm.nn.checks import check_draws
 
 __all__ = ["TiltedGaussian"]
 
@@ -99,6 +100,7 @@ class TiltedGaussian(Density):
             steps: Steps of each chain.
             generator: Source of randomness, on the CPU; by default, torch's own.
         """
+        check_draws(n)
         x = self.proposal.sample(n, generator)[torch.randperm(n, generator=generator)]
         weight = self.log_weight(x)
         for _ in range(steps):

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
+from ugmm.nn.checks import check_binary, check_draws, check_positive
 from ugmm.nn.classifier import Density
 from ugmm.nn.heads import BernoulliHead, GaussianHead
+from ugmm.nn.labels import count_labels, draw_labels, rows_of, values_of
 from ugmm.nn.mixture import UGMM
 
 __all__ = ["AutoregressiveUGMM"]
@@ -81,11 +83,15 @@ class AutoregressiveUGMM(Density):
         kernel: KernelName = "auto",
     ) -> None:
         super().__init__()
-        if n_features < 1 or n_classes < 1 or not hidden:
-            raise ValueError("there must be at least one feature, one class and one hidden width")
+        check_positive(n_features=n_features, n_classes=n_classes, components=components)
+        if positions is not None:
+            check_positive(positions=positions)
+        if not hidden:
+            raise ValueError("there must be at least one hidden width")
         if head not in ("gaussian", "bernoulli"):
             raise ValueError(f"head must be 'gaussian' or 'bernoulli', got {head!r}")
         self.n_features, self.positions, self.kernel = n_features, positions, kernel
+        self.binary = head == "bernoulli"
         self.prefix = UGMM(n_features, hidden[0], dropout, min_scale, kernel=kernel)
         # About as much as one of N components contributes at its mean.
         start = torch.randn(n_classes, hidden[0]) - math.log(n_features) - _LOG_SQRT_2PI
@@ -110,7 +116,7 @@ class AutoregressiveUGMM(Density):
         total = self.conditionals(x, y, chosen).sum(-1)
         if chosen is not None:
             total = total * (d / len(chosen))
-        return (total + self.class_logits.log_softmax(0)[y]).reshape(shape)
+        return (total + values_of(self.class_logits.log_softmax(0), y)).reshape(shape)
 
     def conditionals(self, x: Tensor, y: Tensor, chosen: Tensor | None = None) -> Tensor:
         r"""Return :math:`\log p(x_d \mid x_{<d}, y)` of every feature, or of some.
@@ -121,9 +127,21 @@ class AutoregressiveUGMM(Density):
             chosen: Positions of the features asked for, increasing, (P,), int64; None for all.
 
         Returns:
-            (batch, D) or (batch, P).
+            (batch, D) or (batch, P); NaN from the first feature on that is not finite.
+
+        Raises:
+            IndexError: If a label is out of range.
+            ValueError: If the head is Bernoulli's and a feature is neither 0 nor 1 (nor NaN).
         """
-        return self.head(self.features(x, y, chosen), x, chosen)
+        if self.binary:
+            check_binary(x)
+        # What follows must not know of a value that is not finite: times a weight of 0, it still
+        # is a NaN, in the conditionals that it comes after and in their gradients.
+        finite = x.isfinite()
+        known = finite.long().cumprod(-1) == 1
+        x = x.where(finite, 0)
+        found = self.head(self.features(x, y, chosen), x, chosen)
+        return found.where(known if chosen is None else known[:, chosen], math.nan)
 
     def features(self, x: Tensor, y: Tensor, chosen: Tensor | None = None) -> Tensor:
         """Return the scores of each prefix that the head reads: (batch, D or P, hidden[-1])."""
@@ -132,12 +150,13 @@ class AutoregressiveUGMM(Density):
     def _prefix_scores(self, x: Tensor, y: Tensor, chosen: Tensor | None = None) -> Tensor:
         prefix = self.prefix
         log_weights = prefix.masked_logits().log_softmax(-1)
-        parameters = (prefix.loc, prefix.log_scale, log_weights, self.start[y])
+        parameters = (prefix.loc, prefix.log_scale, log_weights, rows_of(self.start, y))
         return cumulative_log_score(x, *parameters, chosen, kernel=self.kernel)
 
     def prefix_log_prob(self, x: Tensor, y: Tensor) -> Tensor:
         """Return log p(x_1, ..., x_d, y) for every d, exact marginals: (batch, D)."""
-        return self.conditionals(x, y).cumsum(-1) + self.class_logits.log_softmax(0)[y, None]
+        prior = values_of(self.class_logits.log_softmax(0), y)
+        return self.conditionals(x, y).cumsum(-1) + prior.unsqueeze(-1)
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
@@ -155,15 +174,19 @@ class AutoregressiveUGMM(Density):
             n: Number of draws.
             y: The labels to draw features for, (n,); by default, they are drawn too.
             generator: Source of randomness, on the network's device; by default, torch's own.
+
+        Raises:
+            IndexError: If a label is out of range.
+            ValueError: If n is negative.
         """
+        check_draws(n)
         if y is None:
-            shares = self.class_logits.softmax(0)
-            y = torch.multinomial(shares, n, replacement=True, generator=generator)
+            y = draw_labels(self.class_logits, n, generator)
         prefix = self.prefix
         log_scale, weights = prefix.log_scale, prefix.logits.log_softmax(-1)
         constants = weights - log_scale - _LOG_SQRT_2PI
         rates = (-log_scale).exp()
-        h = self.start[y]
+        h = rows_of(self.start, y)
         x = torch.zeros(n, self.n_features, dtype=h.dtype, device=h.device)
         for d in range(self.n_features):
             here = torch.tensor([d], device=h.device)
@@ -183,9 +206,11 @@ class AutoregressiveUGMM(Density):
         """
         self.prefix.init_from(x)
         if y is not None:
-            counts = torch.bincount(y, minlength=len(self.class_logits))
+            counts = count_labels(y, len(self.class_logits))
             self.class_logits.copy_((counts + 0.5).log())
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
+        if self.binary:
+            check_binary(x)
         self.head.init_from(x)
         h = self._prefix_scores(x, labels)
         for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):

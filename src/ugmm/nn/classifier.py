@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ugmm.nn.checks import check_positive
+from ugmm.nn.labels import pick_scores, rows_of
 from ugmm.nn.recipe import Recorded
 
 __all__ = ["Classifier", "Density", "JointScore", "Label"]
@@ -17,9 +19,11 @@ class Classifier(Recorded, nn.Module):
 
     Attributes:
         normalized: Whether the class scores are log p(x, c), normalised over x and c.
+        binary: Whether features must be 0 or 1.
     """
 
     normalized = False
+    binary = False
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return one log-score per class: (..., features) to (..., classes)."""
@@ -71,7 +75,7 @@ class Density(Classifier):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return log p(x, y), in nats: (..., D) and (...) to (...)."""
-        return self.class_scores(x).gather(-1, y.unsqueeze(-1)).squeeze(-1)
+        return pick_scores(self.class_scores(x), y)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x), the label summed out: (..., D) to (...)."""
@@ -94,13 +98,14 @@ class JointScore(Classifier):
             ``"none"``: there is one class, and the network sees the features only.
 
     Raises:
-        ValueError: If there is no such way for a label to enter.
+        ValueError: If there is no such way for a label to enter, or no class.
     """
 
     codes: Tensor
 
     def __init__(self, network: Classifier, n_classes: int, label: Label = "onehot") -> None:
         super().__init__()
+        check_positive(n_classes=n_classes)
         self.network = network
         self.label = label
         self.register_buffer("codes", _label_codes(n_classes, label), persistent=False)
@@ -134,7 +139,7 @@ class JointScore(Classifier):
         return f"n_classes={len(self.codes)}, label={self.label!r}"
 
     def _joined(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.cat([x, self.codes[y].to(x.dtype)], -1)
+        return torch.cat([x, rows_of(self.codes, y).to(x.dtype)], -1)
 
 
 def _label_codes(n_classes: int, label: Label) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning
 import numpy as np
-import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
@@ -18,7 +17,9 @@ from torchmetrics.classification import (
 )
 from torchmetrics.utilities import dim_zero_cat
 
+from ugmm.calibration import bin_confidences
 from ugmm.nn import Classifier, Recorded
+from ugmm.nn.labels import pick_scores
 from ugmm.nn.recipe import class_path
 from ugmm.tasks.optimization import make_optimizer, make_schedule
 from ugmm.tasks.remake import remake
@@ -32,8 +33,9 @@ class Task(Recorded, lightning.LightningModule, ABC):
     """What all tasks share: metrics of the class scores, and the optimiser.
 
     Validation and test log `accuracy`, `nll` (the mean negative log-posterior of the label, in
-    nats) and `ece` (expected calibration error, 15 bins, l1). After a test, `test_record` holds
-    what the pictures are drawn from. `trainer.predict` gives, for batches of (x, y), (x,) or x,
+    nats) and `ece` (expected calibration error, 15 bins of equal width). After a test,
+    `test_record` holds what the pictures are drawn from.
+    `trainer.predict` gives, for batches of (x, y), (x,) or x,
     what calling the task gives.
 
     The arguments are the task's hyper-parameters: `load_from_checkpoint` makes it, and the
@@ -148,6 +150,19 @@ class Task(Recorded, lightning.LightningModule, ABC):
         }
 
 
+class _CalibrationError(MulticlassCalibrationError):
+    """The expected calibration error, by the bins of the reliability diagram.
+
+    torchmetrics counts samples of confidence 1 as a bin of their own.
+    """
+
+    def compute(self) -> Tensor:
+        """Return the error of all rows, of all ranks."""
+        confidence, correct = dim_zero_cat(self.confidences), dim_zero_cat(self.accuracies)
+        binned = bin_confidences(confidence.cpu().numpy(), correct.cpu().numpy())
+        return confidence.new_tensor(binned.error)
+
+
 def _without_numpy(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return keywords with numbers of Python: a checkpoint that may hold others runs code."""
     return {k: v.item() if isinstance(v, np.generic) else v for k, v in keywords.items()}
@@ -158,7 +173,7 @@ def split_metrics(split: str, n_classes: int) -> MetricCollection:
     metrics: dict[str, Metric | MetricCollection] = {
         "accuracy": MulticlassAccuracy(n_classes, average="micro"),
         "nll": MeanMetric(),
-        "ece": MulticlassCalibrationError(n_classes, n_bins=15, norm="l1"),
+        "ece": _CalibrationError(n_classes),
     }
     return MetricCollection(metrics, prefix=f"{split}/", compute_groups=False)
 
@@ -168,9 +183,9 @@ def update_metrics(metrics: MetricCollection, scores: Tensor, y: Tensor) -> None
     log_posterior = scores.float().log_softmax(-1)
     metrics_of = {
         "accuracy": (scores, y),
-        "nll": (torch.nn.functional.nll_loss(log_posterior, y, reduction="none"),),
+        "nll": (-pick_scores(log_posterior, y),),
         "ece": (log_posterior.exp(), y),
-        "log_prob": (scores.gather(-1, y.unsqueeze(-1)),),
+        "log_prob": (pick_scores(scores, y),),
     }
     for name in metrics.keys(keep_base=True):
         if name in metrics_of:

@@ -11,6 +11,7 @@ from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule
 from ugmm.errors import UserError
 from ugmm.nn import Classifier
+from ugmm.nn.checks import check_binary
 from ugmm.tasks import Task
 
 __all__ = ["build", "build_task", "prepare"]
@@ -63,10 +64,23 @@ def _wrong_kind(group: str, choice: str, built: object, base: str) -> UserError:
 
 
 def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
-    """Show the training rows to what is not trained by gradients, and to the initialisation."""
+    """Show the training rows to what is not trained by gradients, and to the initialisation.
+
+    Raises:
+        UserError: If they are no rows for this network.
+    """
     data.prepare_data()
     data.setup("fit")
     x, y = data.splits["train"]
+    if task.network.binary:
+        try:
+            check_binary(x)
+        except ValueError as error:
+            raise UserError(
+                f"model={config.model.name} is a distribution of 0 and 1, and the rows of "
+                f"data={config.data.name} are not ({error}); use data=mnist data.binarize=0, or "
+                "another model"
+            ) from None
     task.prepare(x, y)
     if config.model.starts_from_data:
         task.network.init_from(x[:_INIT_ROWS], task.labels(y[:_INIT_ROWS]))

@@ -12,13 +12,13 @@ from sklearn.datasets import load_iris
 
 from ugmm.baselines import BASELINES, QDA, Baseline
 from ugmm.cli import main
+from ugmm.errors import UserError
 from ugmm.studies.crossval import read_crossvalidation
 from ugmm.studies.crossval.fits import (
     Place,
     compute_metrics,
     fit_one,
     split_rows,
-    standardise,
 )
 from ugmm.studies.crossval.nested import choose
 
@@ -106,10 +106,24 @@ def test_folds_are_disjoint_and_stratified():
     assert not np.array_equal(tested[0], split_rows(y, Place(5, 3, 2, 0))[1])
 
 
-def test_constant_features_keep_their_scale():
-    train, test = standardise(np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[2.0, 6.0]]))
-    assert train.tolist() == [[-1, 0], [1, 0]]
-    assert test.tolist() == [[0, 1]]
+def test_a_feature_that_is_constant_in_training_keeps_its_unit(spy):
+    """14.63 has no exact mean: rounding leaves it a deviation of 1e-15, which is no scale."""
+    x, y = load_iris(return_X_y=True)
+    place = Place(5, 3, 0, 0)
+    train, _ = split_rows(y, place)
+    x[:, 0] = 15.63
+    x[train, 0] = 14.63
+    found = fit_one(Spy(), place, x, y)
+    assert found["error"] is None
+    assert found["log_prob"] > -100
+    assert np.abs(spy.seen[0][0][:, 0]).max() < 1e-12
+
+
+def test_a_class_without_a_row_to_fit_to_is_named_with_its_fold():
+    x, y = load_iris(return_X_y=True)
+    place = Place(5, 3, 0, 1, 2)
+    with pytest.raises(UserError, match=r"class 2 has no row to fit to in fold 1, inner fold 2"):
+        fit_one(QDA(), place, x, np.where(y == 2, 3, y))
 
 
 def test_metrics_by_hand():
@@ -249,7 +263,7 @@ def test_a_density_of_an_experiment_is_normalised(crossval):
         ({"q": QDA_ROW}, {"select": "best"}, "select: "),
         ({}, {}, "models must map names"),
         ({"q": {**QDA_ROW, "grid": 0}}, {}, "models.q: set and grid must map keys to values"),
-        ({"q": QDA_ROW}, {"folds": 51}, "folds=51 is more than the 50 rows of class 0"),
+        ({"q": QDA_ROW}, {"folds": 51}, "folds=51 is more than the 50 rows of class 'setosa'"),
         ({"q": QDA_ROW}, {"inner_folds": 34}, "inner_folds=34 is more than the 33 rows of class"),
     ],
 )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
+from ugmm.calibration import BINS, bin_confidences
 from ugmm.metrics import find_metric
 from ugmm.report.style import FIRST, INK, MUTED, SECOND, label_log, new_figure, tidy
 
@@ -54,28 +55,23 @@ def confusion_matrix(counts: ArrayLike, class_names: Sequence[str]) -> Figure:
     return figure
 
 
-def reliability_diagram(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> Figure:
+def reliability_diagram(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> Figure:
     """Draw how often a classifier is right, against how sure it is.
 
-    The title gives the expected calibration error (ECE) over equal-width bins: the mean of
-    |accuracy - mean confidence|, weighted by the samples in each bin.
+    The title gives the expected calibration error (ECE) of these bins; see
+    `ugmm.calibration.Calibration.error`.
 
     Args:
         confidence: (n,), the probability of the predicted class, in [0, 1].
         correct: (n,), 1 or True where the predicted class is the true one.
         bins: The number of equal-width bins.
     """
-    confidence, correct = np.asarray(confidence), np.asarray(correct)
-    count, hits, sure = _binned(confidence, correct, bins)
-    # With its last entry, as torchmetrics has it, the error weighs samples of confidence 1 by
-    # themselves; the picture has them in the bin below.
-    error = np.abs(hits - sure).sum() / max(count.sum(), 1)
-    count, hits, sure = (
-        np.append(v[: bins - 1], v[bins - 1 :].sum()) for v in (count, hits, sure)
-    )
+    confidence = np.asarray(confidence)
+    binned = bin_confidences(confidence, np.asarray(correct), bins)
+    count, hits, sure = binned.rows, binned.hits, binned.sure
     used = count > 0
     left = np.linspace(0, 1, bins + 1)[:-1][used]
-    ece = f"ECE {error:.4f} ({bins} bins, {len(confidence):,} samples)"
+    ece = f"ECE {binned.error:.4f} ({bins} bins, {len(confidence):,} samples)"
     figure = new_figure(6, 6.4, f"Reliability: {ece if len(confidence) else 'no samples'}")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _draw_accuracy(upper, left, 1 / bins, count[used], hits[used], sure[used])
@@ -87,17 +83,6 @@ def reliability_diagram(confidence: ArrayLike, correct: ArrayLike, bins: int = 1
     lower.set_ylim(0.7, 1.3 * most)
     tidy(lower, "confidence (probability of the predicted class)", "samples\n(log scale)")
     return figure
-
-
-def _binned(
-    confidence: np.ndarray, correct: np.ndarray, bins: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Counts, hits and summed confidences of the bins [k/bins, (k+1)/bins), then of exactly 1."""
-    edges = np.linspace(0, 1, bins + 1, dtype=np.result_type(confidence, np.float32))
-    index = np.searchsorted(edges, confidence, side="right") - 1
-    sums = (np.bincount(index, weights, bins + 1) for weights in (None, correct, confidence))
-    count, hits, sure = sums
-    return count, hits, sure
 
 
 def _draw_accuracy(

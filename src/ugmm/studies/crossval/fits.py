@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ugmm.baselines.estimators import Estimator, LogJoint
+from ugmm.columns import fit_scaling
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
 from ugmm.studies.processes import end_with_parent
@@ -24,7 +25,6 @@ __all__ = [
     "fit_all",
     "fit_one",
     "split_rows",
-    "standardise",
 ]
 
 
@@ -66,11 +66,14 @@ def _split_fold(y: np.ndarray, folds: int, seed: int, fold: int) -> tuple[np.nda
     return list(splits)[fold]
 
 
-def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and scale features (n, D) by the training rows; a constant one keeps its scale."""
-    mean, std = train.mean(0), train.std(0)
-    std[std == 0] = 1
-    return (train - mean) / std, (test - mean) / std
+def _refuse_missing_classes(y: np.ndarray, train: np.ndarray, place: Place) -> None:
+    rows = np.bincount(y[train], minlength=int(y.max()) + 1)
+    if not rows.all():
+        inner = "" if place.inner is None else f", inner fold {place.inner}"
+        raise UserError(
+            f"class {rows.argmin()} has no row to fit to in fold {place.fold}{inner} (seed "
+            f"{place.seed}); use fewer folds, or leave that class out"
+        )
 
 
 def compute_metrics(joint: np.ndarray, y: np.ndarray, normalized: bool) -> dict[str, float | None]:
@@ -109,9 +112,14 @@ def fit_one(model: Estimator, place: Place, x: np.ndarray, y: np.ndarray) -> dic
     Returns:
         See `compute_metrics`; and `seconds`, of the processor; `error`, what went wrong or None;
         `warnings`, what the model warned of.
+
+    Raises:
+        UserError: If the user can mend what is wrong, such as a class without a row to fit to.
     """
     train, test = split_rows(y, place)
-    z, z_test = standardise(x[train], x[test])
+    _refuse_missing_classes(y, train, place)
+    mean, scale = fit_scaling(x[train])
+    z, z_test = ((x[rows] - mean) / scale for rows in (train, test))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", RuntimeWarning)  # ConvergenceWarning of EM, unknown Z

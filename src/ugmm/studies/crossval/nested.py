@@ -23,6 +23,7 @@ import ugmm
 from ugmm.baselines.estimators import Estimator
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.errors import UserError
+from ugmm.report.escaping import for_terminal
 from ugmm.studies.crossval.definition import CrossValidation
 from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
 from ugmm.writing import explaining
@@ -66,9 +67,10 @@ def cross_validate(
     Raises:
         UserError: If the user can mend what keeps a fit from running.
     """
-    x, y = (t.numpy() for t in study.data.build(seed=0).rows())
+    data = study.data.build(seed=0)
+    x, y = (t.numpy() for t in data.rows())
     settings, models = study.settings, study.models
-    _check_folds(y, study)
+    _check_folds(y, study, data.class_names)
     runner = _Runner(study, x, y, folder / "fits.jsonl", processes)
     outer = [
         (model, Place(settings.folds, settings.inner_folds, seed, fold))
@@ -105,9 +107,9 @@ def cross_validate(
     return report
 
 
-def _check_folds(y: np.ndarray, study: CrossValidation) -> None:
+def _check_folds(y: np.ndarray, study: CrossValidation, class_names: Sequence[str]) -> None:
     """Refuse more folds than the smallest class has rows."""
-    rows = np.bincount(y)
+    rows = np.bincount(y, minlength=len(class_names))
     fewest, folds = int(rows.min()), study.settings.folds
     limits = {"folds": fewest}
     if any(len(model.candidates) > 1 for model in study.models.values()):
@@ -116,7 +118,8 @@ def _check_folds(y: np.ndarray, study: CrossValidation) -> None:
         if (asked := getattr(study.settings, key)) > most:
             raise UserError(
                 f"{study.name}: {key}={asked} is more than the {most} rows of class "
-                f"{rows.argmin()} that it divides; lower it"
+                f"{class_names[int(rows.argmin())]!r} that it divides; lower it, or leave that "
+                "class out"
             )
 
 
@@ -260,7 +263,8 @@ class _Progress:
         if result["error"] is not None:
             self.failed += 1
             where = f"seed {place.seed}, fold {place.fold}, inner fold {place.inner}"
-            sys.stdout.write(f"failed: {fit.model} ({where}): {result['error']}\n")
+            line = f"failed: {fit.model} ({where}): {result['error']}"
+            sys.stdout.write(f"{for_terminal(line)}\n")
         now = time.monotonic()
         if now - self.printed < _LEAST_SECONDS and self.done < self.total:
             return
@@ -269,7 +273,8 @@ class _Progress:
         stage = "outer" if place.inner is None else "inner"
         failed = f"  {self.failed} failed" if self.failed else ""
         sys.stdout.write(
-            f"{stage} fit {self.done}/{self.total}  {fit.model}{failed}  {_minutes(left)} left\n"
+            f"{stage} fit {self.done}/{self.total}  {for_terminal(fit.model)}{failed}  "
+            f"{_minutes(left)} left\n"
         )
         sys.stdout.flush()
 

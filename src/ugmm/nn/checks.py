@@ -1,0 +1,48 @@
+"""Arguments that would be computed with, and mean nothing: refused, each in one line."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_binary", "check_draws", "check_positive"]
+
+
+def check_positive(**sizes: int) -> None:
+    """Check that sizes, given by their names, are at least 1.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def check_draws(n: int) -> None:
+    """Check a number of draws; none is a number too.
+
+    Raises:
+        ValueError: If it is negative.
+    """
+    if n < 0:
+        raise ValueError(f"the number of draws must not be negative, got {n}")
+
+
+def check_binary(x: Tensor) -> None:
+    """Check that features are 0 or 1, or NaN where they are not known.
+
+    While a graph is traced or transformed they have no values, and nothing is checked.
+
+    Raises:
+        ValueError: If one is something else.
+    """
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return
+    try:
+        if not ((x.detach() - 0.5).abs() != 0.5).any():
+            return
+        wrong = x[(x != 0) & (x != 1) & ~x.isnan()]
+        found = wrong[0].item() if len(wrong) else None
+    except (RuntimeError, NotImplementedError):  # of torch.func, or on the device "meta"
+        return
+    if found is not None:
+        raise ValueError(f"a feature is {found:g}, and each must be 0 or 1")
