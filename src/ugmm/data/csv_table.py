@@ -1,6 +1,7 @@
 """A table from a CSV file: what its columns are, and the numbers they become."""
 
 import csv
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import compress
@@ -12,6 +13,7 @@ import numpy as np
 from ugmm.columns import UNKNOWN, Column, identify, is_missing, to_number
 from ugmm.data.tabular import Table
 from ugmm.errors import UserError, nearest
+from ugmm.yaml_text import write_pair
 
 __all__ = ["ColumnType", "Missing", "read_csv"]
 
@@ -41,7 +43,7 @@ class _Cells:
 
     def remedy(self, kind: ColumnType) -> str:
         """Return the setting that makes it a column of that type, quoted for a shell."""
-        return f"'data.types={{{self.name}: {kind}}}'"
+        return shlex.quote(f"data.types={write_pair(self.name, kind)}")
 
 
 @dataclass

@@ -9,6 +9,7 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from ugmm.checkpoints import restore
 from ugmm.cluster.processes import is_leading, launch_id, share_folder
@@ -170,6 +171,7 @@ def evaluate(folder: str | Path) -> dict[str, float]:
         # Perhaps on another machine than the one it was trained on.
         accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
         devices=1,
+        plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
         logger=False,
         enable_progress_bar=False,
