@@ -157,8 +157,8 @@ def _logged_config(config: Config, run: Run) -> dict[str, Any]:
     environment = run.read_environment()
     return {
         **asdict(config),
-        "git": environment["git"],
-        "slurm_job": environment["slurm_job"],
+        "git": environment.get("git"),
+        "slurm_job": environment.get("slurm_job"),
         "run_folder": str(run.folder),
     }
 
