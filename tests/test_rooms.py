@@ -17,7 +17,7 @@ PACKAGE = SOURCES / "ugmm"
 ORDER = (
     ("errors", "keys", "metrics", "terminal", "_lazy", "_torchvision"),
     ("writing",),
-    ("runs", "kernels", "columns", "calibration"),
+    ("runs", "kernels", "columns", "calibration", "yaml_text"),
     ("functional", "spec"),
     ("nn",),
     ("density", "report", "cluster"),

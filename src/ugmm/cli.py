@@ -8,6 +8,7 @@ from functools import partial
 
 from ugmm.cluster.signals import run_command
 from ugmm.errors import UserError
+from ugmm.report.escaping import for_terminal
 from ugmm.terminal import guard_streams
 from ugmm.writing import explain
 
@@ -69,7 +70,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _fail(text: str) -> int:
     """Say in one line, whatever is quoted in it, what went wrong; return the exit code."""
-    sys.stderr.write(f"ugmm: error: {' '.join(text.splitlines())}\n")
+    sys.stderr.write(f"ugmm: error: {for_terminal(' '.join(text.splitlines()))}\n")
     return 1
 
 

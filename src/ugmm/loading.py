@@ -33,7 +33,8 @@ __all__ = [
     "tested_checkpoint",
 ]
 
-FORMAT = 1  # of what `ugmm` adds to a checkpoint
+FORMAT = 2  # of what `ugmm` adds to a checkpoint
+_READ = (1, FORMAT)  # the first had neither a run_id nor a validation
 _BATCH = 1000  # rows that the network sees at once
 
 Which = Literal["best", "last"] | None
@@ -289,9 +290,9 @@ def read_checkpoint(path: Path, config: Config) -> dict[str, Any]:
     stamp = checkpoint.get("ugmm") if isinstance(checkpoint, dict) else None
     if not isinstance(stamp, dict):
         raise UserError(f"{path} is not a checkpoint of ugmm")
-    if stamp["format"] != FORMAT:
+    if stamp["format"] not in _READ:
         raise UserError(
-            f"{path} has format {stamp['format']}, this version of ugmm reads {FORMAT}; "
+            f"{path} has format {stamp['format']}, this version of ugmm reads up to {FORMAT}; "
             "load it with the version that wrote it (environment.json names it)"
         )
     if difference := _difference(from_yaml(stamp["config"], str(path)), config):

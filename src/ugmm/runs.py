@@ -102,7 +102,11 @@ class Run:
         Raises:
             WriteError: If there is no room for them; a new folder is then removed again.
         """
-        environment = {**_environment(), "plugins": list(plugins)}
+        environment = {
+            "run_id": secrets.token_hex(8),  # goes with a copied folder, unlike its name
+            **_environment(),
+            "plugins": list(plugins),
+        }
         try:
             write_atomic(self.environment, json.dumps(environment, indent=2) + "\n")
             write_atomic(self.config, config)

@@ -1,5 +1,6 @@
 """The columns of a CSV file, and the features or classes that their values become."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import compress
@@ -10,6 +11,7 @@ import numpy as np
 from ugmm.columns import UNKNOWN, Column, identify, to_number
 from ugmm.data.dialect import Dialect
 from ugmm.errors import UserError
+from ugmm.yaml_text import write_pair
 
 __all__ = ["Cells", "ColumnType", "Features", "encode", "read_classes"]
 
@@ -52,7 +54,7 @@ class Cells:
 
     def remedy(self, kind: ColumnType) -> str:
         """Return the setting that makes it a column of that type, quoted for a shell."""
-        return f"'data.types={{{self.name}: {kind}}}'"
+        return shlex.quote(f"data.types={write_pair(self.name, kind)}")
 
 
 @dataclass

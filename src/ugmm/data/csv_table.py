@@ -89,7 +89,7 @@ def read_csv(
             [
                 _describe_file(path, f"{encoding}, {dialect}", columns, features, len(y)),
                 *_describe_columns(columns, features, label, class_names),
-                *_notes(features, classes),
+                *_notes(columns, features, classes),
             ]
         ),
     )
@@ -202,7 +202,9 @@ def _describe_columns(
     ]
 
 
-def _notes(features: Mapping[str, Features], classes: Cells | None) -> list[str]:
+def _notes(
+    columns: Mapping[str, Cells], features: Mapping[str, Features], classes: Cells | None
+) -> list[str]:
     """Return a line about each thing that is perhaps not meant."""
     notes = []
     for name, feature in features.items():
@@ -211,7 +213,7 @@ def _notes(features: Mapping[str, Features], classes: Cells | None) -> list[str]
         if not feature.column.categories and counts:
             notes.append(
                 f"column {name!r} only numbers the rows, {x.min():g} to {x.max():g}; leave it out "
-                f"by 'data.types={{{name}: drop}}'"
+                f"by {columns[name].remedy('drop')}"
             )
     if classes and any(number is not None and number % 1 for number in classes.numbers()):
         notes.append(

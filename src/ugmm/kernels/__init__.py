@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ugmm.kernels.reference import CUMULATIVE_REFERENCE, REFERENCE
 
-_Operator = Callable[..., tuple[Tensor, ...]]
+_Operator = Callable[..., Tensor]
 CPU: _Operator | None
 CUMULATIVE_CPU: _Operator | None
 try:
@@ -37,7 +37,7 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
             their place, with one warning a process.
 
     Returns:
-        an operator: (x, loc, log_scale, logits) to (scores, two tensors for its backward).
+        an operator: (x, loc, log_scale, logits) to scores.
 
     Raises:
         ValueError: `kernel` is none of the names, or is for another device than `x` is on.
@@ -49,7 +49,7 @@ def choose_cumulative(x: Tensor, kernel: str = "auto") -> _Operator:
     """The operator for cumulative scores, by the rules of `choose_kernel`.
 
     Returns:
-        an operator: (x, loc, log_scale, log_weights, start, positions) to (scores, two tensors).
+        an operator: (x, loc, log_scale, log_weights, start, positions) to scores.
     """
     return _choose(x, kernel, CUMULATIVE_REFERENCE, CUMULATIVE_CPU, "cumulative")
 

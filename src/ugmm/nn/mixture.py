@@ -236,7 +236,12 @@ class UGMM(nn.Module):
         # Four draws of 16 bits in one number take a third of the time of floats.
         n_in, low, high = self.in_features, -(2**63), 2**63 - 1
         shape, device = (self.out_features, (n_in + 3) // 4), self.logits.device
-        draw = torch.randint(low, high, shape, device=device).view(torch.int16)[:, :n_in]
+        draw = torch.randint(low, high, shape, device=device)
+        if torch.jit.is_tracing():  # which knows no views of another type
+            draw = torch.stack([draw >> bits for bits in (0, 16, 32, 48)], -1).to(torch.int16)
+            draw = draw.flatten(1)[:, :n_in]
+        else:
+            draw = draw.view(torch.int16)[:, :n_in]
         # The component with the largest draw always stays, so that no neuron loses them all.
         lowest_kept = round((self.dropout - 0.5) * 2**16)
         return draw < draw.amax(1, keepdim=True).clamp(max=lowest_kept)

@@ -9,6 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ugmm.report.escaping import for_plot
 from ugmm.writing import make_folder, write_atomic
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "SERIES",
     "label_log",
     "new_figure",
-    "plain",
     "save",
     "shorten",
     "tidy",
@@ -66,14 +66,9 @@ def label_log(axis: Axis, low: float, high: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def plain(text: str) -> str:
-    """Keep matplotlib from reading dollars as formulas, and a leading _ as "not in the legend"."""
-    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
-
-
 def shorten(name: str, most: int = 24) -> str:
-    """Return a name as `plain` does, cut to `most` letters if it is longer."""
-    return plain(name if len(name) <= most else f"{name[: most - 1]}…")
+    """Return a name for a figure, cut to `most` letters if it is longer."""
+    return for_plot(name if len(name) <= most else f"{name[: most - 1]}…")
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:

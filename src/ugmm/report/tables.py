@@ -5,6 +5,8 @@
 
 from typing import NamedTuple
 
+from ugmm.report.escaping import for_markdown
+
 __all__ = ["NONE", "Cells", "format_count", "format_markdown", "format_p", "format_time"]
 
 NONE = "–"  # noqa: RUF001 - an en dash, for what is missing
@@ -24,9 +26,9 @@ class Cells(NamedTuple):
 
 def format_markdown(cells: Cells) -> str:
     """Return a table in Markdown, its first column to the left and all others to the right."""
-    lines = [cells.header, ["---", *["---:"] * (len(cells.header) - 1)], *cells.rows]
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+    rule = ["---", *["---:"] * (len(cells.header) - 1)]
+    header, *rows = ([for_markdown(cell) for cell in line] for line in (cells.header, *cells.rows))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
 
 
 def format_count(n: int, noun: str) -> str:

@@ -50,9 +50,17 @@ class DiscriminativeTask(Task):
         return self.objective.of_scores(scores, y)
 
     def on_train_epoch_end(self) -> None:
-        """Log the accuracy over the epoch's training batches."""
+        """Log the accuracy over the epoch's training batches.
+
+        At once: `log` alone hands it to the loggers after the epoch's checkpoint, from which a run
+        that was killed between the two would go on without it.
+        """
         ranks = self.trainer.world_size  # each has seen as many rows
         right = torch.as_tensor(self.right, device=self.device)
         right = self.trainer.strategy.reduce(right, reduce_op="sum")
-        self.log("train/accuracy", right / (ranks * self.seen), sync_dist=ranks > 1)
+        accuracy = right / (ranks * self.seen)
+        self.log("train/accuracy", accuracy, logger=False)
+        for logger in self.loggers:
+            metrics = {"train/accuracy": float(accuracy), "epoch": self.current_epoch}
+            logger.log_metrics(metrics, self.global_step - 1)
         self.right, self.seen = 0, 0

@@ -1,6 +1,7 @@
 """Writing checkpoints: whole or not at all, and stamped with their configuration."""
 
 import io
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 from ugmm.config.frozen import to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule
 from ugmm.loading import FORMAT
+from ugmm.metrics import VALIDATED
 from ugmm.writing import make_folder, write_atomic
 
-__all__ = ["AtomicCheckpointIO", "KeepLast", "Stamp"]
+__all__ = ["AtomicCheckpointIO", "KeepBest", "KeepLast", "Stamp"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -38,22 +41,37 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Stamp(Callback):
-    """Put the format, the configuration, what a row is and the time spent into checkpoints.
+    """Put into checkpoints what tells, without Lightning, whose they are and how good.
 
     Arguments:
         config: The resolved configuration.
         data: The data module, which is set up by the time that a checkpoint is saved.
+        run_id: What tells the run from all others; None if it is from before there was one.
         seconds: What training took before it was interrupted.
     """
 
-    def __init__(self, config: Config, data: InMemoryDataModule, seconds: float = 0.0) -> None:
+    def __init__(
+        self, config: Config, data: InMemoryDataModule, run_id: str | None, seconds: float = 0.0
+    ) -> None:
         self.config = to_yaml(config)
         self.data = data
+        self.run_id = run_id
         self.began = time.perf_counter() - seconds
+        self.validation: dict[str, float] = {}
 
     def seconds(self) -> float:
         """Return how long training has taken, interruptions not counted."""
         return time.perf_counter() - self.began
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Forget the validation of the epoch before."""
+        self.validation = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Keep what this epoch's validation measured."""
+        names = [f"val/{metric.name}" for metric in VALIDATED]
+        found = trainer.callback_metrics
+        self.validation = {name: float(found[name]) for name in names if name in found}
 
     def on_save_checkpoint(
         self,
@@ -64,16 +82,72 @@ class Stamp(Callback):
         """Add the stamp."""
         checkpoint["ugmm"] = {
             "format": FORMAT,
+            "run_id": self.run_id,
             "config": self.config,
             "seconds": self.seconds(),
             "n_features": self.data.n_features,
             "n_classes": self.data.n_classes,
             "spec": self.data.spec.to_json(),
+            "validation": self.validation,
         }
 
 
-class KeepLast(Callback):
+class KeepBest(Checkpoint):
+    """Save a checkpoint whenever the validation is better than it has been.
+
+    What it has been is read from the checkpoint that is there, and never remembered beside it.
+    Lightning calls this and `KeepLast`, both `Checkpoint`s, after all other callbacks.
+
+    Arguments:
+        path: Where to; each replaces the one before.
+        stamp: Knows the validation.
+        monitor: The metric that decides.
+        goal: Whether the best is its minimum or its maximum.
+        best: The epoch and the value of the checkpoint at `path`, if there is one.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        stamp: Stamp,
+        monitor: str,
+        goal: str,
+        best: tuple[int, float] | None = None,
+    ) -> None:
+        self.path = path
+        self.stamp = stamp
+        self.monitor = monitor
+        self.sign = 1 if goal == "max" else -1
+        self.epoch = None if best is None else best[0]
+        self.rank = -math.inf if best is None else self._rank(best[1])
+
+    def _rank(self, value: float) -> float:
+        return -math.inf if math.isnan(value) else self.sign * value
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Save, if the epoch was validated and is the best."""
+        if not self.stamp.validation:
+            return
+        rank = self._rank(self.stamp.validation[self.monitor])
+        if rank > self.rank or self.epoch is None:
+            self.epoch, self.rank = trainer.current_epoch, rank
+            trainer.save_checkpoint(self.path, weights_only=False)
+
+    def on_save_checkpoint(
+        self,
+        trainer: Trainer,  # noqa: ARG002
+        pl_module: LightningModule,  # noqa: ARG002
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Add to the stamp of any checkpoint which epoch is the best so far."""
+        checkpoint["ugmm"]["best_epoch"] = self.epoch
+
+
+class KeepLast(Checkpoint):
     """Save a checkpoint to resume from: after every `epochs` epochs, and after the final one.
+
+    It comes after `KeepBest`: of a process killed between the two, what is resumed does the
+    epoch again, and finds that the best is no better than it.
 
     Arguments:
         path: Where to; each replaces the one before.
@@ -87,5 +161,5 @@ class KeepLast(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Save, if it is time; by then the epoch's validation is over."""
         done = trainer.current_epoch + 1
-        if done % self.epochs == 0 or done == trainer.max_epochs:
+        if done % self.epochs == 0 or done == trainer.max_epochs or trainer.should_stop:
             trainer.save_checkpoint(self.path, weights_only=False)  # the optimiser too

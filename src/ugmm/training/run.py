@@ -9,6 +9,7 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from ugmm.cluster.processes import is_leading, launch_id, share_folder
 from ugmm.cluster.signals import closing_cleanly
@@ -101,13 +102,14 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
     last = _read_for(data, run.last, config) if run.last.is_file() else None
     if last is not None and is_leading():
         sys.stdout.write(f"going on after epoch {last['epoch'] + 1}\n")
+    best = None if last is None else _find_best(run, config, last)
     with closing_cleanly(run), tracked(config, run, enabled=is_leading()) as tracked_run:
         loggers: list[Logger] = [MetricsCSV(run, last["epoch"] + 1 if last else 0)]
         if tracked_run is not None:
             loggers.append(WandbLogger(experiment=tracked_run))
         before = last["ugmm"]["seconds"] if last else 0.0
-        stamp = Stamp(config, data, before)
-        trainer = make_trainer(config, run, stamp, loggers)
+        stamp = Stamp(config, data, run.read_environment().get("run_id"), before)
+        trainer = make_trainer(config, run, stamp, loggers, best)
         if tracked_run is not None:
             tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
         prepare(task, data, config)  # for a resumed run too, whose checkpoint replaces the weights
@@ -169,6 +171,7 @@ def evaluate(folder: str | Path) -> dict[str, float]:
         # Perhaps on another machine than the one it was trained on.
         accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
         devices=1,
+        plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
         logger=False,
         enable_progress_bar=False,
@@ -219,13 +222,41 @@ def _test(
     if config.trainer.fast_dev_run:
         return _floats(trainer.test(task, data, verbose=False)[0])
     path = tested_checkpoint(run, config)
-    epoch = read_checkpoint(path, config)["epoch"]
+    checkpoint = read_checkpoint(path, config)
     tested = trainer.test(task, data, ckpt_path=path, weights_only=True, verbose=False)[0]
     # The checkpoint's epoch may have no validation, if it is the last one.
-    rows = [row for row in run.read_metrics() if row["epoch"] == epoch]
+    values = _validation(run, checkpoint)
+    return {**values, **_floats(tested), "tested_epoch": checkpoint["epoch"] + 1}
+
+
+def _find_best(run: Run, config: Config, last: dict[str, Any]) -> tuple[int, float] | None:
+    """Return epoch and validation of the best checkpoint of a run that goes on after the last.
+
+    Raises:
+        UserError: If there is none although there was one.
+    """
+    if config.trainer.test_checkpoint == "last":
+        return None
+    expected = last["ugmm"].get("best_epoch")
+    best = read_checkpoint(run.best, config) if run.best.is_file() else None
+    if expected is not None and (best is None or best["epoch"] < expected):
+        raise UserError(
+            f"no checkpoint at {run.best} that is of epoch {expected + 1}, the best before "
+            f"{run.last} was written; bring it back, or train again"
+        )
+    validation = {} if best is None else _validation(run, best)
+    value = validation.get(config.trainer.monitor)
+    return None if best is None or value is None else (best["epoch"], value)
+
+
+def _validation(run: Run, checkpoint: dict[str, Any]) -> dict[str, float]:
+    """Return what the validation of a checkpoint measured; nothing if its epoch had none."""
+    if "validation" in checkpoint["ugmm"]:
+        return checkpoint["ugmm"]["validation"]
+    # It is from before checkpoints said so.
+    rows = [row for row in run.read_metrics() if row["epoch"] == checkpoint["epoch"]]
     keys = [f"val/{metric.name}" for metric in VALIDATED]
-    values = {key: row[key] for row in rows for key in keys if row.get(key) is not None}
-    return {**_floats(values), **_floats(tested), "tested_epoch": epoch + 1}
+    return {key: value for row in rows for key in keys if (value := row.get(key)) is not None}
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -39,7 +39,7 @@ def test_only_what_was_tested_is_drawn():
 
 def test_one_row_a_shift():
     table = robustness_table(RESULTS)
-    cells = list(zip(*(column.cells for column in table.columns), strict=True))
+    cells = list(zip(*(map(str, column.cells) for column in table.columns), strict=True))
     assert [row[0] for row in cells] == ["rotated 30", "rotated 60", "filled 50", "fashion"]
     assert cells[0][1] == "70.00%"
     assert cells[-1][-1] == "0.9000"

@@ -6,7 +6,7 @@ from ugmm.report import metrics_table
 
 
 def _cells(table):
-    return list(zip(*(column.cells for column in table.columns), strict=True))
+    return list(zip(*(map(str, column.cells) for column in table.columns), strict=True))
 
 
 def test_rows_are_ordered_and_formatted():

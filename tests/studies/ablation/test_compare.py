@@ -238,6 +238,32 @@ def test_names_in_brackets_are_no_markup(ablation, capsys):
     assert name in output
 
 
+HOSTILE = """# What =1+1 | is `worth`
+experiment: iris_disc
+seeds: [0, 1]
+variants:
+  "=cmd|' /C calc'!A0": {}
+  "a|b [x](javascript:1) <b>": {model.dropout: 0.3}
+  "\\e[31mred\\a\\u202e": {model.hidden: [20]}
+"""
+
+
+def test_names_are_no_orders_in_any_medium(ablation, capsys):
+    ablation(HOSTILE)
+    assert main(["ablate", "mine.yaml", "--dry-run"]) == 0
+    assert main(["compare", "mine.yaml"]) == 0
+    output = capsys.readouterr().out
+    assert r"\x1b[31mred\x07\u202e" in output
+    folder = Path("runs/mine/compare")
+    texts = [(folder / name).read_text() for name in ("table.csv", "runs.csv", "table.md")]
+    for text in (output, *texts, (folder / "index.html").read_text()):
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    names = ["'=cmd|' /C calc'!A0", "a|b [x](javascript:1) <b>", r"\x1b[31mred\x07\u202e"]
+    for table in tables():
+        assert list(table["variant"].unique()) == names
+    assert r"| a\|b [x\](javascript:1) \<b> |" in texts[-1]
+
+
 def test_a_damaged_summary_is_one_line(ablation, capsys):
     run = ablation().points[3].run
     run.summary.write_text("{")

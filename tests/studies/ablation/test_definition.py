@@ -80,7 +80,7 @@ def test_a_plan_grows_and_never_changes(ablation):
             "dropout must be a list of values, such as [0.1]",
         ),
         (BASE + "variants: {a: {model.dropot: 1}}", "variant 'a': unknown key 'model.dropot'"),
-        (BASE + "variants: {a: {experiment: 3}}", "'a': experiment must be a name"),
+        (BASE + "variants: {a: {experiment: [x]}}", "'a': experiment must be a name"),
         (BASE + "variants: {a: {experiment: }}", "such as iris_disc; got None"),
         (BASE + "variants: {a: {experiment: iris_dics}}", "'a': unknown experiment 'iris_dics'"),
         (

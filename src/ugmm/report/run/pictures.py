@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ugmm.nn import UGMM
+from ugmm.report.escaping import for_plot
 from ugmm.report.run.classification import confusion_matrix, reliability_diagram
 from ugmm.report.run.curves import training_curves
 from ugmm.report.run.neurons import first_layer_images, neuron_densities
 from ugmm.report.run.robustness import robustness_curves, robustness_tested
 from ugmm.report.run.samples import image_samples, pair_plot
-from ugmm.report.style import plain, save, shorten
+from ugmm.report.style import save, shorten
 from ugmm.runs import Run
 from ugmm.spec import Spec
 
@@ -52,7 +53,7 @@ def draw_run(
     Returns:
         The files written.
     """
-    title = textwrap.fill(plain(title), 90)
+    title = textwrap.fill(for_plot(title), 90)
     class_names = [shorten(name) for name in spec.class_names]
     feature_names = [shorten(name) for name in spec.feature_names]
     image_shape = spec.image_shape

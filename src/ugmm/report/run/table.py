@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from ugmm.metrics import find_metric, sort_names
+from ugmm.report.escaping import for_rich
 from ugmm.report.tables import NONE
 
 __all__ = ["metrics_table", "robustness_table"]
@@ -22,13 +23,15 @@ def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Tab
         {key.partition("/")[2] for key in summary if key.startswith(("val/", "test/"))}
     )
     notes = "; ".join(note for name in names if (note := find_metric(name).note))
-    table = Table(title=title, caption=notes or None)
+    table = Table(title=for_rich(title, "table.title") if title else None, caption=notes or None)
     table.add_column("metric")
     shown = [s for s in ("val", "test") if any(key.startswith(f"{s}/") for key in summary)]
     for split in shown:
         table.add_column({"val": "validation", "test": "test"}[split], justify="right")
     for name in names:
-        table.add_row(name, *(_cell(name, summary.get(f"{split}/{name}")) for split in shown))
+        table.add_row(
+            for_rich(name), *(_cell(name, summary.get(f"{split}/{name}")) for split in shown)
+        )
     return table
 
 
@@ -49,10 +52,12 @@ def robustness_table(summary: Mapping[str, float]) -> Table | None:
     )
     table.add_column("test images")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(for_rich(name), justify="right")
     for split in splits:
         label = split.replace("_", " ")
-        table.add_row(label, *(_cell(name, summary.get(f"{split}/{name}")) for name in names))
+        table.add_row(
+            for_rich(label), *(_cell(name, summary.get(f"{split}/{name}")) for name in names)
+        )
     return table
 
 

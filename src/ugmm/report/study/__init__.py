@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
-    from ugmm.report.study.crossval import crossval_csv, crossval_markdown, crossval_table
+    from ugmm.report.study.crossval import (
+        crossval_csv,
+        crossval_markdown,
+        crossval_notes,
+        crossval_table,
+    )
     from ugmm.report.study.page import html_page, inline_svg
     from ugmm.report.study.plots import colours_of, final_dots, validation_curves
     from ugmm.report.study.text import (
@@ -29,6 +34,7 @@ __all__ = [
     "conclusion",
     "crossval_csv",
     "crossval_markdown",
+    "crossval_notes",
     "crossval_table",
     "final_dots",
     "html_page",
@@ -48,6 +54,7 @@ _HOME = {
     "conclusion": "text",
     "crossval_csv": "crossval",
     "crossval_markdown": "crossval",
+    "crossval_notes": "crossval",
     "crossval_table": "crossval",
     "final_dots": "plots",
     "html_page": "page",

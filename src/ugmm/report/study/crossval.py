@@ -1,7 +1,5 @@
 """The table of a cross-validation: in the terminal, in Markdown and as CSV. Imports no torch."""
 
-import csv
-import io
 import json
 import math
 from collections import Counter
@@ -11,10 +9,11 @@ from typing import Any
 from rich.table import Table
 
 from ugmm.metrics import find_metric
+from ugmm.report.escaping import csv_text, for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Spread, average_by_seed, measure_spread
 from ugmm.report.tables import NONE, Cells, format_markdown
 
-__all__ = ["crossval_csv", "crossval_markdown", "crossval_table"]
+__all__ = ["crossval_csv", "crossval_markdown", "crossval_notes", "crossval_table"]
 
 Fits = Sequence[Mapping[str, Any]]
 
@@ -38,27 +37,26 @@ def crossval_table(report: Mapping[str, Fits], title: str) -> Table:
         report: See `ugmm.studies.crossval.nested.cross_validate`.
         title: Written above the table.
     """
-    table = Table(title=title, caption=CAPTION)
+    table = Table(title=for_rich(title, "table.title"), caption=CAPTION)
     cells = _cells(report)
     for name in cells.header:
         table.add_column(name, justify="left" if name == "model" else "right")
     for row in cells.rows:
-        table.add_row(*row)
+        table.add_row(*map(for_rich, row))
     return table
 
 
 def crossval_csv(report: Mapping[str, Fits]) -> str:
     """Return the table as CSV, with all digits; cells of what is not known are empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     parts = ("mean", "deviation", "error")
-    writer.writerow(["model", *(f"{c}_{p}" for c in _COLUMNS for p in parts), "fits", "failed"])
+    columns = [f"{column}_{part}" for column in _COLUMNS for part in parts]
+    lines: list[Sequence[Any]] = [["model", *columns, "fits", "failed"]]
     for row, fits in report.items():
         spreads = [_measure(fits, column) for column in _COLUMNS]
         values = [getattr(found, part, None) for found in spreads for part in parts]
         failed = sum(fit["error"] is not None for fit in fits)
-        writer.writerow([row, *values, len(fits), failed])
-    return text.getvalue()
+        lines.append([row, *values, len(fits), failed])
+    return csv_text(lines)
 
 
 def crossval_markdown(
@@ -77,16 +75,27 @@ def crossval_markdown(
         about: Sentences on data, folds and settings.
         models: By row, the model's `what`, `fixed` and `grid`.
     """
-    lines = [f"# {title}", "", f"`{command}`", "", *(f"- {text}" for text in about), ""]
+    lines = [
+        f"# {for_markdown(title)}",
+        "",
+        markdown_code(command),
+        "",
+        *(f"- {text}" for text in about),
+        "",
+    ]
     lines += [format_markdown(_cells(report)), "", CAPTION, ""]
     lines += ["## What each model chose from", ""]
     lines += ["How often each value was chosen stands in brackets.", ""]
     for row, model in models.items():
-        lines += [f"- **{row}**: {model.what}{_searched(model, report[row])}"]
-    notes = [note for row, fits in report.items() for note in _notes(row, fits)]
-    if notes:
-        lines += ["", "## What went wrong", "", *notes]
+        lines += [f"- **{for_markdown(row)}**: {_describe_search(model, report[row])}"]
+    if notes := crossval_notes(report):
+        lines += ["", "## What went wrong", "", *(f"- {for_markdown(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
+
+
+def crossval_notes(report: Mapping[str, Fits]) -> list[str]:
+    """Return lines on what failed, and on what the chosen models warned of."""
+    return [note for row, fits in report.items() for note in _notes(row, fits)]
 
 
 def _cells(report: Mapping[str, Fits]) -> Cells:
@@ -119,24 +128,24 @@ def _cell(found: Spread | None, column: str) -> str:
     return f"{found.mean:.{digits}f} ± {found.deviation:.{digits}f} ({found.error:.{digits}f})"
 
 
-def _searched(model: Any, fits: Fits) -> str:
-    """Return the settings of a model, and how often each value of its grid was chosen."""
-    text = "".join(f"; {name} = {json.dumps(value)}" for name, value in model.fixed.items())
+def _describe_search(model: Any, fits: Fits) -> str:
+    """Return what a model is and sets, and how often each value of its grid was chosen."""
+    parts = [model.what, *(f"{name} = {json.dumps(v)}" for name, v in model.fixed.items())]
+    text = "; ".join(map(for_markdown, parts))
     for name, values in model.grid.items():
         chosen = Counter(json.dumps(f["values"][name]) for f in fits if f["values"] is not None)
-        counted = ", ".join(f"{json.dumps(v)} [{chosen[json.dumps(v)]}]" for v in values)
-        text += f"; {name} from {counted}"
+        shown = [(for_markdown(json.dumps(v)), chosen[json.dumps(v)]) for v in values]
+        text += f"; {for_markdown(name)} from {', '.join(f'{v} [{n}]' for v, n in shown)}"
     n = math.prod(len(values) for values in model.grid.values())
     return f"{text}; {n} candidate{'s' * (n > 1)}"
 
 
 def _notes(row: str, fits: Fits) -> list[str]:
-    """Return lines on what failed, and on what the chosen models warned of."""
     errors = Counter(fit["error"] for fit in fits if fit["error"] is not None)
     warned = Counter(text for fit in fits for text in fit["warnings"])
-    notes = [f"- {row}: {n} of {len(fits)} fits failed: {text}" for text, n in errors.items()]
+    notes = [f"{row}: {n} of {len(fits)} fits failed: {text}" for text, n in errors.items()]
     if errors:
-        notes.append(f"- {row}: its numbers are those of the fits that did not fail")
+        notes.append(f"{row}: its numbers are those of the fits that did not fail")
     if inner := sum(fit["failed"] for fit in fits):
-        notes.append(f"- {row}: {inner} inner fits failed; their candidates were not chosen there")
-    return notes + [f"- {row}: {n} fits warned: {text}" for text, n in warned.most_common(3)]
+        notes.append(f"{row}: {inner} inner fits failed; their candidates were not chosen there")
+    return notes + [f"{row}: {n} fits warned: {text}" for text, n in warned.most_common(3)]

@@ -3,11 +3,11 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from ugmm.report.escaping import for_html
 from ugmm.report.style import EMPTY, FIRST, INK, MUTED, SECOND
 from ugmm.report.tables import Cells
 
@@ -74,26 +74,26 @@ def html_page(
         command: What makes the runs, and the page, again.
     """
     parts = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="conclusion">{escape(conclusion)}</p>',
+        f"<h1>{for_html(title)}</h1>",
+        f'<p class="conclusion">{for_html(conclusion)}</p>',
         *(f'<div class="wide">{_table(cells)}</div>' for cells in tables),
-        f'<p class="caption">{escape(caption)}</p>',
+        f'<p class="caption">{for_html(caption)}</p>',
     ]
     for heading, (figure, shown) in figures.items():
-        parts.append(f"<h2>{escape(heading)}</h2>")
-        parts.append(f'<figure role="img" aria-label="{escape(shown, quote=True)}">')
+        parts.append(f"<h2>{for_html(heading)}</h2>")
+        parts.append(f'<figure role="img" aria-label="{for_html(shown)}">')
         parts.append(f'<div class="wide">{inline_svg(figure, _slug(heading))}</div>')
-        parts.append(f"<figcaption>{escape(shown)}</figcaption></figure>")
+        parts.append(f"<figcaption>{for_html(shown)}</figcaption></figure>")
     parts.append("<h2>What was run</h2>")
-    parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>")
-    parts.append(f"<p>To repeat it: <code>{escape(command)}</code></p>")
+    parts.append(f"<ul>{''.join(f'<li>{for_html(note)}</li>' for note in notes)}</ul>")
+    parts.append(f"<p>To repeat it: <code>{for_html(command)}</code></p>")
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         # An icon of its own, or a browser would ask a server for one.
         '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{for_html(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
@@ -121,9 +121,9 @@ def inline_svg(figure: Figure, prefix: str) -> str:
 
 
 def _table(cells: Cells) -> str:
-    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in cells.header)
+    head = "".join(f"<th scope=col>{for_html(name)}</th>" for name in cells.header)
     rows = (
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td>{for_html(cell)}</td>" for cell in row) + "</tr>"
         for row in cells.rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

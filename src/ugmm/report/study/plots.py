@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ugmm.metrics import find_metric, label_axis
+from ugmm.report.escaping import for_plot
 from ugmm.report.statistics import Record
 from ugmm.report.study.variants import Row
-from ugmm.report.style import INK, MUTED, SERIES, new_figure, plain, tidy
+from ugmm.report.style import INK, MUTED, SERIES, new_figure, tidy
 
 __all__ = ["colours_of", "final_dots", "validation_curves"]
 
@@ -61,7 +62,7 @@ def validation_curves(
         for metric in metrics
     }
     shown = [metric for metric in metrics if any(len(c[0]) for c in curves[metric].values())]
-    figure = new_figure(max(5.6 * len(shown), 7), 4.6, plain(title))
+    figure = new_figure(max(5.6 * len(shown), 7), 4.6, for_plot(title))
     if not shown:
         figure.text(0.5, 0.45, "no validation was logged", ha="center", fontsize=11, color=MUTED)
         return figure
@@ -106,7 +107,7 @@ def final_dots(
         colours: See `colours_of`.
     """
     factor = find_metric(metric).factor
-    figure = new_figure(8, 1.7 + 0.42 * len(rows), plain(title))
+    figure = new_figure(8, 1.7 + 0.42 * len(rows), for_plot(title))
     axes = figure.subplots()
     for height, row in enumerate(rows):
         colour, mean = colours[row.variant], factor * row.metric.mean
@@ -121,7 +122,7 @@ def final_dots(
         axes.plot([mean], [height], "D", markersize=6.5, color=colour)
         if row.variant == baseline:
             axes.axvline(mean, color=MUTED, linewidth=1, linestyle="--", zorder=0)
-    tidy(axes, label_axis(metric))
+    tidy(axes, for_plot(label_axis(metric)))
     axes.set_yticks(range(len(rows)), _labels([row.variant for row in rows]).values())
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -176,7 +177,7 @@ def _draw_curves(
         lines[_REST if rest else variant] = line
         late = epochs >= (1 - _SETTLED) * epochs[-1]
         settled += [*(factor * low[late]), *(factor * high[late])]
-    tidy(axes, "epoch", label_axis(metric))
+    tidy(axes, "epoch", for_plot(label_axis(metric)))
     # By where the curves end: the first epochs would flatten all that follows.
     lowest, highest = min(settled, default=0.0), max(settled, default=1.0)
     margin = 0.35 * (highest - lowest) or 0.05 * abs(highest) or 1.0
@@ -192,4 +193,4 @@ def _labels(variants: Sequence[str], width: int = 40) -> dict[str, str]:
     short = {name: re.sub(r"[\w.]+\.(\w+=)", r"\1", name) for name in variants}
     if len(set(short.values())) < len(short):
         short = {name: name for name in variants}
-    return {name: plain(textwrap.fill(text, width)) for name, text in short.items()}
+    return {name: for_plot(textwrap.fill(text, width)) for name, text in short.items()}

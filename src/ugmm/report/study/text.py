@@ -1,12 +1,12 @@
 """The table of an ablation: as cells, in the terminal and as CSV; and what it says in words."""
 
-import csv
-import io
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 
 from ugmm.metrics import find_metric, label_column
+from ugmm.report.escaping import csv_text, for_rich
 from ugmm.report.statistics import Record, Spread
 from ugmm.report.study.variants import Row
 from ugmm.report.tables import NONE, Cells, format_p, format_time
@@ -89,50 +89,49 @@ def table_cells(
 
 def variants_table(cells: Cells, title: str = "") -> Table:
     """One row a variant, for the terminal."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=for_rich(title, "table.title"), title_justify="left")
     longest = max(len(row[0]) for row in cells.rows)
     for name in cells.header:
+        heading = for_rich(name)
         if name == "variant":
-            table.add_column(name, min_width=min(longest, 24), overflow="fold")
+            table.add_column(heading, min_width=min(longest, 24), overflow="fold")
         else:
-            table.add_column(name, justify="right", overflow="fold")
+            table.add_column(heading, justify="right", overflow="fold")
     for row in cells.rows:
-        table.add_row(row[0], *(cell.replace(" (", "\n(") for cell in row[1:]))
+        table.add_row(for_rich(row[0]), *(cell.replace(" (", "\n(") for cell in row[1:]))
     return table
 
 
 def variants_csv(rows: Sequence[Row], report: Sequence[str]) -> str:
     """Return the table as CSV, with all digits; cells of what is not known are empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     spread = ("mean", "deviation", "low", "high")  # of `Spread`
     difference = ("difference", "difference_low", "difference_high", "p", "p_adjusted")
     others = [f"{name}_{part}" for name in report for part in ("mean", "deviation")]
     tail = ("seconds", "parameters", "best_run")
-    writer.writerow(["variant", "runs", "seeds", *spread, *difference, *others, *tail])
+    lines: list[Sequence[Any]] = [
+        ["variant", "runs", "seeds", *spread, *difference, *others, *tail]
+    ]
     for row in rows:
         own = [getattr(row.metric, part) for part in spread]
         found = [row.report.get(name, (None, None))[:2] for name in report]
         values = [value for pair in found for value in pair]
-        writer.writerow(
+        lines.append(
             [
                 *(row.variant, row.runs, row.seeds, *own),
                 *(row.difference or [None] * len(difference)),
                 *(*values, row.seconds, row.parameters, row.best),
             ]
         )
-    return text.getvalue()
+    return csv_text(lines)
 
 
 def runs_csv(records: Sequence[Record], names: Sequence[str]) -> str:
     """Return one line a run as CSV, with these metrics of its summary."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["variant", "seed", "fold", *names, "run"])
+    lines: list[Sequence[Any]] = [["variant", "seed", "fold", *names, "run"]]
     for run in records:
         values = [run.summary.get(name) for name in names]
-        writer.writerow([run.variant, run.seed, run.fold, *values, run.folder])
-    return text.getvalue()
+        lines.append([run.variant, run.seed, run.fold, *values, run.folder])
+    return csv_text(lines)
 
 
 def _names(names: Sequence[str], most: int = 8) -> str:

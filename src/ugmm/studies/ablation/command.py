@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ugmm.config.choices.plugins import plugin_files
 from ugmm.errors import UserError, nearest
+from ugmm.report.escaping import for_rich, for_terminal
 from ugmm.report.tables import format_count
 from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.ledger import Ledger, Point
@@ -85,7 +86,7 @@ def _run_alone(name: str, points: Sequence[Point], ledger: Ledger) -> None:
         raise UserError(f"no point is called {name!r}; {nearest(name, known)}")
     point = named[-1]
     if not run_if_free(point, ledger, threads=None):
-        sys.stdout.write(f"{name}: {ledger.read_state(point)}\n")
+        sys.stdout.write(f"{for_terminal(name)}: {ledger.read_state(point)}\n")
     if ledger.read_state(point) == "failed":
         raise UserError(f"{name}: {ledger.describe_failure(point)}")
 
@@ -113,10 +114,11 @@ def _report_end(name: str, ledger: Ledger, search: Search | None, deaths: Sequen
     sys.stdout.write(f"{ledger.describe(points)}; runs in {ledger.folder.parent}\n")
     if search is not None:
         search.tell(ledger.read_summaries(points))
-        sys.stdout.write(f"{search.describe_best()}\n")
+        sys.stdout.write(f"{for_terminal(search.describe_best())}\n")
     if failed := [point for point in points if states[point.id] == "failed"]:
         for p in failed:
-            sys.stdout.write(f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}\n")
+            line = f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}"
+            sys.stdout.write(f"{for_terminal(line)}\n")
         raise UserError(f"{format_count(len(failed), 'point')} failed; try again with --retry")
     left = sum(state in ("planned", "interrupted") for state in states.values())
     elsewhere = sum(state == "running" for state in states.values())
@@ -133,15 +135,16 @@ def _print_plan(ablation: Ablation, ledger: Ledger) -> None:
 
     points = ledger.read_points() if ablation.space else ledger.match(ablation.points)
     title = f"{ablation.title}: {format_count(len(points), 'point')}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=for_rich(title, "table.title"), title_justify="left")
     for heading in ("variant", "repetition", "id", "state"):
         table.add_column(heading)
     for point in points:
-        table.add_row(point.variant, point.repetition, point.id, ledger.read_state(point))
+        cells = (point.variant, point.repetition, point.id, ledger.read_state(point))
+        table.add_row(*map(for_rich, cells))
     Console().print(table)
     if ablation.space:
         asked = len({point.variant for point in points})
         left = format_count(ablation.settings.trials - asked, "more trial")
         sys.stdout.write(f"{left}, within:\n")
         for key, entry in ablation.space.items():
-            sys.stdout.write(f"  {key}: {entry}\n")
+            sys.stdout.write(f"  {for_terminal(f'{key}: {entry}')}\n")

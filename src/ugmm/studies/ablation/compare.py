@@ -4,9 +4,11 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ugmm.config.files import project_root
 from ugmm.errors import UserError
+from ugmm.report.escaping import for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Record
 from ugmm.report.study.variants import Row, compare_variants
 from ugmm.runs import Run
@@ -97,12 +99,11 @@ class _Report:
 
         from ugmm.report.study.text import variants_table
 
-        # Names are the user's: "a [b]" is no markup.
-        console = Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False, emoji=False)
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH)
         for index, cells in enumerate(self.tables):
             console.print(variants_table(cells, "" if index else self.title))
         for text in (self.caption, self.conclusion, *self.notes):
-            console.print(text, style="dim" if text is self.caption else None, highlight=False)
+            console.print(for_rich(text, "dim" if text is self.caption else ""))
 
     def write(self, folder: Path) -> None:
         """Write tables, pictures and the page into a folder."""
@@ -118,7 +119,7 @@ class _Report:
         names = [*dict.fromkeys((metric, *report, "seconds", "parameters"))]
         write_atomic(folder / "runs.csv", runs_csv(self.records, names))
         tables = "\n\n".join(map(format_markdown, self.tables))
-        write_atomic(folder / "table.md", f"{tables}\n\n{self.caption}\n")
+        write_atomic(folder / "table.md", f"{tables}\n\n{for_markdown(self.caption)}\n")
         histories: dict[str, list[Any]] = {row.variant: [] for row in self.rows}
         for record in self.records:
             if record.variant in histories:
@@ -152,11 +153,13 @@ class _Report:
         pictures = root / "docs" / "images" / "ablations"
         make_folder(pictures)
         write_atomic(pictures / f"{name}.png", (folder / "final.png").read_bytes())
-        lines = [f"## {self.title}", "", f"`ugmm compare {self.name}`", "", self.conclusion, ""]
+        title, command = for_markdown(self.title), markdown_code(f"ugmm compare {self.name}")
+        lines = [f"## {title}", "", command, "", for_markdown(self.conclusion), ""]
         for cells in self.tables:
             lines += [format_markdown(cells), ""]
-        lines += [f"![{self.title}](../../docs/images/ablations/{name}.png)", "", self.caption, ""]
-        lines += [f"- {note}" for note in self.notes]
+        lines += [f"![{title}](../../docs/images/ablations/{quote(name)}.png)", ""]
+        lines += [for_markdown(self.caption), ""]
+        lines += [f"- {for_markdown(note)}" for note in self.notes]
         path = root / "experiments" / "ablations" / "RESULTS.md"
         make_folder(path.parent)
         text = path.read_text(encoding="utf-8") if path.is_file() else _HEADING

@@ -14,6 +14,7 @@ from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.tracking.uploads import logs_of
 from ugmm.writing import make_folder
+from ugmm.yaml_text import to_values
 
 __all__ = ["open_dashboard"]
 
@@ -96,7 +97,7 @@ def _find_axes(ablation: Ablation) -> list[str]:
         return list(ablation.space)
     variants = list(ablation.variants.values())
     shared = [key for key in variants[0] if all(key in settings for settings in variants)]
-    differ = [key for key in shared if len({json.dumps(v[key]) for v in variants}) > 1]
+    differ = [key for key in shared if len({json.dumps(to_values(v[key])) for v in variants}) > 1]
     return [key for key in differ if "." in key]  # not `model` or `experiment`, which are choices
 
 

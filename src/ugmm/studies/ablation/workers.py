@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
+from ugmm.report.escaping import for_terminal
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger, Point
 from ugmm.studies.ablation.search import Search
@@ -62,7 +63,8 @@ def _tell_deaths(workers: Sequence[Worker], deaths: dict[Worker, str]) -> None:
     for worker in workers:
         if worker not in deaths and (reason := worker.describe_death()) is not None:
             deaths[worker] = reason
-            sys.stdout.write(f"a worker (process {worker.process.pid}) died: {reason}\n")
+            line = f"a worker (process {worker.process.pid}) died: {reason}"
+            sys.stdout.write(f"{for_terminal(line)}\n")
             sys.stdout.flush()
 
 
@@ -124,7 +126,7 @@ def _run(point: Point, ledger: Ledger, threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)  # the point before may have set its own
 
-    sys.stdout.write(f"== {point.id}: {point.variant}, {point.repetition}\n")
+    sys.stdout.write(f"== {point.id}: {for_terminal(point.name)}\n")
     sys.stdout.flush()
     try:
         start_or_resume(point.resolve(), point.id)

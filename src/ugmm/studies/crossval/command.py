@@ -5,7 +5,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ugmm.errors import UserError
-from ugmm.report.study.crossval import crossval_csv, crossval_markdown, crossval_table
+from ugmm.report.escaping import for_terminal
+from ugmm.report.study.crossval import (
+    crossval_csv,
+    crossval_markdown,
+    crossval_notes,
+    crossval_table,
+)
 from ugmm.studies.crossval.definition import CrossValidation, read_crossvalidation
 from ugmm.studies.crossval.nested import cross_validate
 from ugmm.writing import make_folder, write_atomic
@@ -39,8 +45,8 @@ def run_crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> No
     from rich.console import Console
 
     Console().print(crossval_table(report, study.title))
-    if "## What went wrong" in markdown:
-        sys.stdout.write(markdown.partition("## What went wrong\n\n")[2])
+    for note in crossval_notes(report):
+        sys.stdout.write(f"- {for_terminal(note)}\n")
     sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
 
 

@@ -23,6 +23,7 @@ import ugmm
 from ugmm.baselines.estimators import Estimator
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.errors import UserError
+from ugmm.report.escaping import for_terminal
 from ugmm.studies.crossval.definition import CrossValidation
 from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
 from ugmm.writing import explaining
@@ -262,7 +263,8 @@ class _Progress:
         if result["error"] is not None:
             self.failed += 1
             where = f"seed {place.seed}, fold {place.fold}, inner fold {place.inner}"
-            sys.stdout.write(f"failed: {fit.model} ({where}): {result['error']}\n")
+            line = f"failed: {fit.model} ({where}): {result['error']}"
+            sys.stdout.write(f"{for_terminal(line)}\n")
         now = time.monotonic()
         if now - self.printed < _LEAST_SECONDS and self.done < self.total:
             return
@@ -271,7 +273,8 @@ class _Progress:
         stage = "outer" if place.inner is None else "inner"
         failed = f"  {self.failed} failed" if self.failed else ""
         sys.stdout.write(
-            f"{stage} fit {self.done}/{self.total}  {fit.model}{failed}  {_minutes(left)} left\n"
+            f"{stage} fit {self.done}/{self.total}  {for_terminal(fit.model)}{failed}  "
+            f"{_minutes(left)} left\n"
         )
         sys.stdout.flush()
 
