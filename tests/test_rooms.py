@@ -19,7 +19,7 @@ ORDER = (
     ("writing",),
     ("runs", "kernels", "columns", "calibration", "yaml_text"),
     ("functional", "spec"),
-    ("nn",),
+    ("nn", "checkpoints"),
     ("density", "report", "cluster"),
     ("baselines", "data", "inference", "objectives"),
     ("tasks",),

@@ -46,8 +46,7 @@ def read_config(run: Run) -> Config:
     Raises:
         UserError: If it is no longer valid, or a plugin is missing that the run was made with.
     """
-    if run.environment.is_file():
-        check_plugins(run.read_environment().get("plugins", []), str(run.folder))
+    check_plugins(run.read_environment().get("plugins", []), str(run.folder))
     return from_yaml(read_text(run.config), str(run.config))
 
 
