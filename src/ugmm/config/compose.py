@@ -3,7 +3,6 @@
 Declarations < configs/<group>/<choice>.yaml < experiments/<name>.yaml < layers < command line.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -17,7 +16,7 @@ from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.files import named_file, yaml_files
 from ugmm.config.merge import finish, merge, new_schema, read_yaml
 from ugmm.config.schema import SHARED, Config, DataConfig
-from ugmm.config.values import Said, as_text, literal
+from ugmm.config.values import Said, as_said, as_text, literal
 from ugmm.errors import UserError, nearest
 from ugmm.yaml_text import Plain, to_values
 
@@ -105,9 +104,7 @@ def compose_data(choice: str, source: str, root: Path | None = None) -> DataConf
 
 def assignment(key: str, value: Any) -> str:
     """Return a key and its value as they are written on the command line."""
-    plain = to_values(value)
-    is_exact = isinstance(plain, str) or type(plain) is int  # mlp and 01, which may be a text
-    return f"{key}={as_text(value) if is_exact else json.dumps(plain)}"
+    return f"{key}={as_said(value)}"
 
 
 def _read_choice(

@@ -74,7 +74,8 @@ class Point:
 
     def agrees(self, settings: Mapping[str, Any]) -> bool:
         """Whether it computes what these settings say, as far as they say it."""
-        return _agrees(complete(self.config), (), settings)
+        config = complete(self.config)
+        return all(_agrees(config, key.split("."), value) for key, value in settings.items())
 
 
 class Ledger:
@@ -264,10 +265,10 @@ def _load_yaml(text: str) -> dict[str, Any]:
         raise ValueError(str(error)) from error
 
 
-def _agrees(config: Any, path: tuple[str, ...], value: Any) -> bool:
+def _agrees(config: Any, path: Sequence[str], value: Any) -> bool:
     """Whether a value, or each of a mapping's, is what the configuration has at a path."""
     if isinstance(value, Mapping):
-        return all(_agrees(config, (*path, *key.split(".")), v) for key, v in value.items())
+        return all(_agrees(config, (*path, key), item) for key, item in value.items())
     if path[0] in ELSEWHERE or (path[0] == "trainer" and path[-1] in HARDWARE):
         return True
     found = config
