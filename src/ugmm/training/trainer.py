@@ -17,7 +17,7 @@ from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.runs import Run
 from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSignals
-from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, Stamp
+from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, StampCheckpoints
 from ugmm.training.launch import check_launch, launch_environment
 
 __all__ = ["check_hardware", "make_trainer", "quieten"]
@@ -44,7 +44,7 @@ def check_hardware(config: TrainerConfig) -> None:
 def make_trainer(
     config: Config,
     run: Run,
-    stamp: Stamp,
+    stamp: StampCheckpoints,
     loggers: list[Logger],
     best: tuple[int, float] | None = None,
 ) -> Trainer:
@@ -104,7 +104,7 @@ def make_trainer(
 
 
 def _checkpoints(
-    wanted: TrainerConfig, run: Run, stamp: Stamp, best: tuple[int, float] | None
+    wanted: TrainerConfig, run: Run, stamp: StampCheckpoints, best: tuple[int, float] | None
 ) -> list[Callback]:
     """Keep the best checkpoint by the validation, and the last one, to resume from."""
     last = KeepLast(run.last, wanted.check_val_every_n_epoch)
