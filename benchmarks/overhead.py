@@ -20,8 +20,8 @@ import torch
 
 import ugmm.kernels
 from common import Table, announce, parser, save, say, spread
+from ugmm.kernels.definition import register
 from ugmm.kernels.mixture.cpu import KERNEL
-from ugmm.kernels.operator import register
 
 REST = "Lightning, callbacks, logging"
 PARTS = {

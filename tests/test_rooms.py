@@ -17,9 +17,9 @@ PACKAGE = SOURCES / "ugmm"
 ORDER = (
     ("errors", "keys", "metrics", "terminal", "_lazy", "_torchvision"),
     ("writing",),
-    ("runs", "kernels", "columns", "calibration"),
+    ("runs", "kernels", "columns", "calibration", "yaml_text"),
     ("functional", "spec"),
-    ("nn",),
+    ("nn", "checkpoints"),
     ("density", "report", "cluster"),
     ("baselines", "data", "inference", "objectives"),
     ("tasks",),

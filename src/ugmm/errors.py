@@ -1,9 +1,13 @@
 """What a user can mend: `ugmm` prints it as a line, without a traceback."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = ["UserError", "nearest"]
+
+_NEAR = 0.66  # the share of letters that two names have in common, from which they are near
+_LISTED = 30
 
 
 class UserError(Exception):
@@ -11,10 +15,26 @@ class UserError(Exception):
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """Return the end of an error's line: the known names nearest to a mistyped one, or all."""
+    """Return the end of an error's line: the known names near to a mistyped one, or all.
+
+    A name is near if few letters differ, or if the mistyped one is a word or some words of it.
+    """
     known = list(known)
-    by_lower = {text.lower(): text for text in known}
-    close = difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.5)
-    if close:
-        return "did you mean " + " or ".join(by_lower[text] for text in close) + "?"
-    return "there are " + ", ".join(known) if known else "there are none"
+    near = sorted(((_likeness(str(name), text), text) for text in known), key=lambda of: -of[0])
+    if close := [text for likeness, text in near[:3] if likeness >= _NEAR]:
+        return f"did you mean {' or '.join(close)}?"
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return f"there are {', '.join(known[:_LISTED])}{more}" if known else "there are none"
+
+
+def _likeness(name: str, other: str) -> float:
+    """Return a number from 0 to 1; what stands before the last part of both alike says nothing."""
+    ours, theirs = (re.split(r"(?<=[./])", text.lower()) for text in (name, other))
+    while len(ours) > 1 and len(theirs) > 1 and ours[0] == theirs[0]:
+        del ours[0], theirs[0]
+    short, long = "".join(ours), "".join(theirs)
+    if sorted(short) == sorted(long):  # letters that have changed places: mpl, mlp
+        return 1.0
+    if len(short) > 2 and re.search(rf"(?<![a-z0-9]){re.escape(short)}(?![a-z0-9])", long):
+        return 1.0
+    return difflib.SequenceMatcher(None, short, long).ratio()

@@ -1,17 +1,16 @@
-"""Reading checkpoints back, without running anything in them and without Lightning."""
+"""From a run folder back to its network, without Lightning."""
 
-import pickle
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ugmm.checkpoints import Checkpoint, fill, read_checkpoint, read_content, restore
 from ugmm.config.choices.plugins import use_plugins
 from ugmm.config.frozen import from_yaml, read_config
 from ugmm.config.schema import Config
@@ -21,20 +20,19 @@ from ugmm.nn import Classifier
 from ugmm.runs import Run
 from ugmm.spec import Spec
 
+if TYPE_CHECKING:
+    from ugmm.tasks import Task
+
 __all__ = [
-    "FORMAT",
     "Sample",
     "TrainedNetwork",
     "load",
     "load_network",
-    "read_checkpoint",
-    "restore",
-    "spec_of",
+    "load_task",
+    "read_for",
     "tested_checkpoint",
 ]
 
-FORMAT = 2  # of what `ugmm` adds to a checkpoint
-_READ = (1, FORMAT)  # the first had neither a run_id nor a validation
 _BATCH = 1000  # rows that the network sees at once
 
 Which = Literal["best", "last"] | None
@@ -204,7 +202,7 @@ def load(
     """
     use_plugins(plugins)
     folder, config, saved = _read(run, checkpoint)
-    spec = spec_of(saved)
+    spec = saved.spec
     if spec is None and (content := folder.read_spec()) is not None:
         spec = Spec.from_json(content)
     if spec is None:
@@ -237,31 +235,79 @@ def load_network(
     return _build(config, saved)
 
 
-def _read(run: str | Path, checkpoint: Which) -> tuple[Run, Config, dict[str, Any]]:
+def load_task(
+    run: str | Path, checkpoint: Which = None, *, plugins: str | Path | Iterable[str | Path] = ()
+) -> "Task":
+    """Return the Lightning module of a run folder or of a checkpoint, in evaluation mode.
+
+    It takes features in model units, as `load_network` says.
+
+    Args:
+        run: The run folder; or a checkpoint, of a run or of a Trainer of your own. Classes of your
+            own that the latter needs must be imported already.
+        checkpoint: Which one of a run folder; by default, the one that was tested.
+        plugins: Files that declare what the run chose beside what comes with ugmm.
+
+    Raises:
+        UserError: If what is named cannot be used, or was saved by other classes than ours.
+    """
+    use_plugins(plugins)
+    path = Path(run)
+    if path.is_dir():
+        _, config, saved = _read(run, checkpoint)
+        path, content = saved.path, saved.content
+        task = _build_task(config, saved)
+    elif "ugmm" in (content := read_content(path)):
+        saved = read_checkpoint(path)
+        task = _build_task(from_yaml(saved.stamp.config, str(path)), saved)
+    else:
+        task = _remake_task(content, path)
+    task.on_load_checkpoint(content)
+    fill(task, content["state_dict"], path)
+    return task.eval()
+
+
+def _read(run: str | Path, checkpoint: Which) -> tuple[Run, Config, Checkpoint]:
     """Read a run's configuration and one of its checkpoints."""
     folder = Run.open(run)
     config = read_config(folder)
     paths = {None: tested_checkpoint(folder, config), "best": folder.best, "last": folder.last}
     if checkpoint not in paths:
         raise UserError(f"no checkpoint {checkpoint!r}; name 'best' or 'last', or none")
-    return folder, config, read_checkpoint(paths[checkpoint], config)
+    return folder, config, read_for(folder, paths[checkpoint], config)
 
 
-def _build(config: Config, saved: dict[str, Any]) -> Classifier:
-    shape = saved["ugmm"]
-    network = config.task.network(config.model, shape["n_features"], shape["n_classes"])
+def _build(config: Config, saved: Checkpoint) -> Classifier:
+    stamp = saved.stamp
+    network = config.task.network(config.model, stamp.n_features, stamp.n_classes)
     restore(network, saved)
     return network.eval()
 
 
-def spec_of(checkpoint: dict[str, Any]) -> Spec | None:
-    """Return what a checkpoint says of rows; None if it is from before it said so.
+def _build_task(config: Config, saved: Checkpoint) -> "Task":
+    stamp = saved.stamp
+    network = config.task.network(config.model, stamp.n_features, stamp.n_classes)
+    training = {"optimizer": asdict(config.optimizer), "schedule": asdict(config.schedule)}
+    return config.task.build(network, stamp.n_classes, **training)
 
-    Raises:
-        UserError: If that is damaged.
-    """
-    content = checkpoint["ugmm"].get("spec")
-    return None if content is None else Spec.from_json(content)
+
+def _remake_task(checkpoint: Mapping[str, Any], path: Path) -> "Task":
+    """Return the task of a checkpoint of another Trainer, with the weights that it began with."""
+    from ugmm.tasks import Task
+    from ugmm.tasks.remake import find_class
+
+    named = checkpoint.get("task")
+    cls, arguments = find_class(named, Task), checkpoint.get("hyper_parameters")
+    if cls is None or not isinstance(arguments, Mapping):
+        saved = f"is of a {named}, which is not imported" if named else "names no task of ugmm"
+        raise UserError(
+            f"{path} {saved}; import its module, or load it by its class: "
+            "ITS_CLASS.load_from_checkpoint(path)"
+        )
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise UserError(f"{path} does not fit {named} ({error}); use the one it is of") from error
 
 
 def tested_checkpoint(run: Run, config: Config) -> Path:
@@ -269,47 +315,25 @@ def tested_checkpoint(run: Run, config: Config) -> Path:
     return run.best if config.trainer.test_checkpoint == "best" else run.last
 
 
-def read_checkpoint(path: Path, config: Config) -> dict[str, Any]:
+def read_for(run: Run, path: Path, config: Config) -> Checkpoint:
     """Read a checkpoint of a run.
 
     Args:
+        run: Whose it must be.
         path: The file.
         config: The run's configuration, with whose network the checkpoint must agree.
 
     Raises:
-        UserError: If it is missing, corrupt, not one of ours, or of another network.
+        UserError: If it is missing, damaged, not one of ours, or of another run or network.
     """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"no checkpoint at {path}") from None
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    checkpoint = read_checkpoint(path, run.read_environment().get("run_id"))
+    saved = from_yaml(checkpoint.stamp.config, str(path))
+    if difference := _difference(saved, config):
         raise UserError(
-            f"{path} is corrupt and cannot be read; train again, or use another checkpoint"
-        ) from error
-    stamp = checkpoint.get("ugmm") if isinstance(checkpoint, dict) else None
-    if not isinstance(stamp, dict):
-        raise UserError(f"{path} is not a checkpoint of ugmm")
-    if stamp["format"] not in _READ:
-        raise UserError(
-            f"{path} has format {stamp['format']}, this version of ugmm reads up to {FORMAT}; "
-            "load it with the version that wrote it (environment.json names it)"
-        )
-    if difference := _difference(from_yaml(stamp["config"], str(path)), config):
-        raise UserError(
-            f"{path} is of another architecture than its run's config.yaml: {difference}"
+            f"{path} is of another architecture than its run's config.yaml: {difference}; bring "
+            "back the one that belongs to the other"
         )
     return checkpoint
-
-
-def restore(network: nn.Module, checkpoint: dict[str, Any]) -> None:
-    """Put the weights of a checkpoint into the network of its task."""
-    weights = {
-        name.removeprefix("network."): tensor
-        for name, tensor in checkpoint["state_dict"].items()
-        if name.startswith("network.")
-    }
-    network.load_state_dict(weights)
 
 
 def _difference(saved: Config, expected: Config) -> str:

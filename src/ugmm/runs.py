@@ -9,14 +9,15 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ugmm.errors import UserError
-from ugmm.writing import WriteError, explaining, write_atomic
+from ugmm.writing import WriteError, explain, explaining, write_atomic
 
 __all__ = ["Run", "run_folder"]
 
@@ -81,10 +82,11 @@ class Run:
             UserError: If the folder does not exist or holds no run.
         """
         run = cls(Path(folder))
-        if not run.folder.is_dir():
-            raise UserError(f"no such run folder: {folder}")
-        if not run.config.is_file():
-            raise UserError(f"{folder} is not a run folder: it has no config.yaml")
+        with _reading(run.folder):
+            if not run.folder.is_dir():
+                raise UserError(f"no such run folder: {folder}")
+            if not run.config.is_file():
+                raise UserError(f"{folder} is not a run folder: it has no config.yaml")
         return run
 
     @property
@@ -118,12 +120,15 @@ class Run:
             raise
 
     def read_environment(self) -> dict[str, Any]:
-        """Return `environment.json`.
+        """Return `environment.json`; nothing if it is lost, which keeps no run from being used.
 
         Raises:
             UserError: If the file is damaged.
         """
-        return _read_json(self.environment, "remove it")
+        if not self.environment.exists():
+            return {}
+        kinds = {"run_id": str, "plugins": list, "git": dict}
+        return _read_json(self.environment, "remove it", kinds)
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Write `spec.json`: what a row of the data is, as `ugmm.spec.Spec.to_json` says it."""
@@ -135,7 +140,7 @@ class Run:
         Raises:
             UserError: If the file is damaged.
         """
-        return _read_json(self.spec, "train again") if self.spec.is_file() else None
+        return _read_json(self.spec, "train again") if self.spec.exists() else None
 
     def read_metrics(self) -> list[dict[str, float | None]]:
         """Return the rows of `metrics.csv`: `epoch`, `step` and the metrics logged then.
@@ -145,15 +150,18 @@ class Run:
         Raises:
             UserError: If any other line is damaged.
         """
-        if not self.metrics.is_file():
+        if not self.metrics.exists():
             return []
+        remedy = "mend it, or remove it and do without the curves"
+        lines = _read_text(self.metrics, remedy).splitlines(keepends=True)
         try:
-            with self.metrics.open(newline="", encoding="utf-8") as file:
-                lines = file.read().splitlines(keepends=True)
-            rows = csv.DictReader(line for line in lines if line.endswith("\n"))
-            return [{k: float(v) if v else None for k, v in row.items()} for row in rows]
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{self.metrics} is damaged ({error}); mend or remove it") from error
+            table = csv.DictReader(line for line in lines if line.endswith("\n"))
+            rows = [{k: float(v) if v else None for k, v in row.items()} for row in table]
+            if any(row.get(name) is None for row in rows for name in ("epoch", "step")):
+                raise ValueError("a row has no epoch or no step")
+        except (TypeError, ValueError, csv.Error) as error:
+            raise UserError(f"{self.metrics} is damaged ({error}); {remedy}") from error
+        return rows
 
     def write_summary(self, summary: Mapping[str, float]) -> None:
         """Write `summary.json`."""
@@ -165,25 +173,53 @@ class Run:
         Raises:
             UserError: If the file is damaged.
         """
-        if not self.summary.is_file():
+        if not self.summary.exists():
             return {}
         remedy = "remove it, and resume the run to test again"
         summary = _read_json(self.summary, remedy)
         for name, value in summary.items():
-            if not isinstance(value, int | float):
+            if not isinstance(value, int | float) or isinstance(value, bool):
                 raise UserError(
                     f"{self.summary} is damaged ({name} is {value!r}, not a number); {remedy}"
                 )
         return summary
 
 
-def _read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Return the keys and values of a JSON file; if it is damaged, the error says the remedy."""
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        yield
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {explain(error)} and try again") from error
+
+
+def _read_text(path: Path, remedy: str) -> str:
+    """Return a text file's content; if it is damaged, the error says the remedy."""
+    with _reading(path), path.open(newline="", encoding="utf-8") as file:
+        try:
+            return file.read()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is damaged ({error}); {remedy}") from error
+
+
+def _read_json(
+    path: Path, remedy: str, kinds: Mapping[str, type] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return the keys and values of a JSON file; if it is damaged, the error says the remedy.
+
+    Args:
+        path: The file.
+        remedy: What to do about damage.
+        kinds: Of which type some values must be, where they are there.
+    """
+    try:
+        content = json.loads(_read_text(path, remedy))
         if not isinstance(content, dict):
             raise ValueError("it does not hold keys and values")
-    except ValueError as error:
+        for name, kind in kinds.items():
+            if not isinstance(content.get(name, kind()), kind):
+                raise ValueError(f"{name} is {content[name]!r}")
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); {remedy}") from error
     return content
 

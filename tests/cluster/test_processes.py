@@ -8,15 +8,24 @@ from ugmm.cluster import processes
 from ugmm.errors import UserError
 from ugmm.runs import Run
 
-SRUN = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "train"}
+# What Slurm sets for the shell of a job, and for each process of a step in it.
+SHELL = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0"}
+STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2"}
+SRUN = {**SHELL, **STEP}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "abc"}
+# Of a batch script, of an interactive job, in a step of one process, on the terminal of a step.
+SHELLS = [
+    SHELL,
+    {**SRUN, "SLURM_STEP_ID": str(0xFFFFFFFA)},
+    {**SRUN, "SLURM_STEP_NUM_TASKS": "1"},
+    {**SRUN, "SLURM_PTY_PORT": "37435"},
+]
 
 
 @pytest.fixture
 def environment(monkeypatch):
     names = ["RANK", "LOCAL_RANK", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"]
-    names += ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_JOB_NAME"]
-    names += ["SLURM_RESTART_COUNT", "UGMM_RUN_FOLDER"]
+    names += ["SLURM_RESTART_COUNT", "UGMM_RUN_FOLDER", "SLURM_PTY_PORT", *SRUN]
     for name in names:
         monkeypatch.delenv(name, raising=False)
 
@@ -54,18 +63,25 @@ def test_a_process_that_lightning_started_reads_the_environment(environment, mak
     assert processes.find_run(overrides(tmp_path)).folder == run.folder
 
 
-@pytest.mark.parametrize("name", ["bash", "interactive"])
-def test_in_a_shell_within_slurm_lightning_starts_the_processes(environment, make_run, name):
-    environment(**{**SRUN, "SLURM_JOB_NAME": name, "SLURM_PROCID": 0})
+@pytest.mark.parametrize("shell", SHELLS)
+def test_in_a_shell_within_slurm_lightning_starts_the_processes(environment, make_run, shell):
+    environment(**shell)
     assert processes.is_leading()
     assert processes.launch_id() is None
     environment(UGMM_RUN_FOLDER=make_run().folder, LOCAL_RANK=1)
     assert not processes.is_leading()
 
 
+@pytest.mark.parametrize("name", ["train", "bash", "interactive"])
+def test_a_step_is_one_whatever_its_job_is_called(environment, name):
+    environment(**{**SRUN, "SLURM_JOB_NAME": name, "SLURM_PROCID": 1})
+    assert processes.launch_id() == "slurm-17.0"
+    assert not processes.is_leading()
+
+
 @pytest.mark.parametrize(("launcher", "rank"), [(SRUN, "SLURM_PROCID"), (TORCHRUN, "RANK")])
 def test_processes_of_a_launch_share_the_folder(environment, make_run, tmp_path, launcher, rank):
-    environment(**launcher, **{rank: 0})
+    environment(**{**launcher, rank: 0})
     settings = overrides(tmp_path)
     assert processes.is_leading()
     assert processes.find_run(settings) is None
@@ -80,25 +96,47 @@ def test_processes_of_a_launch_share_the_folder(environment, make_run, tmp_path,
     assert found[0].folder == run.folder.resolve()
 
 
-def test_another_launch_has_another_folder(environment, make_run, tmp_path):
-    environment(**TORCHRUN, RANK=0)
+@pytest.mark.parametrize(
+    ("launcher", "other"),
+    [
+        (TORCHRUN, {"TORCHELASTIC_RUN_ID": "other"}),
+        ({**SHELL, **TORCHRUN}, {"SLURM_JOB_ID": "18"}),
+        (SRUN, {"SLURM_STEP_ID": "1"}),
+        (SRUN, {"SLURM_JOB_ID": "18"}),
+        (SRUN, TORCHRUN),
+    ],
+)
+def test_another_launch_has_another_folder(environment, make_run, tmp_path, launcher, other):
+    environment(RANK=0, **launcher)
     processes.share_folder(make_run(), overrides(tmp_path))
-    environment(TORCHELASTIC_RUN_ID="other")
+    environment(**other)
     assert processes.find_run(overrides(tmp_path)) is None
 
 
+def test_the_nodes_of_a_torchrun_launch_may_be_steps(environment):
+    environment(**{**SRUN, **TORCHRUN})
+    first = processes.launch_id()
+    environment(SLURM_STEP_ID="1")
+    assert processes.launch_id() == first
+
+
+def test_an_id_is_no_path(environment):
+    environment(TORCHELASTIC_RUN_ID="../a b")
+    assert processes.launch_id() == "torchrun-.._a_b"
+
+
 def test_a_requeued_job_continues_its_run(environment, make_run, tmp_path):
-    environment(**SRUN, SLURM_PROCID=0)
+    environment(**SRUN)
     run = make_run()
     processes.share_folder(run, overrides(tmp_path))
-    with pytest.raises(UserError, match="launch slurm-17 has a run already"):
+    with pytest.raises(UserError, match=r"launch slurm-17\.0 has a run already"):
         processes.find_run(overrides(tmp_path))
     environment(SLURM_RESTART_COUNT=1)
     assert processes.find_run(overrides(tmp_path)).folder == run.folder.resolve()
 
 
 def test_a_leader_that_never_comes_is_one_line(environment, monkeypatch, tmp_path):
-    environment(**SRUN, SLURM_PROCID=1)
+    environment(**{**SRUN, "SLURM_PROCID": 1})
     monkeypatch.setattr(processes, "WAIT_SECONDS", 0.2)
     with pytest.raises(UserError, match="did the first process fail"):
         processes.find_run(overrides(tmp_path))

@@ -145,6 +145,14 @@ def test_another_thread_leaves_signals_to_the_main_one():
     assert seen == before
 
 
+def test_an_interrupt_that_was_no_signal(capsys):
+    def command():
+        raise KeyboardInterrupt
+
+    assert signals.run_command(command) == 130
+    assert capsys.readouterr().err == "ugmm: interrupted\n"
+
+
 def test_what_a_library_makes_of_a_signal_is_one_line_too(capsys):
     def command():
         try:

@@ -173,7 +173,10 @@ def test_references_reach_other_keys():
         ("name=${nope}", "name: Interpolation key 'nope' not found"),
         ("task=generative model=mlp", "the score of this model has no upper bound"),
         ("model._target_=os.system", "unknown key 'model._target_'"),
-        ("name=!!python/name:os.system", "command line: not valid YAML"),
+        (
+            "seed=!!python/name:os.system",
+            "seed: not valid YAML: line 1: !!python/name:os.system is",
+        ),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(override, complaint):

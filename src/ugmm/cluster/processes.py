@@ -1,10 +1,12 @@
 """Which process of a run this is, and how all of its processes find the same folder."""
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ugmm.cluster.slurm import current_step
 from ugmm.errors import UserError
 from ugmm.runs import Run
 from ugmm.writing import make_folder, write_atomic
@@ -30,22 +32,22 @@ def launch_id() -> str | None:
     """
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
-        launch = environment["TORCHELASTIC_RUN_ID"]
+        launch = re.sub(r"[^\w.-]", "_", environment["TORCHELASTIC_RUN_ID"])
         if launch == "none":
             raise UserError("torchrun on several nodes needs --rdzv-id, a new one for every run")
-        return f"torchrun-{launch}"
-    # In a shell that was started by srun, Lightning starts the processes.
-    interactive = environment.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    if int(environment.get("SLURM_NTASKS", 1)) > 1 and not interactive:
-        return f"slurm-{environment['SLURM_JOB_ID']}"
-    return None
+        # In another job the same id is another launch; in one job, each node may be a step.
+        job = environment.get("SLURM_JOB_ID")
+        return f"slurm-{job}-torchrun-{launch}" if job else f"torchrun-{launch}"
+    step = current_step()
+    return f"slurm-{step.id}" if step else None
 
 
 def is_leading() -> bool:
     """Return whether this process is the one that makes the folder, tracks, draws and reports."""
-    if launch_id() is None:
-        return not _started_by_lightning()
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["RANK"]) == 0
+    step = current_step()
+    return step.rank == 0 if step else not _started_by_lightning()
 
 
 def find_run(overrides: Sequence[str]) -> Run | None:

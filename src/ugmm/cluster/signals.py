@@ -115,12 +115,13 @@ def run_command(command: Callable[[], int]) -> int:
     with ending_alike():
         try:
             return command()
-        except BaseException:  # what a library has made of it, if it was on its way
-            if _stop.signum is None:
+        except BaseException as error:  # what a library has made of it, if it was on its way
+            if _stop.signum is None and not isinstance(error, KeyboardInterrupt):
                 raise
-            name = signal.Signals(_stop.signum).name
-            _stop.tell("ugmm: interrupted" if name == "SIGINT" else f"ugmm: stopped by {name}")
-            return 128 + _stop.signum
+            ended_by = signal.Signals(_stop.signum or signal.SIGINT)
+            said = "interrupted" if ended_by is signal.SIGINT else f"stopped by {ended_by.name}"
+            _stop.tell(f"ugmm: {said}")
+            return 128 + ended_by
 
 
 def run_process(command: Callable[[], int]) -> int:

@@ -107,7 +107,8 @@ def _outside(number: float, bounds: Mapping[str, float]) -> str:
         "high": ("at most", number <= bounds.get("high", number)),
         "below": ("below", number < bounds.get("below", number + 1)),
     }
-    if math.isfinite(number) and all(tests[name][1] for name in bounds):
+    finite = isinstance(number, int) or math.isfinite(number)  # an int may be too long for it
+    if finite and all(tests[name][1] for name in bounds):
         return ""
     return " and ".join(
         f"{text} {bounds[n]:.10g}" for n, (text, _) in tests.items() if n in bounds

@@ -3,7 +3,6 @@
 Declarations < configs/<group>/<choice>.yaml < experiments/<name>.yaml < layers < command line.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -15,9 +14,11 @@ from omegaconf import OmegaConf
 from ugmm.config.canonical import ELSEWHERE, HARDWARE
 from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.files import named_file, yaml_files
-from ugmm.config.merge import finish, merge, new_schema, parse_value, read_yaml
+from ugmm.config.merge import finish, merge, new_schema, read_yaml
 from ugmm.config.schema import SHARED, Config, DataConfig
+from ugmm.config.values import Said, as_said, as_text, literal
 from ugmm.errors import UserError, nearest
+from ugmm.yaml_text import Plain, to_values
 
 __all__ = ["assignment", "compose", "compose_data"]
 
@@ -74,14 +75,14 @@ def compose(
     config = new_schema()
     for group, choice in choices.items():
         merge(config, *_read_choice(group, choice, named_by[group], root))
-    config.experiment = path.stem
+    config.experiment = literal(path.stem)
     for source, setting in settings:
         if "experiment" in setting:
             raise UserError(f"{source}: experiment is the name of the file and cannot be set")
         merge(config, setting, source)
     named = any("name" in setting for _, setting in settings[1:])
     if not named and (name := _run_name(overrides)):
-        merge(config, {"name": name}, COMMAND_LINE)
+        merge(config, literal({"name": name}), COMMAND_LINE)
     return finish(config, "the resolved configuration")
 
 
@@ -103,8 +104,7 @@ def compose_data(choice: str, source: str, root: Path | None = None) -> DataConf
 
 def assignment(key: str, value: Any) -> str:
     """Return a key and its value as they are written on the command line."""
-    # A choice such as model=mlp is not quoted.
-    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+    return f"{key}={as_said(value)}"
 
 
 def _read_choice(
@@ -133,9 +133,9 @@ def _checked_choices(defaults: Any, source: str) -> dict[str, str]:
             raise UserError(
                 f"{source}: unknown group 'defaults.{group}'; {nearest(group, GROUPS)}"
             )
-        if not isinstance(choice, str):
+        if to_values(choice) is None or not isinstance(choice, Plain | str):
             raise UserError(f"{source}: defaults.{group} must name a choice of {group}")
-    return defaults
+    return {group: as_text(choice) for group, choice in defaults.items()}
 
 
 def _parse(overrides: Iterable[str]) -> dict[str, Any]:
@@ -145,8 +145,12 @@ def _parse(overrides: Iterable[str]) -> dict[str, Any]:
         name, equals, text = override.partition("=")
         if not equals or not name:
             raise UserError(f"{COMMAND_LINE}: {override!r} is not of the form key=value")
+        try:
+            override.encode()
+        except UnicodeEncodeError as error:  # bytes that Python could not read
+            raise UserError(f"{COMMAND_LINE}: {override!r} is not UTF-8 text") from error
         values.pop(name, None)  # of two, the later one stands where it was said
-        values[name] = text if name in GROUPS else parse_value(text, COMMAND_LINE)
+        values[name] = text if name in GROUPS else Said(text)
     return values
 
 
@@ -156,7 +160,7 @@ def _split(values: Mapping[str, Any], source: str) -> tuple[dict[str, str], list
     settings: list[dict[str, Any]] = []
     for name, value in values.items():
         if name in GROUPS and not isinstance(value, Mapping):
-            choices[name] = value if isinstance(value, str) else json.dumps(value)
+            choices[name] = as_text(value)
             continue
         if "[" in name:
             whole = name.partition("[")[0]
@@ -166,7 +170,7 @@ def _split(values: Mapping[str, Any], source: str) -> tuple[dict[str, str], list
             setting = {part: setting}
         for group in CHOSEN:
             if isinstance(keys := setting.get(group), dict) and "name" in keys:
-                choice = keys["name"] or "..."
+                choice = as_text(keys["name"]) or "..."
                 raise UserError(f"{source}: choose by {group}={choice}, not by {group}.name")
         settings.append(setting)
     return choices, settings

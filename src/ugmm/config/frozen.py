@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from ugmm.config.canonical import with_new_names
 from ugmm.config.choices.plugins import check_plugins
-from ugmm.config.merge import finish, merge, new_schema, parse_yaml, read_text
+from ugmm.config.merge import finish, merge, new_schema, read_text
 from ugmm.config.schema import Config
+from ugmm.config.values import literal
 from ugmm.errors import UserError
 from ugmm.runs import Run
+from ugmm.yaml_text import read_mapping, write
 
 __all__ = ["from_mapping", "from_yaml", "read_config", "to_mapping", "to_yaml"]
 
@@ -27,7 +27,7 @@ def from_mapping(frozen: Mapping[str, Any], source: str) -> Config:
     layer = with_new_names(frozen)
     if missing := [f.name for f in fields(Config) if f.name not in layer]:
         raise UserError(f"{source} is incomplete: it lacks {', '.join(missing)}")
-    merge(config, layer, source)
+    merge(config, literal(layer), source)  # references were resolved before it was frozen
     return finish(config, source)
 
 
@@ -37,7 +37,7 @@ def from_yaml(text: str, source: str) -> Config:
     Raises:
         UserError: If the text is no longer a valid configuration.
     """
-    return from_mapping(parse_yaml(text, source), source)
+    return from_mapping(read_mapping(text, source), source)
 
 
 def read_config(run: Run) -> Config:
@@ -46,8 +46,7 @@ def read_config(run: Run) -> Config:
     Raises:
         UserError: If it is no longer valid, or a plugin is missing that the run was made with.
     """
-    if run.environment.is_file():
-        check_plugins(run.read_environment().get("plugins", []), str(run.folder))
+    check_plugins(run.read_environment().get("plugins", []), str(run.folder))
     return from_yaml(read_text(run.config), str(run.config))
 
 
@@ -58,4 +57,4 @@ def to_mapping(config: Config) -> dict[str, Any]:
 
 def to_yaml(config: Config) -> str:
     """Return a configuration as YAML, every key with its value."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return write(to_mapping(config))

@@ -5,25 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf, TupleConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ugmm.config.checks import check_keys, check_ranges, check_together
 from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.schema import Config
+from ugmm.config.values import as_text, literal, to_types, without_marks
 from ugmm.errors import UserError, nearest
+from ugmm.yaml_text import read_mapping
 
-__all__ = [
-    "finish",
-    "make_settings",
-    "merge",
-    "new_schema",
-    "parse_value",
-    "parse_yaml",
-    "read_text",
-    "read_yaml",
-]
+__all__ = ["finish", "make_settings", "merge", "new_schema", "read_text", "read_yaml"]
 
 
 def new_schema() -> DictConfig:
@@ -42,7 +34,7 @@ def merge(config: DictConfig, layer: dict[str, Any], source: str) -> None:
             continue
         kinds = declared(group)
         if "name" in keys:
-            name = str(keys["name"])
+            name = as_text(keys["name"])
             if name not in kinds:
                 raise UserError(f"{source}: unknown {group}.name {name!r}; {nearest(name, kinds)}")
             if OmegaConf.is_missing(config, group) or config[group].name != name:
@@ -54,6 +46,7 @@ def merge(config: DictConfig, layer: dict[str, Any], source: str) -> None:
 
 def _lay(config: DictConfig, layer: dict[str, Any], source: str) -> None:
     """Set keys that are declared, and check their names, types and ranges."""
+    layer = to_types(config, layer, source)
     check_keys(config, layer, source)
     try:
         _set_containers(config, layer)
@@ -91,6 +84,7 @@ def finish(config: DictConfig, source: str) -> Config:
     except (OmegaConfBaseException, ValueError) as error:  # ValueError: of a __post_init__
         raise UserError(f"{source}: {_describe(error)}") from error
     assert isinstance(result, Config)
+    without_marks(result)
     check_together(result)
     return result
 
@@ -118,26 +112,26 @@ def _at_defaults(kind: type, chosen: str) -> DictConfig:
 
 
 def make_settings(schema: Any, values: dict[str, Any], source: str) -> Any:
-    """Return an instance of a dataclass, with these keys checked and set.
+    """Return an instance of a dataclass, with these keys checked and set; texts are literal.
 
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
     config = OmegaConf.structured(schema)
-    _lay(config, values, source)
+    _lay(config, literal(values), source)
     try:
-        return OmegaConf.to_object(config)
+        return without_marks(OmegaConf.to_object(config))
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{source}: {_describe(error)}") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a file of keys and values.
+    """Read a file of keys and values, as `ugmm.yaml_text.read` gives them.
 
     Raises:
         UserError: If it is none.
     """
-    return parse_yaml(read_text(path), str(path))
+    return read_mapping(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:
@@ -152,35 +146,6 @@ def read_text(path: Path) -> str:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file") from error
-
-
-def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """Parse keys and values as OmegaConf does, with neither Python objects nor duplicate keys.
-
-    Raises:
-        UserError: If the text is something else.
-    """
-    return _parse(lambda: OmegaConf.create(text), source)
-
-
-def parse_value(text: str, source: str) -> Any:
-    """Parse what stands after `key=` on the command line.
-
-    Raises:
-        UserError: If it is no valid YAML.
-    """
-    return _parse(lambda: OmegaConf.from_dotlist([f"value={text}"]), source)["value"]
-
-
-def _parse(make: Any, source: str) -> dict[str, Any]:
-    try:
-        values = OmegaConf.to_container(make())
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        text = " ".join(str(error).split("full_key", 1)[0].split())
-        raise UserError(f"{source}: not valid YAML: {text}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{source}: expected keys and values")
-    return values  # type: ignore[return-value]
 
 
 def _describe(error: Exception) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ugmm.kernels.reference import CUMULATIVE_REFERENCE, REFERENCE
 
-_Operator = Callable[..., tuple[Tensor, ...]]
+_Operator = Callable[..., Tensor]
 CPU: _Operator | None
 CUMULATIVE_CPU: _Operator | None
 try:
@@ -18,7 +18,7 @@ try:
 except ImportError:  # Numba is missing
     CPU = CUMULATIVE_CPU = None
 
-__all__ = ["KernelName", "choose_cumulative", "choose_kernel"]
+__all__ = ["KernelName", "check_kernel_name", "choose_cumulative", "choose_kernel"]
 
 KernelName = Literal["auto", "reference", "cpu", "cuda"]
 _NAMES = ("auto", "reference", "cpu", "cuda")
@@ -37,7 +37,7 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
             their place, with one warning a process.
 
     Returns:
-        an operator: (x, loc, log_scale, logits) to (scores, two tensors for its backward).
+        an operator: (x, loc, log_scale, logits) to scores.
 
     Raises:
         ValueError: `kernel` is none of the names, or is for another device than `x` is on.
@@ -49,16 +49,21 @@ def choose_cumulative(x: Tensor, kernel: str = "auto") -> _Operator:
     """The operator for cumulative scores, by the rules of `choose_kernel`.
 
     Returns:
-        an operator: (x, loc, log_scale, log_weights, start, positions) to (scores, two tensors).
+        an operator: (x, loc, log_scale, log_weights, start, positions) to scores.
     """
     return _choose(x, kernel, CUMULATIVE_REFERENCE, CUMULATIVE_CPU, "cumulative")
+
+
+def check_kernel_name(kernel: str) -> None:
+    """Raise ValueError unless a kernel has this name."""
+    if kernel not in _NAMES:
+        raise ValueError(f"kernel must be one of {', '.join(_NAMES)}, not {kernel!r}")
 
 
 def _choose(
     x: Tensor, kernel: str, reference: _Operator, cpu: _Operator | None, room: str
 ) -> _Operator:
-    if kernel not in _NAMES:
-        raise ValueError(f"kernel must be one of {', '.join(_NAMES)}, not {kernel!r}")
+    check_kernel_name(kernel)
     if kernel == "reference":
         return reference
     device = x.device.type

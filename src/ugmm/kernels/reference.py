@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ugmm.kernels.operator import CumulativeProblem, Kernel, Problem, register
+from ugmm.kernels.definition import Kernel, register
+from ugmm.kernels.problem import CumulativeProblem, Problem
 
 __all__ = ["CUMULATIVE_REFERENCE", "REFERENCE"]
 

@@ -3,6 +3,7 @@
 import io
 import math
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,21 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from ugmm.checkpoints import FORMAT, Stamp, read_checkpoint
 from ugmm.config.frozen import to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule
-from ugmm.loading import FORMAT
 from ugmm.metrics import VALIDATED
 from ugmm.writing import make_folder, write_atomic
 
-__all__ = ["AtomicCheckpointIO", "KeepBest", "KeepLast", "Stamp"]
+__all__ = ["AtomicCheckpointIO", "KeepBest", "KeepLast", "StampCheckpoints"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the target, then rename: Lightning's own goes by way of the system's /tmp."""
+    """Write beside the target, then rename: Lightning's own goes by way of the system's /tmp.
+
+    What is read is checked as everywhere.
+    """
 
     def save_checkpoint(
         self,
@@ -39,8 +43,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, content)
         write_atomic(path, content.getvalue())
 
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Any = None,  # noqa: ARG002
+        weights_only: bool | None = None,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Read a checkpoint of ours, checked."""
+        return read_checkpoint(path).content
 
-class Stamp(Callback):
+
+class StampCheckpoints(Callback):
     """Put into checkpoints what tells, without Lightning, whose they are and how good.
 
     Arguments:
@@ -80,16 +93,17 @@ class Stamp(Callback):
         checkpoint: dict[str, Any],
     ) -> None:
         """Add the stamp."""
-        checkpoint["ugmm"] = {
-            "format": FORMAT,
-            "run_id": self.run_id,
-            "config": self.config,
-            "seconds": self.seconds(),
-            "n_features": self.data.n_features,
-            "n_classes": self.data.n_classes,
-            "spec": self.data.spec.to_json(),
-            "validation": self.validation,
-        }
+        stamp = Stamp(
+            format=FORMAT,
+            config=self.config,
+            n_features=self.data.n_features,
+            n_classes=self.data.n_classes,
+            seconds=self.seconds(),
+            spec=self.data.spec.to_json(),
+            run_id=self.run_id,
+            validation=self.validation,
+        )
+        checkpoint["ugmm"] = asdict(stamp)
 
 
 class KeepBest(Checkpoint):
@@ -109,7 +123,7 @@ class KeepBest(Checkpoint):
     def __init__(
         self,
         path: Path,
-        stamp: Stamp,
+        stamp: StampCheckpoints,
         monitor: str,
         goal: str,
         best: tuple[int, float] | None = None,

@@ -5,6 +5,7 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, Split
@@ -56,6 +57,7 @@ def train(config: Config, data: RowsDataModule) -> Task:
         max_epochs=wanted.max_epochs,
         accelerator="cpu",
         devices=1,
+        plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=wanted.precision,
         gradient_clip_val=wanted.gradient_clip_val,
         accumulate_grad_batches=wanted.accumulate_grad_batches,

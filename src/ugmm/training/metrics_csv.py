@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,10 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def _start(self, epoch: int) -> None:
+        if epoch and not self.run.metrics.exists():
+            sys.stderr.write(
+                f"warning: {self.run.metrics} is lost; it starts anew from epoch {epoch + 1}\n"
+            )
         rows = [row for row in self.run.read_metrics() if (row["epoch"] or 0) < epoch]
         if rows:
             self.columns = list(rows[0])

@@ -8,25 +8,27 @@ from typing import Any
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
+from ugmm.checkpoints import restore
 from ugmm.cluster.processes import is_leading, launch_id, share_folder
 from ugmm.cluster.signals import closing_cleanly
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
-from ugmm.errors import UserError
-from ugmm.loading import read_checkpoint, restore, spec_of, tested_checkpoint
-from ugmm.metrics import VALIDATED
+from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
 from ugmm.runs import Run
 from ugmm.tasks import Task
 from ugmm.tracking.session import log_results, tracked
 from ugmm.training.build import build, prepare
-from ugmm.training.checkpoint import Stamp
+from ugmm.training.checkpoint import StampCheckpoints
 from ugmm.training.metrics_csv import MetricsCSV
+from ugmm.training.resuming import find_best, find_validation, read_last, read_matching
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
+from ugmm.training.wandb_logger import LenientWandbLogger
 from ugmm.writing import WriteError, sweep
 
 __all__ = ["evaluate", "resume", "start", "start_or_resume"]
@@ -98,16 +100,16 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         sweep(run.folder)
         if data.description:
             sys.stdout.write(f"{data.description}\n")
-    last = _read_for(data, run.last, config) if run.last.is_file() else None
+    last = read_last(run, config, data, task)
+    best = find_best(run, config, last) if last else None
     if last is not None and is_leading():
-        sys.stdout.write(f"going on after epoch {last['epoch'] + 1}\n")
-    best = None if last is None else _find_best(run, config, last)
+        sys.stdout.write(f"going on after epoch {last.epoch + 1}\n")
     with closing_cleanly(run), tracked(config, run, enabled=is_leading()) as tracked_run:
-        loggers: list[Logger] = [MetricsCSV(run, last["epoch"] + 1 if last else 0)]
+        loggers: list[Logger] = [MetricsCSV(run, last.epoch + 1 if last else 0)]
         if tracked_run is not None:
-            loggers.append(WandbLogger(experiment=tracked_run))
-        before = last["ugmm"]["seconds"] if last else 0.0
-        stamp = Stamp(config, data, run.read_environment().get("run_id"), before)
+            loggers.append(LenientWandbLogger(experiment=tracked_run))
+        before = last.stamp.seconds if last else 0.0
+        stamp = StampCheckpoints(config, data, run.read_environment().get("run_id"), before)
         trainer = make_trainer(config, run, stamp, loggers, best)
         if tracked_run is not None:
             tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
@@ -128,7 +130,7 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         if tracked_run is not None:
             tested = tested_checkpoint(run, config)
             wanted = config.tracking.log_model and tested.is_file()
-            log_results(tracked_run, results, plots, tested if wanted else None)
+            log_results(tracked_run, run, results, plots, tested if wanted else None)
     return results
 
 
@@ -164,12 +166,13 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     run = Run.open(folder)
     config = read_config(run)
     data, task = build(config)
-    restore(task.network, _read_for(data, tested_checkpoint(run, config), config))
+    restore(task.network, read_matching(run, tested_checkpoint(run, config), config, data))
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.
         accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
         devices=1,
+        plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
         logger=False,
         enable_progress_bar=False,
@@ -189,30 +192,6 @@ def _robustness(task: Task, data: InMemoryDataModule, config: Config) -> dict[st
     return score_robustness(task.network, data)
 
 
-def _read_for(data: InMemoryDataModule, path: Path, config: Config) -> dict[str, Any]:
-    """Read a checkpoint of a network of this data, whose file may have changed meanwhile."""
-    checkpoint = read_checkpoint(path, config)
-    remedy = "bring back the data it was trained on, or train again"
-    for name in ("n_features", "n_classes"):
-        then, now = checkpoint["ugmm"][name], getattr(data, name)
-        if then != now:
-            raise UserError(
-                f"{path} was trained where {name} was {then}, and the data now has {now}; {remedy}"
-            )
-    spec = spec_of(checkpoint)
-    if spec is None:  # it is from before there were any
-        return checkpoint
-    for what in ("feature", "class"):
-        names = zip(*(map(str, getattr(of, f"{what}_names")) for of in (spec, data)), strict=False)
-        for then, now in names:
-            if then != now:
-                raise UserError(
-                    f"{path} was trained where a {what} was {then!r}, and the data now has "
-                    f"{now!r} in its place; {remedy}"
-                )
-    return checkpoint
-
-
 def _test(
     trainer: Trainer, task: Task, data: InMemoryDataModule, config: Config, run: Run
 ) -> dict[str, float]:
@@ -220,41 +199,11 @@ def _test(
     if config.trainer.fast_dev_run:
         return _floats(trainer.test(task, data, verbose=False)[0])
     path = tested_checkpoint(run, config)
-    checkpoint = read_checkpoint(path, config)
+    checkpoint = read_for(run, path, config)
     tested = trainer.test(task, data, ckpt_path=path, weights_only=True, verbose=False)[0]
     # The checkpoint's epoch may have no validation, if it is the last one.
-    values = _validation(run, checkpoint)
-    return {**values, **_floats(tested), "tested_epoch": checkpoint["epoch"] + 1}
-
-
-def _find_best(run: Run, config: Config, last: dict[str, Any]) -> tuple[int, float] | None:
-    """Return epoch and validation of the best checkpoint of a run that goes on after the last.
-
-    Raises:
-        UserError: If there is none although there was one.
-    """
-    if config.trainer.test_checkpoint == "last":
-        return None
-    expected = last["ugmm"].get("best_epoch")
-    best = read_checkpoint(run.best, config) if run.best.is_file() else None
-    if expected is not None and (best is None or best["epoch"] < expected):
-        raise UserError(
-            f"no checkpoint at {run.best} that is of epoch {expected + 1}, the best before "
-            f"{run.last} was written; bring it back, or train again"
-        )
-    validation = {} if best is None else _validation(run, best)
-    value = validation.get(config.trainer.monitor)
-    return None if best is None or value is None else (best["epoch"], value)
-
-
-def _validation(run: Run, checkpoint: dict[str, Any]) -> dict[str, float]:
-    """Return what the validation of a checkpoint measured; nothing if its epoch had none."""
-    if "validation" in checkpoint["ugmm"]:
-        return checkpoint["ugmm"]["validation"]
-    # It is from before checkpoints said so.
-    rows = [row for row in run.read_metrics() if row["epoch"] == checkpoint["epoch"]]
-    keys = [f"val/{metric.name}" for metric in VALIDATED]
-    return {key: value for row in rows for key in keys if (value := row.get(key)) is not None}
+    values = find_validation(run, checkpoint)
+    return {**values, **_floats(tested), "tested_epoch": checkpoint.epoch + 1}
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:

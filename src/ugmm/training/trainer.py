@@ -11,15 +11,14 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 
-from ugmm.cluster.processes import launch_id
 from ugmm.config.schema import Config, TrainerConfig
 from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.runs import Run
 from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSignals
-from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, Stamp
+from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, StampCheckpoints
+from ugmm.training.launch import check_launch, launch_environment
 
 __all__ = ["check_hardware", "make_trainer", "quieten"]
 
@@ -29,7 +28,7 @@ def check_hardware(config: TrainerConfig) -> None:
 
     Raises:
         UserError: If a GPU is asked for where there is none, or more of them than there are, or
-            several nodes without a launcher.
+            a launcher does not fit (see `ugmm.training.launch.check_launch`).
     """
     present = torch.cuda.device_count() or int(torch.backends.mps.is_available())
     if config.accelerator == "gpu" and present == 0:
@@ -39,17 +38,13 @@ def check_hardware(config: TrainerConfig) -> None:
     on_gpu = config.accelerator != "cpu" and present > 0
     if on_gpu and isinstance(config.devices, int) and config.devices > present:
         raise UserError(f"trainer.devices={config.devices}: this machine has {present} GPU(s)")
-    if config.num_nodes > 1 and launch_id() is None:
-        raise UserError(
-            f"trainer.num_nodes={config.num_nodes} needs a launcher on every node: start with "
-            "srun or torchrun"
-        )
+    check_launch(config, present if on_gpu else 1)
 
 
 def make_trainer(
     config: Config,
     run: Run,
-    stamp: Stamp,
+    stamp: StampCheckpoints,
     loggers: list[Logger],
     best: tuple[int, float] | None = None,
 ) -> Trainer:
@@ -89,10 +84,7 @@ def make_trainer(
     ]
     if not wanted.fast_dev_run:
         callbacks += _checkpoints(wanted, run, stamp, best)
-    plugins: list[Any] = [AtomicCheckpointIO()]
-    if SLURMEnvironment.detect():
-        # Lightning's own requeueing hangs when ranks are uneven; a requeued job resumes anyway.
-        plugins.append(SLURMEnvironment(auto_requeue=False))
+    plugins: list[Any] = [AtomicCheckpointIO(), launch_environment()]
     return Trainer(
         **settings,
         # At least one validation, however few the epochs: it chooses the best checkpoint.
@@ -112,7 +104,7 @@ def make_trainer(
 
 
 def _checkpoints(
-    wanted: TrainerConfig, run: Run, stamp: Stamp, best: tuple[int, float] | None
+    wanted: TrainerConfig, run: Run, stamp: StampCheckpoints, best: tuple[int, float] | None
 ) -> list[Callback]:
     """Keep the best checkpoint by the validation, and the last one, to resume from."""
     last = KeepLast(run.last, wanted.check_val_every_n_epoch)
@@ -131,7 +123,7 @@ def quieten() -> None:
         "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning calling torch
         "The number of training batches",  # fewer than log_every_n_steps: steps are counted
         "`LightningModule.configure_optimizers` returned `None`",  # what is fitted needs none
-        "The `srun` command is available",  # it need not be used
+        "The `srun` command is available",  # nor in a job called interactive, where it is used
         "Total length of `list` across ranks is zero",  # no validation, by data.val_fraction=0
     ):
         warnings.filterwarnings("ignore", message)

@@ -32,8 +32,9 @@ from mixture_oracle import (
     wide_layer,
 )
 
+from ugmm.kernels.definition import register
 from ugmm.kernels.mixture.cuda import CUDA, KERNEL
-from ugmm.kernels.operator import Problem, register
+from ugmm.kernels.problem import Problem
 
 DEVICE = "cuda" if ON_GPU else "cpu"
 INTERPRETED = KERNEL._replace(name="mixture_log_score_interpreted", dispatch_key="CPU")
@@ -44,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide b
 
 
 def score(*inputs):
-    return OPERATOR(*(i.to(DEVICE) for i in inputs))[0].cpu()
+    return OPERATOR(*(i.to(DEVICE) for i in inputs)).cpu()
 
 
 def compute(layer):

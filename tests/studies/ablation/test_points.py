@@ -30,7 +30,7 @@ def make_entry(point_id):
         (("points", 0, "variant"), ["a"], r"points\[0\].variant is no text"),
         (("points", 0, "config"), None, r"points\[0\].config must map keys to values"),
         (("points", 0, "config"), "[1", "expected ',' or"),
-        (("points", 0, "config"), "a", r"points\[0\].config must map keys to values"),
+        (("points", 0, "config"), "a", r"points\[0\].config: expected keys and values"),
         (("points", 0, "config", "name"), 5, r"config.name must be a text, not 5"),
         (("points", 0, "config", "runs_dir"), "a\0", r"config.runs_dir must be a text"),
         (("points", 0, "config", "trainer"), 5, r"config.trainer must map keys to values"),

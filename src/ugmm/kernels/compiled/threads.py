@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ugmm.kernels.compiled.call import CALL
-from ugmm.kernels.operator import Problem
+from ugmm.kernels.problem import Problem
 
 __all__ = ["ROWS", "TILE", "layer_fields", "openmp", "run", "split", "thread_count"]
 

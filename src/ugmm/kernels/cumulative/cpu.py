@@ -14,7 +14,8 @@ from torch import Tensor
 from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.cumulative import downward, upward
-from ugmm.kernels.operator import CumulativeProblem, Kernel, Problem, register
+from ugmm.kernels.definition import Kernel, register
+from ugmm.kernels.problem import CumulativeProblem, Problem
 
 __all__ = ["CPU", "KERNEL"]
 

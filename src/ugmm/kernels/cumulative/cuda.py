@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ugmm.kernels.cumulative import triton_kernels
-from ugmm.kernels.operator import CumulativeProblem, Kernel, register
+from ugmm.kernels.definition import Kernel, register
+from ugmm.kernels.problem import CumulativeProblem
 
 __all__ = ["BACKWARD", "CUDA", "FORWARD", "KERNEL", "MOST_PARTS", "PARAMETERS", "TILE"]
 

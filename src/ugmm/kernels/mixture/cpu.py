@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
+from ugmm.kernels.definition import Kernel, register
 from ugmm.kernels.mixture import loops, zeros
-from ugmm.kernels.operator import Kernel, Problem, register
+from ugmm.kernels.problem import Problem
 
 __all__ = ["CPU", "KERNEL", "mostly_zero"]
 

@@ -11,8 +11,9 @@ import functools
 import torch
 from torch import Tensor
 
+from ugmm.kernels.definition import Kernel, register
 from ugmm.kernels.mixture import triton_far, triton_kernels
-from ugmm.kernels.operator import Kernel, Problem, register
+from ugmm.kernels.problem import Problem
 
 __all__ = ["CUDA", "KERNEL"]
 

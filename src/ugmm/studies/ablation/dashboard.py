@@ -14,6 +14,7 @@ from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.tracking.uploads import logs_of
 from ugmm.writing import make_folder
+from ugmm.yaml_text import to_values
 
 __all__ = ["open_dashboard"]
 
@@ -35,7 +36,7 @@ def open_dashboard(name: str, *, dry_run: bool = False) -> None:
         text = specification.model_dump_json(by_alias=True)
         sys.stdout.write(json.dumps(json.loads(text), indent=2) + "\n")
         return
-    from ugmm.tracking.session import obstacle
+    from ugmm.tracking.access import in_one_line, obstacle
 
     if reason := obstacle():
         sys.stdout.write(f"{reason}: opening the runs on this disk\n")
@@ -43,12 +44,10 @@ def open_dashboard(name: str, *, dry_run: bool = False) -> None:
         return
     import wandb
 
-    entity = _read_tracking(ablation, ledger).entity or str(wandb.Api().default_entity)
-    workspace = _make_workspace(ablation, ledger, entity)
-    try:
+    with in_one_line("W&B did not save the workspace", "mend that and try again"):
+        entity = _read_tracking(ablation, ledger).entity or str(wandb.Api().default_entity)
+        workspace = _make_workspace(ablation, ledger, entity)
         workspace.save()
-    except Exception as error:  # whatever the package raises: it has no errors of its own
-        raise UserError(f"W&B did not save the workspace: {error}") from error
     sys.stdout.write(f"saved: {workspace.url}\n")
 
 
@@ -96,7 +95,7 @@ def _find_axes(ablation: Ablation) -> list[str]:
         return list(ablation.space)
     variants = list(ablation.variants.values())
     shared = [key for key in variants[0] if all(key in settings for settings in variants)]
-    differ = [key for key in shared if len({json.dumps(v[key]) for v in variants}) > 1]
+    differ = [key for key in shared if len({json.dumps(to_values(v[key])) for v in variants}) > 1]
     return [key for key in differ if "." in key]  # not `model` or `experiment`, which are choices
 
 

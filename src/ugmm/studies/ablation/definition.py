@@ -15,6 +15,7 @@ from ugmm.config.compose import assignment
 from ugmm.config.files import named_file, title_of
 from ugmm.config.frozen import to_mapping
 from ugmm.config.merge import make_settings, read_yaml
+from ugmm.config.values import as_text, literal
 from ugmm.errors import UserError, nearest
 from ugmm.keys import key
 from ugmm.metrics import find_metric
@@ -22,6 +23,7 @@ from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import ID_DIGITS, Point
 from ugmm.studies.ablation.space import Space, read_space
 from ugmm.studies.grid import compose_settings, expand_grid
+from ugmm.yaml_text import Plain, to_values
 
 __all__ = ["Ablation", "AblationSettings", "name_repetition", "read_ablation"]
 
@@ -53,8 +55,9 @@ class Ablation:
         title: Its first line.
         root: See `ugmm.config.compose.compose`.
         settings: Its plain keys.
-        variants: By name, all that a variant sets; `experiment` is one that it starts from of its
-            own. A search has none.
+        variants: By name, all that a variant sets, as the file says it (see
+            `ugmm.yaml_text.read`); `experiment` is one that it starts from of its own. A search
+            has none.
         repetitions: Seeds and folds, as settings.
         common: What all variants set, and all trials of a search.
         space: What is searched.
@@ -105,15 +108,16 @@ class Ablation:
         source = f"{self.path}: variant {variant!r}"
         _check_free(settings, repetition, source)
         repeated = name_repetition(repetition)
-        names = {"group": self.name, "name": f"{variant} {repeated}", "variant": variant}
+        names = literal({"group": self.name, "name": f"{variant} {repeated}", "variant": variant})
         values = {"experiment": self.settings.experiment, **settings, **repetition, **names}
         experiment = values.pop("experiment")
-        if not isinstance(experiment, str):
+        if to_values(experiment) is None or not isinstance(experiment, Plain | str):
             raise UserError(
                 f"{source}: experiment must be a name, such as {self.settings.experiment}; got "
-                f"{experiment!r}"
+                f"{to_values(experiment)!r}"
             )
-        config = to_mapping(compose_settings(experiment, values, source, self.root))
+        composed = compose_settings(as_text(experiment), values, source, self.root)
+        config = to_mapping(composed)
         return Point(compute_identity(config)[:ID_DIGITS], variant, repeated, config)
 
     @cached_property
@@ -157,7 +161,7 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
     path = named_file(name, "experiments/ablations", "ablation", root)
     values = read_yaml(path)
     common, variants, grid = (_pop_mapping(values, part, path) for part in _MAPPINGS)
-    space = values.pop("space", None)
+    space = to_values(values.pop("space", None))
     settings: AblationSettings = make_settings(AblationSettings, values, str(path))
     title, repetitions = title_of(path) or path.stem, _list_repetitions(settings, path)
     if settings.search is not None:
@@ -179,7 +183,7 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
 
 def _pop_mapping(values: dict[str, Any], part: str, path: Path) -> dict[str, Any]:
     entries = values.pop(part, None)
-    if entries is None:
+    if to_values(entries) is None:
         return {}
     if not isinstance(entries, dict):
         raise UserError(f"{path}: {part} must map names to values")
@@ -198,17 +202,22 @@ def _combine(
     if not variants and not grid:
         raise UserError(f"{source}: give variants (named sets of settings), a grid, or both")
     combinations = expand_grid(grid, source)
-    combined = {}
-    for name, settings in (variants or {"": {}}).items():
-        if not isinstance(settings or {}, dict):
+    combined: dict[str, dict[str, Any]] = {}
+    for name, entry in variants.items() if variants else [(None, {})]:
+        settings = {} if to_values(entry) is None else entry
+        if not isinstance(settings, dict):
             raise UserError(
                 f"{source}: variants.{name} must map keys to values, such as "
                 "{model.dropout: 0.2}"
             )
         for combination in combinations:
-            parts = [str(name)] * bool(name)
+            parts = [] if name is None else [name]
             parts += [assignment(k, v) for k, v in combination.items()]
-            combined[" ".join(parts)] = {**common, **(settings or {}), **combination}
+            whole = " ".join(parts)
+            if not whole.strip() or whole in combined:
+                called = f"two variants are called {whole!r}" if whole else "a variant has no name"
+                raise UserError(f"{source}: {called}; give each a name of its own")
+            combined[whole] = {**common, **settings, **combination}
     return combined
 
 

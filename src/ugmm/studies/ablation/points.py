@@ -11,19 +11,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ugmm.config.canonical import ELSEWHERE, HARDWARE, check_frozen, complete, compute_identity
 from ugmm.config.frozen import from_mapping
 from ugmm.config.schema import Config
+from ugmm.config.values import as_text
 from ugmm.errors import UserError
 from ugmm.runs import Run, run_folder
 from ugmm.writing import explain
+from ugmm.yaml_text import read_mapping, to_values
 
 __all__ = ["ID_DIGITS", "Point", "format_plan", "load_frozen", "parse_plan", "read_plan"]
 
 ID_DIGITS = 8  # of an identity; more where another point has the same
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ class Point:
 
     def agrees(self, settings: Mapping[str, Any]) -> bool:
         """Whether it computes what these settings say, as far as they say it."""
-        return _agrees(complete(self.config), (), settings)
+        config = complete(self.config)
+        return all(_agrees(config, key.split("."), value) for key, value in settings.items())
 
 
 def format_plan(points: Sequence[Point]) -> str:
@@ -160,16 +160,15 @@ def load_frozen(text: str, source: str) -> dict[str, Any]:
         ValueError: If it is none.
     """
     try:
-        config = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    return check_frozen(config, source)
+        return check_frozen(to_values(read_mapping(text, source)), source)
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
-def _agrees(config: Any, path: tuple[str, ...], value: Any) -> bool:
+def _agrees(config: Any, path: Sequence[str], value: Any) -> bool:
     """Whether a value, or each of a mapping's, is what the configuration has at a path."""
     if isinstance(value, Mapping):
-        return all(_agrees(config, (*path, *key.split(".")), v) for key, v in value.items())
+        return all(_agrees(config, (*path, key), item) for key, item in value.items())
     if path[0] in ELSEWHERE or (path[0] == "trainer" and path[-1] in HARDWARE):
         return True
     found = config
@@ -177,4 +176,6 @@ def _agrees(config: Any, path: tuple[str, ...], value: Any) -> bool:
         found = found.get(key) if isinstance(found, dict) else None
     a_choice = isinstance(found, dict)  # which stands for many settings
     refers = "${" in str(value)
-    return a_choice or refers or found == value or str(found) == str(value)
+    plain = to_values(value)
+    same = found == plain or str(found) in (str(plain), as_text(value))
+    return a_choice or refers or same

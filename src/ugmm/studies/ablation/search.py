@@ -4,6 +4,7 @@ A trial is one choice of values, run with every seed; its points are planned lik
 Imports no torch, and Optuna only where something is searched.
 """
 
+import shlex
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
@@ -134,7 +135,7 @@ class Search:
             return ""
         trial = self.study.best_trial
         chosen = {**self.ablation.common, **trial.user_attrs["values"]}
-        settings = " ".join(f"'{assignment(k, v)}'" for k, v in chosen.items())
+        settings = " ".join(shlex.quote(assignment(k, v)) for k, v in chosen.items())
         metric = self.ablation.settings.metric
         return (
             f"best of {len(trials)} trials: {metric} {trial.value:.4g} of trial {trial.number}; "

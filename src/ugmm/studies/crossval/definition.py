@@ -10,10 +10,12 @@ from ugmm.config.compose import compose_data
 from ugmm.config.files import named_file, title_of
 from ugmm.config.merge import make_settings, read_yaml
 from ugmm.config.schema import DataConfig
+from ugmm.config.values import as_text
 from ugmm.errors import UserError, nearest
 from ugmm.keys import key
 from ugmm.studies.crossval.fits import NetworkEstimator
 from ugmm.studies.grid import compose_settings, expand_grid
+from ugmm.yaml_text import to_values
 
 __all__ = ["CrossValidation", "CrossValidationSettings", "Model", "read_crossvalidation"]
 
@@ -85,7 +87,7 @@ def read_crossvalidation(name: str, root: Path | None = None) -> CrossValidation
         raise UserError(f"{path}: models must map names to baselines and experiments")
     data = compose_data(settings.data, str(path), root)
     models = {
-        str(model): _read_model(entry, f"{path}: models.{model}", settings.data, root)
+        model: _read_model(entry, f"{path}: models.{model}", settings.data, root)
         for model, entry in entries.items()
     }
     return CrossValidation(path.stem, title_of(path) or path.stem, settings, data, models)
@@ -101,21 +103,23 @@ def _read_model(entry: Any, source: str, data: str, root: Path | None) -> Model:
     kinds = [kind for kind in known[:2] if kind in entry]
     if len(kinds) != 1:
         raise UserError(f"{source} must name either a baseline or an experiment")
-    fixed, grid = ({} if entry.get(name) is None else entry[name] for name in ("set", "grid"))
+    fixed, grid = (
+        {} if to_values(entry.get(name)) is None else entry[name] for name in ("set", "grid")
+    )
     if not isinstance(fixed, dict) or not isinstance(grid, dict):
         raise UserError(f"{source}: set and grid must map keys to values")
     for name in grid:
         if name in fixed:
             raise UserError(f"{source}: {name} is both in set and in grid")
-    what = str(entry[kinds[0]])
+    what = as_text(entry[kinds[0]])
     candidates: list[tuple[dict[str, Any], Estimator]] = []
     for values in expand_grid(grid, source):
         if kinds[0] == "baseline":
             estimator = _make_baseline(what, {**fixed, **values}, source)
         else:
             estimator = _make_network(what, {"data": data, **fixed, **values}, source, root)
-        candidates.append((values, estimator))
-    return Model(f"{kinds[0]} {what}", fixed, grid, candidates)
+        candidates.append((to_values(values), estimator))
+    return Model(f"{kinds[0]} {what}", to_values(fixed), to_values(grid), candidates)
 
 
 def _make_baseline(name: str, settings: dict[str, Any], source: str) -> Estimator:

@@ -7,74 +7,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["CumulativeProblem", "Kernel", "Problem", "register"]
+from ugmm.kernels.formula import gradients_by_formula, score_by_formula
+from ugmm.kernels.problem import CumulativeProblem, Problem
+from ugmm.kernels.roads import Road, choose_road
+
+__all__ = ["Kernel", "register"]
 
 _LIBRARY = torch.library.Library("ugmm", "DEF")
 _Way = Callable[..., Any]
-_PLAIN = (Tensor, torch.nn.Parameter, type(None))
-
-
-class Problem(NamedTuple):
-    """The tensors of one layer: x (batch, in); the others (out, in)."""
-
-    x: Tensor
-    loc: Tensor
-    log_scale: Tensor
-    logits: Tensor
-
-    def score_shape(self) -> tuple[int, ...]:
-        """The shape of the result."""
-        return self.x.shape[0], self.loc.shape[0]
-
-    def empty_gradients(self, need_x: bool, need_parameters: bool) -> tuple[Tensor, ...]:
-        """Contiguous, uninitialised gradients; of no element where not needed."""
-        x, loc = self[:2]
-        parameter_shape = loc.shape if need_parameters else (0, 0)
-        return (
-            x.new_empty(x.shape if need_x else (0, 0)),
-            loc.new_empty(parameter_shape),
-            loc.new_empty(parameter_shape),
-            loc.new_empty(parameter_shape),
-        )
-
-
-class CumulativeProblem(NamedTuple):
-    """x (batch, in); loc, log_scale, logits (out, in); start (batch, out); positions (wanted).
-
-    The logits are logarithms of weights as they are; without positions every prefix is wanted.
-    """
-
-    x: Tensor
-    loc: Tensor
-    log_scale: Tensor
-    logits: Tensor
-    start: Tensor
-    positions: Tensor | None
-
-    def score_shape(self) -> tuple[int, ...]:
-        """The shape of the result."""
-        batch, n_in = self.x.shape
-        wanted = n_in if self.positions is None else self.positions.shape[0]
-        return batch, wanted, self.loc.shape[0]
-
-    def empty_gradients(self, need_x: bool, need_parameters: bool) -> tuple[Tensor, ...]:
-        """As of `Problem`, and by start, which is always needed: it costs nothing."""
-        layer = Problem(*self[:4]).empty_gradients(need_x, need_parameters)
-        return *layer, self.start.new_empty(self.start.shape)
-
-    def wanted(self) -> tuple[Tensor, int, bool]:
-        """Which result, or -1, the prefix that ends with each used input is; and if one is empty.
-
-        Returns:
-            the former, of no input from the last position on; how many results; the latter.
-        """
-        n_in, device = self.x.shape[1], self.x.device
-        if self.positions is None:
-            return torch.arange(1, n_in, device=device), n_in, True
-        count = len(self.positions)
-        after = torch.full((int(self.positions[-1]) + 1 if count else 1,), -1, device=device)
-        after[self.positions] = torch.arange(count, device=device)
-        return after[1:], count, int(after[0]) == 0
 
 
 class Kernel(NamedTuple):
@@ -102,7 +42,7 @@ class Kernel(NamedTuple):
     saves_scores: bool = False
 
 
-def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+def register(kernel: Kernel) -> Callable[..., Tensor]:
     """Register a kernel's two operators.
 
     `torch.library.custom_op` would do the same, but imports torch._dynamo at its first use,
@@ -112,8 +52,7 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         kernel: what to register.
 
     Returns:
-        the forward operation: (*inputs) to (scores, two saved tensors). It goes past the
-        dispatcher where only autograd watches.
+        the operation: (*inputs) to the scores. It takes the road that `roads` finds for them.
     """
     qualified, qualified_grads = f"ugmm::{kernel.name}", f"ugmm::{kernel.name}_backward"
     forward_op, backward_op = _define(kernel)
@@ -125,7 +64,6 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     torch.library.register_fake(qualified, fake_forward, lib=_LIBRARY)
     torch.library.register_fake(qualified_grads, fake_backward, lib=_LIBRARY)
     torch.library.register_autograd(qualified, differentiate, setup_context=save, lib=_LIBRARY)
-    torch.library.register_autograd(qualified_grads, _refuse, lib=_LIBRARY)
     for device in ("cpu", "cuda"):
         torch.library.register_autocast(qualified, device, torch.float32, lib=_LIBRARY)
 
@@ -141,8 +79,11 @@ def register(kernel: Kernel) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
             return output
 
     def operator(*inputs: Any) -> Any:
-        way: Any = forward_op if _is_watched(*inputs) else Direct.apply
-        return way(*inputs)
+        road = choose_road(*inputs)
+        if road is Road.FORMULA:
+            return score_by_formula(kernel.problem(*inputs))
+        way: Any = Direct.apply if road is Road.DIRECT else forward_op
+        return way(*inputs)[0]
 
     return operator
 
@@ -203,13 +144,13 @@ def _autograd(kernel: Kernel, backward: _Way, backward_op: Any) -> tuple[_Way, _
     def differentiate(ctx: Any, grad: Tensor | None, *_of_saved: None) -> Any:
         if grad is None:
             return (None,) * n_inputs
-        need_x, *need_others = ctx.needs_input_grad
-        # With a graph of backward asked for, the dispatcher answers: by `_refuse`.
-        way: Any = backward_op if torch.is_grad_enabled() or _is_watched(grad) else backward
-        results = way(grad, *ctx.saved_tensors, need_x, any(need_others))
-        return tuple(
-            result if need else None for result, need in zip_longest(results, ctx.needs_input_grad)
-        )
+        saved, needs = ctx.saved_tensors, ctx.needs_input_grad
+        road = choose_road(grad, *saved)
+        if road is Road.FORMULA or (torch.is_grad_enabled() and not torch.compiler.is_compiling()):
+            return gradients_by_formula(grad, kernel.problem(*saved[2:]), needs)
+        way: Any = backward if road is Road.DIRECT else backward_op
+        results = way(grad, *saved, needs[0], any(needs[1:]))
+        return tuple(r if need else None for r, need in zip_longest(results, needs))
 
     return save, differentiate
 
@@ -218,19 +159,3 @@ def _schema(problem_of: Any) -> str:
     """A problem's fields, in the words of a registration."""
     kinds = {Tensor: "Tensor", Tensor | None: "Tensor?"}
     return ", ".join(f"{kinds[kind]} {name}" for name, kind in problem_of.__annotations__.items())
-
-
-def _refuse(_ctx: Any, *_grads: Tensor) -> Any:
-    raise RuntimeError("a log-score has a first derivative only, no second")
-
-
-def _is_watched(*tensors: Tensor | None) -> bool:
-    """Whether more than autograd must see the operation: autocast, a compiler, a mode."""
-    return (
-        torch.compiler.is_compiling()
-        or tensors[0].is_meta  # type: ignore[union-attr]  # which knows no autocast
-        or torch.is_autocast_enabled(tensors[0].device.type)  # type: ignore[union-attr]
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._are_functorch_transforms_active()
-        or any(type(tensor) not in _PLAIN for tensor in tensors)
-    )

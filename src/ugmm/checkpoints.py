@@ -1,0 +1,239 @@
+"""Reading checkpoints: undamaged, whole and ours; by neither running them nor Lightning."""
+
+import io
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ugmm.errors import UserError
+from ugmm.spec import Spec
+from ugmm.writing import explain
+
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "Stamp",
+    "fill",
+    "read_checkpoint",
+    "read_content",
+    "restore",
+]
+
+FORMAT = 2
+_READABLE = (1, FORMAT)  # the first said nothing of its run, its validation and the best epoch
+_REMEDY = "bring back a copy of it, or train again"
+
+# What Lightning needs to go on from a checkpoint, and of which kind it is.
+_CONTENT = {
+    "epoch": int,
+    "global_step": int,
+    "state_dict": dict,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What `ugmm` adds to a checkpoint: whose it is, and how good.
+
+    Attributes:
+        format: Of this.
+        config: The run's configuration, as YAML.
+        n_features: Number of features.
+        n_classes: Number of classes.
+        seconds: What training had taken.
+        spec: What a row is, as `ugmm.spec.Spec.to_json` says it; None if it is from before that.
+        run_id: What tells its run from all others; None if it is from before there was one.
+        validation: What was measured in its epoch, nothing if that was not validated; None if it
+            is from before this was noted.
+        best_epoch: The best so far, from 0; None if there was none, or it is from before.
+    """
+
+    format: int
+    config: str
+    n_features: int
+    n_classes: int
+    seconds: float
+    spec: dict[str, Any] | None = None
+    run_id: str | None = None
+    validation: dict[str, float] | None = None
+    best_epoch: int | None = None
+
+
+_STAMP = {
+    "format": int,
+    "config": str,
+    "n_features": int,
+    "n_classes": int,
+    "seconds": int | float,
+    "spec": dict | NoneType,
+    "run_id": str | NoneType,
+    "validation": dict | NoneType,
+    "best_epoch": int | NoneType,
+}
+_LATER = ("spec", "run_id", "validation", "best_epoch")  # which earlier versions did not write
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been checked.
+
+    Attributes:
+        path: Where it lies.
+        stamp: What `ugmm` added to it.
+        content: All of it, as Lightning wrote it.
+    """
+
+    path: Path
+    stamp: Stamp
+    content: dict[str, Any]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch at whose end it was saved, from 0."""
+        return self.content["epoch"]
+
+    @property
+    def spec(self) -> Spec | None:
+        """What a row is; None if the checkpoint is from before it said so.
+
+        Raises:
+            UserError: If that is damaged.
+        """
+        return None if self.stamp.spec is None else Spec.from_json(self.stamp.spec)
+
+
+def read_checkpoint(path: str | Path, run_id: str | None = None) -> Checkpoint:
+    """Read a checkpoint; its sums are compared, and nothing in it is run.
+
+    Args:
+        path: The file.
+        run_id: Of the run that it must be of; None if that is not known.
+
+    Raises:
+        UserError: If it is missing, damaged, not one of ours, of another run, or holds weights
+            that are not numbers.
+    """
+    path = Path(path)
+    content = _load(path)
+    stamp = content.get("ugmm") if isinstance(content, dict) else None
+    if not isinstance(stamp, dict):
+        raise UserError(f"{path} is not a checkpoint of ugmm; name another")
+    _check_keys(stamp, {"format": int}, path)
+    if stamp["format"] not in _READABLE:
+        raise UserError(
+            f"{path} has format {stamp['format']}, this version of ugmm reads up to {FORMAT}; "
+            "load it with the version that wrote it (environment.json names it)"
+        )
+    stamp = {**dict.fromkeys(_LATER), **stamp}
+    _check_keys(stamp, _STAMP, path)
+    _check_keys(content, _CONTENT, path)
+    _check_weights(content["state_dict"], path)
+    if run_id is not None and stamp["run_id"] not in (None, run_id):
+        raise UserError(
+            f"{path} is of another run ({stamp['run_id']}, and this is {run_id}); {_REMEDY}"
+        )
+    return Checkpoint(path, Stamp(**{name: stamp[name] for name in _STAMP}), content)
+
+
+def read_content(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint that any Trainer of Lightning may have written, as carefully.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: If it is missing, damaged, no checkpoint, or holds weights that are not numbers.
+    """
+    path = Path(path)
+    content = _load(path)
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise UserError(f"{path} is not a checkpoint of Lightning; name another")
+    _check_weights(content["state_dict"], path)
+    return content
+
+
+def _load(path: Path) -> Any:
+    """Return what a file holds, once the sums in it agree."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"no checkpoint at {path}; {_REMEDY}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {explain(error)} and try again") from error
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if (broken := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the sum of {broken} is wrong")
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} holds what no checkpoint of ugmm does; {_REMEDY}") from error
+    except Exception as error:  # whatever comes of bytes that anything may have changed
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is corrupt and cannot be read ({reason}); {_REMEDY}") from error
+
+
+def _check_keys(mapping: Mapping[str, Any], kinds: Mapping[str, Any], path: Path) -> None:
+    for name, kind in kinds.items():
+        if name not in mapping:
+            raise UserError(f"{path} is damaged: it has no {name}; {_REMEDY}")
+        value = mapping[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            is_what = f"its {name} is of type {type(value).__name__}"
+            raise UserError(f"{path} is damaged: {is_what}; {_REMEDY}")
+
+
+def _check_weights(weights: Mapping[str, Any], path: Path) -> None:
+    """Refuse what is no tensor, or holds NaN; a single number may, that is not known yet."""
+    for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor):
+            raise UserError(f"{path} is damaged: {name} is no tensor; {_REMEDY}")
+        if tensor.dim() and tensor.is_floating_point() and tensor.isnan().any():
+            raise UserError(f"{path} is of no use: {name} holds NaN; {_REMEDY}")
+
+
+def restore(network: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put the weights of a checkpoint into the network of its task.
+
+    Raises:
+        UserError: If they are those of another network, or not finite.
+    """
+    weights = {
+        name.removeprefix("network."): tensor
+        for name, tensor in checkpoint.content["state_dict"].items()
+        if name.startswith("network.")
+    }
+    fill(network, weights, checkpoint.path)
+
+
+def fill(module: nn.Module, weights: Mapping[str, Any], path: Path) -> None:
+    """Put weights into a module.
+
+    Args:
+        module: It.
+        weights: Its `state_dict`, as a checkpoint has it.
+        path: Of that checkpoint, for a complaint.
+
+    Raises:
+        UserError: If they are those of another module, or not finite.
+    """
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise UserError(
+            f"{path} does not fit its network ({first[0].strip(' .')}); {_REMEDY}"
+        ) from error
+    for name, parameter in module.named_parameters():
+        if not parameter.isfinite().all():
+            raise UserError(f"{path} is of no use: {name} is not finite; {_REMEDY}")

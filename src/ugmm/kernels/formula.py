@@ -1,0 +1,80 @@
+"""The operations as they are written down: plain operations of torch, differentiable at will.
+
+They know every transform of torch.func, forward mode, derivatives of any order and tracing, but
+hold a number for each row and component, and several of these for backward.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ugmm.kernels.problem import CumulativeProblem, Problem
+from ugmm.kernels.roads import untraced
+
+__all__ = ["gradients_by_formula", "score_by_formula"]
+
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def score_by_formula(problem: Problem | CumulativeProblem) -> Tensor:
+    """The scores of a problem."""
+    if isinstance(problem, CumulativeProblem):
+        return _cumulative(problem)
+    return _components(problem, problem.logits.log_softmax(-1)).logsumexp(-1)
+
+
+def gradients_by_formula(
+    grad: Tensor, problem: Problem | CumulativeProblem, needs: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """The gradients by a problem's tensors, None where not needed.
+
+    Where gradients are recorded they can be differentiated again, by `grad` too.
+    """
+    with torch.enable_grad():
+        # Names of their own: a tensor may be there twice, or be computed from another.
+        inputs = [None if tensor is None else tensor.view_as(tensor) for tensor in problem]
+        scores = score_by_formula(type(problem)(*inputs))  # type: ignore[arg-type]
+    wanted: list[Any] = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    found = iter(torch.autograd.grad(scores, wanted, grad, create_graph=torch.is_grad_enabled()))
+    return tuple(next(found) if need else None for need in needs)
+
+
+def _components(p: Problem | CumulativeProblem, log_weight: Tensor) -> Tensor:
+    """Each component's log-density plus log-weight, (batch, out, in)."""
+    distance, rate = p.x.unsqueeze(-2) - p.loc, (-p.log_scale).exp()
+    # Beyond all numbers: a score of -inf and no gradient, where the formula would have 0 * inf.
+    far = (distance * rate).square().isinf()
+    z = distance.masked_fill(far, 0.0) * rate
+    level = log_weight - p.log_scale - _HALF_LOG_2PI
+    return (level - 0.5 * z.square()).masked_fill(far, -torch.inf)
+
+
+def _cumulative(p: CumulativeProblem) -> Tensor:
+    components = _components(p, p.logits)[..., :-1]
+    sums = torch.cat([p.start.unsqueeze(-1), components], -1)
+    # Sums of twice as many terms at each step. torch.logcumsumexp has no second derivative where
+    # a gradient is 0, and none at all where a sum is empty.
+    shift, n_in = 1, _width(p.loc)
+    while shift < n_in:
+        added = _logaddexp(sums[..., shift:], sums[..., :-shift])
+        sums = torch.cat([sums[..., :shift], added], -1)
+        shift *= 2
+    scores = sums.transpose(1, 2)
+    return scores if p.positions is None else scores.index_select(1, p.positions)
+
+
+@untraced
+def _width(tensor: Tensor) -> int:
+    return tensor.shape[-1]
+
+
+def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
+    """As torch.logaddexp, with derivatives of any order where one or both are -inf."""
+    top = torch.maximum(a, b).detach()
+    nothing = top == -torch.inf
+    top = top.masked_fill(nothing, 0.0)
+    total = ((a - top).exp() + (b - top).exp()).masked_fill(nothing, 1.0)
+    return (total.log() + top).masked_fill(nothing, -torch.inf)

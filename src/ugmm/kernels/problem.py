@@ -1,0 +1,151 @@
+"""What an operation is asked: its tensors, and whether they fit together."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ugmm.kernels.roads import Road, choose_road, untraced
+
+__all__ = [
+    "HALVES",
+    "CumulativeProblem",
+    "Problem",
+    "check_layer",
+    "check_positions",
+    "check_start",
+    "check_tensors",
+]
+
+HALVES = (torch.bfloat16, torch.float16)  # in which numbers are kept, but not computed
+_FLOATS = (torch.float32, torch.float64, *HALVES)
+
+
+class Problem(NamedTuple):
+    """The tensors of one layer: x (batch, in); the others (out, in)."""
+
+    x: Tensor
+    loc: Tensor
+    log_scale: Tensor
+    logits: Tensor
+
+    def score_shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        return self.x.shape[0], self.loc.shape[0]
+
+    def empty_gradients(self, need_x: bool, need_parameters: bool) -> tuple[Tensor, ...]:
+        """Contiguous, uninitialised gradients; of no element where not needed."""
+        x, loc = self[:2]
+        parameter_shape = loc.shape if need_parameters else (0, 0)
+        return (
+            x.new_empty(x.shape if need_x else (0, 0)),
+            loc.new_empty(parameter_shape),
+            loc.new_empty(parameter_shape),
+            loc.new_empty(parameter_shape),
+        )
+
+
+class CumulativeProblem(NamedTuple):
+    """x (batch, in); loc, log_scale, logits (out, in); start (batch, out); positions (wanted).
+
+    The logits are logarithms of weights as they are; without positions every prefix is wanted.
+    """
+
+    x: Tensor
+    loc: Tensor
+    log_scale: Tensor
+    logits: Tensor
+    start: Tensor
+    positions: Tensor | None
+
+    def score_shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        batch, n_in = self.x.shape
+        wanted = n_in if self.positions is None else self.positions.shape[0]
+        return batch, wanted, self.loc.shape[0]
+
+    def empty_gradients(self, need_x: bool, need_parameters: bool) -> tuple[Tensor, ...]:
+        """As of `Problem`, and by start, which is always needed: it costs nothing."""
+        layer = Problem(*self[:4]).empty_gradients(need_x, need_parameters)
+        return *layer, self.start.new_empty(self.start.shape)
+
+    def wanted(self) -> tuple[Tensor, int, bool]:
+        """Which result, or -1, the prefix that ends with each used input is; and if one is empty.
+
+        Returns:
+            the former, of no input from the last position on; how many results; the latter.
+        """
+        n_in, device = self.x.shape[1], self.x.device
+        if self.positions is None:
+            return torch.arange(1, n_in, device=device), n_in, True
+        count = len(self.positions)
+        after = torch.full((int(self.positions[-1]) + 1 if count else 1,), -1, device=device)
+        after[self.positions] = torch.arange(count, device=device)
+        return after[1:], count, int(after[0]) == 0
+
+
+def check_tensors(**values: object) -> None:
+    """Raise TypeError unless the values of these names are tensors."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name} must be a torch.Tensor, not {type(value).__name__}: torch.as_tensor "
+                "makes one of a list, and torch.from_numpy of a NumPy array"
+            )
+
+
+@untraced
+def check_layer(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor, name: str) -> None:
+    """Raise an error unless an input and a layer's parameters fit together."""
+    if loc.dim() != 2 or 0 in loc.shape:
+        raise ValueError(f"loc must be (M, N) with M and N at least 1, not {tuple(loc.shape)}")
+    if log_scale.shape != loc.shape or logits.shape != loc.shape:
+        raise ValueError(
+            f"loc {tuple(loc.shape)}, log_scale {tuple(log_scale.shape)} and {name} "
+            f"{tuple(logits.shape)} must have the same shape"
+        )
+    if x.dim() == 0 or x.shape[-1] != loc.shape[1]:
+        raise ValueError(f"x {tuple(x.shape)} must end with loc's {loc.shape[1]} inputs")
+    if x.dtype not in _FLOATS:
+        raise TypeError(
+            f"x must be float32 or float64, or in half precision, not {x.dtype}: "
+            "convert it by x.float()"
+        )
+    if not x.dtype == loc.dtype == log_scale.dtype == logits.dtype:
+        raise TypeError(
+            f"x, loc, log_scale and {name} must have one dtype, not {x.dtype}, {loc.dtype}, "
+            f"{log_scale.dtype} and {logits.dtype}"
+        )
+    if not x.device == loc.device == log_scale.device == logits.device:
+        raise ValueError(
+            f"x, loc, log_scale and {name} must be on one device, not {x.device}, {loc.device}, "
+            f"{log_scale.device} and {logits.device}"
+        )
+
+
+@untraced
+def check_start(start: Tensor, x: Tensor, loc: Tensor) -> None:
+    """Raise an error unless the scores of empty prefixes fit to an input and a layer."""
+    shape = (x.shape[0], loc.shape[0])
+    if start.shape != shape:
+        raise ValueError(f"start must be (B, M), here {shape}, not {tuple(start.shape)}")
+    if start.dtype != x.dtype:
+        raise TypeError(f"start must have x's dtype {x.dtype}, not {start.dtype}")
+    if start.device != x.device:
+        raise ValueError(f"start must be on x's device {x.device}, not on {start.device}")
+
+
+@untraced
+def check_positions(positions: Tensor, x: Tensor) -> None:
+    """Raise an error unless positions are increasing ones of an input, where they can be seen."""
+    if positions.dtype != torch.int64:
+        raise TypeError(f"positions must be int64, not {positions.dtype}")
+    if positions.dim() != 1:
+        raise ValueError(f"positions must be (P,), not {tuple(positions.shape)}")
+    if positions.device != x.device:
+        raise ValueError(f"positions must be on x's device {x.device}, not on {positions.device}")
+    if choose_road(positions) is not Road.DIRECT or not len(positions):
+        return  # they have no numbers to look at, or not here
+    first, last, n_in = int(positions[0]), int(positions[-1]), x.shape[1]
+    if first < 0 or last >= n_in or not bool((positions.diff() > 0).all()):
+        raise ValueError(f"positions must increase strictly from 0 at least to {n_in - 1} at most")

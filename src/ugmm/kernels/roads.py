@@ -1,0 +1,73 @@
+"""Which road a call takes: straight to the kernel, through the dispatcher, or by the formula."""
+
+import enum
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+__all__ = ["Road", "choose_road", "untraced"]
+
+_R = TypeVar("_R")
+_PLAIN = (Tensor, torch.nn.Parameter, type(None))
+
+
+class Road(enum.Enum):
+    """How a call reaches its numbers."""
+
+    DIRECT = enum.auto()  # the kernel, in an autograd.Function: nothing but autograd watches
+    DISPATCHER = enum.auto()  # the registered operator: views are resolved, modes see it
+    FORMULA = enum.auto()  # plain operations of torch, each of which knows every transform
+
+
+def choose_road(*tensors: Tensor | None) -> Road:
+    """The road for a call with these tensors, here and now.
+
+    The direct road costs 0.2 ms a step less than the dispatcher, but takes tensors as they lie in
+    memory: so it is for those that have memory and mean what is in it. No kernel knows how to be
+    transformed by torch.func, to carry tangents, or to be traced into a graph: these take the
+    formula.
+    """
+    c = torch._C
+    if c._are_functorch_transforms_active():  # a constant to torch.compile, as is the next
+        return Road.FORMULA
+    if torch.compiler.is_compiling():
+        return Road.DISPATCHER
+    if forward_ad._current_level >= 0 or c._get_tracing_state():
+        return Road.FORMULA
+    if (
+        c._len_torch_dispatch_stack() > 0
+        or c._len_torch_function_stack() > 0
+        or c._is_any_autocast_enabled()
+    ):
+        return Road.DISPATCHER
+    for tensor in tensors:
+        if type(tensor) not in _PLAIN:
+            return Road.DISPATCHER
+        if tensor is None:
+            continue
+        if not c._has_storage(tensor):  # torch.autograd's own vectors of gradients
+            return Road.FORMULA
+        if tensor.is_neg() or tensor._is_zerotensor() or tensor.is_meta:
+            return Road.DISPATCHER
+    return Road.DIRECT
+
+
+def untraced(function: Callable[..., _R]) -> Callable[..., _R]:
+    """A function that meets sizes as numbers, while torch.jit.trace gives them as tensors too."""
+
+    @functools.wraps(function)
+    def call(*args: object) -> _R:
+        c: Any = torch._C
+        if torch.compiler.is_compiling() or not (state := c._get_tracing_state()):
+            return function(*args)
+        c._set_tracing_state(None)
+        try:
+            return function(*args)
+        finally:
+            c._set_tracing_state(state)
+
+    return call
