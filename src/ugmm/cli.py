@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from ugmm import __version__
 from ugmm.cluster.signals import run_command
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
@@ -76,6 +77,7 @@ def _fail(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ugmm", description="Networks of mixture neurons.")
+    parser.add_argument("--version", action="version", version=f"ugmm {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     plugins = argparse.ArgumentParser(add_help=False)
     plugins.add_argument(
@@ -91,11 +93,17 @@ def _parser() -> argparse.ArgumentParser:
         "experiment", nargs="?", help="a name that `ugmm list` shows, or a YAML file"
     )
     train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, model=mlp ...")
-    train.add_argument("--resume", metavar="RUN", help="continue the run of this folder")
+    train.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="continue the run of this folder, the newest of a group's folder, or `latest`",
+    )
     train.set_defaults(command=_train)
 
     evaluate = with_plugins("eval", help="test the checkpoint of a run again")
-    evaluate.add_argument("run", help="a run folder")
+    evaluate.add_argument(
+        "run", help="a run folder, a checkpoint, a group's folder (the newest run), or `latest`"
+    )
     evaluate.set_defaults(command=_eval)
 
     crossval = with_plugins("crossval", help="compare models by nested cross-validation")
@@ -132,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("places", nargs="*", default=["runs"], help="folders of runs; default: runs")
     sync.set_defaults(command=_sync)
 
-    listing = commands.add_parser("list", help="list the experiments")
+    listing = commands.add_parser("list", help="list experiments, ablations and cross-validations")
     listing.set_defaults(command=_list)
 
     show = with_plugins("show", help="print an experiment's resolved configuration")
@@ -147,10 +155,9 @@ def _train(options: argparse.Namespace) -> None:
         raise UserError(
             "name an experiment with its settings, or a run folder with --resume and nothing else"
         )
-    from ugmm.cluster.processes import find_run, is_leading
-    from ugmm.runs import Run
+    from ugmm.cluster.processes import find_resumed, find_run, is_leading
 
-    run = Run.open(options.resume) if options.resume else find_run(options.overrides)
+    run = find_resumed(options.resume) if options.resume else find_run(options.overrides)
     if run is not None:
         from ugmm.training.run import resume
 
@@ -213,12 +220,15 @@ def _sync(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
-    from ugmm.config.files import describe_experiments
+    from ugmm.config.files import list_files
 
-    described = describe_experiments()
-    width = max(map(len, described), default=0)
-    for name, text in described.items():
-        sys.stdout.write(f"{name:<{width}}  {text}\n")
+    listed = list_files()
+    width = max(len(name) for names in listed.values() for name in names)
+    for index, (kind, titles) in enumerate(listed.items()):
+        sys.stdout.write("\n" if index else "")
+        sys.stdout.write(f"{kind.names}, each run by: ugmm {kind.command} NAME\n")
+        for name, title in titles.items():
+            sys.stdout.write(f"  {name:<{width}}  {title}\n")
 
 
 def _show(options: argparse.Namespace) -> None:

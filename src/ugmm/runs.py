@@ -19,7 +19,7 @@ from typing import Any
 from ugmm.errors import UserError
 from ugmm.writing import WriteError, explain, explaining, write_atomic
 
-__all__ = ["Run", "run_folder"]
+__all__ = ["Run", "locate", "run_folder"]
 
 _PACKAGES = (
     "ugmm",
@@ -222,6 +222,35 @@ def _read_json(
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); {remedy}") from error
     return content
+
+
+def locate(place: str | Path) -> tuple[Run, Path | None]:
+    """Return the run that a place stands for, and the checkpoint if it is one.
+
+    Args:
+        place: A run folder; a checkpoint in one; or a folder that runs lie in, such as a group's,
+            which stands for the newest of them. `latest` is the newest of all in `runs`. Which
+            that is, is said on standard error.
+
+    Raises:
+        UserError: If there is no run.
+    """
+    path = Path(place)
+    if path.suffix == ".ckpt":
+        if not path.is_file():
+            raise UserError(f"no checkpoint at {path}")
+        return Run.open(path.resolve().parents[1]), path
+    if place == "latest" and not path.exists():
+        path = Path("runs")
+    if not (path / "config.yaml").is_file():
+        configs = [*path.glob("*/config.yaml"), *path.glob("*/*/config.yaml")]
+        if configs:
+            newest = max(configs, key=lambda config: config.stat().st_mtime).parent
+            sys.stderr.write(f"the newest run of {path} is {newest}\n")
+            return Run(newest), None
+        if place == "latest":
+            raise UserError(f"there is no run in {path.resolve()}; name a run folder")
+    return Run.open(path), None
 
 
 def run_folder(runs_dir: str | Path, group: str, name: str, unique: str) -> Path:
