@@ -109,7 +109,12 @@ class Task(Recorded, lightning.LightningModule, ABC):
             self.confusion.update(scores, y)
         self.log_dict(self.test_metrics, batch_size=len(y))
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def predict_step(
+        self,
+        batch: Any,
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> Tensor:
         """Return the class scores of a batch, whose labels, if it has any, are left aside."""
         return self(batch[0] if isinstance(batch, tuple | list) else batch)
 
