@@ -133,3 +133,17 @@ def test_a_summary_holds_numbers(tmp_path, value):
     run.summary.write_text(f'{{"test/accuracy": {value}}}')
     with pytest.raises(UserError, match=r"summary\.json is damaged \(test/accuracy is"):
         run.read_summary()
+
+
+def test_confusions_are_read_back_and_damaged_ones_are_one_line(tmp_path):
+    run = Run.create(tmp_path, "group", "name")
+    assert run.read_confusion() is None
+    run.write_confusion(("a", "b"), [[3, 0], [1, 2]])
+    assert run.read_confusion() == (["a", "b"], [[3, 0], [1, 2]])
+    for content in ("{", "5", '{"classes": ["a"]}', '{"classes": ["a"], "counts": [[1, 2]]}'):
+        run.confusion.write_text(content)
+        with pytest.raises(UserError, match=r"confusion\.json is damaged"):
+            run.read_confusion()
+    run.confusion.write_text('{"classes": ["a"], "counts": [["x"]]}')
+    with pytest.raises(UserError, match=r"no square of counts\); remove it"):
+        run.read_confusion()

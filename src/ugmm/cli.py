@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ugmm import __version__
 from ugmm.cluster.signals import run_command
@@ -12,6 +13,9 @@ from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
 from ugmm.terminal import guard_streams
 from ugmm.writing import explain
+
+if TYPE_CHECKING:
+    from ugmm.runs import Run
 
 __all__ = ["EXTRAS", "main"]
 
@@ -172,14 +176,15 @@ def _train(options: argparse.Namespace) -> None:
 
         run, summary = start(config, options.overrides)
     if is_leading():
-        _print_results(summary)
+        _print_results(run, summary)
         sys.stdout.write(f"run folder: {run.folder}\n")
 
 
 def _eval(options: argparse.Namespace) -> None:
+    from ugmm.runs import Run
     from ugmm.training.run import evaluate
 
-    _print_results(evaluate(options.run))
+    _print_results(Run.open(options.run), evaluate(options.run))
 
 
 def _crossval(options: argparse.Namespace) -> None:
@@ -238,11 +243,14 @@ def _show(options: argparse.Namespace) -> None:
     sys.stdout.write(to_yaml(compose(options.experiment, options.overrides)))
 
 
-def _print_results(summary: dict[str, float]) -> None:
+def _print_results(run: "Run", summary: dict[str, float]) -> None:
     from rich.console import Console
 
-    from ugmm.report import metrics_table, robustness_table
+    from ugmm.report import lost_classes, metrics_table, robustness_table
 
     Console().print(metrics_table(summary))
     if (robustness := robustness_table(summary)) is not None:
         Console().print(robustness)
+    confusion = run.read_confusion()
+    if confusion is not None and (line := lost_classes(*confusion)) is not None:
+        sys.stdout.write(f"{line}\n")

@@ -50,6 +50,7 @@ class Run:
         self.last = self.checkpoints / "last.ckpt"
         self.metrics = folder / "metrics.csv"
         self.summary = folder / "summary.json"
+        self.confusion = folder / "confusion.json"
         self.plots = folder / "plots"
 
     @classmethod
@@ -162,6 +163,27 @@ class Run:
         except (TypeError, ValueError, csv.Error) as error:
             raise UserError(f"{self.metrics} is damaged ({error}); {remedy}") from error
         return rows
+
+    def write_confusion(self, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
+        """Write `confusion.json`: how often each class (a row) was taken for each at the test."""
+        content = {"classes": list(classes), "counts": [list(row) for row in counts]}
+        write_atomic(self.confusion, json.dumps(content) + "\n")
+
+    def read_confusion(self) -> tuple[list[str], list[list[int]]] | None:
+        """Return the classes and counts of `confusion.json`; None where there is none.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        if not self.confusion.exists():
+            return None
+        remedy = "remove it"
+        content = _read_json(self.confusion, remedy, {"classes": list, "counts": list})
+        classes, counts = content.get("classes", []), content.get("counts", [])
+        rows = [row for row in counts if isinstance(row, list) and len(row) == len(classes)]
+        if len(rows) != len(classes) or not all(type(n) is int for row in rows for n in row):
+            raise UserError(f"{self.confusion} is damaged (it is no square of counts); {remedy}")
+        return [str(name) for name in classes], rows
 
     def write_summary(self, summary: Mapping[str, float]) -> None:
         """Write `summary.json`."""

@@ -125,6 +125,8 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
+        if task.test_record:
+            run.write_confusion(data.class_names, task.test_record["confusion"].tolist())
         run.write_summary(results)  # it tells that the run has ended, whatever else happens
         plots = _draw(run, task, data, config, results)
         if tracked_run is not None:

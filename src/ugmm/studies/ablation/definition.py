@@ -19,7 +19,8 @@ from ugmm.config.values import as_text, literal
 from ugmm.errors import UserError, nearest
 from ugmm.keys import key
 from ugmm.metrics import find_metric
-from ugmm.studies.ablation.ledger import ID_DIGITS, Ledger, Point
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import ID_DIGITS, Point
 from ugmm.studies.ablation.space import Space, read_space
 from ugmm.studies.grid import compose_settings, expand_grid
 from ugmm.yaml_text import Plain, to_values
