@@ -20,7 +20,7 @@ from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
-from ugmm.runs import Run
+from ugmm.runs import Run, locate
 from ugmm.tasks import Task
 from ugmm.tracking.session import log_results, tracked
 from ugmm.training.build import build, prepare
@@ -125,6 +125,8 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
+        if task.test_record:
+            run.write_confusion(data.class_names, task.test_record["confusion"].tolist())
         run.write_summary(results)  # it tells that the run has ended, whatever else happens
         plots = _draw(run, task, data, config, results)
         if tracked_run is not None:
@@ -157,16 +159,20 @@ def _draw(
         return []
 
 
-def evaluate(folder: str | Path) -> dict[str, float]:
+def evaluate(place: str | Path) -> dict[str, float]:
     """Test a run's checkpoint again, on one device; writes nothing.
+
+    Args:
+        place: A run folder, one of its checkpoints, or a folder of runs; see `ugmm.runs.locate`.
 
     Raises:
         UserError: If the folder, its configuration or its checkpoint cannot be used.
     """
-    run = Run.open(folder)
+    run, named = locate(place)
     config = read_config(run)
     data, task = build(config)
-    restore(task.network, read_matching(run, tested_checkpoint(run, config), config, data))
+    path = named or tested_checkpoint(run, config)
+    restore(task.network, read_matching(run, path, config, data))
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.

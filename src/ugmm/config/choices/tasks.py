@@ -77,6 +77,7 @@ class DiscriminativeConfig(TaskConfig):
     """Telling classes apart, by cross-entropy on their scores."""
 
     label_smoothing: float = key(0.0, low=0, high=1)
+    class_weights: Literal["none", "balanced"] = "none"  # of rows in the loss, by their class
 
     def make_objective(self) -> ClassificationObjective:
         """Return the loss."""
@@ -84,6 +85,8 @@ class DiscriminativeConfig(TaskConfig):
 
     def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
+        if self.class_weights != "none":
+            training["class_weights"] = self.class_weights
         return self.target()(network, n_classes, self.make_objective(), **training)
 
     def check_with(self, config: Any) -> None:

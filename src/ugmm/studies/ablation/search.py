@@ -14,7 +14,8 @@ from filelock import FileLock
 from ugmm.config.compose import assignment
 from ugmm.errors import UserError
 from ugmm.studies.ablation.definition import Ablation
-from ugmm.studies.ablation.ledger import Ledger, Point
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import Point
 from ugmm.writing import make_folder
 
 __all__ = ["Search"]
@@ -56,9 +57,12 @@ class Search:
                 direction="maximize" if ablation.goal == "max" else "minimize",
                 load_if_exists=True,
             )
-        except ValueError as error:
+        except OSError:
+            raise
+        except Exception as error:  # Optuna replays its journal unchecked: it may raise anything
+            what = f"{type(error).__name__}: {error}"
             raise UserError(
-                f"{ledger.folder / 'optuna.log'} is damaged ({error}); remove it to search anew"
+                f"{ledger.folder / 'optuna.log'} is damaged ({what}); remove it to search anew"
             ) from error
 
     def count_left(self) -> int:
