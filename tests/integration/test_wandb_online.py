@@ -67,3 +67,14 @@ def test_training_ends_well_when_the_server_does_not(online, server, trouble):
     (artifact,) = server.store.artifacts_of(run.id)
     assert artifact.files["best.ckpt"] == run.best.read_bytes()
     assert online("sync", str(run.folder)) == "nothing to upload\n"
+
+
+def test_a_server_that_refuses_the_account_is_one_line(online, server):
+    server.failing, server.status = "/graphql", 401
+    told = [line for line in online("train", *SHORT).splitlines() if "W&B" in line]
+    assert len(told) == 1
+    assert told[0].startswith("W&B is offline (")
+    assert "401" in told[0]
+    refused = online("train", *SHORT, "tracking.mode=online", code=1)
+    assert refused.startswith("ugmm: error: tracking.mode=online: W&B did not start (")
+    assert len(refused.splitlines()) == 1

@@ -1,59 +1,10 @@
-"""Weights & Biases: which mode is taken, and what an offline run holds when it is read back."""
+"""Weights & Biases: what an offline run holds when it is read back, and how runs end."""
 
 from pathlib import Path
 
 import pytest
-import wandb
 
-from ugmm.errors import UserError
 from ugmm.runs import Run
-from ugmm.tracking import session
-from ugmm.tracking.session import resolve_mode
-
-
-@pytest.fixture
-def no_account(monkeypatch, tmp_path):
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setattr(wandb, "login", lambda **_: False)
-
-
-@pytest.fixture
-def account(no_account, monkeypatch):
-    monkeypatch.setattr(wandb, "login", lambda **_: True)
-
-
-@pytest.mark.parametrize("mode", ["offline", "disabled"])
-def test_what_is_asked_for_is_taken(no_account, mode):
-    assert resolve_mode(mode) == mode
-
-
-def test_auto_without_an_account_is_offline(no_account):
-    assert resolve_mode("auto") == "offline"
-
-
-@pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
-def test_auto_follows_the_environment(account, monkeypatch, mode):
-    monkeypatch.setattr(session, "obstacle", lambda: None)
-    monkeypatch.setenv("WANDB_MODE", mode)
-    assert resolve_mode("auto") == mode
-
-
-def test_auto_without_a_connection_is_offline(account, monkeypatch):
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    assert resolve_mode("auto") == "offline"
-
-
-def test_online_fails_at_once_without_an_account(no_account):
-    with pytest.raises(UserError, match="no W&B account is configured"):
-        resolve_mode("online")
-
-
-def test_online_fails_at_once_without_a_connection(account, monkeypatch):
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"no connection to 127\.0\.0\.1"):
-        resolve_mode("online")
 
 
 def test_an_offline_run_holds_what_dashboards_need(train_and_draw, inspect):

@@ -19,13 +19,14 @@ class WandbServer:
         url: Its address, for WANDB_BASE_URL.
         store: What was sent.
         unknown: What it was asked for and does not do: none of it, if the tests are to be trusted.
-        failing: While not empty, every request whose path has it is answered by 500: "/" for all.
+        failing: While not empty, requests whose path has it are answered by an error: "/" for all.
+        status: Of that error.
     """
 
     def __init__(self) -> None:
         self.store = Store()
         self.unknown: list[str] = []
-        self.failing = ""
+        self.failing, self.status = "", 500
         self._lock = threading.RLock()
         self._connections: set[socket.socket] = set()
         self._http: _HTTP | None = None
@@ -64,7 +65,7 @@ class WandbServer:
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         """Return a status and what to send as JSON."""
         if self.failing and self.failing in path:
-            return 500, {"error": "told to fail"}
+            return self.status, {"error": "told to fail"}
         with self._lock:
             if path == "/graphql":
                 return self._graphql(json.loads(body))

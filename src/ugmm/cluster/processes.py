@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ugmm.cluster.slurm import current_step
 from ugmm.errors import UserError
-from ugmm.runs import Run
+from ugmm.runs import Run, locate
 from ugmm.writing import make_folder, write_atomic
 
 __all__ = [
     "WAIT_SECONDS",
+    "find_resumed",
     "find_run",
     "is_leading",
     "launch_id",
@@ -81,6 +82,16 @@ def find_run(overrides: Sequence[str]) -> Run | None:
             f"launch {launch_id()} has a run already, {run.folder}; go on with it by "
             f"'ugmm train --resume {run.folder}', or launch with another id"
         )
+    return run
+
+
+def find_resumed(place: str) -> Run:
+    """Return the run to go on with (see `ugmm.runs.locate`).
+
+    Processes that Lightning starts for it go on with that very run, whatever is newer then.
+    """
+    run = Run.open(os.environ[_FOLDER]) if _started_by_lightning() else locate(place)[0]
+    os.environ[_FOLDER] = str(run.folder.resolve())
     return run
 
 

@@ -3,7 +3,6 @@
 Declarations < configs/<group>/<choice>.yaml < experiments/<name>.yaml < layers < command line.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -17,7 +16,7 @@ from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.files import named_file, yaml_files
 from ugmm.config.merge import finish, merge, new_schema, read_yaml
 from ugmm.config.schema import SHARED, Config, DataConfig
-from ugmm.config.values import Said, as_text, literal
+from ugmm.config.values import Said, as_said, as_text, literal
 from ugmm.errors import UserError, nearest
 from ugmm.yaml_text import Plain, to_values
 
@@ -27,6 +26,8 @@ GROUPS = (*CHOSEN, "trainer", "tracking")  # in each of which a file of configs/
 COMMAND_LINE = "command line"
 # Where a run happens is not what it is: these keys do not become part of its name.
 _UNNAMED = (*ELSEWHERE, *(f"trainer.{key}" for key in HARDWARE))
+
+_NAME_LETTERS, _VALUE_LETTERS = 40, 20  # the most in a run's name, in a value that it tells
 
 # For who means one, where no file of configs/ can be chosen.
 _FIRST_KEY = {"trainer": "max_epochs", "tracking": "mode"}
@@ -56,7 +57,7 @@ def compose(
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    path = named_file(experiment, "experiments", "experiment", root)
+    path = named_file(experiment, "experiments", root)
     layer = read_yaml(path)
     choices = _checked_choices(layer.pop("defaults", {}), str(path))
     named_by = dict.fromkeys(choices, str(path))
@@ -105,9 +106,7 @@ def compose_data(choice: str, source: str, root: Path | None = None) -> DataConf
 
 def assignment(key: str, value: Any) -> str:
     """Return a key and its value as they are written on the command line."""
-    plain = to_values(value)
-    is_exact = isinstance(plain, str) or type(plain) is int  # mlp and 01, which may be a text
-    return f"{key}={as_text(value) if is_exact else json.dumps(plain)}"
+    return f"{key}={as_said(value)}"
 
 
 def _read_choice(
@@ -191,6 +190,23 @@ def _without_replaced(layer: dict[str, Any], group: str) -> dict[str, Any]:
 
 
 def _run_name(overrides: Sequence[str]) -> str:
+    """Return what tells a run from its group, short enough to read: ids tell runs apart."""
     unnamed = tuple(f"{key}{end}" for key in _UNNAMED for end in "=.")
-    named = [override for override in overrides if not override.startswith(unnamed)]
-    return " ".join(re.sub(r"^(?:model|task|optimizer|trainer|data)\.", "", o) for o in named)
+    named = [_in_short(setting) for setting in overrides if not setting.startswith(unnamed)]
+    name, told = " ".join(named), len(named)
+    while len(name) > _NAME_LETTERS and told > 1:
+        told -= 1
+        name = " ".join([*named[:told], f"+{len(named) - told} more"])
+    return name
+
+
+def _in_short(setting: str) -> str:
+    """Return a setting without the groups of its key, with the stem of a path and few letters."""
+    key, _, value = setting.partition("=")
+    value = re.sub(r"\$\{(.*?)\}", r"\1", value)
+    parts = [part for part in key.split(".") if part != "name"]
+    if re.search(r"[/\\]|\.(csv|tsv|txt|gz|ya?ml)$", value):
+        value = re.split(r"[/\\]", value.rstrip("/\\"))[-1].partition(".")[0] or "path"
+    if len(value) > _VALUE_LETTERS:
+        value = f"{value[: _VALUE_LETTERS - 2]}.."
+    return f"{parts[-1] if parts else key}={value}"

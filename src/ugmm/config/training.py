@@ -56,7 +56,7 @@ class TrainerConfig:
 class TrackingConfig:
     """Weights & Biases."""
 
-    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    mode: Literal["auto", "online", "offline", "disabled", "off"] = "auto"  # off: disabled
     project: str = "ugmm-${data.name}-${task.name}"
     entity: str | None = None
     tags: list[str] = key([])

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from ugmm.errors import UserError
 from ugmm.yaml_text import Plain, read, to_values
 
-__all__ = ["Said", "as_text", "literal", "to_types", "without_marks"]
+__all__ = ["Said", "as_said", "as_text", "literal", "to_types", "without_marks"]
 
 # A character that stands for nothing: it keeps OmegaConf from taking a text for a reference.
 _MARK = "\ufdd0"
@@ -33,7 +33,16 @@ def as_text(value: Any) -> str:
     """Return a value as a name holds it: a text as it was written, and all else as JSON."""
     if isinstance(value, Plain | Said):
         return value.text
-    return value if isinstance(value, str) else json.dumps(to_values(value))
+    return value if isinstance(value, str) else json.dumps(to_values(value), ensure_ascii=False)
+
+
+def as_said(value: Any) -> str:
+    """Return a value as it is said on the command line."""
+    if isinstance(value, str) and (Plain(value).value is None or _is_quoted(value)):
+        return json.dumps(value, ensure_ascii=False)  # "null", which would be none
+    plain = to_values(value)
+    is_exact = isinstance(plain, str) or type(plain) is int  # mlp, and 01, which may be a text
+    return as_text(value if is_exact else plain)
 
 
 def to_types(config: DictConfig, layer: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -76,9 +85,12 @@ def _hear(value: Any, kinds: tuple[Any, ...], source: str) -> Any:
     """Return what was said on the command line as a file would have it; all else as it is."""
     if not isinstance(value, Said):
         return value
-    text = value.text
-    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-    return Plain(text) if str in kinds and not quoted else read(text, source)
+    is_text = str in kinds and not _is_quoted(value.text)
+    return Plain(value.text) if is_text else read(value.text, source)
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
 
 
 def _convert(value: Any, kinds: tuple[Any, ...], source: str) -> Any:

@@ -1,17 +1,14 @@
-"""Weights & Biases: whether it can be reached, and a run that ends with the right exit code."""
+"""A run in Weights & Biases, which ends with the right exit code."""
 
+import io
 import logging
 import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-os.environ.setdefault("WANDB_SILENT", "true")  # what there is to say, is said here in one line
 
 import wandb
 
@@ -19,15 +16,15 @@ from ugmm.config.schema import Config
 from ugmm.errors import UserError
 from ugmm.metrics import VALIDATED
 from ugmm.runs import Run
+from ugmm.tracking.access import explain, faulty_variables, resolve_mode, without
 from ugmm.tracking.uploads import error_lines, synced_mark, upload
 from ugmm.writing import write_atomic
 
-__all__ = ["log_results", "obstacle", "tracked"]
+__all__ = ["log_results", "tracked"]
 
 # The SDK's measurements of itself, whose failure is nobody's business.
 logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
-_CONNECT_SECONDS = 3
 _INIT_SECONDS = 30
 _FINISH_SECONDS = 60
 _RETRIES, _RETRY_SECONDS = 4, 5
@@ -43,11 +40,16 @@ def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run |
     Raises:
         UserError: If the mode is `online` and W&B cannot be reached.
     """
-    mode = resolve_mode(config.tracking.mode) if enabled else "disabled"
+    mode, reason = resolve_mode(config.tracking.mode) if enabled else ("disabled", "")
     if mode == "disabled":
         yield None
         return
-    tracked_run = _started(config, run, mode)
+    # An offline run has no use for a wrong address, but W&B would not start with it.
+    with without(faulty_variables() if mode == "offline" else ()):
+        tracked_run = _started(config, run, mode, reason)
+    if tracked_run is None:
+        yield None
+        return
     code = 1
     try:
         yield tracked_run
@@ -59,57 +61,53 @@ def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run |
         _finish(tracked_run, run, code)
 
 
-def resolve_mode(mode: str) -> str:
-    """Turn `auto` into `online`, `offline` or `disabled`, and check that `online` can work."""
-    if mode == "auto":
-        asked = os.environ.get("WANDB_MODE", "").lower()
-        if asked in ("online", "offline", "disabled"):
-            mode = asked
-    if mode in ("offline", "disabled"):
-        return mode
-    reason = obstacle()
-    if reason is None:
-        return "online"
-    if mode == "online":
-        raise UserError(
-            f"tracking.mode=online: {reason}; run 'wandb login', or use tracking.mode=offline"
-        )
-    return "offline"
-
-
-def obstacle() -> str | None:
-    """Say what keeps W&B from being reached, within seconds."""
-    if not wandb.login(prompt=False, verify=False):
-        return "no W&B account is configured on this machine"
-    url = urlsplit(os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url)
-    port = url.port or (443 if url.scheme == "https" else 80)
-    try:
-        socket.create_connection((url.hostname or "", port), _CONNECT_SECONDS).close()
-    except OSError as error:
-        return f"no connection to {url.hostname} ({error})"
-    return None
-
-
-def _started(config: Config, run: Run, mode: str) -> "wandb.Run":
+def _started(config: Config, run: Run, mode: str, reason: str) -> "wandb.Run | None":
     """Start the W&B run; where the server took the connection but does not do its work, offline.
 
+    Args:
+        config: The resolved configuration.
+        run: Its folder.
+        mode: `online` or `offline`.
+        reason: Why it is offline, if something is amiss.
+
+    Returns:
+        The W&B run; None if not even an offline one can be had, and the mode is `auto`.
+
     Raises:
-        UserError: If the mode is `online` and the server does not do its work.
+        UserError: If the mode is `online` or `offline`, and that cannot be had.
     """
-    trouble = upload(run.folder) if mode == "online" else ""  # what earlier starts left, first
-    if not trouble:
+    asked = config.tracking.mode
+    if mode == "online":
+        reason = upload(run.folder)  # what earlier starts left, first
         try:
-            return _init(config, run, mode)
-        except wandb.errors.Error as error:
-            if mode == "offline":
-                raise
-            trouble = str(error)
+            if not reason:
+                return _init(config, run, "online")
+        except UserError:
+            raise
+        except Exception as error:  # of wandb, pydantic, requests
+            reason = explain(error)
             wandb.teardown()  # or the next run would wait for the one that did not start
-    if config.tracking.mode == "online":
-        raise UserError(
-            f"tracking.mode=online: W&B did not start ({trouble}); use tracking.mode=offline"
-        )
-    return _init(config, run, "offline")
+        if asked == "online":
+            raise UserError(
+                f"tracking.mode=online: W&B did not start ({reason}); use tracking.mode=offline"
+            )
+    try:
+        tracked_run = _init(config, run, "offline")
+    except UserError:
+        raise
+    except Exception as error:
+        if asked != "auto":
+            raise UserError(
+                f"tracking.mode={asked}: W&B did not start ({explain(error)}); mend that, or use "
+                "tracking.mode=disabled"
+            ) from error
+        sys.stdout.write(f"this run is not tracked: W&B did not start ({explain(error)})\n")
+        return None
+    because = f" ({reason})" if reason else ""
+    sys.stdout.write(
+        f"W&B is offline{because}; upload this run later with: ugmm sync {run.folder}\n"
+    )
+    return tracked_run
 
 
 def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
@@ -120,28 +118,30 @@ def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
     kept = run.folder / "wandb" / "id.txt"
     in_sweep = "WANDB_SWEEP_ID" in os.environ
     known = kept.read_text(encoding="utf-8").strip() if kept.is_file() else run.id
-    tracked_run = wandb.init(
-        id=None if in_sweep else known,
-        resume="allow",
-        mode=mode,  # type: ignore[arg-type]
-        dir=folder,
-        project=config.tracking.project,
-        entity=config.tracking.entity,
-        group=config.group,
-        job_type="train",
-        name=config.name,
-        tags=[config.experiment, *config.tracking.tags],
-        config=_logged_config(config, run),
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            init_timeout=_INIT_SECONDS,
-            x_graphql_retry_max=_RETRIES,  # a server in trouble, which the timeouts do not bound
-            x_graphql_retry_wait_max_seconds=_RETRY_SECONDS,
-            finish_timeout=float(os.environ.get("WANDB_FINISH_TIMEOUT", _FINISH_SECONDS)),
-            finish_timeout_raises=True,
-        ),
-    )
+    with redirect_stderr(io.StringIO()):  # what it says of settings files that it leaves aside
+        tracked_run = wandb.init(
+            id=None if in_sweep else known,
+            resume="allow",
+            mode=mode,  # type: ignore[arg-type]
+            dir=folder,
+            project=config.tracking.project,
+            entity=config.tracking.entity,
+            group=config.group,
+            job_type="train",
+            name=config.name,
+            tags=[config.experiment, *config.tracking.tags],
+            config=_logged_config(config, run),
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                init_timeout=_INIT_SECONDS,
+                # A server in trouble, which the timeouts do not bound.
+                x_graphql_retry_max=_RETRIES,
+                x_graphql_retry_wait_max_seconds=_RETRY_SECONDS,
+                finish_timeout=float(os.environ.get("WANDB_FINISH_TIMEOUT", _FINISH_SECONDS)),
+                finish_timeout_raises=True,
+            ),
+        )
     if tracked_run.id != known:  # a sweep has ids of its own; resuming must find the run again
         write_atomic(kept, f"{tracked_run.id}\n")
     tracked_run.define_metric("trainer/global_step")
@@ -150,8 +150,6 @@ def _init(config: Config, run: Run, mode: str) -> "wandb.Run":
         tracked_run.define_metric(
             f"val/{metric.name}", summary=metric.goal, step_metric="trainer/global_step"
         )
-    if mode == "offline":
-        sys.stdout.write(f"W&B is offline; upload this run later with: ugmm sync {run.folder}\n")
     return tracked_run
 
 
@@ -166,17 +164,26 @@ def _logged_config(config: Config, run: Run) -> dict[str, Any]:
 
 
 def log_results(
-    tracked_run: "wandb.Run", summary: Mapping[str, Any], plots: Sequence[Path], best: Path | None
+    tracked_run: "wandb.Run",
+    run: Run,
+    summary: Mapping[str, Any],
+    plots: Sequence[Path],
+    best: Path | None,
 ) -> None:
     """Log what is known once, at the end: the summary, the plots and the best checkpoint."""
     # Validation and test metrics are there already, from the history.
     logged = ("val/", "test/")
-    tracked_run.summary.update({k: v for k, v in summary.items() if not k.startswith(logged)})
-    tracked_run.log({f"plots/{path.stem}": wandb.Image(str(path)) for path in plots})
-    if best is not None:
-        artifact = wandb.Artifact(f"model-{tracked_run.id}", type="model")
-        artifact.add_file(str(best))
-        _log_artifact(tracked_run, artifact)
+    try:
+        tracked_run.summary.update({k: v for k, v in summary.items() if not k.startswith(logged)})
+        tracked_run.log({f"plots/{path.stem}": wandb.Image(str(path)) for path in plots})
+        if best is not None:
+            artifact = wandb.Artifact(f"model-{tracked_run.id}", type="model")
+            artifact.add_file(str(best))
+            _log_artifact(tracked_run, artifact)
+    except ConnectionError:
+        pass  # W&B's own process has died, which is said at the end
+    except Exception as error:
+        _warn(run, error)
 
 
 def _log_artifact(tracked_run: "wandb.Run", artifact: "wandb.Artifact") -> None:
@@ -203,9 +210,18 @@ def _finish(tracked_run: "wandb.Run", run: Run, code: int) -> None:
         elif not tracked_run.offline:
             synced_mark(Path(settings.sync_file)).touch()
     except Exception as error:
-        trouble = str(error) or type(error).__name__
-    if trouble:
-        sys.stderr.write(
-            f"warning: W&B has not got all of this run ({trouble.rstrip('.')}); it is whole on "
-            f"disk, upload it later with: ugmm sync {run.folder}\n"
-        )
+        _warn(run, error)
+        if isinstance(error, ConnectionError):  # its process has died: do not look for it at exit
+            with suppress(Exception, SystemExit):
+                wandb.teardown()
+    else:
+        if trouble:
+            _warn(run, trouble)
+
+
+def _warn(run: Run, trouble: Exception | str) -> None:
+    text = explain(trouble) if isinstance(trouble, Exception) else trouble
+    sys.stderr.write(
+        f"warning: W&B has not got all of this run ({text}); it is whole on disk, upload it later "
+        f"with: ugmm sync {run.folder}\n"
+    )

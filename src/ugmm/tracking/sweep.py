@@ -41,7 +41,7 @@ def run_sweep(
     Raises:
         UserError: If W&B cannot be reached.
     """
-    from ugmm.tracking.session import obstacle
+    from ugmm.tracking.access import in_one_line, obstacle
 
     if reason := obstacle():
         raise UserError(f"{reason}; run 'wandb login', or leave --wandb out")
@@ -54,8 +54,9 @@ def run_sweep(
         "parameters": {"point": {"values": list(points)}},
         "command": ["${env}", sys.executable, "-m", "ugmm", *command, "${args}"],
     }
-    sweep = wandb.sweep(config, entity=entity, project=project)
-    path = f"{entity or wandb.Api().default_entity}/{project}/{sweep}"
+    with in_one_line("W&B did not make the sweep", "mend that, or leave --wandb out"):
+        sweep = wandb.sweep(config, entity=entity, project=project)
+        path = f"{entity or wandb.Api().default_entity}/{project}/{sweep}"
     sys.stdout.write(f"sweep {path}; other machines join by: wandb agent {path}\n")
     sys.stdout.flush()
     _run_agents(path, jobs)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ugmm.errors import UserError
-from ugmm.tracking.session import obstacle
+from ugmm.tracking.access import obstacle
 from ugmm.tracking.uploads import LOGS, is_being_written, logs_of, synced_mark, upload
 
 __all__ = ["sync"]

@@ -9,7 +9,7 @@ from typing import Any
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from ugmm.checkpoints import restore
@@ -22,7 +22,7 @@ from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
-from ugmm.runs import Run
+from ugmm.runs import Run, locate
 from ugmm.tasks import Task
 from ugmm.tracking.session import log_results, tracked
 from ugmm.training.build import build, prepare
@@ -30,6 +30,7 @@ from ugmm.training.checkpoint import StampCheckpoints
 from ugmm.training.metrics_csv import MetricsCSV
 from ugmm.training.resuming import find_best, find_validation, read_last, read_matching
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
+from ugmm.training.wandb_logger import LenientWandbLogger
 from ugmm.writing import WriteError, sweep
 
 __all__ = ["evaluate", "resume", "start", "start_or_resume"]
@@ -113,7 +114,7 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
     with closing_cleanly(run), tracked(config, run, enabled=is_leading()) as tracked_run:
         loggers: list[Logger] = [MetricsCSV(run, last.epoch + 1 if last else 0)]
         if tracked_run is not None:
-            loggers.append(WandbLogger(experiment=tracked_run))
+            loggers.append(LenientWandbLogger(experiment=tracked_run))
         before = last.stamp.seconds if last else 0.0
         stamp = StampCheckpoints(config, data, run.read_environment().get("run_id"), before)
         trainer = make_trainer(config, run, stamp, loggers, best)
@@ -131,12 +132,14 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
+        if task.test_record:
+            run.write_confusion(data.class_names, task.test_record["confusion"].tolist())
         run.write_summary(results)  # it tells that the run has ended, whatever else happens
         plots = _draw(run, task, data, config, results)
         if tracked_run is not None:
             tested = tested_checkpoint(run, config)
             wanted = config.tracking.log_model and tested.is_file()
-            log_results(tracked_run, results, plots, tested if wanted else None)
+            log_results(tracked_run, run, results, plots, tested if wanted else None)
     return results
 
 
@@ -163,16 +166,20 @@ def _draw(
         return []
 
 
-def evaluate(folder: str | Path) -> dict[str, float]:
+def evaluate(place: str | Path) -> dict[str, float]:
     """Test a run's checkpoint again, on one device; writes nothing.
+
+    Args:
+        place: A run folder, one of its checkpoints, or a folder of runs; see `ugmm.runs.locate`.
 
     Raises:
         UserError: If the folder, its configuration or its checkpoint cannot be used.
     """
-    run = Run.open(folder)
+    run, named = locate(place)
     config = read_config(run)
     data, task = build(config)
-    restore(task.network, read_matching(run, tested_checkpoint(run, config), config, data))
+    path = named or tested_checkpoint(run, config)
+    restore(task.network, read_matching(run, path, config, data))
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.

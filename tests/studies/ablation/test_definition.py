@@ -3,7 +3,9 @@
 import pytest
 
 from ugmm.cli import main
+from ugmm.config.compose import compose
 from ugmm.config.files import project_root
+from ugmm.config.frozen import from_yaml, to_yaml
 from ugmm.errors import UserError
 from ugmm.runs import run_folder
 from ugmm.studies.ablation import read_ablation
@@ -81,6 +83,9 @@ def test_a_plan_grows_and_never_changes(ablation):
         ),
         (BASE + "variants: {a: {model.dropot: 1}}", "variant 'a': unknown key 'model.dropot'"),
         (BASE + "variants: {a: {experiment: [x]}}", "'a': experiment must be a name"),
+        (BASE + "variants: {1: {}, '1': {seed: 1}}", "the key '1' is there twice"),
+        (BASE + "variants: {'': {}}", "a variant has no name; give each a name of its own"),
+        (BASE + "grid: {optimizer.lr: [1.0, 1.00]}", "two variants are called 'optimizer.lr=1.0'"),
         (BASE + "variants: {a: {experiment: }}", "such as iris_disc; got None"),
         (BASE + "variants: {a: {experiment: iris_dics}}", "'a': unknown experiment 'iris_dics'"),
         (
@@ -130,3 +135,41 @@ def test_every_ablation_is_valid(path):
     found = read_ablation(path.stem)
     assert found.title != found.name
     assert len(found.points) >= 3 or found.space
+
+
+NAMES = ("on", "off", "no", "0", "1", "01", "1.0", "null", "~", "a #1", "x: y", "${seed}", "???")
+
+
+def test_variants_are_called_what_is_written(ablation):
+    keys = [name if name.isalnum() or name in "~ 1.0" else f"'{name}'" for name in NAMES]
+    entries = [f"  {key}: {{optimizer.lr: 0.{n + 1:02}}}\n" for n, key in enumerate(keys)]
+    read = ablation(f"{BASE}baseline: '${{seed}}'\nvariants:\n{''.join(entries)}")
+    points = read.points
+    ledger = read.open_ledger()
+    ledger.extend(points)
+    assert tuple(read.variants) == NAMES
+    assert [p.name for p in points] == [f"{n} seed={seed}" for n in NAMES for seed in (0, 1)]
+    for point in ledger.read_points():  # as they were planned, and as a run freezes them
+        config = point.resolve()
+        assert (config.name, config.variant) == (point.name, point.variant)
+        assert from_yaml(to_yaml(config), "frozen") == config
+        assert point.agrees(read.variants[point.variant])
+
+
+def test_settings_of_variants_are_texts_where_texts_are_due(ablation):
+    text = BASE + (
+        "set: {data: csv, data.types: {no: drop, 'a.b': drop}}\n"
+        "grid: {data.label: [no, 01, 'null', null, x]}\n"
+    )
+    read = ablation(text)
+    points = read.points[::2]
+    assert [p.variant for p in points] == [
+        f"data.label={label}" for label in ("no", "01", '"null"', "null", "x")
+    ]
+    labels = [p.resolve().data.label for p in points]
+    assert labels == ["no", "01", "null", None, "x"]
+    assert points[0].resolve().data.types == {"no": "drop", "a.b": "drop"}
+    for point in points:
+        assert point.agrees(read.variants[point.variant])
+        again = compose("iris_disc", ["data=csv", point.variant])  # as it says on the command line
+        assert again.data.label == point.resolve().data.label

@@ -202,9 +202,9 @@ def _md5(payload: bytes) -> str:
 
 
 def _file_md5(path: Path) -> str | None:
-    """The digest of a file; None if it cannot be read."""
+    """The digest of a file; None if it cannot be read, or is no file with an end."""
     try:
-        return _md5(path.read_bytes())
+        return _md5(path.read_bytes()) if path.is_file() else None
     except OSError:
         return None
 

@@ -36,7 +36,7 @@ def open_dashboard(name: str, *, dry_run: bool = False) -> None:
         text = specification.model_dump_json(by_alias=True)
         sys.stdout.write(json.dumps(json.loads(text), indent=2) + "\n")
         return
-    from ugmm.tracking.session import obstacle
+    from ugmm.tracking.access import in_one_line, obstacle
 
     if reason := obstacle():
         sys.stdout.write(f"{reason}: opening the runs on this disk\n")
@@ -44,12 +44,10 @@ def open_dashboard(name: str, *, dry_run: bool = False) -> None:
         return
     import wandb
 
-    entity = _read_tracking(ablation, ledger).entity or str(wandb.Api().default_entity)
-    workspace = _make_workspace(ablation, ledger, entity)
-    try:
+    with in_one_line("W&B did not save the workspace", "mend that and try again"):
+        entity = _read_tracking(ablation, ledger).entity or str(wandb.Api().default_entity)
+        workspace = _make_workspace(ablation, ledger, entity)
         workspace.save()
-    except Exception as error:  # whatever the package raises: it has no errors of its own
-        raise UserError(f"W&B did not save the workspace: {error}") from error
     sys.stdout.write(f"saved: {workspace.url}\n")
 
 

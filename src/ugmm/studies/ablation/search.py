@@ -4,6 +4,7 @@ A trial is one choice of values, run with every seed; its points are planned lik
 Imports no torch, and Optuna only where something is searched.
 """
 
+import shlex
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
@@ -13,7 +14,8 @@ from filelock import FileLock
 from ugmm.config.compose import assignment
 from ugmm.errors import UserError
 from ugmm.studies.ablation.definition import Ablation
-from ugmm.studies.ablation.ledger import Ledger, Point
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import Point
 from ugmm.writing import make_folder
 
 __all__ = ["Search"]
@@ -55,9 +57,12 @@ class Search:
                 direction="maximize" if ablation.goal == "max" else "minimize",
                 load_if_exists=True,
             )
-        except ValueError as error:
+        except OSError:
+            raise
+        except Exception as error:  # Optuna replays its journal unchecked: it may raise anything
+            what = f"{type(error).__name__}: {error}"
             raise UserError(
-                f"{ledger.folder / 'optuna.log'} is damaged ({error}); remove it to search anew"
+                f"{ledger.folder / 'optuna.log'} is damaged ({what}); remove it to search anew"
             ) from error
 
     def count_left(self) -> int:
@@ -130,7 +135,7 @@ class Search:
             return ""
         trial = self.study.best_trial
         chosen = {**self.ablation.common, **trial.user_attrs["values"]}
-        settings = " ".join(f"'{assignment(k, v)}'" for k, v in chosen.items())
+        settings = " ".join(shlex.quote(assignment(k, v)) for k, v in chosen.items())
         metric = self.ablation.settings.metric
         return (
             f"best of {len(trials)} trials: {metric} {trial.value:.4g} of trial {trial.number}; "

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from ugmm.cluster.lock import RunInUseError
 from ugmm.report.escaping import for_terminal
 from ugmm.studies.ablation.definition import Ablation
-from ugmm.studies.ablation.ledger import Ledger, Point
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import Point
 from ugmm.studies.ablation.search import Search
 from ugmm.studies.processes import Worker, terminating
 from ugmm.terminal import guard_streams
