@@ -273,3 +273,17 @@ def test_a_table_that_has_changed_is_one_line(
             assert error.count("\n") == 1
     finally:
         garden_csv.write_text(before)
+
+
+def test_a_checkpoint_or_a_folder_of_runs_stands_for_a_run(iris_disc, capsys):
+    def weights(run, which=None):
+        return torch.cat([p.flatten() for p in load_network(run, which).parameters()])
+
+    best, last = (weights(iris_disc.folder, which) for which in ("best", "last"))
+    assert not torch.equal(best, last)
+    assert torch.equal(weights(iris_disc.best), best)
+    assert torch.equal(weights(str(iris_disc.last)), last)
+    group = iris_disc.folder.parent
+    capsys.readouterr()
+    assert torch.equal(weights(group), best)
+    assert capsys.readouterr().err == f"the newest run of {group} is {iris_disc.folder}\n"

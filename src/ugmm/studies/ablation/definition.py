@@ -158,7 +158,7 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    path = named_file(name, "experiments/ablations", "ablation", root)
+    path = named_file(name, "experiments/ablations", root)
     values = read_yaml(path)
     common, variants, grid = (_pop_mapping(values, part, path) for part in _MAPPINGS)
     space = to_values(values.pop("space", None))

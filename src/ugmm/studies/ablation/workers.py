@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
+from ugmm.cluster.lock import RunInUseError
 from ugmm.report.escaping import for_terminal
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger
@@ -86,9 +87,7 @@ def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
     with ledger.claims.holding(point.id, stop) as held:
         # Between the look and the claim, another worker may have done it.
         run = held and ledger.read_state(point) not in ("done", "failed")
-        if run:
-            _run(point, ledger, threads)
-    return run
+        return run and _run(point, ledger, threads)
 
 
 def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
@@ -121,7 +120,8 @@ def _log_to(ledger: Ledger) -> None:
     os.dup2(log, 2)
 
 
-def _run(point: Point, ledger: Ledger, threads: int | None) -> None:
+def _run(point: Point, ledger: Ledger, threads: int | None) -> bool:
+    """Run a point; return whether it could be had."""
     import ugmm._torchvision  # noqa: F401  (before lightning)
 
     import torch
@@ -135,8 +135,12 @@ def _run(point: Point, ledger: Ledger, threads: int | None) -> None:
     sys.stdout.flush()
     try:
         start_or_resume(point.resolve(), point.id)
+    except RunInUseError as error:  # by a command, or by an owner that was silent for too long
+        sys.stdout.write(f"{for_terminal(str(error))}\n")
+        return False
     except Exception as error:
         traceback.print_exc()
         if (obstacle := find_obstacle(error)) is not None:
             raise obstacle from error
         ledger.write_failure(point, error)  # and the other points go on
+    return True
