@@ -133,7 +133,10 @@ def _remedy(table: Table) -> str:
             f"each number of the label {table.label!r} is a class of its own, and there is no "
             "regression here: round or bin it, if it is a quantity"
         )
-    return "lower data.folds, or leave out such classes by data.rare=drop, or merge them by =merge"
+    return (
+        "lower data.folds, or leave out such classes by data.rare=drop, or merge them by "
+        "data.rare=merge"
+    )
 
 
 class TabularDataModule(InMemoryDataModule):
