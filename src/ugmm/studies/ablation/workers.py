@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
+from ugmm.cluster.lock import RunInUseError
 from ugmm.report.escaping import for_terminal
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger
@@ -84,9 +85,7 @@ def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
     with ledger.claims.holding(point.id, stop) as held:
         # Between the look and the claim, another worker may have done it.
         run = held and ledger.read_state(point) not in ("done", "failed")
-        if run:
-            _run(point, ledger, threads)
-    return run
+        return run and _run(point, ledger, threads)
 
 
 def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
@@ -117,7 +116,8 @@ def _log_to(ledger: Ledger) -> None:
     os.dup2(log, 2)
 
 
-def _run(point: Point, ledger: Ledger, threads: int | None) -> None:
+def _run(point: Point, ledger: Ledger, threads: int | None) -> bool:
+    """Run a point; return whether it could be had."""
     import ugmm._torchvision  # noqa: F401  (before lightning)
 
     import torch
@@ -131,6 +131,10 @@ def _run(point: Point, ledger: Ledger, threads: int | None) -> None:
     sys.stdout.flush()
     try:
         start_or_resume(point.resolve(), point.id)
+    except RunInUseError as error:  # by a command, or by an owner that was silent for too long
+        sys.stdout.write(f"{for_terminal(str(error))}\n")
+        return False
     except Exception as error:  # whatever it is, the other points go on
         traceback.print_exc()
         ledger.write_failure(point, error)
+    return True
