@@ -28,6 +28,7 @@ from ugmm.tracking.session import log_results, tracked
 from ugmm.training.build import build, prepare
 from ugmm.training.checkpoint import StampCheckpoints
 from ugmm.training.metrics_csv import MetricsCSV
+from ugmm.training.progress import make_progress
 from ugmm.training.resuming import find_best, find_validation, read_last, read_matching
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
 from ugmm.training.wandb_logger import LenientWandbLogger
@@ -188,6 +189,7 @@ def evaluate(place: str | Path) -> dict[str, float]:
         plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
         logger=False,
+        callbacks=make_progress(),
         enable_progress_bar=False,
         enable_model_summary=False,
     )
