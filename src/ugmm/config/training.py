@@ -13,8 +13,8 @@ class OptimizerConfig:
     """The optimiser; see `ugmm.tasks.optimization.make_optimizer`."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = key(1e-3, above=0)
-    weight_decay: float = key(0.0, low=0)
+    lr: float = key(1e-3, above=0, high=1000)
+    weight_decay: float = key(0.0, low=0, high=1000)
     betas: tuple[float, float] = key((0.9, 0.999), low=0, below=1)
     momentum: float = key(0.0, low=0, below=1)
 
@@ -24,8 +24,8 @@ class ScheduleConfig:
     """How the learning rate moves; see `ugmm.tasks.optimization.make_schedule`."""
 
     name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
-    milestones: list[int] = key([], low=1)  # epochs
-    gamma: float = key(0.1, above=0)
+    milestones: list[int] = key([], low=1, high=10**6)  # epochs
+    gamma: float = key(0.1, above=0, high=10)
     warmup: float = key(0.3, low=0, below=1)  # share of all steps
 
 
@@ -33,23 +33,23 @@ class ScheduleConfig:
 class TrainerConfig:
     """How training runs: devices, precision, epochs. Most keys are Lightning's own."""
 
-    max_epochs: int = key(20, low=1)
+    max_epochs: int = key(20, low=1, high=10**6)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int | str = key("auto", low=1)  # a number, or "auto"
-    num_nodes: int = key(1, low=1)
+    devices: int | str = key("auto", low=1, high=1024)  # a number, or "auto"
+    num_nodes: int = key(1, low=1, high=10_000)
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
-    gradient_clip_val: float | None = key(None, above=0)
-    accumulate_grad_batches: int = key(1, low=1)
-    check_val_every_n_epoch: int = key(1, low=1)
-    log_every_n_steps: int = key(50, low=1)
+    gradient_clip_val: float | None = key(None, above=0, high=1e9)
+    accumulate_grad_batches: int = key(1, low=1, high=10**6)
+    check_val_every_n_epoch: int = key(1, low=1, high=10**6)
+    log_every_n_steps: int = key(50, low=1, high=10**9)
     fast_dev_run: bool = False
     # Which metric decides on the best checkpoint; the last two exist for task=generative.
     monitor: Literal["val/accuracy", "val/nll", "val/ece", "val/log_prob", "val/score"] = (
         "val/accuracy"
     )
     test_checkpoint: Literal["best", "last"] = "best"
-    threads: int | None = key(None, low=1)  # CPU threads a process; null: torch's choice
+    threads: int | None = key(None, low=1, high=1024)  # CPU threads a process; null: torch's own
 
 
 @dataclass
