@@ -25,7 +25,7 @@ class Flow(Baseline):
     transforms: int = key(3, low=1, high=1000)
     hidden: list[int] = key([32, 32], low=1, high=10**6)
     steps: int = key(500, low=1, high=10**9)
-    lr: float = key(5e-3, above=0, high=1000)
+    lr: float = key(5e-3, above=0, high=10**6)
 
     kind: ClassVar[str] = ""
     extra: ClassVar[dict[str, Any]] = {}

@@ -127,5 +127,7 @@ def check_together(config: Config) -> None:
             "without validation rows there is no best checkpoint to test; set "
             "trainer.test_checkpoint=last"
         )
+    if len(set(config.schedule.milestones)) < len(config.schedule.milestones):
+        raise UserError("schedule.milestones must be different epochs")
     if isinstance(config.trainer.devices, str) and config.trainer.devices != "auto":
         raise UserError(f"trainer.devices={config.trainer.devices} must be a number or auto")

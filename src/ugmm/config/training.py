@@ -13,7 +13,7 @@ class OptimizerConfig:
     """The optimiser; see `ugmm.tasks.optimization.make_optimizer`."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = key(1e-3, above=0, high=1000)
+    lr: float = key(1e-3, above=0, high=10**6)
     weight_decay: float = key(0.0, low=0, high=1000)
     betas: tuple[float, float] = key((0.9, 0.999), low=0, below=1)
     momentum: float = key(0.0, low=0, below=1)
@@ -25,7 +25,7 @@ class ScheduleConfig:
 
     name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
     milestones: list[int] = key([], low=1, high=10**6)  # epochs
-    gamma: float = key(0.1, above=0, high=10)
+    gamma: float = key(0.1, above=0, high=10**6)
     warmup: float = key(0.3, low=0, below=1)  # share of all steps
 
 
