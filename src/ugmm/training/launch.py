@@ -49,7 +49,8 @@ def check_launch(config: TrainerConfig, present: int) -> None:
         )
     else:
         return
-    devices = present if config.devices == "auto" else config.devices
+    named = len(config.devices) if isinstance(config.devices, list) else config.devices
+    devices = present if named == "auto" else named
     if devices != each:
         raise UserError(
             f"trainer.devices={config.devices}: {launcher} has started {each} process(es) on each "

@@ -10,6 +10,7 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ugmm.checkpoints import restore
 from ugmm.cluster.processes import is_leading, launch_id, share_folder
@@ -18,6 +19,7 @@ from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
+from ugmm.errors import UserError
 from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
 from ugmm.runs import Run
@@ -90,6 +92,8 @@ def execute(config: Config, run: Run) -> dict[str, float]:
     """
     try:
         return _execute(config, run)
+    except MisconfigurationException as error:
+        raise UserError(f"Lightning refuses the settings of {run.folder}: {error}") from error
     except WriteError as error:
         raise error.going_on(f"go on with: ugmm train --resume {run.folder}") from error
 
@@ -170,10 +174,11 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.
-        accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
+        accelerator="cpu" if config.trainer.accelerator == "cpu" else "auto",
         devices=1,
         plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
+        limit_test_batches=config.trainer.limit_test_batches,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
