@@ -17,7 +17,7 @@ from ugmm.config.schema import Config
 from ugmm.density import TiltedGaussian
 from ugmm.errors import UserError
 from ugmm.nn import Classifier
-from ugmm.runs import Run
+from ugmm.runs import Run, locate
 from ugmm.spec import Spec
 
 if TYPE_CHECKING:
@@ -192,8 +192,9 @@ def load(
     """Return the trained network of a run folder, which takes rows as the user has them.
 
     Args:
-        run: The run folder.
-        checkpoint: Which one; by default, the one that was tested.
+        run: The run folder; or one of its checkpoints, or a folder of runs, of which the newest is
+            taken (see `ugmm.runs.locate`).
+        checkpoint: Which one; by default, the one that was named or else tested.
         plugins: Files that declare what the run chose beside what comes with ugmm.
 
     Raises:
@@ -223,8 +224,9 @@ def load_network(
     tables, pixels in [0, 1] for MNIST. For rows as you have them, see `load`.
 
     Args:
-        run: The run folder.
-        checkpoint: Which one; by default, the one that was tested.
+        run: The run folder; or one of its checkpoints, or a folder of runs, of which the newest is
+            taken (see `ugmm.runs.locate`).
+        checkpoint: Which one; by default, the one that was named or else tested.
         plugins: Files that declare what the run chose beside what comes with ugmm.
 
     Raises:
@@ -269,9 +271,10 @@ def load_task(
 
 def _read(run: str | Path, checkpoint: Which) -> tuple[Run, Config, Checkpoint]:
     """Read a run's configuration and one of its checkpoints."""
-    folder = Run.open(run)
+    folder, named = locate(run)
     config = read_config(folder)
-    paths = {None: tested_checkpoint(folder, config), "best": folder.best, "last": folder.last}
+    by_default = named or tested_checkpoint(folder, config)
+    paths = {None: by_default, "best": folder.best, "last": folder.last}
     if checkpoint not in paths:
         raise UserError(f"no checkpoint {checkpoint!r}; name 'best' or 'last', or none")
     return folder, config, read_for(folder, paths[checkpoint], config)

@@ -1,7 +1,6 @@
 """The Lightning Trainer of an experiment."""
 
 import logging
-import sys
 import warnings
 from typing import Any
 
@@ -9,17 +8,17 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 
+from ugmm.cluster.launch import check_launch, launch_environment
 from ugmm.config.schema import Config, TrainerConfig
 from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.runs import Run
-from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSignals
+from ugmm.training.callbacks import SeedEpochs, StopOnNonFinite, StopOnSignals
 from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, StampCheckpoints
-from ugmm.training.launch import check_launch, launch_environment
 from ugmm.training.options.extra import check_extra
+from ugmm.training.progress import make_progress
 
 __all__ = ["check_hardware", "make_trainer", "quieten"]
 
@@ -29,7 +28,7 @@ def check_hardware(config: TrainerConfig) -> None:
 
     Raises:
         UserError: If a GPU is asked for where there is none, or more of them than there are, or
-            a launcher does not fit (see `ugmm.training.launch.check_launch`), or `trainer.extra`
+            a launcher does not fit (see `ugmm.cluster.launch.check_launch`), or `trainer.extra`
             holds what cannot be handed on.
     """
     mps, devices = int(torch.backends.mps.is_available()), config.devices
@@ -51,7 +50,7 @@ def check_hardware(config: TrainerConfig) -> None:
         raise UserError(f"trainer.devices={devices}: this machine has {present} GPU(s)")
     quieten()
     check_extra(config.extra)
-    check_launch(config, present if on_gpu else 1)
+    check_launch(devices, config.num_nodes, present if on_gpu else 1)
 
 
 def make_trainer(
@@ -90,13 +89,12 @@ def make_trainer(
         )
     }
     quieten()
-    terminal = sys.stdout.isatty()
     callbacks: list[Callback] = [
         SeedEpochs(config.seed),
         StopOnNonFinite(run.last),
         StopOnSignals(),
         stamp,
-        RichProgressBar() if terminal else ProgressLines(),
+        make_progress(),
     ]
     if not wanted.fast_dev_run:
         callbacks += _checkpoints(wanted, run, stamp, best)
@@ -111,7 +109,7 @@ def make_trainer(
         logger=loggers,
         default_root_dir=run.folder,
         enable_checkpointing=not wanted.fast_dev_run,
-        enable_progress_bar=terminal,
+        enable_progress_bar=False,  # it has its own
         enable_model_summary=False,
         use_distributed_sampler=False,  # the data modules divide batches among ranks themselves
         num_sanity_val_steps=0,

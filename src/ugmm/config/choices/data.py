@@ -62,6 +62,7 @@ class CSVConfig(TabularConfig):
     separator: str = key("auto", passed=False)  # comma, semicolon, tab or pipe
     decimal: str = key("auto", passed=False)  # point or comma
     encoding: str = key("auto", passed=False)  # utf-8, utf-16, cp1252, ...
+    rare: Literal["error", "drop", "merge"] = "error"  # classes too rare to be in every fold
 
     def __post_init__(self) -> None:
         if self.path:
