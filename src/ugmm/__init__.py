@@ -8,6 +8,8 @@ from typing import Any
 
 __all__ = [
     "baselines",
+    "calibration",
+    "checkpoints",
     "cli",
     "cluster",
     "columns",
@@ -33,6 +35,7 @@ __all__ = [
     "tracking",
     "training",
     "writing",
+    "yaml_text",
 ]
 __version__ = "0.1.0"
 

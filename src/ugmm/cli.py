@@ -11,7 +11,7 @@ from ugmm import __version__
 from ugmm.cluster.signals import run_command
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
-from ugmm.terminal import guard_streams
+from ugmm.terminal import guard_streams, loading
 from ugmm.writing import explain
 
 if TYPE_CHECKING:
@@ -163,7 +163,8 @@ def _train(options: argparse.Namespace) -> None:
 
     run = find_resumed(options.resume) if options.resume else find_run(options.overrides)
     if run is not None:
-        from ugmm.training.run import resume
+        with loading(told=is_leading()):
+            from ugmm.training.run import resume
 
         if run.read_summary() and is_leading():
             sys.stdout.write("this run has ended already\n")
@@ -172,7 +173,8 @@ def _train(options: argparse.Namespace) -> None:
         from ugmm.config.compose import compose
 
         config = compose(options.experiment, options.overrides)  # before torch is imported
-        from ugmm.training.run import start
+        with loading():
+            from ugmm.training.run import start
 
         run, summary = start(config, options.overrides)
     if is_leading():
@@ -182,7 +184,9 @@ def _train(options: argparse.Namespace) -> None:
 
 def _eval(options: argparse.Namespace) -> None:
     from ugmm.runs import Run
-    from ugmm.training.run import evaluate
+
+    with loading():
+        from ugmm.training.run import evaluate
 
     _print_results(Run.open(options.run), evaluate(options.run))
 

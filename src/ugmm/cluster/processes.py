@@ -18,6 +18,7 @@ __all__ = [
     "is_leading",
     "launch_id",
     "share_folder",
+    "tell_children",
 ]
 
 # Set by the process that made the folder, for those that Lightning then starts.
@@ -95,12 +96,16 @@ def find_resumed(place: str) -> Run:
 
 
 def share_folder(run: Run, overrides: Sequence[str]) -> None:
-    """Tell the other processes of this run where its folder is."""
-    folder = str(run.folder.resolve())
-    os.environ[_FOLDER] = folder
+    """Tell the other processes of a new run where its folder is."""
+    tell_children(run)
     if pointer := _pointer(overrides):
         make_folder(pointer.parent)
-        write_atomic(pointer, folder)
+        write_atomic(pointer, os.environ[_FOLDER])
+
+
+def tell_children(run: Run) -> None:
+    """Tell the processes that this one will start where the run's folder is."""
+    os.environ[_FOLDER] = str(run.folder.resolve())
 
 
 def _started_by_lightning() -> bool:

@@ -78,7 +78,7 @@ class DiscriminativeTask(Task):
         right = torch.as_tensor(self.right, device=self.device)
         right = self.trainer.strategy.reduce(right, reduce_op="sum")
         accuracy = right / (ranks * self.seen)
-        self.log("train/accuracy", accuracy, logger=False)
+        self.log("train/accuracy", accuracy, logger=False, sync_dist=ranks > 1)
         for logger in self.loggers:
             metrics = {"train/accuracy": float(accuracy), "epoch": self.current_epoch}
             logger.log_metrics(metrics, self.global_step - 1)

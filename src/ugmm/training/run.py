@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from ugmm.checkpoints import restore
-from ugmm.cluster.processes import is_leading, launch_id, share_folder
+from ugmm.cluster.lock import holding
+from ugmm.cluster.processes import is_leading, launch_id, share_folder, tell_children
 from ugmm.cluster.signals import closing_cleanly
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
@@ -26,6 +28,7 @@ from ugmm.tracking.session import log_results, tracked
 from ugmm.training.build import build, prepare
 from ugmm.training.checkpoint import StampCheckpoints
 from ugmm.training.metrics_csv import MetricsCSV
+from ugmm.training.progress import make_progress
 from ugmm.training.resuming import find_best, find_validation, read_last, read_matching
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
 from ugmm.training.wandb_logger import LenientWandbLogger
@@ -73,12 +76,14 @@ def resume(run: Run) -> dict[str, float]:
     A run that has ended is left as it is.
 
     Raises:
+        RunInUseError: If another process is at it.
         UserError: If its configuration or checkpoint cannot be used.
     """
     if summary := run.read_summary():
         return summary
     config = read_config(run)
     check_hardware(config.trainer)
+    tell_children(run)
     return execute(config, run)
 
 
@@ -89,7 +94,10 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         The summary, on the leading process; on others, what they tested.
     """
     try:
-        return _execute(config, run)
+        # The other processes of a launch work under the lock of the leading one.
+        with holding(run) if is_leading() else nullcontext():
+            # It may have ended while this process was starting.
+            return run.read_summary() or _execute(config, run)
     except WriteError as error:
         raise error.going_on(f"go on with: ugmm train --resume {run.folder}") from error
 
@@ -181,6 +189,7 @@ def evaluate(place: str | Path) -> dict[str, float]:
         plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
         logger=False,
+        callbacks=make_progress(),
         enable_progress_bar=False,
         enable_model_summary=False,
     )

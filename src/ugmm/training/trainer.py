@@ -1,7 +1,6 @@
 """The Lightning Trainer of an experiment."""
 
 import logging
-import sys
 import warnings
 from typing import Any
 
@@ -9,16 +8,16 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 
+from ugmm.cluster.launch import check_launch, launch_environment
 from ugmm.config.schema import Config, TrainerConfig
 from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.runs import Run
-from ugmm.training.callbacks import ProgressLines, SeedEpochs, StopOnNonFinite, StopOnSignals
+from ugmm.training.callbacks import SeedEpochs, StopOnNonFinite, StopOnSignals
 from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, StampCheckpoints
-from ugmm.training.launch import check_launch, launch_environment
+from ugmm.training.progress import make_progress
 
 __all__ = ["check_hardware", "make_trainer", "quieten"]
 
@@ -28,7 +27,7 @@ def check_hardware(config: TrainerConfig) -> None:
 
     Raises:
         UserError: If a GPU is asked for where there is none, or more of them than there are, or
-            a launcher does not fit (see `ugmm.training.launch.check_launch`).
+            a launcher does not fit (see `ugmm.cluster.launch.check_launch`).
     """
     present = torch.cuda.device_count() or int(torch.backends.mps.is_available())
     if config.accelerator == "gpu" and present == 0:
@@ -38,7 +37,7 @@ def check_hardware(config: TrainerConfig) -> None:
     on_gpu = config.accelerator != "cpu" and present > 0
     if on_gpu and isinstance(config.devices, int) and config.devices > present:
         raise UserError(f"trainer.devices={config.devices}: this machine has {present} GPU(s)")
-    check_launch(config, present if on_gpu else 1)
+    check_launch(config.devices, config.num_nodes, present if on_gpu else 1)
 
 
 def make_trainer(
@@ -74,13 +73,12 @@ def make_trainer(
         )
     }
     quieten()
-    terminal = sys.stdout.isatty()
     callbacks: list[Callback] = [
         SeedEpochs(config.seed),
         StopOnNonFinite(run.last),
         StopOnSignals(),
         stamp,
-        RichProgressBar() if terminal else ProgressLines(),
+        make_progress(),
     ]
     if not wanted.fast_dev_run:
         callbacks += _checkpoints(wanted, run, stamp, best)
@@ -94,7 +92,7 @@ def make_trainer(
         logger=loggers,
         default_root_dir=run.folder,
         enable_checkpointing=not wanted.fast_dev_run,
-        enable_progress_bar=terminal,
+        enable_progress_bar=False,  # it has its own
         enable_model_summary=False,
         use_distributed_sampler=False,  # the data modules divide batches among ranks themselves
         num_sanity_val_steps=0,

@@ -154,7 +154,8 @@ class Ledger:
     def describe_failure(self, point: Point) -> str:
         """Return the line that says why a point failed, and where the rest stands."""
         path = self._failure_file(point)
-        return f"{path.read_text(encoding='utf-8').partition(chr(10))[0]} ({path})"
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return f"{text.partition(chr(10))[0]} ({path})"
 
     def forget_failures(self) -> None:
         """Let failed points run again."""
