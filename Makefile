@@ -19,6 +19,17 @@ ifneq ($(strip $(STRAY)),)
 $(error do not know '$(strip $(STRAY))': an experiment goes into EXP=, its settings into ARGS="...")
 endif
 
+# What has no default is asked for before anything is installed.
+ifneq ($(filter eval,$(MAKECMDGOALS)),)
+ifeq ($(strip $(RUN)),)
+$(error name the run folder: make eval RUN=runs/...)
+endif
+endif
+UNNAMED := $(and $(filter file,$(origin EXP)),$(filter crossval ablate compare dashboard,$(MAKECMDGOALS)))
+ifneq ($(UNNAMED),)
+$(error name it: make $(firstword $(UNNAMED)) EXP=..., a file of experiments/ablations/ or experiments/crossval/)
+endif
+
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
@@ -50,7 +61,6 @@ train: $(READY) ## train an experiment: EXP=name, ARGS="key=value ..."
 	@$(BIN)/ugmm train $(EXP) $(ARGS)
 
 eval: $(READY) ## test the checkpoint of a run again: RUN=folder
-	@$(if $(RUN),,$(error name the run folder: make eval RUN=runs/...))
 	@$(BIN)/ugmm eval $(RUN)
 
 crossval: $(READY) ## compare models by nested cross-validation: EXP=iris ARGS="--jobs 4"

@@ -19,6 +19,7 @@ TRAINER = [f"trainer.{key}" for key in ("max_epochs", "devices", "monitor", "gra
         ("test/acuracy", ["test/ece", "test/accuracy", "val/ece"], "test/accuracy"),
         ("mpl", ["mlp", "ugmm"], "mlp"),
         (12, ["21", "3"], "21"),
+        ("qds", ["qda", "kde"], "qda"),
     ],
 )
 def test_what_is_near(name, known, close):

@@ -1,5 +1,6 @@
 """The public operations: shapes, and errors that say what is wrong."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,6 +37,10 @@ def test_one_input_is_a_normal_density():
         ({"x": torch.zeros(2, 3, dtype=torch.float64)}, TypeError, "one dtype"),
         ({"x": torch.zeros(2, 3, dtype=torch.int64)}, TypeError, "float32 or float64"),
         ({"loc": torch.zeros(4, 3, device="meta")}, ValueError, "one device"),
+        ({"x": [[0.0] * 3]}, TypeError, "x must be .* not list: torch.as_tensor"),
+        ({"x": np.zeros((2, 3))}, TypeError, "x must be .* not ndarray: .*torch.from_numpy"),
+        ({"logits": np.zeros((4, 3))}, TypeError, "logits must be .*torch.from_numpy"),
+        ({"x": torch.zeros(2, 3).half()}, TypeError, "one dtype"),
         ({"kernel": "fast"}, ValueError, "kernel must be one of"),
     ],
 )
@@ -62,6 +67,8 @@ def test_errors(change, error, message):
         ({"positions": torch.tensor([-1, 1])}, ValueError, "0 at least to 2"),
         ({"positions": torch.tensor([1, 1])}, ValueError, "increase"),
         ({"positions": torch.zeros(1).long().to("meta")}, ValueError, "on x's device"),
+        ({"start": np.zeros((2, 4))}, TypeError, "start must be .*torch.from_numpy"),
+        ({"positions": [0, 1]}, TypeError, "positions must be .*torch.as_tensor"),
         ({"kernel": "fast"}, ValueError, "kernel must be one of"),
     ],
 )
@@ -83,3 +90,22 @@ def test_scores_without_data():
     prefixes = cumulative_log_score(torch.empty(5, 3, device="meta"), *layer, start)
     assert prefixes.is_meta
     assert prefixes.shape == (5, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kernel", ["auto", "reference"])
+def test_half_precision_is_computed_in_float32(dtype, kernel):
+    """The scores are rounded once, at the end; so is each gradient."""
+    layer = [torch.randn(5, 3), *parameters()]
+    halves = [t.to(dtype).requires_grad_() for t in layer]
+    wide = [t.detach().float().requires_grad_() for t in halves]
+    for operation, more in ((mixture_log_score, 0), (cumulative_log_score, 1)):
+        start = more * [torch.randn(5, 4).to(dtype)]
+        found = operation(*halves, *start, kernel=kernel)
+        expected = operation(*wide, *(t.float() for t in start), kernel=kernel)
+        assert torch.equal(found, expected.to(dtype))
+        found = torch.autograd.grad(found.float().sum(), halves)
+        expected = torch.autograd.grad(expected.sum(), wide)
+        assert all(
+            torch.equal(half, full.to(dtype)) for half, full in zip(found, expected, strict=True)
+        )

@@ -273,3 +273,17 @@ def test_a_table_that_has_changed_is_one_line(
             assert error.count("\n") == 1
     finally:
         garden_csv.write_text(before)
+
+
+def test_a_checkpoint_or_a_folder_of_runs_stands_for_a_run(iris_disc, tmp_path, capsys):
+    folder = tmp_path / "group" / "run"
+    shutil.copytree(iris_disc.folder, folder)
+    assert load_network(folder.parent)
+    assert capsys.readouterr().err == f"the newest run of {folder.parent} is {folder}\n"
+    run = Run.open(folder)
+    run.best.unlink()
+    assert ugmm.load(run.last).spec == ugmm.load(str(run.last)).spec
+    with pytest.raises(UserError, match=r"no checkpoint at .*best\.ckpt"):
+        ugmm.load(run.best)
+    with pytest.raises(UserError, match=r"best\.ckpt"):
+        ugmm.load(folder)

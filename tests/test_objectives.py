@@ -18,5 +18,20 @@ def test_cross_entropy_with_label_smoothing(smoothing):
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_multiply_a_rows_whole_loss(smoothing):
+    rng = np.random.default_rng(0)
+    scores, y = (
+        torch.from_numpy(rng.normal(size=(20, 3))),
+        torch.from_numpy(rng.integers(3, size=20)),
+    )
+    weights = torch.tensor([2.0, 0.5, 1.0], dtype=torch.float64)
+    alone = [cross_entropy(scores[i : i + 1], y[i : i + 1], smoothing) for i in range(20)]
+    expected = sum(weights[y[i]] * alone[i] for i in range(20)) / 20
+    torch.testing.assert_close(cross_entropy(scores, y, smoothing, weights), expected)
+    even = cross_entropy(scores, y, smoothing, torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(even, cross_entropy(scores, y, smoothing))
+
+
 def test_negative_score_is_minus_the_mean():
     assert negative_score(torch.tensor([1.0, 2.0, 6.0])).item() == -3

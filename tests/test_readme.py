@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from ugmm.cli import main
 from ugmm.config.compose import compose
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+CLONE = Path(__file__).parents[1]
+README = (CLONE / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language):
@@ -51,7 +53,7 @@ def test_a_mistake_is_the_line_that_is_shown(capsys):
 def test_the_commands_exist():
     for command in re.findall(r"^\$ ugmm (\w+)", README, re.MULTILINE):
         assert command in ("train", "eval", "crossval", "ablate", "list", "show")
-    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+    makefile = (CLONE / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^\$ make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
@@ -62,3 +64,26 @@ def test_the_files_exist():
             assert f"\n## {path[1:].capitalize().replace('-', ' ')}\n" in README, path
         else:
             assert (Path(__file__).parents[1] / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    ("target", "asks"),
+    [
+        ("eval", "make eval RUN="),
+        ("ablate", "make ablate EXP="),
+        ("compare", "make compare EXP="),
+        ("crossval", "make crossval EXP="),
+        ("dashboard", "make dashboard EXP="),
+        ("eval RUN=runs/a", None),
+        ("ablate EXP=mnist_norm", None),
+        ("train", None),
+    ],
+)
+def test_make_asks_for_what_it_needs_before_it_installs(target, asks):
+    command = ["make", "--dry-run", *target.split()]
+    done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, check=False)
+    if asks is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 2
+        assert asks in done.stderr

@@ -1,9 +1,11 @@
 """Run folders: made once, written whole, read back as written."""
 
+import os
+
 import pytest
 
 from ugmm.errors import UserError
-from ugmm.runs import Run
+from ugmm.runs import Run, locate
 
 
 def test_every_run_has_a_folder_of_its_own(tmp_path):
@@ -37,6 +39,55 @@ def test_only_run_folders_open(tmp_path):
         Run.open(tmp_path / "nowhere")
     with pytest.raises(UserError, match="not a run folder"):
         Run.open(tmp_path)
+
+
+@pytest.fixture
+def three(tmp_path, monkeypatch):
+    """Runs of two groups in `runs`, the oldest first, and what lies beside them."""
+    monkeypatch.chdir(tmp_path)
+    runs = [Run.create("runs", group, "name") for group in ("a", "a", "b")]
+    for age, run in enumerate(runs):
+        run.freeze("seed: 1\n")
+        os.utime(run.config, (age, age))
+        run.checkpoints.mkdir()
+        run.best.touch()
+    Run.create("runs", "b", "not_begun")
+    return runs
+
+
+def test_a_run_is_located_by_its_folder_or_a_checkpoint(three, capsys):
+    first = three[0]
+    run, checkpoint = locate(first.folder)
+    assert (run.folder, checkpoint) == (first.folder, None)
+    run, checkpoint = locate(str(first.best))
+    assert (run.id, checkpoint) == (first.id, first.best)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("place", "number"), [("latest", 2), ("runs", 2), ("runs/a", 1)])
+def test_a_folder_of_runs_stands_for_the_newest_which_is_told(three, capsys, place, number):
+    run, checkpoint = locate(place)
+    assert (run.folder, checkpoint) == (three[number].folder, None)
+    at = "runs" if place == "latest" else place
+    assert capsys.readouterr().err == f"the newest run of {at} is {run.folder}\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("latest", r"there is no run in .*runs; name a run folder"),
+        ("nowhere", "no such run folder: nowhere"),
+        (".", "not a run folder"),
+        ("other.ckpt", "no checkpoint at other.ckpt"),
+        ("lone/deep/lone.ckpt", "is not a run folder"),
+    ],
+)
+def test_where_there_is_no_run(tmp_path, monkeypatch, place, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lone" / "deep").mkdir(parents=True)
+    (tmp_path / "lone" / "deep" / "lone.ckpt").touch()
+    with pytest.raises(UserError, match=line):
+        locate(place)
 
 
 def test_freeze_and_summary_round_trip(tmp_path):
@@ -82,3 +133,17 @@ def test_a_summary_holds_numbers(tmp_path, value):
     run.summary.write_text(f'{{"test/accuracy": {value}}}')
     with pytest.raises(UserError, match=r"summary\.json is damaged \(test/accuracy is"):
         run.read_summary()
+
+
+def test_confusions_are_read_back_and_damaged_ones_are_one_line(tmp_path):
+    run = Run.create(tmp_path, "group", "name")
+    assert run.read_confusion() is None
+    run.write_confusion(("a", "b"), [[3, 0], [1, 2]])
+    assert run.read_confusion() == (["a", "b"], [[3, 0], [1, 2]])
+    for content in ("{", "5", '{"classes": ["a"]}', '{"classes": ["a"], "counts": [[1, 2]]}'):
+        run.confusion.write_text(content)
+        with pytest.raises(UserError, match=r"confusion\.json is damaged"):
+            run.read_confusion()
+    run.confusion.write_text('{"classes": ["a"], "counts": [["x"]]}')
+    with pytest.raises(UserError, match=r"no square of counts\); remove it"):
+        run.read_confusion()

@@ -8,7 +8,15 @@ import pytest
 
 from ugmm.cli import main
 from ugmm.errors import UserError
-from ugmm.writing import WriteError, explaining, make_folder, replacing, sweep, write_atomic
+from ugmm.writing import (
+    WriteError,
+    cut_torn_line,
+    explaining,
+    make_folder,
+    replacing,
+    sweep,
+    write_atomic,
+)
 
 REASONS = {
     errno.ENOSPC: "the disk is full; free some space and",
@@ -98,3 +106,15 @@ def test_the_command_makes_any_error_of_the_system_one_line(tmp_path, monkeypatc
 def test_only_errors_of_the_system_are_explained(tmp_path):
     with pytest.raises(KeyError), explaining(tmp_path):
         raise KeyError("mine")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(b"", b""), (b"a\n", b"a\n"), (b"a\nb", b"a\n"), (b"b", b"")]
+)
+def test_a_torn_line_is_cut_off(tmp_path, before, after):
+    path = tmp_path / "lines"
+    cut_torn_line(path)  # nothing there, nothing to do
+    assert not path.exists()
+    path.write_bytes(before)
+    cut_torn_line(path)
+    assert path.read_bytes() == after

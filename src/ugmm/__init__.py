@@ -8,6 +8,8 @@ from typing import Any
 
 __all__ = [
     "baselines",
+    "calibration",
+    "checkpoints",
     "cli",
     "cluster",
     "columns",
@@ -19,6 +21,7 @@ __all__ = [
     "kernels",
     "keys",
     "load",
+    "load_task",
     "loading",
     "metrics",
     "nn",
@@ -32,15 +35,14 @@ __all__ = [
     "tracking",
     "training",
     "writing",
+    "yaml_text",
 ]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from ugmm.loading import load
-
-        return load
+    if name in ("load", "load_task"):
+        return getattr(importlib.import_module("ugmm.loading"), name)
     if name in __all__:
         return importlib.import_module(f"ugmm.{name}")
     raise AttributeError(f"module 'ugmm' has no attribute {name!r}")

@@ -16,7 +16,15 @@ from ugmm.errors import UserError
 from ugmm.spec import Spec
 from ugmm.writing import explain
 
-__all__ = ["FORMAT", "Checkpoint", "Stamp", "read_checkpoint", "restore"]
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "Stamp",
+    "fill",
+    "read_checkpoint",
+    "read_content",
+    "restore",
+]
 
 FORMAT = 2
 _READABLE = (1, FORMAT)  # the first said nothing of its run, its validation and the best epoch
@@ -138,6 +146,23 @@ def read_checkpoint(path: str | Path, run_id: str | None = None) -> Checkpoint:
     return Checkpoint(path, Stamp(**{name: stamp[name] for name in _STAMP}), content)
 
 
+def read_content(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint that any Trainer of Lightning may have written, as carefully.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: If it is missing, damaged, no checkpoint, or holds weights that are not numbers.
+    """
+    path = Path(path)
+    content = _load(path)
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise UserError(f"{path} is not a checkpoint of Lightning; name another")
+    _check_weights(content["state_dict"], path)
+    return content
+
+
 def _load(path: Path) -> Any:
     """Return what a file holds, once the sums in it agree."""
     try:
@@ -188,13 +213,27 @@ def restore(network: nn.Module, checkpoint: Checkpoint) -> None:
         for name, tensor in checkpoint.content["state_dict"].items()
         if name.startswith("network.")
     }
+    fill(network, weights, checkpoint.path)
+
+
+def fill(module: nn.Module, weights: Mapping[str, Any], path: Path) -> None:
+    """Put weights into a module.
+
+    Args:
+        module: It.
+        weights: Its `state_dict`, as a checkpoint has it.
+        path: Of that checkpoint, for a complaint.
+
+    Raises:
+        UserError: If they are those of another module, or not finite.
+    """
     try:
-        network.load_state_dict(weights)
+        module.load_state_dict(weights)
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise UserError(
-            f"{checkpoint.path} does not fit its network ({first[0].strip(' .')}); {_REMEDY}"
+            f"{path} does not fit its network ({first[0].strip(' .')}); {_REMEDY}"
         ) from error
-    for name, parameter in network.named_parameters():
+    for name, parameter in module.named_parameters():
         if not parameter.isfinite().all():
-            raise UserError(f"{checkpoint.path} is of no use: {name} is not finite; {_REMEDY}")
+            raise UserError(f"{path} is of no use: {name} is not finite; {_REMEDY}")

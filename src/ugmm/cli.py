@@ -5,12 +5,17 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
+from ugmm import __version__
 from ugmm.cluster.signals import run_command
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
-from ugmm.terminal import guard_streams
+from ugmm.terminal import guard_streams, loading
 from ugmm.writing import explain
+
+if TYPE_CHECKING:
+    from ugmm.runs import Run
 
 __all__ = ["EXTRAS", "main"]
 
@@ -76,6 +81,7 @@ def _fail(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ugmm", description="Networks of mixture neurons.")
+    parser.add_argument("--version", action="version", version=f"ugmm {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     plugins = argparse.ArgumentParser(add_help=False)
     plugins.add_argument(
@@ -91,11 +97,17 @@ def _parser() -> argparse.ArgumentParser:
         "experiment", nargs="?", help="a name that `ugmm list` shows, or a YAML file"
     )
     train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, model=mlp ...")
-    train.add_argument("--resume", metavar="RUN", help="continue the run of this folder")
+    train.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="continue the run of this folder, the newest of a group's folder, or `latest`",
+    )
     train.set_defaults(command=_train)
 
     evaluate = with_plugins("eval", help="test the checkpoint of a run again")
-    evaluate.add_argument("run", help="a run folder")
+    evaluate.add_argument(
+        "run", help="a run folder, a checkpoint, a group's folder (the newest run), or `latest`"
+    )
     evaluate.set_defaults(command=_eval)
 
     crossval = with_plugins("crossval", help="compare models by nested cross-validation")
@@ -132,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("places", nargs="*", default=["runs"], help="folders of runs; default: runs")
     sync.set_defaults(command=_sync)
 
-    listing = commands.add_parser("list", help="list the experiments")
+    listing = commands.add_parser("list", help="list experiments, ablations and cross-validations")
     listing.set_defaults(command=_list)
 
     show = with_plugins("show", help="print an experiment's resolved configuration")
@@ -147,12 +159,12 @@ def _train(options: argparse.Namespace) -> None:
         raise UserError(
             "name an experiment with its settings, or a run folder with --resume and nothing else"
         )
-    from ugmm.cluster.processes import find_run, is_leading
-    from ugmm.runs import Run
+    from ugmm.cluster.processes import find_resumed, find_run, is_leading
 
-    run = Run.open(options.resume) if options.resume else find_run(options.overrides)
+    run = find_resumed(options.resume) if options.resume else find_run(options.overrides)
     if run is not None:
-        from ugmm.training.run import resume
+        with loading(told=is_leading()):
+            from ugmm.training.run import resume
 
         if run.read_summary() and is_leading():
             sys.stdout.write("this run has ended already\n")
@@ -161,18 +173,22 @@ def _train(options: argparse.Namespace) -> None:
         from ugmm.config.compose import compose
 
         config = compose(options.experiment, options.overrides)  # before torch is imported
-        from ugmm.training.run import start
+        with loading():
+            from ugmm.training.run import start
 
         run, summary = start(config, options.overrides)
     if is_leading():
-        _print_results(summary)
+        _print_results(run, summary)
         sys.stdout.write(f"run folder: {run.folder}\n")
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from ugmm.training.run import evaluate
+    from ugmm.runs import Run
 
-    _print_results(evaluate(options.run))
+    with loading():
+        from ugmm.training.run import evaluate
+
+    _print_results(Run.open(options.run), evaluate(options.run))
 
 
 def _crossval(options: argparse.Namespace) -> None:
@@ -213,12 +229,15 @@ def _sync(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
-    from ugmm.config.files import describe_experiments
+    from ugmm.config.files import list_files
 
-    described = describe_experiments()
-    width = max(map(len, described), default=0)
-    for name, text in described.items():
-        sys.stdout.write(f"{name:<{width}}  {text}\n")
+    listed = list_files()
+    width = max(len(name) for names in listed.values() for name in names)
+    for index, (kind, titles) in enumerate(listed.items()):
+        sys.stdout.write("\n" if index else "")
+        sys.stdout.write(f"{kind.names}, each run by: ugmm {kind.command} NAME\n")
+        for name, title in titles.items():
+            sys.stdout.write(f"  {name:<{width}}  {title}\n")
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -228,11 +247,14 @@ def _show(options: argparse.Namespace) -> None:
     sys.stdout.write(to_yaml(compose(options.experiment, options.overrides)))
 
 
-def _print_results(summary: dict[str, float]) -> None:
+def _print_results(run: "Run", summary: dict[str, float]) -> None:
     from rich.console import Console
 
-    from ugmm.report import metrics_table, robustness_table
+    from ugmm.report import lost_classes, metrics_table, robustness_table
 
     Console().print(metrics_table(summary))
     if (robustness := robustness_table(summary)) is not None:
         Console().print(robustness)
+    confusion = run.read_confusion()
+    if confusion is not None and (line := lost_classes(*confusion)) is not None:
+        sys.stdout.write(f"{line}\n")

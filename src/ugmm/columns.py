@@ -64,14 +64,20 @@ class Column:
             return self._read_numbers(values)[:, None]
         places = {identify(category): place for place, category in enumerate(self.categories)}
         numbers = {to_number(category): place for place, category in enumerate(self.categories)}
+        seen: dict[str, int] = {}
         chosen = []
         for row, value in enumerate(values):
+            if isinstance(value, str) and value in seen:
+                chosen.append(seen[value])
+                continue
             text = UNKNOWN if is_missing(value) else " ".join(str(value).split())
             place = places.get(identify(text))
             if place is None and not isinstance(value, str) and to_number(value) is not None:
                 place = numbers.get(to_number(value))  # the number 9 is the category "09"
             if place is None:
                 raise UserError(self._explain(row, text))
+            if isinstance(value, str):
+                seen[value] = place
             chosen.append(place)
         return np.eye(len(self.categories))[np.array(chosen, dtype=np.intp)]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 __all__ = ["UserError", "nearest"]
 
-_NEAR = 0.7  # the share of letters that two names have in common, from which they are near
+_NEAR = 0.66  # the share of letters that two names have in common, from which they are near
 _LISTED = 30
 _LONGEST_WORD, _LONGEST = 300, 2000  # letters in an error's line
 

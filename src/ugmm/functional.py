@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ugmm.kernels import KernelName, choose_cumulative, choose_kernel
-from ugmm.kernels.problem import check_layer, check_positions, check_start
+from ugmm.kernels.problem import HALVES, check_layer, check_positions, check_start, check_tensors
 
 __all__ = ["cumulative_log_score", "mixture_log_score"]
 
@@ -23,7 +23,8 @@ def mixture_log_score(
 
     It is a *score*: for :math:`N \ge 2` not a normalised density of :math:`x`. A logit of
     -inf drops its component; the other weights are renormalised. Under autocast the operation
-    runs in float32. It has derivatives of every order in every tensor, and knows the
+    runs in float32; tensors in half precision are computed in float32 too, and the scores are
+    of their type. It has derivatives of every order in every tensor, and knows the
     transforms of `torch.func`; see `ugmm.kernels.roads` for what these cost.
 
     Source: Z. S. Ali, "uGMM-NN: Univariate Gaussian Mixture Model Neural Network",
@@ -40,17 +41,20 @@ def mixture_log_score(
         scores, (..., M).
 
     Raises:
-        TypeError: the tensors differ in type, or are neither float32 nor float64.
+        TypeError: an argument is no tensor, or the tensors differ in type or are no floats.
         ValueError: the shapes or devices do not fit together, or no kernel has this name.
     """
+    check_tensors(x=x, loc=loc, log_scale=log_scale, logits=logits)
     if _in_autocast(x):
         x, loc, log_scale, logits = (_widened(t) for t in (x, loc, log_scale, logits))
     check_layer(x, loc, log_scale, logits, "logits")
+    if (dtype := x.dtype) in HALVES:
+        x, loc, log_scale, logits = x.float(), loc.float(), log_scale.float(), logits.float()
     operator = choose_kernel(x, kernel)
     if x.dim() == 2:
-        return operator(x, loc, log_scale, logits)
+        return operator(x, loc, log_scale, logits).to(dtype)
     score = operator(x.reshape(-1, x.shape[-1]), loc, log_scale, logits)
-    return score.reshape(*x.shape[:-1], loc.shape[0])
+    return score.reshape(*x.shape[:-1], loc.shape[0]).to(dtype)
 
 
 def cumulative_log_score(
@@ -74,8 +78,8 @@ def cumulative_log_score(
 
     It is the first layer of an autoregressive network: what it says at position d knows the
     inputs before d only. Weights are not normalised; one of -inf drops its component. A prefix in
-    which nothing scores has the score -inf, and gives no gradient. Under autocast the operation
-    runs in float32. It has derivatives of every order in every tensor, and knows the
+    which nothing scores has the score -inf, and gives no gradient. Types are those of
+    `mixture_log_score`. It has derivatives of every order in every tensor, and knows the
     transforms of `torch.func`; see `ugmm.kernels.roads` for what these cost.
 
     Args:
@@ -92,11 +96,12 @@ def cumulative_log_score(
         scores, (B, P, M).
 
     Raises:
-        TypeError: the tensors differ in type, are neither float32 nor float64, or the positions
-            are no int64.
+        TypeError: an argument is no tensor, the tensors differ in type or are no floats, or the
+            positions are no int64.
         ValueError: the shapes or devices do not fit together, the positions are out of range or
             not increasing (not looked at under `torch.compile`), or no kernel has this name.
     """
+    check_tensors(x=x, loc=loc, log_scale=log_scale, log_weights=log_weights, start=start)
     tensors = (x, loc, log_scale, log_weights, start)
     if _in_autocast(x):
         tensors = tuple(_widened(t) for t in tensors)  # type: ignore[assignment]
@@ -106,8 +111,11 @@ def cumulative_log_score(
     check_layer(x, loc, log_scale, log_weights, "log_weights")
     check_start(start, x, loc)
     if positions is not None:
+        check_tensors(positions=positions)
         check_positions(positions, x)
-    return choose_cumulative(x, kernel)(*tensors, positions)
+    if (dtype := x.dtype) in HALVES:
+        tensors = tuple(t.float() for t in tensors)  # type: ignore[assignment]
+    return choose_cumulative(tensors[0], kernel)(*tensors, positions).to(dtype)
 
 
 def _in_autocast(x: Tensor) -> bool:
@@ -116,4 +124,4 @@ def _in_autocast(x: Tensor) -> bool:
 
 
 def _widened(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    return tensor.float() if tensor.dtype in HALVES else tensor

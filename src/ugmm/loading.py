@@ -1,30 +1,34 @@
 """From a run folder back to its network, without Lightning."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ugmm.checkpoints import Checkpoint, read_checkpoint, restore
+from ugmm.checkpoints import Checkpoint, fill, read_checkpoint, read_content, restore
 from ugmm.config.choices.plugins import use_plugins
 from ugmm.config.frozen import from_yaml, read_config
 from ugmm.config.schema import Config
 from ugmm.density import TiltedGaussian
 from ugmm.errors import UserError
 from ugmm.nn import Classifier
-from ugmm.runs import Run
+from ugmm.runs import Run, locate
 from ugmm.spec import Spec
+
+if TYPE_CHECKING:
+    from ugmm.tasks import Task
 
 __all__ = [
     "Sample",
     "TrainedNetwork",
     "load",
     "load_network",
+    "load_task",
     "read_for",
     "tested_checkpoint",
 ]
@@ -188,8 +192,9 @@ def load(
     """Return the trained network of a run folder, which takes rows as the user has them.
 
     Args:
-        run: The run folder.
-        checkpoint: Which one; by default, the one that was tested.
+        run: The run folder; or one of its checkpoints, or a folder of runs, of which the newest is
+            taken (see `ugmm.runs.locate`).
+        checkpoint: Which one; by default, the one that was named or else tested.
         plugins: Files that declare what the run chose beside what comes with ugmm.
 
     Raises:
@@ -219,8 +224,9 @@ def load_network(
     tables, pixels in [0, 1] for MNIST. For rows as you have them, see `load`.
 
     Args:
-        run: The run folder.
-        checkpoint: Which one; by default, the one that was tested.
+        run: The run folder; or one of its checkpoints, or a folder of runs, of which the newest is
+            taken (see `ugmm.runs.locate`).
+        checkpoint: Which one; by default, the one that was named or else tested.
         plugins: Files that declare what the run chose beside what comes with ugmm.
 
     Raises:
@@ -231,11 +237,44 @@ def load_network(
     return _build(config, saved)
 
 
+def load_task(
+    run: str | Path, checkpoint: Which = None, *, plugins: str | Path | Iterable[str | Path] = ()
+) -> "Task":
+    """Return the Lightning module of a run folder or of a checkpoint, in evaluation mode.
+
+    It takes features in model units, as `load_network` says.
+
+    Args:
+        run: The run folder; or a checkpoint, of a run or of a Trainer of your own. Classes of your
+            own that the latter needs must be imported already.
+        checkpoint: Which one of a run folder; by default, the one that was tested.
+        plugins: Files that declare what the run chose beside what comes with ugmm.
+
+    Raises:
+        UserError: If what is named cannot be used, or was saved by other classes than ours.
+    """
+    use_plugins(plugins)
+    path = Path(run)
+    if path.is_dir():
+        _, config, saved = _read(run, checkpoint)
+        path, content = saved.path, saved.content
+        task = _build_task(config, saved)
+    elif "ugmm" in (content := read_content(path)):
+        saved = read_checkpoint(path)
+        task = _build_task(from_yaml(saved.stamp.config, str(path)), saved)
+    else:
+        task = _remake_task(content, path)
+    task.on_load_checkpoint(content)
+    fill(task, content["state_dict"], path)
+    return task.eval()
+
+
 def _read(run: str | Path, checkpoint: Which) -> tuple[Run, Config, Checkpoint]:
     """Read a run's configuration and one of its checkpoints."""
-    folder = Run.open(run)
+    folder, named = locate(run)
     config = read_config(folder)
-    paths = {None: tested_checkpoint(folder, config), "best": folder.best, "last": folder.last}
+    by_default = named or tested_checkpoint(folder, config)
+    paths = {None: by_default, "best": folder.best, "last": folder.last}
     if checkpoint not in paths:
         raise UserError(f"no checkpoint {checkpoint!r}; name 'best' or 'last', or none")
     return folder, config, read_for(folder, paths[checkpoint], config)
@@ -246,6 +285,32 @@ def _build(config: Config, saved: Checkpoint) -> Classifier:
     network = config.task.network(config.model, stamp.n_features, stamp.n_classes)
     restore(network, saved)
     return network.eval()
+
+
+def _build_task(config: Config, saved: Checkpoint) -> "Task":
+    stamp = saved.stamp
+    network = config.task.network(config.model, stamp.n_features, stamp.n_classes)
+    training = {"optimizer": asdict(config.optimizer), "schedule": asdict(config.schedule)}
+    return config.task.build(network, stamp.n_classes, **training)
+
+
+def _remake_task(checkpoint: Mapping[str, Any], path: Path) -> "Task":
+    """Return the task of a checkpoint of another Trainer, with the weights that it began with."""
+    from ugmm.tasks import Task
+    from ugmm.tasks.remake import find_class
+
+    named = checkpoint.get("task")
+    cls, arguments = find_class(named, Task), checkpoint.get("hyper_parameters")
+    if cls is None or not isinstance(arguments, Mapping):
+        saved = f"is of a {named}, which is not imported" if named else "names no task of ugmm"
+        raise UserError(
+            f"{path} {saved}; import its module, or load it by its class: "
+            "ITS_CLASS.load_from_checkpoint(path)"
+        )
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise UserError(f"{path} does not fit {named} ({error}); use the one it is of") from error
 
 
 def tested_checkpoint(run: Run, config: Config) -> Path:

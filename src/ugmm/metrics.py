@@ -85,6 +85,8 @@ class Metric:
 # In the order in which they are shown.
 METRICS = (
     Metric("accuracy", "accuracy", "max", "share", ".2%", validated=True, curve="val"),
+    Metric("balanced_accuracy", "mean accuracy of the classes", "max", "share", ".2%"),
+    Metric("macro_f1", "mean F1 of the classes", "max"),
     Metric("nll", "NLL of the label", "min", "nats", validated=True, curve="val"),
     Metric("ece", "calibration error", "min", "share", validated=True),
     Metric("log_prob", "log p(x, y)", "max", "nats", validated=True),

@@ -64,8 +64,17 @@ class ClassificationObjective(Objective):
         return self.of_scores(network.class_scores(x), y)
 
     @abstractmethod
-    def of_scores(self, scores: "Tensor", y: "Tensor") -> "Tensor":
-        """Return the loss of class scores (batch, classes) and labels (batch,), a scalar."""
+    def of_scores(
+        self, scores: "Tensor", y: "Tensor", weights: "Tensor | None" = None
+    ) -> "Tensor":
+        """Return the loss of class scores (batch, classes) and labels (batch,), a scalar.
+
+        Args:
+            scores: The class scores.
+            y: The labels.
+            weights: How much the rows of each class weigh, (classes,); None: all alike. They are
+                only handed over where task.class_weights asks for it.
+        """
 
 
 @dataclass(frozen=True)
@@ -78,9 +87,11 @@ class CrossEntropy(ClassificationObjective):
 
     label_smoothing: float = 0.0
 
-    def of_scores(self, scores: "Tensor", y: "Tensor") -> "Tensor":
+    def of_scores(
+        self, scores: "Tensor", y: "Tensor", weights: "Tensor | None" = None
+    ) -> "Tensor":
         """See `cross_entropy`."""
-        return cross_entropy(scores, y, self.label_smoothing)
+        return cross_entropy(scores, y, self.label_smoothing, weights)
 
 
 @dataclass(frozen=True)
@@ -168,13 +179,22 @@ class RankingNCE(Objective):
         return None if self.label_weight else network.base.log_prob(x).mean() - loss
 
 
-def cross_entropy(scores: "Tensor", y: "Tensor", label_smoothing: float = 0.0) -> "Tensor":
-    r"""Return the mean of :math:`-\log \operatorname{softmax}(\text{scores})_y`, a scalar.
+def cross_entropy(
+    scores: "Tensor",
+    y: "Tensor",
+    label_smoothing: float = 0.0,
+    weights: "Tensor | None" = None,
+) -> "Tensor":
+    r"""Return the mean of :math:`-w_y \log \operatorname{softmax}(\text{scores})_y`, a scalar.
+
+    The mean is over the rows, whatever they weigh: it is not divided by the sum of a batch's
+    weights, which would make the same row count more beside others of small weight.
 
     Args:
         scores: Log-scores of the classes, (batch, classes).
         y: Labels, (batch,), int64.
         label_smoothing: Share of the target spread evenly over the classes, in [0, 1].
+        weights: :math:`w`, (classes,), by which a row's whole loss is multiplied; None: 1.
 
     Raises:
         IndexError: If a label is out of range.
@@ -184,7 +204,12 @@ def cross_entropy(scores: "Tensor", y: "Tensor", label_smoothing: float = 0.0) -
 
     # By default torch leaves out rows with the label -100; nobody has this one.
     nobody = iinfo(int64).min
-    return F.cross_entropy(scores, y, ignore_index=nobody, label_smoothing=label_smoothing)
+    if weights is None:
+        return F.cross_entropy(scores, y, ignore_index=nobody, label_smoothing=label_smoothing)
+    losses = F.cross_entropy(
+        scores, y, ignore_index=nobody, reduction="none", label_smoothing=label_smoothing
+    )
+    return (weights[y] * losses).mean()
 
 
 def negative_score(scores: "Tensor") -> "Tensor":

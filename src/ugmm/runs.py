@@ -19,7 +19,7 @@ from typing import Any
 from ugmm.errors import UserError
 from ugmm.writing import WriteError, explain, explaining, write_atomic
 
-__all__ = ["Run", "run_folder"]
+__all__ = ["Run", "locate", "run_folder"]
 
 _PACKAGES = (
     "ugmm",
@@ -50,6 +50,7 @@ class Run:
         self.last = self.checkpoints / "last.ckpt"
         self.metrics = folder / "metrics.csv"
         self.summary = folder / "summary.json"
+        self.confusion = folder / "confusion.json"
         self.plots = folder / "plots"
 
     @classmethod
@@ -163,6 +164,27 @@ class Run:
             raise UserError(f"{self.metrics} is damaged ({error}); {remedy}") from error
         return rows
 
+    def write_confusion(self, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
+        """Write `confusion.json`: how often each class (a row) was taken for each at the test."""
+        content = {"classes": list(classes), "counts": [list(row) for row in counts]}
+        write_atomic(self.confusion, json.dumps(content) + "\n")
+
+    def read_confusion(self) -> tuple[list[str], list[list[int]]] | None:
+        """Return the classes and counts of `confusion.json`; None where there is none.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        if not self.confusion.exists():
+            return None
+        remedy = "remove it"
+        content = _read_json(self.confusion, remedy, {"classes": list, "counts": list})
+        classes, counts = content.get("classes", []), content.get("counts", [])
+        rows = [row for row in counts if isinstance(row, list) and len(row) == len(classes)]
+        if len(rows) != len(classes) or not all(type(n) is int for row in rows for n in row):
+            raise UserError(f"{self.confusion} is damaged (it is no square of counts); {remedy}")
+        return [str(name) for name in classes], rows
+
     def write_summary(self, summary: Mapping[str, float]) -> None:
         """Write `summary.json`."""
         write_atomic(self.summary, json.dumps(summary, indent=2) + "\n")
@@ -222,6 +244,35 @@ def _read_json(
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); {remedy}") from error
     return content
+
+
+def locate(place: str | Path) -> tuple[Run, Path | None]:
+    """Return the run that a place stands for, and the checkpoint if it is one.
+
+    Args:
+        place: A run folder; a checkpoint in one; or a folder that runs lie in, such as a group's,
+            which stands for the newest of them. `latest` is the newest of all in `runs`. Which
+            that is, is said on standard error.
+
+    Raises:
+        UserError: If there is no run.
+    """
+    path = Path(place)
+    if path.suffix == ".ckpt":
+        if not path.is_file():
+            raise UserError(f"no checkpoint at {path}")
+        return Run.open(path.resolve().parents[1]), path
+    if place == "latest" and not path.exists():
+        path = Path("runs")
+    if not (path / "config.yaml").is_file():
+        configs = [*path.glob("*/config.yaml"), *path.glob("*/*/config.yaml")]
+        if configs:
+            newest = max(configs, key=lambda config: config.stat().st_mtime).parent
+            sys.stderr.write(f"the newest run of {path} is {newest}\n")
+            return Run(newest), None
+        if place == "latest":
+            raise UserError(f"there is no run in {path.resolve()}; name a run folder")
+    return Run.open(path), None
 
 
 def run_folder(runs_dir: str | Path, group: str, name: str, unique: str) -> Path:

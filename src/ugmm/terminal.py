@@ -10,9 +10,11 @@ import io
 import os
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["guard_streams"]
+__all__ = ["guard_streams", "loading"]
 
 # The reader has gone, or the terminal has: there is nobody to tell.
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
@@ -69,3 +71,22 @@ def guard_streams() -> None:
             stream.flush()
         setattr(sys, name, guarded)
         setattr(sys, f"__{name}__", guarded)
+
+
+@contextmanager
+def loading(*, told: bool = True) -> Iterator[None]:
+    """On a terminal, show that the body loads what takes seconds, while it does.
+
+    Args:
+        told: Whether this process is the one that tells it.
+    """
+    shown = told and sys.stderr is not None and sys.stderr.isatty()
+    if shown:
+        sys.stderr.write("loading ...")
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write("\r           \r")
+            sys.stderr.flush()

@@ -11,6 +11,7 @@ from ugmm.errors import UserError
 
 __all__ = [
     "WriteError",
+    "cut_torn_line",
     "explain",
     "explaining",
     "make_folder",
@@ -112,6 +113,21 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     content = content.encode() if isinstance(content, str) else content
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off a last line that was left half-written, or what is added would be lost with it.
+
+    Nobody else may be writing there.
+
+    Raises:
+        WriteError: If the file is there and cannot be changed.
+    """
+    with explaining(path), suppress(FileNotFoundError):
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
 
 
 def sweep(folder: Path) -> None:

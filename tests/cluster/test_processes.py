@@ -63,6 +63,16 @@ def test_a_process_that_lightning_started_reads_the_environment(environment, mak
     assert processes.find_run(overrides(tmp_path)).folder == run.folder
 
 
+def test_processes_that_lightning_starts_go_on_with_the_same_run(environment, make_run):
+    environment(UGMM_RUN_FOLDER="")  # so that what is set in its place is undone
+    first = make_run()
+    assert processes.find_resumed(str(first.folder.parent)).folder == first.folder
+    make_run()  # is newer
+    environment(LOCAL_RANK=1)
+    assert not processes.is_leading()
+    assert processes.find_resumed(str(first.folder.parent)).folder == first.folder
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_in_a_shell_within_slurm_lightning_starts_the_processes(environment, make_run, shell):
     environment(**shell)

@@ -66,6 +66,32 @@ def test_where_a_run_happens_is_not_part_of_its_name(tmp_path):
     assert config.name == "seed=1"
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (["data=csv", "data.path=../data/big.csv", "data.label=y"], "data=csv path=big label=y"),
+        (["data=csv", "data.path=/a/b c/big.csv.gz", "data.label=y"], "data=csv path=big label=y"),
+        (["schedule.name=step", "model.hidden=[32,16]"], "schedule=step hidden=[32,16]"),
+        (["data.batch_size=64", "optimizer.lr=0.01"], "batch_size=64 lr=0.01"),
+        (["tracking.project=a-name-that-goes-on-and-on"], "iris_disc"),
+        (["task.label_smoothing=${optimizer.lr}"], "label_smoothing=optimizer.lr"),
+        (["name=as/it.stands/and/however/long/it/may/be/it/is/mine"], None),
+        (["model.hidden=[1,2,3,4,5,6,7,8,9,10,11]"], "hidden=[1,2,3,4,5,6,7,8,9.."),
+        (["optimizer.lr=${optimizer.weight_decay}1"], "lr=optimizer.weight_d.."),
+    ],
+)
+def test_a_run_is_called_by_its_settings_in_short(settings, name):
+    called = compose("iris_disc", settings).name
+    assert called == (settings[0].removeprefix("name=") if name is None else name)
+
+
+def test_many_settings_are_counted():
+    many = [f"data.types.column{n}=continuous" for n in range(9)]
+    config = compose("iris_disc", ["data=csv", "data.path=x.csv", "data.label=y", *many])
+    assert config.name == "data=csv path=x label=y +9 more"
+    assert len(config.name) <= 40
+
+
 def test_the_path_of_a_table_is_frozen_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = compose(

@@ -3,13 +3,15 @@
 import inspect
 import re
 from dataclasses import MISSING, fields, is_dataclass
+from types import SimpleNamespace
 from typing import get_type_hints
 
 import pytest
 
 from ugmm.baselines import BASELINES
-from ugmm.config import ModelConfig, choice, key
+from ugmm.config import DiscriminativeConfig, ModelConfig, choice, key
 from ugmm.config.choices import CHOSEN, declared
+from ugmm.config.compose import compose
 from ugmm.config.schema import Config
 from ugmm.config.training import OptimizerConfig, ScheduleConfig
 from ugmm.errors import UserError
@@ -103,3 +105,14 @@ def test_every_number_has_bounds(schema, field):
     bounds = bounds_of(field)
     assert bounds.keys() & {"low", "above"}, f"{schema}.{field.name} has no least value"
     assert bounds.keys() & {"high", "below"}, f"{schema}.{field.name} has no greatest value"
+
+
+def test_an_objective_that_knows_no_weights_is_named():
+    class Plain(DiscriminativeConfig):
+        def make_objective(self):
+            return SimpleNamespace(of_scores=lambda scores, y: scores[y])
+
+    config = compose("iris_disc")
+    Plain(name="plain").check_with(config)
+    with pytest.raises(UserError, match=r"SimpleNamespace\.of_scores takes no weights"):
+        Plain(name="plain", class_weights="balanced").check_with(config)

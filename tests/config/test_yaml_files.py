@@ -41,10 +41,38 @@ def test_one_experiment_of_ones_own_is_enough(write, capsys):
     write("experiments/mine.yaml", MINE)
     assert compose("mine").seed == 7
     assert main(["list"]) == 0
-    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    experiments, ablations, crossvalidations = capsys.readouterr().out.split("\n\n")
+    lines = dict(line.split(maxsplit=1) for line in experiments.splitlines()[1:])
     assert lines["mine"] == "What I try"
     assert lines["iris_disc"] == "Iris, discriminative"
     assert set(lines) == {"mine"} | {p.stem for p in (CLONE / "experiments").glob("*.yaml")}
+    assert ablations.startswith("ablations, each run by: ugmm ablate NAME\n")
+    assert "  mnist_norm " in ablations
+    assert crossvalidations.startswith("cross-validations, each run by: ugmm crossval NAME\n")
+    assert "  wine " in crossvalidations
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "kind"),
+    [
+        ("train", "mnist_norm", "an ablation and not an experiment; run it with: ugmm ablate"),
+        ("show", "wine", "a cross-validation and not an experiment; run it with: ugmm crossval"),
+        ("ablate", "iris_disc", "an experiment and not an ablation; run it with: ugmm train"),
+        ("compare", "wine", "a cross-validation and not an ablation; run it with: ugmm crossval"),
+        ("crossval", "mnist_norm", "an ablation and not a cross-validation; run it with: ugmm"),
+        ("train", "own_ablation.yaml", "an ablation and not an experiment; run it with: ugmm"),
+        ("ablate", "experiments/own.yaml", "an experiment and not an ablation; run it with: ugmm"),
+        ("ablate", "own_crossval.yaml", "a cross-validation and not an ablation; run it with: "),
+    ],
+)
+def test_what_is_run_by_another_command_says_so(write, capsys, command, name, kind):
+    write("experiments/own.yaml", MINE)
+    write("own_ablation.yaml", "experiment: iris_disc\ngrid: {optimizer.lr: [1, 2]}\n")
+    write("own_crossval.yaml", "data: iris\nmodels: {lda: {baseline: lda}}\n")
+    assert main([command, name]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ugmm: error: {name} is {kind}")
+    assert error.endswith(f" {name}\n")
 
 
 def test_ones_own_come_first_file_by_file(write):

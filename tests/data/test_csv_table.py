@@ -44,7 +44,7 @@ def test_columns_become_numbers(write):
 def test_what_columns_are_is_said(write):
     path = write(FLOWERS)
     lines = read_csv(path, "species", types={"id": "drop"}).description.splitlines()
-    assert lines[0] == f"{path}: 4 rows, 5 features"
+    assert lines[0] == f"{path} (utf-8, comma, decimal point): 4 rows, 5 features"
     assert [line.split(maxsplit=3) for line in lines[1:]] == [
         ["column", "type", "missing", "values"],
         ["id", "dropped", "0"],
@@ -112,17 +112,29 @@ def test_gaps_in_a_column_that_is_left_out_do_not_matter(write):
         ("a,b\n1,2,3\n", {}, "line 2 has 3 values for 2 columns"),
         ("a,b, a\n1,2,3\n", {}, "has 2 columns 'a'; rename them"),
         (",b\n1,2\n", {}, "column 1 has no name"),
-        ("a;b\n1;2\n", {}, "has one column, 'a;b'; separate columns by commas"),
+        ("a;b\n1;2\n3\n", {}, "line 3 has 1 values for 2 columns; .*a semicolon, or set data.sep"),
+        (
+            "a;b\n1;2\n",
+            {"separator": ":"},
+            "data.separator=':' must be auto, comma, semicolon, tab",
+        ),
+        ("a;b\n1;2\n", {"decimal": ";"}, "data.decimal=';' must be auto, point, comma or"),
+        ("a;b\n1;2\n", {"encoding": "utf8x"}, "data.encoding=utf8x is no encoding; use auto, or"),
         ('a,b\n"1,2\n', {}, "line 2: unexpected end of data; mend the quotes"),
-        ("a,b\nü,2\n".encode("latin-1"), {}, "is not UTF-8 text"),
-        ("a,b\n1,2\n".encode("utf-16"), {}, "is not UTF-8 text"),
+        (
+            "a,b\nü,2\n".encode("latin-1"),
+            {"encoding": "utf-8"},
+            "is not utf-8 text .*; use data.enc",
+        ),
+        (b"a,b\n1,2\0\n", {}, "holds bytes that no text has"),
         ("a,width\n1,2\n", {"label": "widht"}, "no such column; did you mean width?"),
         ("age,b\n1,2\n", {"types": {"aeg": "drop"}}, "no column 'aeg'; did you mean age?"),
         ("age,b\n1,2\n", {"types": {"age": "int"}}, "data.types.age=int must be numeric,"),
         ("a,y\n1,2\n", {"types": {"y": "drop"}, "label": "y"}, "names 'y', the label"),
         ("a,b\n1,2\n1,inf\n", {}, "column 'b' holds inf in line 3, too large"),
         ("a,b\n1,2\n1,-1e200\n", {}, "column 'b' holds -1e200 in line 3"),
-        ("a,b\n1,2\n2,x7\n3,4\n", {}, "'b': 'x7' in line 3 is not a number; .*b: categorical}"),
+        ("a,b\n1,2\n2,x7\n3,4\n", {}, "'b': 'x7' in line 3 is not a number .*b: categorical}"),
+        ("a;b\n1,5;2\n2.5;2\n3,5;4\n", {}, "a': '1,5' in line 2 is .*a point; .* data.decimal"),
         ("a,b\nx,1\nx,2\n", {"types": {"a": "numeric"}}, "'a': 'x' in line 2 is not a number"),
         ("id,b\nu,1\nv,2\n", {}, "'id' has another text in every row.*'data.types={id: drop}'"),
         ("a,b\n1,\n2,?\n", {"missing": "mean"}, "column 'b' has no values; leave it out by"),
@@ -142,7 +154,7 @@ def test_what_cannot_be_used_is_one_line(write, content, options, line):
 def test_files_that_cannot_be_read_are_one_line(tmp_path):
     with pytest.raises(UserError, match=r"cannot read data.path=.*nowhere.csv: No such file"):
         read_csv(tmp_path / "nowhere.csv")
-    with pytest.raises(UserError, match=r"cannot read data.path=.*: Is a directory"):
+    with pytest.raises(UserError, match=r"data.path=.* is a folder; give a file"):
         read_csv(tmp_path)
     with pytest.raises(UserError, match=r"no file is named; set data.path=table.csv"):
         read_csv("")

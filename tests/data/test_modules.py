@@ -88,7 +88,7 @@ def test_iris_without_validation_trains_on_the_rest():
     [
         ({"fold": 5}, "data.fold=5 .* from 0 to 4"),
         ({"fold": -1}, "data.fold=-1 "),
-        ({"folds": 1}, "data.folds=1 .* from 2 to 50"),
+        ({"folds": 1}, "data.folds=1 .* at least 2"),
         ({"val_fraction": 1.0}, "data.val_fraction=1.0 .* from 0.0 to below 1.0"),
         ({"val_fraction": float("nan")}, "data.val_fraction=nan"),
         ({"batch_size": 0}, "data.batch_size=0 .* at least 1"),

@@ -93,6 +93,52 @@ def test_constant_features_stay_finite(value):
             assert data.splits["test"].x[:, 1].max().item() == pytest.approx(3)
 
 
+def names_of(data):
+    return [data.class_names[c] for c in data.table.y]
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_rare_classes_are_refused_left_out_or_merged(folds):
+    y = [0] * 20 + [1] * 1 + [2] * 20 + [3] * 2 + [4] * 2
+    rows = table(np.arange(45.0)[:, None], y, classes=("a", "b", "c", "d", "e"))
+    with pytest.raises(
+        UserError, match=rf"'b' has 1 row\(s\), fewer than data.folds={folds}; .*rare"
+    ):
+        module(rows, folds=folds)
+    data = module(rows, folds=folds, rare="drop")
+    assert names_of(data) == ["a"] * 20 + ["c"] * 20
+    assert data.table.x[20:22, 0].tolist() == [21, 22]
+    assert "data.rare=drop: classes with fewer than" in data.description
+    assert "'b' (1), 'd' (2), 'e' (2), are left out" in data.description
+    data = module(rows, folds=folds, rare="merge")
+    assert data.class_names == ("a", "c", "other")
+    assert names_of(data) == ["a"] * 20 + ["other"] + ["c"] * 20 + ["other"] * 4
+    for split in data.splits.values():
+        assert set(split.y.tolist()) <= {0, 1, 2}
+    assert module(rows, folds=folds, rare="drop").spec.class_names == ("a", "c")
+
+
+def test_where_rare_classes_are_all_there_is():
+    few = table(
+        np.arange(24.0)[:, None], [0] * 20 + [1] * 2 + [2] * 2, classes=("a", "other", "c")
+    )
+    with pytest.raises(UserError, match=r"data.rare=merge: .*'other'.* too few together"):
+        module(few, rare="merge")
+    with pytest.raises(UserError, match=r"data.rare=drop leaves less than two classes"):
+        module(few, rare="drop")
+    assert module(few, folds=4, rare="merge").class_names == ("a", "other")
+    plain = module(table(np.arange(40.0)[:, None]), rare="drop")
+    assert (plain.class_names, plain.description) == (("a", "b"), "")
+
+
+def test_a_label_of_decimals_is_no_regression():
+    rows = table(
+        np.arange(20.0)[:, None], np.arange(20), classes=tuple(f"{i / 2}" for i in range(20))
+    )
+    with pytest.raises(UserError, match="there is no regression here: round or bin it"):
+        module(rows)
+
+
 def test_a_class_that_validation_takes_whole_is_named():
     rows = table(np.arange(84.0)[:, None], [0] * 40 + [1] * 40 + [2] * 4, classes=("a", "b", "c"))
     with pytest.raises(UserError, match=r"'c' has no row left to train on .*val_fraction=0.9"):

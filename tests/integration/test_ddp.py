@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from waiting import wait_until
 
 SGD = ("optimizer.name=sgd", "data.batch_size=48", "trainer.log_every_n_steps=1")
 DDP = ("trainer.devices=2", "trainer.strategy=ddp")
@@ -58,3 +59,22 @@ def test_a_batch_that_cannot_be_divided_is_one_line(ugmm_command):
     output = ugmm_command("train", "iris_disc", "data.batch_size=9", *DDP, code=1)
     assert "data.batch_size=9 cannot be divided among 2 devices" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_two_processes_that_were_killed_go_on_as_one_run(ugmm_command):
+    settings = ("data.batch_size=8", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=1")
+    ugmm_command("train", "iris_disc", *settings, *DDP)
+    (whole,) = ugmm_command.all_runs()
+    process = ugmm_command.start_anew("train", "iris_disc", *settings, *DDP)
+    wait_until(lambda: any(run.last.is_file() for run in ugmm_command.all_runs()[1:]))
+    process.kill()
+    killed = ugmm_command.all_runs()[1]
+    process.communicate()  # the second process ends when it misses the first
+
+    resumed = ugmm_command.start_anew("train", "--resume", str(killed.folder))
+    out, err = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, out + err
+    assert out.count("going on after epoch") == out.count("run folder:") == 1
+    assert killed.metrics.read_bytes() == whole.metrics.read_bytes()
+    assert {**killed.read_summary(), "seconds": 0} == {**whole.read_summary(), "seconds": 0}

@@ -129,9 +129,9 @@ def test_what_is_installed_needs_no_clone(unpacked, tmp_path):
 
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "mine.yaml").write_text(MINE)
-    names = [line.split()[0] for line in ugmm("list").splitlines()]
-    shipped = [path.stem for path in YAML if path.parent == Path("experiments")]
-    assert names == sorted(["mine", *shipped])
+    names = [line.split()[0] for line in ugmm("list").splitlines() if line.startswith("  ")]
+    shipped = [path.stem for path in YAML if path.parts[0] == "experiments"]
+    assert sorted(names) == sorted(["mine", *shipped])
     assert "seed: 7" in ugmm("show", "mine")
     assert "planned" in ugmm("ablate", "mnist_norm", "--dry-run")
     assert "unknown experiment 'mnie'; did you mean mine" in ugmm("show", "mnie", code=1)

@@ -58,6 +58,44 @@ def test_predictions_follow_from_the_scores(case, device, dtype):
             torch.testing.assert_close(network(x, y), found[..., c])
 
 
+@each(layer=False)
+def test_predictions_keep_no_graph(case, device, dtype):
+    network, x = case.ready(device, dtype), case.rows(5, device=device, dtype=dtype)
+    assert not network.posterior(x).requires_grad
+    assert not network.predict(x).requires_grad
+    assert network.class_scores(x.requires_grad_()).requires_grad
+
+
+@each()
+def test_rows_that_are_no_tensors_are_refused_with_the_remedy(case):
+    network, x = case.ready(dtype=torch.float32), case.rows(5, dtype=torch.float32)
+    remedy = "x must be a torch.Tensor.*torch.as_tensor.*torch.from_numpy"
+    for rows in (x.numpy(), x.tolist()):
+        with pytest.raises(TypeError, match=remedy):
+            scores(network, rows)
+        if isinstance(network, Classifier):
+            with pytest.raises(TypeError, match=remedy):
+                network.predict(rows)
+        if case.init == "features" or case.fitted:
+            with pytest.raises(TypeError, match=remedy):
+                initialise(network, rows, case.labels(5))
+
+
+@each(fitted=False, on_meta=True)
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_half_precision(case, half, device):
+    network = case.ready(device, torch.float32).eval()
+    x, y = case.rows(5, device=device, dtype=torch.float32), case.labels(5, device)
+    wide, network = scores(network, x).detach(), network.to(half)
+    found = scores(network, x.to(half))
+    assert found.dtype == half
+    torch.testing.assert_close(found.float(), wide, rtol=0.1, atol=0.3)
+    loss(network.train(), x.to(half), y).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.dtype == half, name
+        assert parameter.grad.isfinite().all(), name
+
+
 @each(fitted=False)
 def test_every_parameter_gets_a_gradient(case, device, dtype):
     network = case.ready(device, dtype)

@@ -9,7 +9,7 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from ugmm.nn import UGMM
+from ugmm.nn import UGMM, AutoregressiveUGMM, UGMMNetwork
 
 
 def scipy_score(layer, x, logits=None):
@@ -47,6 +47,45 @@ def test_autocast_computes_in_float32(layer):
         score = layer(x)
     assert score.dtype == torch.float32
     torch.testing.assert_close(score, layer(x))
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.3}, {"input_dropout": 0.3}])
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_drops_as_often(options, half):
+    """Draws and sums of weights are made in float32: half precision has few numbers below 1."""
+    torch.manual_seed(0)
+    layer = UGMM(40, 200, dtype=half, **options)
+    x = torch.randn(100, 40).to(half)
+    wide = UGMM(40, 200, **options)
+    wide.load_state_dict(layer.state_dict())
+    found, expected = layer(x), wide(x.float())
+    assert found.dtype == half
+    torch.testing.assert_close(found.float().mean(), expected.mean(), rtol=0.01, atol=0)
+    torch.testing.assert_close(found.float().std(), expected.std(), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: UGMM(20, 8, kernel="fast"),
+        lambda: UGMMNetwork([20, 8, 3], kernel="fast"),
+        lambda: AutoregressiveUGMM(20, kernel="fast"),
+    ],
+)
+def test_an_unknown_kernel_is_refused_at_once(build):
+    with pytest.raises(ValueError, match="one of auto, reference, cpu, cuda, not 'fast'"):
+        build()
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.3}, {"input_dropout": 0.3}])
+@pytest.mark.parametrize("kernel", ["auto", "reference", "cpu", "cuda"])
+def test_shapes_without_numbers(options, kernel):
+    layer = UGMM(20, 8, kernel=kernel, device="meta", **options)
+    score = layer(torch.empty(3, 20, device="meta"))
+    assert score.is_meta
+    assert score.shape == (3, 8)
+    score.sum().backward()
+    assert layer.loc.grad.shape == (8, 20)
 
 
 def test_every_parameter_gets_a_gradient(layer):

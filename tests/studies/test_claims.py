@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from ugmm.errors import UserError
 from ugmm.studies import claims as module
 from ugmm.studies.claims import Claims
 from ugmm.studies.owners import this_process
@@ -112,7 +113,10 @@ def test_a_claim_that_cannot_be_written_is_nobodys(claims, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "this_process", Full)
-        with pytest.raises(OSError, match="No space left"), claims.holding("a", never):
+        with (
+            pytest.raises(UserError, match=r"a.0: the disk is full; free"),
+            claims.holding("a", never),
+        ):
             pass
     assert not claims.is_taken("a")
 

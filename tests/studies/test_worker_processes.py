@@ -56,7 +56,7 @@ def complain():
 
 
 def fill():
-    raise OSError("x" * 200_000)  # more than a pipe holds
+    raise ValueError("x" * 200_000)  # more than a pipe holds
 
 
 def die(how):
@@ -67,8 +67,7 @@ def die(how):
     ("work", "arguments", "reason"),
     [
         (fail, (), "ImportError: libcudart.so.12: cannot open"),
-        (complain, (), "no such file"),
-        (fill, (), "OSError: " + "x" * 991),
+        (fill, (), "ValueError: " + "x" * 988),
         (die, (signal.SIGKILL,), "killed from outside, as the system does where memory runs out"),
         (die, (signal.SIGTERM,), "told to stop (SIGTERM), as when another worker has taken"),
         (die, (signal.SIGSEGV,), "ended by signal 11"),
@@ -81,6 +80,14 @@ def test_a_worker_says_why_it_died(work, arguments, reason):
     worker.process.join(60)
     found = worker.describe_death()
     assert found == reason or found.startswith(reason)
+
+
+def test_what_the_user_can_mend_is_an_error_of_all():
+    worker = Worker(complain)
+    worker.process.join(60)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"^no such file$"):
+            worker.describe_death()
 
 
 def test_a_machine_that_starts_no_process_is_one_line(monkeypatch):

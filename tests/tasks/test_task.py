@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+)
 
 from ugmm.nn import UGMMNetwork
 from ugmm.tasks import DiscriminativeTask
@@ -21,6 +27,10 @@ def test_evaluation_agrees_with_scikit_learn(rows, run):
     with torch.no_grad():
         posterior = task.network.eval().posterior(x).numpy()
     assert metrics["test/accuracy"] == pytest.approx(accuracy_score(y, posterior.argmax(1)))
+    balanced = balanced_accuracy_score(y, posterior.argmax(1))
+    assert metrics["test/balanced_accuracy"] == pytest.approx(balanced)
+    f1 = f1_score(y, posterior.argmax(1), average="macro")
+    assert metrics["test/macro_f1"] == pytest.approx(f1)
     assert metrics["test/nll"] == pytest.approx(log_loss(y, posterior), rel=1e-5)
     assert metrics["test/ece"] == pytest.approx(ece(posterior, y.numpy()), abs=1e-6)
     record = task.test_record

@@ -69,6 +69,28 @@ def test_eval_repeats_the_test(trained, capfd):
     assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
 
 
+def test_a_rare_class_is_lost_loudly_and_won_by_its_weight(train, trained, tmp_path, capfd):
+    """Of 120 rows 10 are of the class b, beside the others but not among them."""
+    path = tmp_path / "table.csv"
+    rows = [f"{i % 11 / 10},a" for i in range(110)] + [f"{0.8 + i / 20},b" for i in range(10)]
+    path.write_text("\n".join(["x,y", *rows]))
+    settings = (
+        *("data=csv", f"data.path={path}", "data.label=y", "data.val_fraction=0"),
+        *("trainer.test_checkpoint=last", "trainer.max_epochs=40"),
+    )
+    run = train("iris_disc", *settings)
+    assert run.read_confusion() == (["a", "b"], [[22, 0], [2, 0]])
+    capfd.readouterr()
+    lost = "WARNING: at the test no row was right of class 'b' (0 of 2 right)"
+    for command in (["eval", str(run.folder)], ["train", "--resume", str(run.folder)]):
+        assert main(command) == 0
+        assert lost in capfd.readouterr().out
+    weighed = train("iris_disc", *settings, "task.class_weights=balanced")
+    (plain, other) = (r.read_summary()["test/balanced_accuracy"] for r in (run, weighed))
+    assert plain == 0.5
+    assert other > 0.6
+
+
 @pytest.mark.parametrize(
     ("experiment", "setting"), [("iris_disc", "model.dropout=0.3"), ("iris_gen", "task.noise=0.5")]
 )

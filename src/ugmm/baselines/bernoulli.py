@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ugmm.nn import Density
-from ugmm.nn.checks import check_binary, check_draws, check_positive
+from ugmm.nn.checks import check_binary, check_draws, check_positive, check_tensors
 from ugmm.nn.labels import count_labels, draw_labels, rows_of
 
 __all__ = ["BernoulliMixture"]
@@ -45,6 +45,7 @@ class BernoulliMixture(Density):
         Raises:
             ValueError: If a feature is neither 0 nor 1 (nor NaN).
         """
+        check_tensors(x=x)
         check_binary(x)
         # x log theta + (1 - x) log(1 - theta) = x logit - softplus(logit)
         constant = self.weight_logits.log_softmax(-1) - F.softplus(self.logits).sum(-1)
@@ -59,6 +60,7 @@ class BernoulliMixture(Density):
             x: (batch, D).
             y: (batch,); None takes any row for any class and leaves p(y) as it is.
         """
+        check_tensors(x=x)
         check_binary(x)
         mean = x.mean(0)
         for c, logits in enumerate(self.logits):

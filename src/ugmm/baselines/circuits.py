@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ugmm.nn import Density
-from ugmm.nn.checks import check_positive
+from ugmm.nn.checks import check_positive, check_tensors
 
 __all__ = ["Circuit"]
 
@@ -97,6 +97,7 @@ class Circuit(Density):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D), NaN where unknown, to (..., C)."""
+        check_tensors(x=x)
         rows = x.reshape(-1, x.shape[-1])
         if self.n_classes == 1:
             scores = self.root.log_likelihood(rows).reshape(-1, 1)
@@ -122,6 +123,7 @@ class Circuit(Density):
             x: (batch, D).
             y: Not used.
         """
+        check_tensors(x=x)
         spread, mean = torch.std_mean(x, dim=0, correction=0)
         loc = self.leaves.loc
         loc.normal_().mul_(spread[:, None, None]).add_(mean[:, None, None])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ugmm.nn import Density
-from ugmm.nn.checks import check_positive
+from ugmm.nn.checks import check_positive, check_tensors
 from ugmm.nn.labels import count_labels
 
 __all__ = ["GaussianClasses", "Parts"]
@@ -93,6 +93,7 @@ class GaussianClasses(Density):
             IndexError: If a label is out of range.
             ValueError: If there are no labels, or none of a class.
         """
+        check_tensors(x=x)
         if y is None:
             raise ValueError("Gaussian classes are fitted to features and labels")
         rows = count_labels(y.long(), len(self.log_prior))
@@ -104,6 +105,7 @@ class GaussianClasses(Density):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
+        check_tensors(x=x)
         means, trils = self.means.double(), self.trils.double()
         centred = x.double()[..., None, None, :] - means  # (..., C, K, D)
         white = torch.linalg.solve_triangular(trils, centred.unsqueeze(-1), upper=False)

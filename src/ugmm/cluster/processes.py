@@ -8,15 +8,17 @@ from pathlib import Path
 
 from ugmm.cluster.slurm import current_step
 from ugmm.errors import UserError
-from ugmm.runs import Run
+from ugmm.runs import Run, locate
 from ugmm.writing import make_folder, write_atomic
 
 __all__ = [
     "WAIT_SECONDS",
+    "find_resumed",
     "find_run",
     "is_leading",
     "launch_id",
     "share_folder",
+    "tell_children",
 ]
 
 # Set by the process that made the folder, for those that Lightning then starts.
@@ -83,13 +85,27 @@ def find_run(overrides: Sequence[str]) -> Run | None:
     return run
 
 
+def find_resumed(place: str) -> Run:
+    """Return the run to go on with (see `ugmm.runs.locate`).
+
+    Processes that Lightning starts for it go on with that very run, whatever is newer then.
+    """
+    run = Run.open(os.environ[_FOLDER]) if _started_by_lightning() else locate(place)[0]
+    os.environ[_FOLDER] = str(run.folder.resolve())
+    return run
+
+
 def share_folder(run: Run, overrides: Sequence[str]) -> None:
-    """Tell the other processes of this run where its folder is."""
-    folder = str(run.folder.resolve())
-    os.environ[_FOLDER] = folder
+    """Tell the other processes of a new run where its folder is."""
+    tell_children(run)
     if pointer := _pointer(overrides):
         make_folder(pointer.parent)
-        write_atomic(pointer, folder)
+        write_atomic(pointer, os.environ[_FOLDER])
+
+
+def tell_children(run: Run) -> None:
+    """Tell the processes that this one will start where the run's folder is."""
+    os.environ[_FOLDER] = str(run.folder.resolve())
 
 
 def _started_by_lightning() -> bool:

@@ -19,6 +19,7 @@ __all__ = [
     "ELSEWHERE",
     "HARDWARE",
     "RENAMED",
+    "check_frozen",
     "complete",
     "compute_identity",
     "to_canonical",
@@ -66,6 +67,25 @@ def to_canonical(config: Config | Mapping[str, Any]) -> dict[str, Any]:
             found[key] = differing
     trainer = {k: v for k, v in found.pop("trainer", {}).items() if k not in HARDWARE}
     return {**found, "trainer": trainer} if trainer else found
+
+
+def check_frozen(config: Any, source: str) -> dict[str, Any]:
+    """Return a frozen configuration, of which nobody knows whether it is one.
+
+    Raises:
+        ValueError: If it lacks what tells a run's folder, or if a section of it is none.
+    """
+    if not isinstance(config, dict):
+        raise ValueError(f"{source} must map keys to values")
+    for key in ("runs_dir", "group", "name"):
+        if not isinstance(text := config.get(key), str) or "\0" in text:
+            raise ValueError(f"{source}.{key} must be a text, not {text!r}")
+    defaults = _defaults_of(Config)
+    for key, value in config.items():
+        a_section = key in CHOSEN or isinstance(defaults.get(key), dict)
+        if a_section and not isinstance(value, dict):
+            raise ValueError(f"{source}.{key} must map keys to values")
+    return config
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:

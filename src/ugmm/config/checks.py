@@ -129,5 +129,4 @@ def check_together(config: Config) -> None:
         )
     if len(set(config.schedule.milestones)) < len(config.schedule.milestones):
         raise UserError("schedule.milestones must be different epochs")
-    if isinstance(config.trainer.devices, str) and config.trainer.devices != "auto":
-        raise UserError(f"trainer.devices={config.trainer.devices} must be a number or auto")
+    config.trainer.check()

@@ -27,6 +27,8 @@ COMMAND_LINE = "command line"
 # Where a run happens is not what it is: these keys do not become part of its name.
 _UNNAMED = (*ELSEWHERE, *(f"trainer.{key}" for key in HARDWARE))
 
+_NAME_LETTERS, _VALUE_LETTERS = 40, 20  # the most in a run's name, in a value that it tells
+
 # For who means one, where no file of configs/ can be chosen.
 _FIRST_KEY = {"trainer": "max_epochs", "tracking": "mode"}
 
@@ -55,7 +57,7 @@ def compose(
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    path = named_file(experiment, "experiments", "experiment", root)
+    path = named_file(experiment, "experiments", root)
     layer = read_yaml(path)
     choices = _checked_choices(layer.pop("defaults", {}), str(path))
     named_by = dict.fromkeys(choices, str(path))
@@ -188,6 +190,23 @@ def _without_replaced(layer: dict[str, Any], group: str) -> dict[str, Any]:
 
 
 def _run_name(overrides: Sequence[str]) -> str:
+    """Return what tells a run from its group, short enough to read: ids tell runs apart."""
     unnamed = tuple(f"{key}{end}" for key in _UNNAMED for end in "=.")
-    named = [override for override in overrides if not override.startswith(unnamed)]
-    return " ".join(re.sub(r"^(?:model|task|optimizer|trainer|data)\.", "", o) for o in named)
+    named = [_in_short(setting) for setting in overrides if not setting.startswith(unnamed)]
+    name, told = " ".join(named), len(named)
+    while len(name) > _NAME_LETTERS and told > 1:
+        told -= 1
+        name = " ".join([*named[:told], f"+{len(named) - told} more"])
+    return name
+
+
+def _in_short(setting: str) -> str:
+    """Return a setting without the groups of its key, with the stem of a path and few letters."""
+    key, _, value = setting.partition("=")
+    value = re.sub(r"\$\{(.*?)\}", r"\1", value)
+    parts = [part for part in key.split(".") if part != "name"]
+    if re.search(r"[/\\]|\.(csv|tsv|txt|gz|ya?ml)$", value):
+        value = re.split(r"[/\\]", value.rstrip("/\\"))[-1].partition(".")[0] or "path"
+    if len(value) > _VALUE_LETTERS:
+        value = f"{value[: _VALUE_LETTERS - 2]}.."
+    return f"{parts[-1] if parts else key}={value}"

@@ -5,13 +5,39 @@ from the working directory upwards, that has either. Then come those shipped wit
 """
 
 import os
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 from ugmm.errors import UserError, nearest
 
-__all__ = ["describe_experiments", "named_file", "project_root", "title_of", "yaml_files"]
+__all__ = ["KINDS", "Kind", "list_files", "named_file", "project_root", "title_of", "yaml_files"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Kind(NamedTuple):
+    """What a file says how to do.
+
+    Attributes:
+        name: What a sentence calls it.
+        names: What a heading calls several.
+        command: What does it.
+        key: What stands in every file of this kind, and in none of another.
+    """
+
+    name: str
+    names: str
+    command: str
+    key: str
+
+
+# By the folder that such files lie in.
+KINDS = {
+    "experiments": Kind("an experiment", "experiments", "train", "defaults"),
+    "experiments/ablations": Kind("an ablation", "ablations", "ablate", "experiment"),
+    "experiments/crossval": Kind("a cross-validation", "cross-validations", "crossval", "models"),
+}
 
 
 def yaml_files(folder: str, root: Path | None = None) -> dict[str, Path]:
@@ -29,36 +55,57 @@ def yaml_files(folder: str, root: Path | None = None) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def named_file(name: str, folder: str, kind: str, root: Path | None = None) -> Path:
+def named_file(name: str, folder: str, root: Path | None = None) -> Path:
     """Return the YAML file of a name, or of a path that ends in .yaml.
 
     Args:
         name: The name or the path.
-        folder: Where files of its kind lie: `experiments`, `experiments/ablations`.
-        kind: What an error calls it.
+        folder: Where files of its kind lie: one of `KINDS`.
         root: See `yaml_files`.
 
     Raises:
-        UserError: If there is none; names the nearest.
+        UserError: If there is none, which names the nearest, or if it is of another kind.
     """
     if name.endswith((".yaml", ".yml")):
-        if not Path(name).is_file():
+        path = Path(name)
+        if not path.is_file():
             raise UserError(f"no such file: {name}")
-        return Path(name)
+        kind = _kind_of(path)
+        if kind is not None and kind != KINDS[folder]:
+            raise _of_another_kind(name, kind, KINDS[folder])
+        return path
     files = yaml_files(folder, root)
-    if name not in files:
-        raise UserError(f"unknown {kind} {name!r}; {nearest(name, files)}")
-    return files[name]
+    if name in files:
+        return files[name]
+    for other, kind in KINDS.items():
+        if name in yaml_files(other, root):
+            raise _of_another_kind(name, kind, KINDS[folder])
+    raise UserError(f"unknown {KINDS[folder].name.split()[-1]} {name!r}; {nearest(name, files)}")
 
 
-def describe_experiments() -> dict[str, str]:
-    """Return each experiment's name with the comment on the first line of its file."""
-    return {name: title_of(path) for name, path in yaml_files("experiments").items()}
+def _of_another_kind(name: str, kind: Kind, wanted: Kind) -> UserError:
+    return UserError(
+        f"{name} is {kind.name} and not {wanted.name}; run it with: ugmm {kind.command} {name}"
+    )
+
+
+def _kind_of(path: Path) -> Kind | None:
+    """Return which kind of file this looks like, if any: mistakes in it are told elsewhere."""
+    keys = re.findall(r"^(\w+)\s*:", path.read_text(encoding="utf-8", errors="replace"), re.M)
+    return next((kind for kind in KINDS.values() if kind.key in keys), None)
+
+
+def list_files() -> dict[Kind, dict[str, str]]:
+    """Return of each kind the names of all files with the comment on their first lines."""
+    return {
+        kind: {name: title_of(path) for name, path in yaml_files(folder).items()}
+        for folder, kind in KINDS.items()
+    }
 
 
 def title_of(path: Path) -> str:
     """Return the comment on the first line of a file; empty if there is none."""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         first = file.readline().strip()
     return first.lstrip("# ") if first.startswith("#") else ""
 

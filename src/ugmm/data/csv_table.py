@@ -1,58 +1,25 @@
 """A table from a CSV file: what its columns are, and the numbers they become."""
 
 import csv
-import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import compress
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
-from ugmm.columns import UNKNOWN, Column, identify, is_missing, to_number
+from ugmm.columns import is_missing
+from ugmm.data.csv_columns import Cells, ColumnType, Features, encode, read_classes
+from ugmm.data.dialect import Dialect, find_dialect
 from ugmm.data.tabular import Table
+from ugmm.data.text_file import read_text
 from ugmm.errors import UserError, nearest
-from ugmm.yaml_text import write_pair
 
-__all__ = ["ColumnType", "Missing", "read_csv"]
+__all__ = ["Missing", "read_csv"]
 
-ColumnType = Literal["numeric", "categorical", "drop"]
 Missing = Literal["refuse", "mean", "drop"]
 
-_LARGEST = 1e150  # its square is still a number
-
-
-@dataclass
-class _Cells:
-    """One column of the file: a value (None: missing) and the line it stands in, for each row."""
-
-    name: str
-    values: list[str | None]
-    lines: list[int]
-
-    def missing(self) -> list[int]:
-        """Return the lines in which the value is missing."""
-        pairs = zip(self.values, self.lines, strict=True)
-        return [line for value, line in pairs if value is None]
-
-    def keep(self, rows: list[bool]) -> "_Cells":
-        """Return the column with the marked rows only."""
-        values, lines = compress(self.values, rows), compress(self.lines, rows)
-        return _Cells(self.name, list(values), list(lines))
-
-    def remedy(self, kind: ColumnType) -> str:
-        """Return the setting that makes it a column of that type, quoted for a shell."""
-        return shlex.quote(f"data.types={write_pair(self.name, kind)}")
-
-
-@dataclass
-class _Features:
-    """What a column becomes: k features, (n, k) float64, and a word about its values."""
-
-    column: Column
-    x: np.ndarray
-    content: str
+_COUNTED = 10  # rows from which on a column that counts them is no coincidence
 
 
 def read_csv(
@@ -61,8 +28,11 @@ def read_csv(
     *,
     types: Mapping[str, str] | None = None,
     missing: Missing = "refuse",
+    separator: str = "auto",
+    decimal: str = "auto",
+    encoding: str = "auto",
 ) -> Table:
-    """Read a CSV file: UTF-8, commas, names in the first line; blanks around values mean nothing.
+    """Read a CSV file, gzipped or not: names in the first line; blanks around values mean nothing.
 
     A column is numeric if all its values are numbers, else categorical, which becomes one feature
     of 0 and 1 for each of its values (in the whole file): `city=Oslo`. Missing values are empty,
@@ -76,9 +46,13 @@ def read_csv(
         missing: What becomes of missing values. "refuse" raises; "drop" leaves out their rows;
             "mean" leaves NaN in numeric columns, which `TabularDataModule` fills with the mean of
             the training rows, and makes them a value of categorical ones: `city=?`.
+        separator: What stands between columns: "comma", "semicolon", "tab" or "pipe", or the
+            character itself; "auto" finds out, see `ugmm.data.dialect.find_dialect`.
+        decimal: What stands before a number's decimals: "point" or "comma"; or "auto".
+        encoding: How characters are encoded, see `ugmm.data.text_file.read_text`; or "auto".
 
     Returns:
-        The table; its description has a line for each column.
+        The table; its description says how it was read, and has a line for each column.
 
     Raises:
         UserError: If the file cannot be read, or a column is not what it should be; the line
@@ -86,7 +60,9 @@ def read_csv(
     """
     if not str(path):
         raise UserError("no file is named; set data.path=table.csv")
-    columns = _read(Path(path))
+    text, encoding = read_text(Path(path), encoding)
+    dialect = find_dialect(text, separator, decimal)
+    columns = _split(text, dialect, path)
     types = dict(types or {})
     _check_names(path, list(columns), label, types)
     used = [column for name, column in columns.items() if types.get(name) != "drop"]
@@ -96,37 +72,38 @@ def read_csv(
         if not any(complete):
             raise UserError(f"{path}: every row lacks a value; use data.missing=mean")
     _refuse_missing(used, label, missing)
-    features = {c.name: _encode(c, types.get(c.name)) for c in used if c.name != label}
+    features = {c.name: encode(c, types.get(c.name)) for c in used if c.name != label}
     if not features:
         raise UserError(f"{path} has no column that could be a feature")
     classes = next((c for c in used if c.name == label), None)
-    y, class_names = _classes(classes) if classes else (np.zeros(len(used[0].values)), ("all",))
+    y, class_names = read_classes(classes, len(used[0].values))
     return Table(
         x=np.hstack([column.x for column in features.values()]),
-        y=y.astype(np.int64),
+        y=y,
         columns=tuple(column.column for column in features.values()),
         class_names=class_names,
         label=label,
         ignored=tuple(name for name in columns if name != label and name not in features),
         fill_missing=missing == "mean",
-        description=_describe(path, columns, features, len(y), label, class_names),
+        description="\n".join(
+            [
+                _describe_file(path, f"{encoding}, {dialect}", columns, features, len(y)),
+                *_describe_columns(columns, features, label, class_names),
+                *_notes(columns, features, classes),
+            ]
+        ),
     )
 
 
-def _read(path: Path) -> dict[str, _Cells]:
-    """Read the columns of a file, by name."""
+def _split(text: str, dialect: Dialect, path: str | Path) -> dict[str, Cells]:
+    """Return the columns of a text, by name."""
     rows, lines = [], []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.mark, strict=True)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            for row in reader:
-                if row:  # not an empty line
-                    rows.append([" ".join(cell.split()) for cell in row])
-                    lines.append(reader.line_num)
-    except OSError as error:
-        raise UserError(f"cannot read data.path={path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason}); save it as that") from error
+        for row in reader:
+            if row:  # not an empty line
+                rows.append([" ".join(cell.split()) for cell in row])
+                lines.append(reader.line_num)
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}; mend the quotes") from error
     if len(rows) < 2:
@@ -137,18 +114,24 @@ def _read(path: Path) -> dict[str, _Cells]:
             raise UserError(f"{path}: column {names.index('') + 1} has no name; give it one")
         if names.count(name) > 1:
             raise UserError(f"{path} has {names.count(name)} columns {name!r}; rename them")
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise UserError(f"{path} has one column, {names[0]!r}; separate columns by commas")
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(names):
             raise UserError(
                 f"{path}, line {line} has {len(row)} values for {len(names)} columns; mend it, "
-                "perhaps by quotes around a value with a comma"
+                f"perhaps by quotes around a value with a {dialect.separator}, or set "
+                "data.separator"
             )
+    columns = zip(*rows[1:], strict=True)
     return {
-        name: _Cells(name, [None if is_missing(v) else v for v in values], lines[1:])
-        for name, values in zip(names, zip(*rows[1:], strict=True), strict=True)
+        name: Cells(name, _without_missing(values), lines[1:], dialect)
+        for name, values in zip(names, columns, strict=True)
     }
+
+
+def _without_missing(values: Sequence[str]) -> list[str | None]:
+    """Return values with None in the place of those that are missing."""
+    missing = {value for value in set(values) if is_missing(value)}
+    return [None if v in missing else v for v in values] if missing else list(values)
 
 
 def _check_names(
@@ -166,7 +149,7 @@ def _check_names(
             raise UserError(f"data.types names {name!r}, the label; leave it out there")
 
 
-def _refuse_missing(columns: Iterable[_Cells], label: str | None, missing: str) -> None:
+def _refuse_missing(columns: Iterable[Cells], label: str | None, missing: str) -> None:
     """Refuse missing values that nobody said what to do with."""
     for column in columns:
         lines = column.missing()
@@ -181,85 +164,26 @@ def _refuse_missing(columns: Iterable[_Cells], label: str | None, missing: str) 
         )
 
 
-def _encode(column: _Cells, kind: str | None) -> _Features:
-    """Turn a column into features; a type of None is inferred."""
-    name, values = column.name, column.values
-    present = [value for value in values if value is not None]
-    if not present:
-        raise UserError(f"column {name!r} has no values; leave it out by {column.remedy('drop')}")
-    numbers = [None if value is None else to_number(value) for value in values]
-    texts = [v for v, read in zip(values, numbers, strict=True) if v and read is None]
-    # A stray text among numbers is a slip, and no reason to make each number a category.
-    if kind == "numeric" or (kind is None and len(texts) <= len(present) / 2):
-        if texts:
-            raise UserError(
-                f"column {name!r}: {texts[0]!r} in line {column.lines[values.index(texts[0])]} is "
-                f"not a number; mend it, or make it text by {column.remedy('categorical')}"
-            )
-        return _encode_numbers(column, numbers)
-    categories = _ordered(present)
-    if kind is None and len(categories) == len(present) > 1:
-        raise UserError(
-            f"column {name!r} has another text in every row, which names rows and is no feature; "
-            f"leave it out by {column.remedy('drop')}, or keep it by "
-            f"{column.remedy('categorical')}"
-        )
-    content = f"{len(categories)}: {', '.join(categories)}" if categories[1:] else categories[0]
-    categories += [UNKNOWN] * (len(present) < len(values))
-    becomes = Column(name, tuple(categories))
-    return _Features(becomes, becomes.encode(values), content)
-
-
-def _encode_numbers(column: _Cells, numbers: list[float | None]) -> _Features:
-    becomes = Column(column.name)
-    x = becomes.encode(numbers)[:, 0]
-    if (large := np.abs(x) > _LARGEST).any():
-        row = large.argmax()
-        raise UserError(
-            f"column {column.name!r} holds {column.values[row]} in line {column.lines[row]}, "
-            "too large to be computed with; mend it"
-        )
-    low, high = np.nanmin(x), np.nanmax(x)
-    content = f"{low:g} to {high:g}" if low < high else f"{low:g}"
-    return _Features(becomes, x[:, None], content)
-
-
-def _classes(column: _Cells) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the class of each row and the names of the classes."""
-    values = [value for value in column.values if value is not None]
-    names = _ordered(values)
-    if len(names) < 2:
-        raise UserError(
-            f"data.label={column.name} has one value only, {names[0]!r}; name a column of "
-            "classes, or none by data.label=null"
-        )
-    place = {identify(name): index for index, name in enumerate(names)}
-    return np.array([place[identify(value)] for value in values]), tuple(names)
-
-
-def _ordered(values: Iterable[str]) -> list[str]:
-    """Return the distinct values, in the order of numbers if all are numbers.
-
-    Of several ways to write one number, it is the shortest.
-    """
-    shortest: dict[float | str, str] = {}
-    for value in sorted(set(values), key=lambda value: (len(value), value)):
-        shortest.setdefault(identify(value), value)
-    pairs = [(to_number(value), value) for value in shortest.values()]
-    if any(number is None for number, _ in pairs):
-        return sorted(shortest.values())
-    return [value for _, value in sorted(pairs)]
-
-
-def _describe(
+def _describe_file(
     path: str | Path,
-    columns: Mapping[str, _Cells],
-    features: Mapping[str, _Features],
+    how: str,
+    columns: Mapping[str, Cells],
+    features: Mapping[str, Features],
     rows: int,
+) -> str:
+    """Return a line about the whole file: how it was read, and its size."""
+    of = len(next(iter(columns.values())).values)
+    width = sum(column.x.shape[1] for column in features.values())
+    return f"{path} ({how}): {rows} rows{f' of {of}' * (rows < of)}, {width} features"
+
+
+def _describe_columns(
+    columns: Mapping[str, Cells],
+    features: Mapping[str, Features],
     label: str | None,
     class_names: tuple[str, ...],
-) -> str:
-    """Return a table of the columns, as they are in the file."""
+) -> list[str]:
+    """Return a table of the columns, as they are in the file, a line each."""
     found = [("column", "type", "missing", "values")]
     for name, column in columns.items():
         kind, content = "dropped", ""
@@ -272,15 +196,31 @@ def _describe(
                 content += " (constant)"
         found.append((name, kind, str(len(column.missing())), content))
     width = min(max(len(row[0]) for row in found), 30)
-    of = len(next(iter(columns.values())).values)
-    head = f"{path}: {rows} rows" + (f" of {of}" if rows < of else "")
-    return "\n".join(
-        [f"{head}, {sum(column.x.shape[1] for column in features.values())} features"]
-        + [
-            f"  {_cut(name, width):<{width}}  {kind:<11}  {gaps:>7}  {_cut(content, 40)}".rstrip()
-            for name, kind, gaps, content in found
-        ]
-    )
+    return [
+        f"  {_cut(name, width):<{width}}  {kind:<11}  {gaps:>7}  {_cut(content, 40)}".rstrip()
+        for name, kind, gaps, content in found
+    ]
+
+
+def _notes(
+    columns: Mapping[str, Cells], features: Mapping[str, Features], classes: Cells | None
+) -> list[str]:
+    """Return a line about each thing that is perhaps not meant."""
+    notes = []
+    for name, feature in features.items():
+        x = feature.x[:, 0]
+        counts = len(x) >= _COUNTED and np.array_equal(np.sort(x), x.min() + np.arange(len(x)))
+        if not feature.column.categories and counts:
+            notes.append(
+                f"column {name!r} only numbers the rows, {x.min():g} to {x.max():g}; leave it out "
+                f"by {columns[name].remedy('drop')}"
+            )
+    if classes and any(number is not None and number % 1 for number in classes.numbers()):
+        notes.append(
+            f"the label {classes.name!r} has decimals, and each of its numbers is a class of its "
+            "own; there is no regression here: round or bin it, if it is a quantity"
+        )
+    return [f"  note: {note}" for note in notes]
 
 
 def _cut(text: str, width: int) -> str:

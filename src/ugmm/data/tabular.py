@@ -2,18 +2,20 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ugmm.columns import fit_scaling
+from ugmm.columns import fit_scaling, to_number
 from ugmm.data.module import InMemoryDataModule, Split, SplitName, check_range
 from ugmm.errors import UserError
 from ugmm.spec import Column, Spec
 
 __all__ = ["SCIKIT", "Table", "TabularDataModule", "load_scikit"]
 
+Rare = Literal["error", "drop", "merge"]
 SCIKIT = ("iris", "wine", "breast_cancer", "digits")
 
 
@@ -83,6 +85,60 @@ def _column(name: str) -> Column:
     return Column(bare, unit="cm" if bare != name else "")
 
 
+def without_rare(table: Table, least: int, rare: Rare) -> Table:
+    """Return a table in which every class has at least so many rows, and says what it did.
+
+    Args:
+        table: The table.
+        least: How many rows a class needs.
+        rare: "drop" leaves out the rows of classes with fewer, "merge" makes one class of them.
+
+    Raises:
+        UserError: If fewer than two classes are left, or all of them together are too few.
+    """
+    rows = np.bincount(table.y, minlength=len(table.class_names))
+    few = rows < least
+    if not few.any():
+        return table
+    kept = np.flatnonzero(~few)
+    names = [table.class_names[c] for c in kept]
+    places = np.cumsum(~few) - 1
+    named = ", ".join(f"{table.class_names[c]!r} ({rows[c]})" for c in np.flatnonzero(few)[:5])
+    more = f" and {few.sum() - 5} more" if few.sum() > 5 else ""
+    of = f"with fewer than {least} rows, {named}{more}, are"
+    if rare == "drop":
+        chosen = ~few[table.y]
+        x, y, done = table.x[chosen], places[table.y[chosen]], "left out"
+    else:
+        name = "other"
+        while name in names:
+            name += "_"
+        if rows[few].sum() < least:
+            raise UserError(
+                f"data.rare=merge: the classes {of} too few together, too; use data.rare=drop"
+            )
+        x, y = table.x, np.where(few, len(names), places)[table.y]
+        names, done = [*names, name], f"merged into class {name!r}"
+    if len(names) < 2:
+        raise UserError(f"data.rare={rare} leaves less than two classes: those {of} {done}")
+    said = f"{table.description}\n  data.rare={rare}: classes {of} {done}".lstrip("\n")
+    return replace(table, x=x, y=y, class_names=tuple(names), description=said)
+
+
+def _remedy(table: Table) -> str:
+    """Return what to do about a class with too few rows."""
+    numbers = [to_number(name) for name in table.class_names]
+    if any(number is not None and number % 1 for number in numbers):
+        return (
+            f"each number of the label {table.label!r} is a class of its own, and there is no "
+            "regression here: round or bin it, if it is a quantity"
+        )
+    return (
+        "lower data.folds, or leave out such classes by data.rare=drop, or merge them by "
+        "data.rare=merge"
+    )
+
+
 class TabularDataModule(InMemoryDataModule):
     """A table in stratified folds, standardised by the training rows.
 
@@ -99,6 +155,8 @@ class TabularDataModule(InMemoryDataModule):
         val_fraction: Fraction of the other rows held out for validation. With 0 there is no
             validation split: all of them train, and no validation loop runs.
         seed: Decides the folds, the validation rows and the order of the training rows.
+        rare: What becomes of classes with too few rows to be in every fold: "error" refuses them,
+            "drop" leaves out their rows, "merge" makes one class of them.
 
     Attributes:
         mean: After `setup`: each feature's mean over the training rows, (N,) float64.
@@ -123,22 +181,28 @@ class TabularDataModule(InMemoryDataModule):
         fold: int = 0,
         val_fraction: float = 0.2,
         seed: int = 0,
+        rare: Rare = "error",
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
-        self.table = table = load_scikit(source) if isinstance(source, str) else source
+        table = load_scikit(source) if isinstance(source, str) else source
+        check_range("folds", folds, 2)
+        check_range("val_fraction", val_fraction, 0.0, 1.0, below=True)
+        # Two folds leave half of a class, of which one row is to train and one to validate.
+        least = 4 if folds == 2 and val_fraction else folds
+        if rare != "error":
+            table = without_rare(table, least, rare)
+        self.table = table
         self.n_features, self.n_classes = table.x.shape[1], len(table.class_names)
         self.feature_names, self.class_names = table.feature_names, table.class_names
         self.image_shape, self.pixel_range = table.image_shape, table.pixel_range
         self.description = table.description
         rows = np.bincount(table.y, minlength=self.n_classes)
-        if rows.min() < max(folds, 2):
+        if rows.min() < folds:
             raise UserError(
                 f"class {table.class_names[rows.argmin()]!r} has {rows.min()} row(s), fewer than "
-                f"data.folds={folds}; lower data.folds, or leave that class out of the table"
+                f"data.folds={folds}; {_remedy(table)}"
             )
-        check_range("folds", folds, 2, int(rows.min()))
         check_range("fold", fold, 0, folds - 1)
-        check_range("val_fraction", val_fraction, 0.0, 1.0, below=True)
         self.folds, self.fold, self.val_fraction = folds, fold, val_fraction
 
     def describe_rows(self) -> Spec:
@@ -214,8 +278,8 @@ class TabularDataModule(InMemoryDataModule):
             if rows.min() < 2:
                 raise UserError(
                     f"class {self.class_names[rows.argmin()]!r} has one row outside the test "
-                    "fold, too few to train and validate; use data.val_fraction=0, or leave that "
-                    "class out of the table"
+                    "fold, too few to train and validate; use data.val_fraction=0, or leave out "
+                    "such classes by data.rare=drop"
                 )
             train, val = train_test_split(
                 train, test_size=held_out, stratify=y[train], random_state=self.seed

@@ -8,7 +8,7 @@ from torch import Tensor
 from ugmm.density.gaussian import Gaussian, GaussianMixture
 from ugmm.density.partition import Estimate, by_importance, by_sobol
 from ugmm.nn import Density, JointScore
-from ugmm.nn.checks import check_draws
+from ugmm.nn.checks import check_draws, check_tensors
 
 __all__ = ["TiltedGaussian"]
 
@@ -57,6 +57,7 @@ class TiltedGaussian(Density):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class, NaN before `normalize`: (..., D) to (..., C)."""
+        check_tensors(x=x)
         constant = self.base.log_prob(x) - self.log_z
         return self.score.class_scores(x) + constant.unsqueeze(-1).to(x.dtype)
 

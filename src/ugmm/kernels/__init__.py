@@ -18,7 +18,7 @@ try:
 except ImportError:  # Numba is missing
     CPU = CUMULATIVE_CPU = None
 
-__all__ = ["KernelName", "choose_cumulative", "choose_kernel"]
+__all__ = ["KernelName", "check_kernel_name", "choose_cumulative", "choose_kernel"]
 
 KernelName = Literal["auto", "reference", "cpu", "cuda"]
 _NAMES = ("auto", "reference", "cpu", "cuda")
@@ -54,11 +54,16 @@ def choose_cumulative(x: Tensor, kernel: str = "auto") -> _Operator:
     return _choose(x, kernel, CUMULATIVE_REFERENCE, CUMULATIVE_CPU, "cumulative")
 
 
+def check_kernel_name(kernel: str) -> None:
+    """Raise ValueError unless a kernel has this name."""
+    if kernel not in _NAMES:
+        raise ValueError(f"kernel must be one of {', '.join(_NAMES)}, not {kernel!r}")
+
+
 def _choose(
     x: Tensor, kernel: str, reference: _Operator, cpu: _Operator | None, room: str
 ) -> _Operator:
-    if kernel not in _NAMES:
-        raise ValueError(f"kernel must be one of {', '.join(_NAMES)}, not {kernel!r}")
+    check_kernel_name(kernel)
     if kernel == "reference":
         return reference
     device = x.device.type

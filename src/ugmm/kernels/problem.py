@@ -7,7 +7,18 @@ from torch import Tensor
 
 from ugmm.kernels.roads import Road, choose_road, untraced
 
-__all__ = ["CumulativeProblem", "Problem", "check_layer", "check_positions", "check_start"]
+__all__ = [
+    "HALVES",
+    "CumulativeProblem",
+    "Problem",
+    "check_layer",
+    "check_positions",
+    "check_start",
+    "check_tensors",
+]
+
+HALVES = (torch.bfloat16, torch.float16)  # in which numbers are kept, but not computed
+_FLOATS = (torch.float32, torch.float64, *HALVES)
 
 
 class Problem(NamedTuple):
@@ -73,6 +84,16 @@ class CumulativeProblem(NamedTuple):
         return after[1:], count, int(after[0]) == 0
 
 
+def check_tensors(**values: object) -> None:
+    """Raise TypeError unless the values of these names are tensors."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name} must be a torch.Tensor, not {type(value).__name__}: torch.as_tensor "
+                "makes one of a list, and torch.from_numpy of a NumPy array"
+            )
+
+
 @untraced
 def check_layer(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor, name: str) -> None:
     """Raise an error unless an input and a layer's parameters fit together."""
@@ -85,8 +106,11 @@ def check_layer(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor, name:
         )
     if x.dim() == 0 or x.shape[-1] != loc.shape[1]:
         raise ValueError(f"x {tuple(x.shape)} must end with loc's {loc.shape[1]} inputs")
-    if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"x must be float32 or float64, not {x.dtype}")
+    if x.dtype not in _FLOATS:
+        raise TypeError(
+            f"x must be float32 or float64, or in half precision, not {x.dtype}: "
+            "convert it by x.float()"
+        )
     if not x.dtype == loc.dtype == log_scale.dtype == logits.dtype:
         raise TypeError(
             f"x, loc, log_scale and {name} must have one dtype, not {x.dtype}, {loc.dtype}, "

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
-from ugmm.nn.checks import check_binary, check_draws, check_positive
+from ugmm.nn.checks import check_binary, check_draws, check_positive, check_tensors
 from ugmm.nn.classifier import Density
 from ugmm.nn.heads import BernoulliHead, GaussianHead
 from ugmm.nn.labels import count_labels, draw_labels, rows_of, values_of
@@ -108,6 +108,7 @@ class AutoregressiveUGMM(Density):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return log p(x, y), in nats; in training, an estimate of it if `positions` is given."""
+        check_tensors(x=x, y=y)
         shape, d = x.shape[:-1], self.n_features
         x, y = x.reshape(-1, d), y.reshape(-1)
         chosen = None
@@ -133,12 +134,13 @@ class AutoregressiveUGMM(Density):
             IndexError: If a label is out of range.
             ValueError: If the head is Bernoulli's and a feature is neither 0 nor 1 (nor NaN).
         """
+        check_tensors(x=x, y=y)
         if self.binary:
             check_binary(x)
         # What follows must not know of a value that is not finite: times a weight of 0, it still
         # is a NaN, in the conditionals that it comes after and in their gradients.
         finite = x.isfinite()
-        known = finite.long().cumprod(-1) == 1
+        known = (~finite).long().cumsum(-1) == 0
         x = x.where(finite, 0)
         found = self.head(self.features(x, y, chosen), x, chosen)
         return found.where(known if chosen is None else known[:, chosen], math.nan)
@@ -160,6 +162,7 @@ class AutoregressiveUGMM(Density):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
+        check_tensors(x=x)
         c = len(self.class_logits)
         y = torch.arange(c, device=x.device).expand(*x.shape[:-1], c)
         return self(x.unsqueeze(-2).expand(*y.shape, self.n_features), y)

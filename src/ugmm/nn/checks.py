@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-__all__ = ["check_binary", "check_draws", "check_positive"]
+from ugmm.kernels.problem import check_tensors
+
+__all__ = ["check_binary", "check_draws", "check_positive", "check_tensors"]
 
 
 def check_positive(**sizes: int) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ugmm.nn.checks import check_positive
+from ugmm.nn.checks import check_positive, check_tensors
 from ugmm.nn.labels import pick_scores, rows_of
 from ugmm.nn.recipe import Recorded
 
@@ -27,6 +27,7 @@ class Classifier(Recorded, nn.Module):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return one log-score per class: (..., features) to (..., classes)."""
+        check_tensors(x=x)
         return self(x)
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
@@ -39,6 +40,7 @@ class Classifier(Recorded, nn.Module):
         Returns:
             (..., C, outputs).
         """
+        check_tensors(x=x, codes=codes)
         codes = codes.to(x.dtype).expand(*x.shape[:-1], *codes.shape)
         x = x.unsqueeze(-2).expand(*codes.shape[:-1], -1)
         return self(torch.cat([x, codes], -1))
@@ -59,10 +61,15 @@ class Classifier(Recorded, nn.Module):
         """Return the number of learned parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    @torch.no_grad()
     def posterior(self, x: Tensor) -> Tensor:
-        r"""Return :math:`p(y \mid x)`, the softmax of the class scores, (..., classes)."""
+        r"""Return :math:`p(y \mid x)`, the softmax of the class scores, (..., classes).
+
+        It keeps no graph: what is to be differentiated begins at :meth:`class_scores`.
+        """
         return self.class_scores(x).softmax(-1)
 
+    @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Return the class with the highest score, (...), as int64."""
         return self.class_scores(x).argmax(-1)
@@ -116,6 +123,7 @@ class JointScore(Classifier):
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return the log-score of `x` with every label: (..., features) to (..., classes)."""
+        check_tensors(x=x)
         if self.codes.shape[1] == 0:
             return self.network(x)
         return self.network.score_pairs(x, self.codes).squeeze(-1)
@@ -139,6 +147,7 @@ class JointScore(Classifier):
         return f"n_classes={len(self.codes)}, label={self.label!r}"
 
     def _joined(self, x: Tensor, y: Tensor) -> Tensor:
+        check_tensors(x=x, y=y)
         return torch.cat([x, rows_of(self.codes, y).to(x.dtype)], -1)
 
 

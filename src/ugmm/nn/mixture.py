@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.functional import mixture_log_score
-from ugmm.kernels import KernelName
+from ugmm.kernels import KernelName, check_kernel_name
+from ugmm.nn.checks import check_tensors
 
 __all__ = ["UGMM"]
 
@@ -98,6 +99,7 @@ class UGMM(nn.Module):
             raise ValueError(f"min_scale must not be negative, got {min_scale}")
         if init not in ("unit", "paper"):
             raise ValueError(f"init must be 'unit' or 'paper', got {init!r}")
+        check_kernel_name(kernel)
         self.in_features = in_features
         self.out_features = out_features
         self.dropout = dropout
@@ -146,6 +148,7 @@ class UGMM(nn.Module):
         Raises:
             ValueError: If `x` is not a batch of N inputs.
         """
+        check_tensors(x=x)
         if x.dim() != 2 or x.shape[0] == 0 or x.shape[1] != self.in_features:
             raise ValueError(
                 f"expected a batch of {self.in_features} inputs, got {tuple(x.shape)}"
@@ -164,10 +167,12 @@ class UGMM(nn.Module):
         """Return the log-scores of a batch: (..., N) to (..., M)."""
         logits = self.masked_logits()
         if self.training and self.input_dropout > 0:
-            draw = torch.rand_like(x)
+            check_tensors(x=x)
+            wide = torch.promote_types(logits.dtype, torch.float32)
+            draw = torch.rand_like(x, dtype=wide)
             # The input with the largest draw always stays, so that no row loses them all.
             kept = draw >= draw.amax(-1, keepdim=True).clamp(max=self.input_dropout)
-            return self._known_score(x, kept, logits, logits.dtype)
+            return self._known_score(x, kept, logits, wide)
         return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
 
     def marginal_score(self, x: Tensor, observed: Tensor) -> Tensor:
@@ -184,6 +189,7 @@ class UGMM(nn.Module):
             x: Inputs, (..., N); the values of unknown ones are ignored.
             observed: True where an input is known, (..., N); at least one in each row.
         """
+        check_tensors(x=x, observed=observed)
         return self._known_score(x, observed, self.logits, torch.float64)
 
     def _known_score(self, x: Tensor, known: Tensor, logits: Tensor, wide: torch.dtype) -> Tensor:
@@ -222,6 +228,7 @@ class UGMM(nn.Module):
         Returns:
             (..., C, M).
         """
+        check_tensors(x=x, codes=codes)
         log_scale, n = self.log_scale, x.shape[-1]
 
         def part(inputs: Tensor, columns: slice) -> Tensor:

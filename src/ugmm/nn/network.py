@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.kernels import KernelName
+from ugmm.nn.checks import check_tensors
 from ugmm.nn.classifier import Classifier
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.norms import Norm, check_sizes, make_norm
@@ -91,6 +92,7 @@ class UGMMNetwork(Classifier):
         # Dropout could take all components of one of the two parts.
         if self.training and (first.dropout or first.input_dropout):
             return super().score_pairs(x, codes)
+        check_tensors(x=x, codes=codes)
         return self._after_first(first.score_pairs(x, codes.to(x.dtype)))
 
     def marginal_class_scores(self, x: Tensor, observed: Tensor) -> Tensor:

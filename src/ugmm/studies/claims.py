@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ugmm.studies.owners import Owner, this_process
+from ugmm.writing import WriteError, make_folder
 
 __all__ = ["Claims"]
 
@@ -47,7 +48,7 @@ class Claims:
                 a machine has slept.
 
         Raises:
-            OSError: If no file can be made.
+            WriteError: If no file can be made.
         """
         claim = self._take(point)
         if claim is None:
@@ -69,19 +70,21 @@ class Claims:
             return None
         number = 0 if newest is None else int(newest.suffix[1:]) + 1
         claim = self.folder / f"{point}.{number}"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         try:
             # Every file system does this for one process only; links are refused by many.
             file = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return None
+        except OSError as error:
+            raise WriteError(claim, error) from error
         try:
             # Whoever looks before this is written sees a fresh claim of somebody unknown.
             with open(file, "w", encoding="utf-8") as writing:
                 writing.write(this_process().to_json())
-        except OSError:
+        except OSError as error:
             _free(claim)
-            raise
+            raise WriteError(claim, error) from error
         return claim
 
     def _newest(self, point: str) -> Path | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ugmm.cluster.signals import ending_alike
 from ugmm.errors import UserError
+from ugmm.studies.obstacles import find_obstacle
 
 __all__ = ["Worker", "end_with_parent", "terminating"]
 
@@ -32,6 +33,7 @@ class Worker:
     """
 
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._reason: tuple[bool, str] | None = None
         context = get_context("spawn")  # torch's threads do not survive a fork
         try:
             self._reasons, tell = context.Pipe(duplex=False)
@@ -44,13 +46,22 @@ class Worker:
         tell.close()  # it is the worker's: what it leaves unsaid when it dies ends in `EOFError`
 
     def describe_death(self) -> str | None:
-        """Say why it ended before its time; None if it runs, or has done all its work."""
+        """Say why it ended before its time; None if it runs, or has done all its work.
+
+        Raises:
+            UserError: If the user can mend what ended it, which would end others too.
+        """
         code = self.process.exitcode
         if not code:
             return None
         with suppress(EOFError, OSError):
             if self._reasons.poll():
-                return str(self._reasons.recv())
+                self._reason = self._reasons.recv()
+        if self._reason is not None:
+            can_be_mended, text = self._reason
+            if can_be_mended:
+                raise UserError(text)
+            return text
         if code == -signal.SIGKILL:
             return "killed from outside, as the system does where memory runs out"
         if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
@@ -65,10 +76,13 @@ def _work(tell: Connection, work: Callable[..., None], arguments: Sequence[Any])
     try:
         work(*arguments)
     except UserError as error:
-        tell.send(_shorten(str(error)))
+        tell.send((True, _shorten(str(error))))
         sys.exit(1)
     except Exception as error:
-        tell.send(_shorten(f"{type(error).__name__}: {error}"))
+        obstacle = find_obstacle(error)
+        tell.send(
+            (obstacle is not None, _shorten(str(obstacle or f"{type(error).__name__}: {error}")))
+        )
         raise
 
 

@@ -1,13 +1,15 @@
 """Training a network to tell classes apart."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ugmm.nn import Classifier
+from ugmm.nn.labels import count_labels
 from ugmm.objectives import ClassificationObjective, CrossEntropy
+from ugmm.tasks.class_metrics import balanced_weights
 from ugmm.tasks.remake import remake
 from ugmm.tasks.task import Task
 
@@ -15,7 +17,7 @@ __all__ = ["DiscriminativeTask"]
 
 
 class DiscriminativeTask(Task):
-    """One output per class, trained by a loss of the class scores.
+    r"""One output per class, trained by a loss of the class scores.
 
     Also logs `train/accuracy`, under dropout and before each step.
 
@@ -25,7 +27,12 @@ class DiscriminativeTask(Task):
         objective: What is minimised; by default `ugmm.objectives.CrossEntropy`.
         optimizer: See `Task`.
         schedule: See `Task`.
+        class_weights: "balanced" weighs the loss of a row by its class, so that all classes have
+            as much weight: :math:`n / (C \, n_c)` with the :math:`n_c` training rows of the class.
+            `prepare` must be called with those, as a run does. "none" weighs all rows alike.
     """
+
+    weights: Tensor | None
 
     def __init__(
         self,
@@ -34,20 +41,32 @@ class DiscriminativeTask(Task):
         objective: ClassificationObjective | Mapping[str, Any] | None = None,
         optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
+        class_weights: Literal["none", "balanced"] = "none",
     ) -> None:
         super().__init__(network, n_classes, optimizer, schedule)
+        self.n_classes, self.is_balanced = n_classes, class_weights == "balanced"
+        self.register_buffer("weights", None, persistent=False)
         self.objective: ClassificationObjective = (
             remake(objective, ClassificationObjective, "objective") or CrossEntropy()
         )
         self.right: Tensor | int = 0  # of the rows seen in this epoch; a metric would be slow
         self.seen = 0
 
+    def prepare(self, x: Tensor, y: Tensor) -> None:  # noqa: ARG002
+        """Weigh the classes by their training rows, if that is asked for."""
+        if self.is_balanced:
+            self.weights = balanced_weights(count_labels(y, self.n_classes)).to(self.device)
+
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the objective of a batch."""
         scores = self(x)
         self.right = self.right + (scores.detach().argmax(-1) == y).sum()
         self.seen += len(y)
-        return self.objective.of_scores(scores, y)
+        if not self.is_balanced:
+            return self.objective.of_scores(scores, y)
+        if self.weights is None:
+            raise RuntimeError("class_weights='balanced': call prepare(x, y) before training")
+        return self.objective.of_scores(scores, y, self.weights)
 
     def on_train_epoch_end(self) -> None:
         """Log the accuracy over the epoch's training batches.
@@ -59,7 +78,7 @@ class DiscriminativeTask(Task):
         right = torch.as_tensor(self.right, device=self.device)
         right = self.trainer.strategy.reduce(right, reduce_op="sum")
         accuracy = right / (ranks * self.seen)
-        self.log("train/accuracy", accuracy, logger=False)
+        self.log("train/accuracy", accuracy, logger=False, sync_dist=ranks > 1)
         for logger in self.loggers:
             metrics = {"train/accuracy": float(accuracy), "epoch": self.current_epoch}
             logger.log_metrics(metrics, self.global_step - 1)

@@ -21,6 +21,7 @@ from ugmm.calibration import bin_confidences
 from ugmm.nn import Classifier, Recorded
 from ugmm.nn.labels import pick_scores
 from ugmm.nn.recipe import class_path
+from ugmm.tasks.class_metrics import balanced_accuracy, macro_f1
 from ugmm.tasks.optimization import make_optimizer, make_schedule
 from ugmm.tasks.remake import remake
 
@@ -33,10 +34,10 @@ class Task(Recorded, lightning.LightningModule, ABC):
     """What all tasks share: metrics of the class scores, and the optimiser.
 
     Validation and test log `accuracy`, `nll` (the mean negative log-posterior of the label, in
-    nats) and `ece` (expected calibration error, 15 bins of equal width). After a test,
-    `test_record` holds what the pictures are drawn from.
-    `trainer.predict` gives, for batches of (x, y), (x,) or x,
-    what calling the task gives.
+    nats) and `ece` (expected calibration error, 15 bins of equal width); a test logs
+    `balanced_accuracy` and `macro_f1`, too, and leaves in `test_record` what the pictures are
+    drawn from. `trainer.predict` gives, for batches of (x, y), (x,) or x, what calling the task
+    gives.
 
     The arguments are the task's hyper-parameters: `load_from_checkpoint` makes it, and the
     network, again from them.
@@ -108,7 +109,12 @@ class Task(Recorded, lightning.LightningModule, ABC):
             self.confusion.update(scores, y)
         self.log_dict(self.test_metrics, batch_size=len(y))
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def predict_step(
+        self,
+        batch: Any,
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> Tensor:
         """Return the class scores of a batch, whose labels, if it has any, are left aside."""
         return self(batch[0] if isinstance(batch, tuple | list) else batch)
 
@@ -131,8 +137,11 @@ class Task(Recorded, lightning.LightningModule, ABC):
                 "confidence": dim_zero_cat(calibration.confidences).cpu(),
                 "correct": dim_zero_cat(calibration.accuracies).cpu(),
             }
-        self.test_record["confusion"] = self.confusion.compute().cpu()
+        confusion = self.confusion.compute().cpu()  # of all ranks
         self.confusion.reset()
+        self.test_record["confusion"] = confusion
+        self.log("test/balanced_accuracy", balanced_accuracy(confusion))
+        self.log("test/macro_f1", macro_f1(confusion))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and its schedule, advanced at every step."""

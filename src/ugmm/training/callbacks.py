@@ -1,8 +1,6 @@
 """What the trainer does beside training: seeding every epoch, guarding the loss, reporting."""
 
 import math
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from torch import nn
 from ugmm.cluster.signals import take_over
 from ugmm.errors import UserError
 
-__all__ = ["ProgressLines", "SeedEpochs", "StopOnNonFinite", "StopOnSignals"]
+__all__ = ["SeedEpochs", "StopOnNonFinite", "StopOnSignals"]
 
 
 class SeedEpochs(Callback):
@@ -112,25 +110,3 @@ class StopOnSignals(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Again, for Lightning sets its handler for every task."""
         self.on_train_start(trainer, pl_module)
-
-
-class ProgressLines(Callback):
-    """Print a line at a validation, at most one in `seconds`: for logs, where a bar is no use."""
-
-    def __init__(self, seconds: float = 10.0) -> None:
-        self.seconds = seconds
-        self.printed = -math.inf
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Print the epoch and the validation metrics."""
-        last = trainer.current_epoch + 1 == trainer.max_epochs
-        due = time.monotonic() - self.printed >= self.seconds
-        if trainer.is_global_zero and not trainer.sanity_checking and (last or due):
-            self.printed = time.monotonic()
-            # train/accuracy is that of the epoch before: this epoch's is logged at its very end.
-            metrics = trainer.callback_metrics.items()
-            shown = [(k, v) for k, v in metrics if k.startswith("val/") or k == "train/loss"]
-            values = "  ".join(f"{name} {float(value):.4g}" for name, value in shown)
-            line = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {values}\n"
-            sys.stdout.write(line)
-            sys.stdout.flush()

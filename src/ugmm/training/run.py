@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,26 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ugmm.checkpoints import restore
-from ugmm.cluster.processes import is_leading, launch_id, share_folder
+from ugmm.cluster.lock import holding
+from ugmm.cluster.processes import is_leading, launch_id, share_folder, tell_children
 from ugmm.cluster.signals import closing_cleanly
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
+from ugmm.errors import UserError
 from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
-from ugmm.runs import Run
+from ugmm.runs import Run, locate
 from ugmm.tasks import Task
 from ugmm.tracking.session import log_results, tracked
 from ugmm.training.build import build, prepare
 from ugmm.training.checkpoint import StampCheckpoints
 from ugmm.training.metrics_csv import MetricsCSV
+from ugmm.training.progress import make_progress
 from ugmm.training.resuming import find_best, find_validation, read_last, read_matching
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
 from ugmm.training.wandb_logger import LenientWandbLogger
@@ -73,12 +78,14 @@ def resume(run: Run) -> dict[str, float]:
     A run that has ended is left as it is.
 
     Raises:
+        RunInUseError: If another process is at it.
         UserError: If its configuration or checkpoint cannot be used.
     """
     if summary := run.read_summary():
         return summary
     config = read_config(run)
     check_hardware(config.trainer)
+    tell_children(run)
     return execute(config, run)
 
 
@@ -89,7 +96,12 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         The summary, on the leading process; on others, what they tested.
     """
     try:
-        return _execute(config, run)
+        # The other processes of a launch work under the lock of the leading one.
+        with holding(run) if is_leading() else nullcontext():
+            # It may have ended while this process was starting.
+            return run.read_summary() or _execute(config, run)
+    except MisconfigurationException as error:
+        raise UserError(f"Lightning refuses the settings of {run.folder}: {error}") from error
     except WriteError as error:
         raise error.going_on(f"go on with: ugmm train --resume {run.folder}") from error
 
@@ -125,6 +137,8 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
+        if task.test_record:
+            run.write_confusion(data.class_names, task.test_record["confusion"].tolist())
         run.write_summary(results)  # it tells that the run has ended, whatever else happens
         plots = _draw(run, task, data, config, results)
         if tracked_run is not None:
@@ -157,24 +171,30 @@ def _draw(
         return []
 
 
-def evaluate(folder: str | Path) -> dict[str, float]:
+def evaluate(place: str | Path) -> dict[str, float]:
     """Test a run's checkpoint again, on one device; writes nothing.
+
+    Args:
+        place: A run folder, one of its checkpoints, or a folder of runs; see `ugmm.runs.locate`.
 
     Raises:
         UserError: If the folder, its configuration or its checkpoint cannot be used.
     """
-    run = Run.open(folder)
+    run, named = locate(place)
     config = read_config(run)
     data, task = build(config)
-    restore(task.network, read_matching(run, tested_checkpoint(run, config), config, data))
+    path = named or tested_checkpoint(run, config)
+    restore(task.network, read_matching(run, path, config, data))
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.
-        accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
+        accelerator="cpu" if config.trainer.accelerator == "cpu" else "auto",
         devices=1,
         plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
+        limit_test_batches=config.trainer.limit_test_batches,
         logger=False,
+        callbacks=make_progress(),
         enable_progress_bar=False,
         enable_model_summary=False,
     )

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from ugmm.report import metrics_table
+from ugmm.report import lost_classes, metrics_table
 
 
 def _cells(table):
@@ -29,6 +29,18 @@ def test_rows_are_ordered_and_formatted():
         ("epoch", "12", "–"),  # noqa: RUF001
         ("zeta", "–", "1.235e+04"),  # noqa: RUF001
     ]
+
+
+def test_classes_of_which_no_row_is_right_are_named_loudly():
+    assert lost_classes(["a", "b", "never"], [[3, 1, 0], [0, 1, 0], [0, 0, 0]]) is None
+    line = lost_classes(["spam", "ham"], [[0, 1392], [0, 9]])
+    assert line.startswith(
+        "WARNING: at the test no row was right of class 'spam' (0 of 1,392 right),"
+    )
+    counts = [[0, 0, 0, 0, 5]] * 4 + [[0, 0, 0, 0, 5]]
+    line = lost_classes("abcde", counts)
+    assert "'a' (0 of 5 right), 'b' (0 of 5 right), 'c' (0 of 5 right) and 1 more" in line
+    assert "\n" not in line
 
 
 def test_a_score_is_never_shown_without_saying_what_it_is():

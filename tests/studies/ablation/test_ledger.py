@@ -94,22 +94,27 @@ def test_a_point_agrees_with_what_is_said_of_it(ablation, settings, agrees):
     assert replace(plain, config={**plain.config, "model": model}).agrees(settings) == agrees
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        "{}",
-        "\xff",
-        '{"points": [{"id": "a"}]}',
-        '{"points": [{"id": "a", "config": "[1"}]}',
-        '{"points": [{"id": "a", "variant": "b", "repetition": "c", "config": null}]}',
-        '{"points": [{"id": "a", "variant": "b", "repetition": "c", "config": {}}]}',
-    ],
-)
-def test_a_damaged_plan_is_one_line(ablation, text):
+def test_an_empty_plan_is_made_again(ablation):
     ledger = ablation.open_ledger()
     ledger.folder.mkdir(parents=True)
-    ledger.path.write_text(text, encoding="latin-1")
-    with pytest.raises(UserError, match=r"is damaged .*remove it to plan anew") as mistake:
-        ledger.read_points()
-    assert "\n" not in str(mistake.value)
+    ledger.path.touch()
+    assert ledger.read_points() == []
+    ledger.extend(ablation.points)
+    assert Ledger(ledger.folder).read_points() == ablation.points
+
+
+def test_a_plan_of_another_ablation_is_refused(ablation):
+    ledger = ablation.open_ledger()
+    ledger.extend(ablation.points)
+    home = ledger.folder.parent.rename(ledger.folder.parent.with_name("theirs"))
+    with pytest.raises(UserError, match="is of the ablation 'mine', but lies in runs/theirs; ren"):
+        Ledger(home / "ablation").read_points()
+
+
+def test_a_planned_configuration_that_is_valid_no_more_says_what_to_do(ablation):
+    plain, _ = ablation.points
+    ledger = ablation.open_ledger()
+    write_plan(ledger, [replace(plain, config={**plain.config, "model": {"name": "gone"}})])
+    (point,) = ledger.read_points()
+    with pytest.raises(UserError, match=rf"point {plain.id} of the plan.*remove plan.json to"):
+        point.resolve()

@@ -108,12 +108,13 @@ def test_a_process_killed_as_it_writes_keeps_nobody_waiting(ablation):
     assert len(points) == 10
 
 
-def test_a_damaged_journal_is_one_line(ablation):
+@pytest.mark.parametrize("line", ["not JSON", "5", "null", "{}", '{"op_code": 5}'])
+def test_a_damaged_journal_is_one_line(ablation, line):
     search = ablation(BASE + SPACE)
     ledger = search.open_ledger()
     Search(search, ledger)
     with (ledger.folder / "optuna.log").open("a") as file:
-        file.write("not JSON\n")
+        file.write(f"{line}\n")
     with pytest.raises(UserError, match=r"optuna\.log is damaged .*; remove it") as mistake:
         Search(search, ledger)
     assert "\n" not in str(mistake.value)

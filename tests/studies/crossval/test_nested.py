@@ -274,7 +274,9 @@ def test_mistakes_are_one_clear_line(crossval, models, keys, line):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("line", [b"3", b'{"key": "a"}', b'{"key": "a", "err', b"\xff"])
+@pytest.mark.parametrize(
+    "line", [b"3", b'{"key": 1}', b'{"key": "a", "error": null, "accuracy": []}', b"{", b"\xff"]
+)
 def test_damaged_fits_are_one_line(crossval, line):
     folder = crossval({"q": {"baseline": "qda"}})
     with (folder / "fits.jsonl").open("ab") as file:

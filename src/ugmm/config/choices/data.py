@@ -60,6 +60,10 @@ class CSVConfig(TabularConfig):
     # numeric, categorical or drop, where not to be inferred
     types: dict[str, str] = key({}, passed=False)
     missing: Literal["refuse", "mean", "drop"] = key("refuse", passed=False)
+    separator: str = key("auto", passed=False)  # comma, semicolon, tab or pipe
+    decimal: str = key("auto", passed=False)  # point or comma
+    encoding: str = key("auto", passed=False)  # utf-8, utf-16, cp1252, ...
+    rare: Literal["error", "drop", "merge"] = "error"  # classes too rare to be in every fold
 
     def __post_init__(self) -> None:
         if self.path:
@@ -69,7 +73,15 @@ class CSVConfig(TabularConfig):
         """Return the Lightning data module."""
         from ugmm.data import read_csv
 
-        table = read_csv(self.path, self.label, types=self.types, missing=self.missing)
+        table = read_csv(
+            self.path,
+            self.label,
+            types=self.types,
+            missing=self.missing,
+            separator=self.separator,
+            decimal=self.decimal,
+            encoding=self.encoding,
+        )
         return self.construct(table, seed=seed)
 
 

@@ -1,6 +1,7 @@
 """The tasks that an experiment can choose: what a network is trained for, and how it is judged."""
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from ugmm.config.choices.declare import Choice, choice
@@ -77,6 +78,7 @@ class DiscriminativeConfig(TaskConfig):
     """Telling classes apart, by cross-entropy on their scores."""
 
     label_smoothing: float = key(0.0, low=0, high=1)
+    class_weights: Literal["none", "balanced"] = "none"  # of rows in the loss, by their class
 
     def make_objective(self) -> ClassificationObjective:
         """Return the loss."""
@@ -84,6 +86,8 @@ class DiscriminativeConfig(TaskConfig):
 
     def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
+        if self.class_weights != "none":
+            training["class_weights"] = self.class_weights
         return self.target()(network, n_classes, self.make_objective(), **training)
 
     def check_with(self, config: Any) -> None:
@@ -91,6 +95,15 @@ class DiscriminativeConfig(TaskConfig):
         super().check_with(config)
         if not config.model.is_classifier:
             _refuse_normalized(config.model, f"task={self.name}")
+        objective = self.make_objective()
+        if (
+            self.class_weights != "none"
+            and "weights" not in signature(objective.of_scores).parameters
+        ):
+            raise UserError(
+                f"task.class_weights={self.class_weights}: {type(objective).__name__}.of_scores "
+                "takes no weights; add that argument, or set task.class_weights=none"
+            )
 
 
 @choice("task", "generative", builds="ugmm.tasks:GenerativeTask")

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from ugmm.data.text_file import check_regular
 from ugmm.errors import UserError
 
 __all__ = [
@@ -100,9 +101,10 @@ def read_verified(path: Path, md5: str) -> bytes:
     """Read a file of the cache.
 
     Raises:
-        UserError: If it is missing or its MD5 digest is not `md5`.
+        UserError: If it is missing, no file with an end, or its MD5 digest is not `md5`.
     """
     try:
+        check_regular(path)
         payload = path.read_bytes()
     except OSError as error:
         raise UserError(
@@ -202,9 +204,9 @@ def _md5(payload: bytes) -> str:
 
 
 def _file_md5(path: Path) -> str | None:
-    """The digest of a file; None if it cannot be read."""
+    """The digest of a file; None if it cannot be read, or is no file with an end."""
     try:
-        return _md5(path.read_bytes())
+        return _md5(path.read_bytes()) if path.is_file() else None
     except OSError:
         return None
 

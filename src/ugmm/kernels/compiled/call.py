@@ -8,12 +8,14 @@ passes on one pointer only.
 # mypy: ignore-errors
 # Numba, not Python, gives the functions of this file their types.
 
+import functools
 import zlib
 from pathlib import Path
 
 import numpy as np
-from numba import cfunc, from_dtype, njit, types
+from numba import from_dtype, njit, types
 
+from ugmm.kernels.compiled.cache import kept_cfunc
 from ugmm.kernels.compiled.vectors import LANES
 
 __all__ = ["CALL", "c_function", "compiled", "inlined", "padded"]
@@ -39,7 +41,8 @@ CALL = np.dtype(
         )
     ]
 )  # fmt: skip
-c_function = cfunc(types.void(types.CPointer(from_dtype(CALL))), cache=True, error_model="numpy")
+_SIGNATURE = types.void(types.CPointer(from_dtype(CALL)))
+c_function = functools.partial(kept_cfunc, _SIGNATURE, error_model="numpy")
 
 
 @inlined

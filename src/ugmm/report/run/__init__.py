@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from ugmm.report.run.pictures import draw_run
     from ugmm.report.run.robustness import robustness_curves, robustness_tested
     from ugmm.report.run.samples import image_samples, pair_plot
-    from ugmm.report.run.table import metrics_table, robustness_table
+    from ugmm.report.run.table import lost_classes, metrics_table, robustness_table
 
 __all__ = [
     "confusion_matrix",
     "draw_run",
     "first_layer_images",
     "image_samples",
+    "lost_classes",
     "metrics_table",
     "neuron_densities",
     "pair_plot",
@@ -33,6 +34,7 @@ _HOME = {
     "draw_run": "pictures",
     "first_layer_images": "neurons",
     "image_samples": "samples",
+    "lost_classes": "table",
     "metrics_table": "table",
     "neuron_densities": "neurons",
     "pair_plot": "samples",

@@ -1,6 +1,6 @@
 """A run's results as a table for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
@@ -8,7 +8,9 @@ from ugmm.metrics import find_metric, sort_names
 from ugmm.report.escaping import for_rich
 from ugmm.report.tables import NONE
 
-__all__ = ["metrics_table", "robustness_table"]
+__all__ = ["lost_classes", "metrics_table", "robustness_table"]
+
+_NAMED = 3  # of the classes that are lost
 
 
 def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Table:
@@ -33,6 +35,28 @@ def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Tab
             for_rich(name), *(_cell(name, summary.get(f"{split}/{name}")) for split in shown)
         )
     return table
+
+
+def lost_classes(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str | None:
+    """Return a line about the classes of which no row was right at the test; None for none.
+
+    Args:
+        classes: Their names.
+        counts: How often each (a row) was taken for each.
+    """
+    lost = [
+        f"{name!r} (0 of {sum(row):,} right)"
+        for place, (name, row) in enumerate(zip(classes, counts, strict=True))
+        if row[place] == 0 < sum(row)
+    ]
+    if not lost:
+        return None
+    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return (
+        f"WARNING: at the test no row was right of class {', '.join(lost[:_NAMED])}{more}, "
+        "whatever the accuracy says; in task=discriminative, task.class_weights=balanced makes "
+        "rare classes weigh more"
+    )
 
 
 def robustness_table(summary: Mapping[str, float]) -> Table | None:

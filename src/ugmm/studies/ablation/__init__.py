@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ugmm.studies.ablation.compare import compare_ablation
     from ugmm.studies.ablation.dashboard import open_dashboard
     from ugmm.studies.ablation.definition import Ablation, read_ablation
-    from ugmm.studies.ablation.ledger import Ledger, Point
+    from ugmm.studies.ablation.ledger import Ledger
+    from ugmm.studies.ablation.points import Point
 
 __all__ = [
     "Ablation",
@@ -28,7 +29,7 @@ __all__ = [
 _HOME = {
     "Ablation": "definition",
     "Ledger": "ledger",
-    "Point": "ledger",
+    "Point": "points",
     "compare_ablation": "compare",
     "open_dashboard": "dashboard",
     "read_ablation": "definition",

@@ -8,7 +8,8 @@ from ugmm.errors import UserError, nearest
 from ugmm.report.escaping import for_rich, for_terminal
 from ugmm.report.tables import format_count
 from ugmm.studies.ablation.definition import Ablation, read_ablation
-from ugmm.studies.ablation.ledger import Ledger, Point
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import Point
 from ugmm.studies.ablation.search import Search
 from ugmm.studies.ablation.workers import run_if_free, run_workers
 from ugmm.tracking.sweep import run_sweep
@@ -123,7 +124,8 @@ def _report_end(name: str, ledger: Ledger, search: Search | None, deaths: Sequen
     left = sum(state in ("planned", "interrupted") for state in states.values())
     elsewhere = sum(state == "running" for state in states.values())
     if left or elsewhere:
-        counted = f"{format_count(len(points), 'point')}: {left} left, {elsewhere} run elsewhere"
+        parts = [f"{left} left"] * bool(left) + [f"{elsewhere} run elsewhere"] * bool(elsewhere)
+        counted = f"{format_count(len(points), 'point')}: {', '.join(parts)}"
         logs = f"a worker died ({deaths[-1]}), see {ledger.folder / 'logs'}; " if deaths else ""
         raise UserError(f"{counted}; {logs}start again to go on")
     sys.stdout.write(f"compare the variants with: ugmm compare {name}\n")

@@ -59,8 +59,8 @@ def compare_ablation(name: str, *, publish: bool = False) -> None:
     baseline = settings.baseline or next(iter(list_variants(ablation, ledger)))
     report = _Report(ablation, baseline, records, notes, name)
     folder = runs / "compare"
+    report.show()  # first: it can be read where nothing can be written
     report.write(folder)
-    report.show()
     sys.stdout.write(f"the same as a page, with curves: {folder / 'index.html'}\n")
     if publish:
         report.publish(ablation.name, folder)

@@ -19,7 +19,8 @@ from ugmm.config.values import as_text, literal
 from ugmm.errors import UserError, nearest
 from ugmm.keys import key
 from ugmm.metrics import find_metric
-from ugmm.studies.ablation.ledger import ID_DIGITS, Ledger, Point
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import ID_DIGITS, Point
 from ugmm.studies.ablation.space import Space, read_space
 from ugmm.studies.grid import compose_settings, expand_grid
 from ugmm.yaml_text import Plain, to_values
@@ -157,7 +158,7 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    path = named_file(name, "experiments/ablations", "ablation", root)
+    path = named_file(name, "experiments/ablations", root)
     values = read_yaml(path)
     common, variants, grid = (_pop_mapping(values, part, path) for part in _MAPPINGS)
     space = to_values(values.pop("space", None))

@@ -3,79 +3,33 @@
 Imports no torch.
 """
 
-import json
 import re
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock
 
-from ugmm.config.canonical import ELSEWHERE, HARDWARE, complete, compute_identity
-from ugmm.config.frozen import from_mapping
-from ugmm.config.schema import Config
-from ugmm.config.values import as_text
+from ugmm.config.canonical import compute_identity
 from ugmm.errors import UserError
-from ugmm.runs import Run, run_folder
+from ugmm.studies.ablation.points import (
+    ID_DIGITS,
+    Point,
+    format_plan,
+    load_frozen,
+    parse_plan,
+    read_plan,
+)
 from ugmm.studies.claims import Claims
 from ugmm.writing import make_folder, write_atomic
-from ugmm.yaml_text import read_mapping, to_values
 
-__all__ = ["ID_DIGITS", "Ledger", "Point", "State"]
+__all__ = ["Ledger", "State"]
 
 State = Literal["done", "failed", "running", "interrupted", "planned"]
-
-ID_DIGITS = 8  # of an identity; more where another point has the same
-
-
-@dataclass(frozen=True)
-class Point:
-    """One run of an ablation.
-
-    Attributes:
-        id: The last part of its run folder's name, which no other point of the ablation has.
-        variant: Which variant it is a repetition of.
-        repetition: `seed=0 fold=1`.
-        config: Its resolved configuration, as it was frozen.
-    """
-
-    id: str
-    variant: str
-    repetition: str
-    config: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """What it is called in a sweep, and in the name of its run."""
-        return f"{self.variant} {self.repetition}"
-
-    @cached_property
-    def identity(self) -> str:
-        """What it computes; see `ugmm.config.canonical.compute_identity`."""
-        return compute_identity(self.config)
-
-    @cached_property
-    def run(self) -> Run:
-        """Its run folder, which may not exist yet."""
-        group, name = str(self.config["group"]), str(self.config["name"])
-        return Run(run_folder(self.config["runs_dir"], group, name, self.id))
-
-    def resolve(self) -> Config:
-        """Return its configuration, checked: this takes seconds for some hundred points.
-
-        Raises:
-            UserError: If it is no longer a valid one.
-        """
-        return from_mapping(self.config, f"point {self.id}")
-
-    def agrees(self, settings: Mapping[str, Any]) -> bool:
-        """Whether it computes what these settings say, as far as they say it."""
-        config = complete(self.config)
-        return all(_agrees(config, key.split("."), value) for key, value in settings.items())
 
 
 class Ledger:
@@ -102,15 +56,10 @@ class Ledger:
         Raises:
             UserError: If the plan is damaged.
         """
-        if not self.path.is_file():
-            return []
-        try:
-            text = self.path.read_text(encoding="utf-8")
-            if text != self._text:
-                self._points = [_read_point(entry) for entry in json.loads(text)["points"]]
-                self._text = text
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.path} is damaged ({error}); remove it to plan anew") from error
+        text = read_plan(self.path)
+        if text != self._text:
+            self._points = parse_plan(text, self.path)
+            self._text = text
         return list(self._points)
 
     def lock(self) -> FileLock:
@@ -142,8 +91,7 @@ class Ledger:
         before, found = self.read_points(), self.match(wanted)
         known = {point.id for point in before}
         if added := [point for point in found if point.id not in known]:
-            content = {"points": [asdict(point) for point in [*before, *added]]}
-            write_atomic(self.path, json.dumps(content, indent=1) + "\n")
+            write_atomic(self.path, format_plan([*before, *added]))
         return found
 
     def extend(self, wanted: Sequence[Point]) -> tuple[list[Point], list[Point]]:
@@ -206,7 +154,8 @@ class Ledger:
     def describe_failure(self, point: Point) -> str:
         """Return the line that says why a point failed, and where the rest stands."""
         path = self._failure_file(point)
-        return f"{path.read_text(encoding='utf-8').partition(chr(10))[0]} ({path})"
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return f"{text.partition(chr(10))[0]} ({path})"
 
     def forget_failures(self) -> None:
         """Let failed points run again."""
@@ -215,15 +164,6 @@ class Ledger:
 
     def _failure_file(self, point: Point) -> Path:
         return self._failures / f"{point.id}.txt"
-
-
-def _read_point(entry: dict[str, Any]) -> Point:
-    config = entry["config"]
-    if isinstance(config, str):  # plans held YAML once
-        config = _load_yaml(config)
-    if not isinstance(config, dict) or not {"runs_dir", "group", "name"} <= config.keys():
-        raise ValueError("a point has no configuration")
-    return Point(**{**entry, "config": config})
 
 
 def _find_id(point: Point, taken: set[str]) -> str:
@@ -251,31 +191,8 @@ def _find_folders(point: Point) -> dict[str, str]:
         folder_id = path.parent.name.removeprefix(prefix)
         if re.fullmatch(rf"[0-9a-f]{{{ID_DIGITS},}}", folder_id):
             try:
-                found[folder_id] = compute_identity(_load_yaml(path.read_text(encoding="utf-8")))
-            except ValueError as error:
+                frozen = load_frozen(path.read_text(encoding="utf-8"), "it")
+                found[folder_id] = compute_identity(frozen)
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path} is damaged ({error}); remove its folder") from error
     return found
-
-
-def _load_yaml(text: str) -> dict[str, Any]:
-    """Return a frozen configuration, unchecked; a ValueError says that it is none."""
-    try:
-        return to_values(read_mapping(text, "its configuration"))
-    except UserError as error:
-        raise ValueError(str(error)) from error
-
-
-def _agrees(config: Any, path: Sequence[str], value: Any) -> bool:
-    """Whether a value, or each of a mapping's, is what the configuration has at a path."""
-    if isinstance(value, Mapping):
-        return all(_agrees(config, (*path, key), item) for key, item in value.items())
-    if path[0] in ELSEWHERE or (path[0] == "trainer" and path[-1] in HARDWARE):
-        return True
-    found = config
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    a_choice = isinstance(found, dict)  # which stands for many settings
-    refers = "${" in str(value)
-    plain = to_values(value)
-    same = found == plain or str(found) in (str(plain), as_text(value))
-    return a_choice or refers or same

@@ -12,7 +12,8 @@ from ugmm.report.statistics import Record
 from ugmm.report.tables import format_count
 from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation, name_repetition
-from ugmm.studies.ablation.ledger import Ledger, Point
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import Point
 
 __all__ = [
     "check_metric",

@@ -14,8 +14,9 @@ from filelock import FileLock
 from ugmm.config.compose import assignment
 from ugmm.errors import UserError
 from ugmm.studies.ablation.definition import Ablation
-from ugmm.studies.ablation.ledger import Ledger, Point
-from ugmm.writing import make_folder
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import Point
+from ugmm.writing import cut_torn_line, make_folder
 
 __all__ = ["Search"]
 
@@ -43,12 +44,13 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.ablation, self.ledger, self._optuna = ablation, ledger, optuna
         make_folder(ledger.folder)
-        backend = JournalFileBackend(
-            str(ledger.folder / "optuna.log"),
-            # Optuna's own locks are links, which a process that is killed leaves behind: whoever
-            # comes next would wait for it for ever.
-            lock_obj=FileLock(ledger.folder / ".optuna.lock"),  # type: ignore[arg-type]
-        )
+        journal = ledger.folder / "optuna.log"
+        # Optuna's own locks are links, which a process that is killed leaves behind: whoever
+        # comes next would wait for it for ever.
+        lock = FileLock(ledger.folder / ".optuna.lock")
+        with lock:
+            cut_torn_line(journal)  # what is added to it would be lost with it
+        backend = JournalFileBackend(str(journal), lock_obj=lock)  # type: ignore[arg-type]
         try:
             self.study = optuna.create_study(
                 storage=JournalStorage(backend),
@@ -56,10 +58,11 @@ class Search:
                 direction="maximize" if ablation.goal == "max" else "minimize",
                 load_if_exists=True,
             )
-        except ValueError as error:
-            raise UserError(
-                f"{ledger.folder / 'optuna.log'} is damaged ({error}); remove it to search anew"
-            ) from error
+        except OSError:
+            raise
+        except Exception as error:  # Optuna replays its journal unchecked: it may raise anything
+            what = f"{type(error).__name__}: {error}"
+            raise UserError(f"{journal} is damaged ({what}); remove it to search anew") from error
 
     def count_left(self) -> int:
         """Return how many trials have not been asked for yet."""

@@ -10,13 +10,16 @@ import time
 import traceback
 from collections.abc import Sequence
 
+from ugmm.cluster.lock import RunInUseError
 from ugmm.report.escaping import for_terminal
 from ugmm.studies.ablation.definition import Ablation
-from ugmm.studies.ablation.ledger import Ledger, Point
+from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.points import Point
 from ugmm.studies.ablation.search import Search
+from ugmm.studies.obstacles import find_obstacle
 from ugmm.studies.processes import Worker, terminating
 from ugmm.terminal import guard_streams
-from ugmm.writing import make_folder
+from ugmm.writing import explaining, make_folder
 
 __all__ = ["run_if_free", "run_workers"]
 
@@ -36,7 +39,8 @@ def run_workers(ablation: Ablation, ledger: Ledger, jobs: int) -> list[str]:
         why workers ended before all was done, a line for each that did.
 
     Raises:
-        UserError: If no process can be started.
+        UserError: If no process can be started, or a worker met something the user can mend: then
+            the others are ended too.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
     workers: list[Worker] = []
@@ -83,9 +87,7 @@ def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
     with ledger.claims.holding(point.id, stop) as held:
         # Between the look and the claim, another worker may have done it.
         run = held and ledger.read_state(point) not in ("done", "failed")
-        if run:
-            _run(point, ledger, threads)
-    return run
+        return run and _run(point, ledger, threads)
 
 
 def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
@@ -111,12 +113,15 @@ def _log_to(ledger: Ledger) -> None:
     """Write what this process prints into a file of its own."""
     logs = ledger.folder / "logs"
     make_folder(logs)
-    log = os.open(logs / f"worker-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    path = logs / f"worker-{os.getpid()}.txt"
+    with explaining(path):
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
 
 
-def _run(point: Point, ledger: Ledger, threads: int | None) -> None:
+def _run(point: Point, ledger: Ledger, threads: int | None) -> bool:
+    """Run a point; return whether it could be had."""
     import ugmm._torchvision  # noqa: F401  (before lightning)
 
     import torch
@@ -130,6 +135,12 @@ def _run(point: Point, ledger: Ledger, threads: int | None) -> None:
     sys.stdout.flush()
     try:
         start_or_resume(point.resolve(), point.id)
-    except Exception as error:  # whatever it is, the other points go on
+    except RunInUseError as error:  # by a command, or by an owner that was silent for too long
+        sys.stdout.write(f"{for_terminal(str(error))}\n")
+        return False
+    except Exception as error:
         traceback.print_exc()
-        ledger.write_failure(point, error)
+        if (obstacle := find_obstacle(error)) is not None:
+            raise obstacle from error
+        ledger.write_failure(point, error)  # and the other points go on
+    return True

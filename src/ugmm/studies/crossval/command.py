@@ -36,17 +36,18 @@ def run_crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> No
     folder = Path(runs_dir) / "crossval" / study.name
     make_folder(folder)
     report = cross_validate(study, folder, processes)
+
+    from rich.console import Console
+
+    # First, so that it can be read where nothing can be written.
+    Console().print(crossval_table(report, study.title))
+    for note in crossval_notes(report):
+        sys.stdout.write(f"- {for_terminal(note)}\n")
     markdown = crossval_markdown(
         report, study.title, f"ugmm crossval {name}", _describe(study), study.models
     )
     write_atomic(folder / "table.md", markdown)
     write_atomic(folder / "table.csv", crossval_csv(report))
-
-    from rich.console import Console
-
-    Console().print(crossval_table(report, study.title))
-    for note in crossval_notes(report):
-        sys.stdout.write(f"- {for_terminal(note)}\n")
     sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
 
 

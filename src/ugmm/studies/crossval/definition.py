@@ -77,7 +77,7 @@ def read_crossvalidation(name: str, root: Path | None = None) -> CrossValidation
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
-    path = named_file(name, "experiments/crossval", "cross-validation", root)
+    path = named_file(name, "experiments/crossval", root)
     values = read_yaml(path)
     entries = values.pop("models", None)
     settings: CrossValidationSettings = make_settings(CrossValidationSettings, values, str(path))

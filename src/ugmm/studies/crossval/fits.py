@@ -15,6 +15,7 @@ from ugmm.baselines.estimators import Estimator, LogJoint
 from ugmm.columns import fit_scaling
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
+from ugmm.studies.obstacles import find_obstacle
 from ugmm.studies.processes import end_with_parent
 from ugmm.terminal import guard_streams
 
@@ -135,6 +136,8 @@ def fit_one(model: Estimator, place: Place, x: np.ndarray, y: np.ndarray) -> dic
         except UserError:
             raise  # the same for every fit: the user can mend it
         except Exception as problem:  # it is reported, and the others go on
+            if (obstacle := find_obstacle(problem)) is not None:
+                raise obstacle from problem
             found, error = {}, f"{type(problem).__name__}: {problem}".split("\n", 1)[0]
     return {**found, "error": error, "warnings": sorted({str(w.message) for w in caught})}
 

@@ -8,7 +8,6 @@ which nothing before has looked at. Every fit is kept in `fits.jsonl` as soon as
 import hashlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
 from ugmm.studies.crossval.definition import CrossValidation
 from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
-from ugmm.writing import explaining
+from ugmm.writing import cut_torn_line, explaining
 
 __all__ = ["choose", "cross_validate"]
 
@@ -235,17 +234,36 @@ def _read_fits(path: Path) -> dict[str, dict[str, Any]]:
 
     A last line that was cut short, because the process was killed, is cut off.
     """
-    if not path.is_file():
+    if not path.exists():
         return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        os.truncate(path, len(whole))
-    try:
-        lines = [json.loads(line) for line in whole.splitlines()]
-        return {line["key"]: line for line in lines if line["error"] is None}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); mend or remove it") from error
+    cut_torn_line(path)
+    found = {}
+    for number, text in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            line = _check_fit(json.loads(text))
+        except (ValueError, KeyError, RecursionError) as error:
+            raise UserError(
+                f"{path} is damaged (line {number}: {error}); remove that line, whose fit is then "
+                "done again"
+            ) from error
+        if line["error"] is None:
+            found[line["key"]] = line
+    return found
+
+
+def _check_fit(line: Any) -> dict[str, Any]:
+    """Return a line of the file, if it is what `_Runner.run` writes."""
+    if not isinstance(line, dict) or not isinstance(line["key"], str):
+        raise ValueError("no fit")
+    if line["error"] is not None:
+        return line
+    for name in ("accuracy", "label", "seconds", "log_prob"):
+        is_none = line[name] is None and name == "log_prob"  # of what is no density
+        if not (is_none or isinstance(line[name], int | float)):
+            raise ValueError(f"{name} is {line[name]!r}")
+    if not isinstance(line["warnings"], list):
+        raise ValueError(f"warnings are {line['warnings']!r}")
+    return line
 
 
 class _Progress:

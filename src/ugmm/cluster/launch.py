@@ -4,28 +4,23 @@ Lightning's own detection takes any shell within a Slurm job for a process that 
 """
 
 import os
-
-import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
-
-from lightning.fabric.plugins.environments import ClusterEnvironment
-from lightning.pytorch.plugins.environments import (
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from typing import TYPE_CHECKING, Any
 
 from ugmm.cluster.slurm import current_step
-from ugmm.config.training import TrainerConfig
 from ugmm.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning.fabric.plugins.environments import ClusterEnvironment
 
 __all__ = ["check_launch", "launch_environment"]
 
 
-def check_launch(config: TrainerConfig, present: int) -> None:
-    """Refuse settings that do not fit the processes which a launcher has started.
+def check_launch(asked: Any, num_nodes: int, present: int) -> None:
+    """Refuse devices and nodes that do not fit the processes which a launcher has started.
 
     Args:
-        config: Devices and nodes.
+        asked: `trainer.devices`.
+        num_nodes: `trainer.num_nodes`.
         present: How many devices `auto` stands for.
 
     Raises:
@@ -42,33 +37,36 @@ def check_launch(config: TrainerConfig, present: int) -> None:
                 "--ntasks-per-node"
             )
         launcher, each, nodes = "srun", step.per_node, step.nodes
-    elif config.num_nodes > 1:
+    elif num_nodes > 1:
         raise UserError(
-            f"trainer.num_nodes={config.num_nodes} needs a launcher on every node: start with "
+            f"trainer.num_nodes={num_nodes} needs a launcher on every node: start with "
             "srun or torchrun"
         )
     else:
         return
-    devices = present if config.devices == "auto" else config.devices
+    named = len(asked) if isinstance(asked, list) else asked
+    devices = present if named == "auto" else named
     if devices != each:
         raise UserError(
-            f"trainer.devices={config.devices}: {launcher} has started {each} process(es) on each "
+            f"trainer.devices={asked}: {launcher} has started {each} process(es) on each "
             f"node, one for each device; set trainer.devices={each}, or start as many as devices"
         )
-    if config.num_nodes != nodes:
+    if num_nodes != nodes:
         raise UserError(
-            f"trainer.num_nodes={config.num_nodes}: {launcher} has started processes on {nodes} "
+            f"trainer.num_nodes={num_nodes}: {launcher} has started processes on {nodes} "
             f"node(s); set trainer.num_nodes={nodes}"
         )
 
 
-def launch_environment() -> ClusterEnvironment:
+def launch_environment() -> "ClusterEnvironment":
     """Return Lightning's view of the launcher of this process."""
+    from lightning.pytorch.plugins import environments
+
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        return TorchElasticEnvironment()
+        return environments.TorchElasticEnvironment()
     if (step := current_step()) is None:
-        return LightningEnvironment()
+        return environments.LightningEnvironment()
     # Lightning asks for it, though it is only set where the job was asked for it by this name.
     os.environ["SLURM_NTASKS_PER_NODE"] = str(step.per_node)
     # Its own requeueing hangs when ranks are uneven; a requeued job resumes anyway.
-    return SLURMEnvironment(auto_requeue=False)
+    return environments.SLURMEnvironment(auto_requeue=False)

@@ -3,9 +3,8 @@
 import pytest
 
 from ugmm.cli import main
-from ugmm.config.training import TrainerConfig
+from ugmm.cluster.launch import check_launch, launch_environment
 from ugmm.errors import UserError
-from ugmm.training.launch import check_launch, launch_environment
 
 SHELL = {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0"}
 STEP = {
@@ -74,27 +73,26 @@ def test_lightning_is_told_of_the_launcher(environment, values, name):
 )
 def test_settings_that_a_launcher_does_not_fit(environment, launcher, devices, nodes, line):
     environment(launcher)
-    config = TrainerConfig(devices=devices, num_nodes=nodes)
     if line is None:
-        check_launch(config, 1)
+        check_launch(devices, nodes, 1)
         return
     with pytest.raises(UserError, match=line):
-        check_launch(config, 1)
+        check_launch(devices, nodes, 1)
 
 
 def test_auto_stands_for_all_gpus_of_a_node(environment):
     environment(STEP)
-    check_launch(TrainerConfig(num_nodes=2), present=2)
+    check_launch("auto", 2, present=2)
 
 
 def test_uneven_nodes_are_one_line(environment):
     environment({**STEP, "SLURM_STEP_TASKS_PER_NODE": "3,1"})
     with pytest.raises(UserError, match="--ntasks-per-node"):
-        check_launch(TrainerConfig(devices=2, num_nodes=2), 1)
+        check_launch(2, 2, 1)
 
 
 @pytest.mark.parametrize("values", [{}, SHELL])
 def test_several_nodes_need_a_launcher(environment, values):
     environment(values)
     with pytest.raises(UserError, match="needs a launcher on every node"):
-        check_launch(TrainerConfig(num_nodes=2), 1)
+        check_launch("auto", 2, 1)
