@@ -10,6 +10,7 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ugmm.checkpoints import restore
 from ugmm.cluster.lock import holding
@@ -19,6 +20,7 @@ from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
+from ugmm.errors import UserError
 from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
 from ugmm.runs import Run, locate
@@ -98,6 +100,8 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         with holding(run) if is_leading() else nullcontext():
             # It may have ended while this process was starting.
             return run.read_summary() or _execute(config, run)
+    except MisconfigurationException as error:
+        raise UserError(f"Lightning refuses the settings of {run.folder}: {error}") from error
     except WriteError as error:
         raise error.going_on(f"go on with: ugmm train --resume {run.folder}") from error
 
@@ -184,10 +188,11 @@ def evaluate(place: str | Path) -> dict[str, float]:
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.
-        accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
+        accelerator="cpu" if config.trainer.accelerator == "cpu" else "auto",
         devices=1,
         plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
+        limit_test_batches=config.trainer.limit_test_batches,
         logger=False,
         callbacks=make_progress(),
         enable_progress_bar=False,
