@@ -2,11 +2,13 @@
 
 import inspect
 from dataclasses import MISSING, fields
+from types import SimpleNamespace
 
 import pytest
 
-from ugmm.config import ModelConfig, choice, key
+from ugmm.config import DiscriminativeConfig, ModelConfig, choice, key
 from ugmm.config.choices import CHOSEN, declared
+from ugmm.config.compose import compose
 from ugmm.config.training import OptimizerConfig, ScheduleConfig
 from ugmm.errors import UserError
 from ugmm.tasks.optimization import make_optimizer, make_schedule
@@ -68,3 +70,14 @@ def test_what_is_needed_and_missing_is_one_line():
 
     with pytest.raises(UserError, match=r"model=from_nowhere needs nowhere; .*'nowhere>=1\.2,<2'"):
         FromNowhere().build(2, 3)
+
+
+def test_an_objective_that_knows_no_weights_is_named():
+    class Plain(DiscriminativeConfig):
+        def make_objective(self):
+            return SimpleNamespace(of_scores=lambda scores, y: scores[y])
+
+    config = compose("iris_disc")
+    Plain(name="plain").check_with(config)
+    with pytest.raises(UserError, match=r"SimpleNamespace\.of_scores takes no weights"):
+        Plain(name="plain", class_weights="balanced").check_with(config)

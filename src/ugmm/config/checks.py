@@ -124,5 +124,4 @@ def check_together(config: Config) -> None:
             "without validation rows there is no best checkpoint to test; set "
             "trainer.test_checkpoint=last"
         )
-    if isinstance(config.trainer.devices, str) and config.trainer.devices != "auto":
-        raise UserError(f"trainer.devices={config.trainer.devices} must be a number or auto")
+    config.trainer.check()

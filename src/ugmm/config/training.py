@@ -1,8 +1,9 @@
 """How a network is trained: optimiser, schedule, trainer, tracking."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from ugmm.errors import UserError
 from ugmm.keys import key
 
 __all__ = ["OptimizerConfig", "ScheduleConfig", "TrackingConfig", "TrainerConfig"]
@@ -34,13 +35,17 @@ class TrainerConfig:
     """How training runs: devices, precision, epochs. Most keys are Lightning's own."""
 
     max_epochs: int = key(20, low=1)
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int | str = key("auto", low=1)  # a number, or "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    devices: int | str | list[int] = "auto"  # how many, or "auto", or which GPUs, such as [0, 1]
     num_nodes: int = key(1, low=1)
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
     gradient_clip_val: float | None = key(None, above=0)
     accumulate_grad_batches: int = key(1, low=1)
+    # Of each epoch: a number of batches, or a share of them below 1; null: all.
+    limit_train_batches: int | float | None = key(None, above=0)
+    limit_val_batches: int | float | None = key(None, above=0)
+    limit_test_batches: int | float | None = key(None, above=0)
     check_val_every_n_epoch: int = key(1, low=1)
     log_every_n_steps: int = key(50, low=1)
     fast_dev_run: bool = False
@@ -50,6 +55,31 @@ class TrainerConfig:
     )
     test_checkpoint: Literal["best", "last"] = "best"
     threads: int | None = key(None, low=1)  # CPU threads a process; null: torch's choice
+    extra: dict[str, Any] = key({})  # further arguments of lightning.Trainer, by their names
+
+    def check(self) -> None:
+        """Refuse what types and bounds do not tell.
+
+        Raises:
+            UserError: If devices are neither a number nor a list of them, or a limit is no share.
+        """
+        devices = self.devices
+        listed = devices if isinstance(devices, list) else [0]
+        if isinstance(devices, str) and devices != "auto":
+            raise UserError(f"trainer.devices={devices} must be a number or auto")
+        if isinstance(devices, int) and devices < 1:
+            raise UserError(f"trainer.devices={devices} must be at least 1")
+        if not listed or min(listed) < 0 or len({*listed}) < len(listed):
+            raise UserError(
+                f"trainer.devices={devices} must name GPUs, each once, by numbers from 0 up"
+            )
+        for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+            limit = getattr(self, name)
+            if isinstance(limit, float) and limit >= 1:
+                raise UserError(
+                    f"trainer.{name}={limit} must be a whole number of batches, or a share of "
+                    "them below 1; leave it out for all"
+                )
 
 
 @dataclass

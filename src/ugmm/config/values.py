@@ -85,7 +85,8 @@ def _hear(value: Any, kinds: tuple[Any, ...], source: str) -> Any:
     """Return what was said on the command line as a file would have it; all else as it is."""
     if not isinstance(value, Said):
         return value
-    is_text = str in kinds and not _is_quoted(value.text)
+    is_list = value.text.startswith("[") and any(get_origin(kind) is list for kind in kinds)
+    is_text = str in kinds and not (is_list or _is_quoted(value.text))
     return Plain(value.text) if is_text else read(value.text, source)
 
 
