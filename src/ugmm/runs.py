@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ugmm.errors import UserError
+from ugmm.terminal import warn
 from ugmm.writing import WriteError, explain, explaining, write_atomic
 
 __all__ = ["Run", "locate", "run_folder"]
@@ -268,7 +269,7 @@ def locate(place: str | Path) -> tuple[Run, Path | None]:
         configs = [*path.glob("*/config.yaml"), *path.glob("*/*/config.yaml")]
         if configs:
             newest = max(configs, key=lambda config: config.stat().st_mtime).parent
-            sys.stderr.write(f"the newest run of {path} is {newest}\n")
+            warn(f"the newest run of {path} is {newest}")
             return Run(newest), None
         if place == "latest":
             raise UserError(f"there is no run in {path.resolve()}; name a run folder")

@@ -15,6 +15,7 @@ from typing import IO
 
 from ugmm.errors import UserError
 from ugmm.runs import Run
+from ugmm.terminal import warn
 from ugmm.writing import explaining
 
 __all__ = ["RunInUseError", "holding"]
@@ -57,9 +58,9 @@ def _take(file: IO[bytes], run: Run) -> bool:
             raise RunInUseError(f"{run.folder} is in use: {_holder(file)}") from None
         if error.errno not in _UNSUPPORTED:
             raise
-        sys.stderr.write(
+        warn(
             f"warning: this file system does not lock files ({error.strerror}): see to it that "
-            f"nothing else goes on with {run.folder}\n"
+            f"nothing else goes on with {run.folder}"
         )
         return False
     return True
