@@ -1,6 +1,7 @@
 """Fetching MNIST from mirrors: every way a network fails, and two processes at once."""
 
 import gzip
+import os
 import subprocess
 import sys
 import threading
@@ -35,6 +36,18 @@ def test_the_first_mirror_that_works_fills_the_cache(cache, files, monkeypatch, 
     assert contents(cache) == files
     assert good.asked == [f"{name}.gz" for name in files]
     assert capsys.readouterr().err.splitlines() == [f"fetching 4 files into {cache}"]
+
+
+def test_a_pipe_in_the_place_of_a_file_holds_nothing_up(cache, files, monkeypatch):
+    cache.mkdir()
+    path = cache / mnist_files.TEST_IMAGES
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte is a pipe; give a file"):
+        fetch.read_verified(path, "0")
+    with mirror(serve(files)) as good:
+        use(monkeypatch, good.url)
+        mnist_files.fetch_mnist()
+    assert contents(cache) == files
 
 
 def broken(kind, files):

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from ugmm.data.text_file import check_regular
 from ugmm.errors import UserError
 
 __all__ = [
@@ -100,9 +101,10 @@ def read_verified(path: Path, md5: str) -> bytes:
     """Read a file of the cache.
 
     Raises:
-        UserError: If it is missing or its MD5 digest is not `md5`.
+        UserError: If it is missing, no file with an end, or its MD5 digest is not `md5`.
     """
     try:
+        check_regular(path)
         payload = path.read_bytes()
     except OSError as error:
         raise UserError(
