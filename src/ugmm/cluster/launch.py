@@ -44,7 +44,8 @@ def check_launch(asked: Any, num_nodes: int, present: int) -> None:
         )
     else:
         return
-    devices = present if asked == "auto" else asked
+    named = len(asked) if isinstance(asked, list) else asked
+    devices = present if named == "auto" else named
     if devices != each:
         raise UserError(
             f"trainer.devices={asked}: {launcher} has started {each} process(es) on each "

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ugmm.runs import Run
 
+from ugmm.terminal import warn
+
 __all__ = ["closing_cleanly", "ending_alike", "run_command", "run_process", "take_over"]
 
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -58,7 +60,7 @@ class _Stop:
         from ugmm.cluster.processes import is_leading
 
         if not self.told and is_leading():
-            sys.stderr.write(f"{words}\n")
+            warn(words)
         self.told = True
 
 

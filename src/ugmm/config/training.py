@@ -1,8 +1,9 @@
 """How a network is trained: optimiser, schedule, trainer, tracking."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from ugmm.errors import UserError
 from ugmm.keys import key
 
 __all__ = ["OptimizerConfig", "ScheduleConfig", "TrackingConfig", "TrainerConfig"]
@@ -13,8 +14,8 @@ class OptimizerConfig:
     """The optimiser; see `ugmm.tasks.optimization.make_optimizer`."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = key(1e-3, above=0)
-    weight_decay: float = key(0.0, low=0)
+    lr: float = key(1e-3, above=0, high=10**6)
+    weight_decay: float = key(0.0, low=0, high=1000)
     betas: tuple[float, float] = key((0.9, 0.999), low=0, below=1)
     momentum: float = key(0.0, low=0, below=1)
 
@@ -24,8 +25,8 @@ class ScheduleConfig:
     """How the learning rate moves; see `ugmm.tasks.optimization.make_schedule`."""
 
     name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
-    milestones: list[int] = key([], low=1)  # epochs
-    gamma: float = key(0.1, above=0)
+    milestones: list[int] = key([], low=1, high=10**6)  # epochs
+    gamma: float = key(0.1, above=0, high=10**6)
     warmup: float = key(0.3, low=0, below=1)  # share of all steps
 
 
@@ -33,23 +34,53 @@ class ScheduleConfig:
 class TrainerConfig:
     """How training runs: devices, precision, epochs. Most keys are Lightning's own."""
 
-    max_epochs: int = key(20, low=1)
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int | str = key("auto", low=1)  # a number, or "auto"
-    num_nodes: int = key(1, low=1)
+    max_epochs: int = key(20, low=1, high=10**6)
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    # how many, or "auto", or which GPUs, such as [0, 1]
+    devices: int | str | list[int] = key("auto", low=0, high=1024)
+    num_nodes: int = key(1, low=1, high=10_000)
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
-    gradient_clip_val: float | None = key(None, above=0)
-    accumulate_grad_batches: int = key(1, low=1)
-    check_val_every_n_epoch: int = key(1, low=1)
-    log_every_n_steps: int = key(50, low=1)
+    gradient_clip_val: float | None = key(None, above=0, high=1e9)
+    accumulate_grad_batches: int = key(1, low=1, high=10**6)
+    # Of each epoch: a number of batches, or a share of them below 1; null: all.
+    limit_train_batches: int | float | None = key(None, above=0, high=10**9)
+    limit_val_batches: int | float | None = key(None, above=0, high=10**9)
+    limit_test_batches: int | float | None = key(None, above=0, high=10**9)
+    check_val_every_n_epoch: int = key(1, low=1, high=10**6)
+    log_every_n_steps: int = key(50, low=1, high=10**9)
     fast_dev_run: bool = False
     # Which metric decides on the best checkpoint; the last two exist for task=generative.
     monitor: Literal["val/accuracy", "val/nll", "val/ece", "val/log_prob", "val/score"] = (
         "val/accuracy"
     )
     test_checkpoint: Literal["best", "last"] = "best"
-    threads: int | None = key(None, low=1)  # CPU threads a process; null: torch's choice
+    threads: int | None = key(None, low=1, high=1024)  # CPU threads a process; null: torch's own
+    extra: dict[str, Any] = key({})  # further arguments of lightning.Trainer, by their names
+
+    def check(self) -> None:
+        """Refuse what types and bounds do not tell.
+
+        Raises:
+            UserError: If devices are neither a number nor a list of them, or a limit is no share.
+        """
+        devices = self.devices
+        listed = devices if isinstance(devices, list) else [0]
+        if isinstance(devices, str) and devices != "auto":
+            raise UserError(f"trainer.devices={devices} must be a number or auto")
+        if isinstance(devices, int) and devices < 1:
+            raise UserError(f"trainer.devices={devices} must be at least 1")
+        if not listed or min(listed) < 0 or len({*listed}) < len(listed):
+            raise UserError(
+                f"trainer.devices={devices} must name GPUs, each once, by numbers from 0 up"
+            )
+        for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+            limit = getattr(self, name)
+            if isinstance(limit, float) and limit >= 1:
+                raise UserError(
+                    f"trainer.{name}={limit} must be a whole number of batches, or a share of "
+                    "them below 1; leave it out for all"
+                )
 
 
 @dataclass

@@ -85,7 +85,8 @@ def _hear(value: Any, kinds: tuple[Any, ...], source: str) -> Any:
     """Return what was said on the command line as a file would have it; all else as it is."""
     if not isinstance(value, Said):
         return value
-    is_text = str in kinds and not _is_quoted(value.text)
+    is_list = value.text.startswith("[") and any(get_origin(kind) is list for kind in kinds)
+    is_text = str in kinds and not (is_list or _is_quoted(value.text))
     return Plain(value.text) if is_text else read(value.text, source)
 
 
@@ -103,7 +104,7 @@ def _convert(value: Any, kinds: tuple[Any, ...], source: str) -> Any:
         return {key: _convert(item, items, f"{source}.{key}") for key, item in value.items()}
     found = _choose(value, kinds) if isinstance(value, Plain) else value
     refers = isinstance(found, str) and _REFERS in found
-    if bool in kinds and not isinstance(found, bool) and not refers:
+    if bool in kinds and {*kinds} <= {bool, NoneType} and type(found) not in kinds and not refers:
         shown = value.text if isinstance(value, Plain) else value
         raise UserError(f"{source}={shown} must be true or false")
     if isinstance(found, str) and "\0" in found:

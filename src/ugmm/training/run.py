@@ -1,6 +1,5 @@
 """Running one experiment: train, test, draw, write down."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,6 +10,7 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ugmm.checkpoints import restore
 from ugmm.cluster.lock import holding
@@ -20,10 +20,12 @@ from ugmm.config.choices.plugins import plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
+from ugmm.errors import UserError
 from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
 from ugmm.runs import Run, locate
 from ugmm.tasks import Task
+from ugmm.terminal import say, warn
 from ugmm.tracking.session import log_results, tracked
 from ugmm.training.build import build, prepare
 from ugmm.training.checkpoint import StampCheckpoints
@@ -98,6 +100,8 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         with holding(run) if is_leading() else nullcontext():
             # It may have ended while this process was starting.
             return run.read_summary() or _execute(config, run)
+    except MisconfigurationException as error:
+        raise UserError(f"Lightning refuses the settings of {run.folder}: {error}") from error
     except WriteError as error:
         raise error.going_on(f"go on with: ugmm train --resume {run.folder}") from error
 
@@ -107,11 +111,11 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
     if is_leading():
         sweep(run.folder)
         if data.description:
-            sys.stdout.write(f"{data.description}\n")
+            say(data.description)
     last = read_last(run, config, data, task)
     best = find_best(run, config, last) if last else None
     if last is not None and is_leading():
-        sys.stdout.write(f"going on after epoch {last.epoch + 1}\n")
+        say(f"going on after epoch {last.epoch + 1}")
     with closing_cleanly(run), tracked(config, run, enabled=is_leading()) as tracked_run:
         loggers: list[Logger] = [MetricsCSV(run, last.epoch + 1 if last else 0)]
         if tracked_run is not None:
@@ -163,7 +167,7 @@ def _draw(
         missing = error.going_on(
             f"remove {run.summary}, then 'ugmm train --resume {run.folder}' tests and draws again"
         )
-        sys.stderr.write(f"warning: the run has ended, but its pictures lack some: {missing}\n")
+        warn(f"warning: the run has ended, but its pictures lack some: {missing}")
         return []
 
 
@@ -184,10 +188,11 @@ def evaluate(place: str | Path) -> dict[str, float]:
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.
-        accelerator="auto" if config.trainer.accelerator == "gpu" else config.trainer.accelerator,
+        accelerator="cpu" if config.trainer.accelerator == "cpu" else "auto",
         devices=1,
         plugins=LightningEnvironment(),  # alone, whatever has started it
         precision=config.trainer.precision,
+        limit_test_batches=config.trainer.limit_test_batches,
         logger=False,
         callbacks=make_progress(),
         enable_progress_bar=False,

@@ -17,6 +17,7 @@ from ugmm.metrics import find_metric
 from ugmm.runs import Run
 from ugmm.training.callbacks import SeedEpochs, StopOnNonFinite, StopOnSignals
 from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, StampCheckpoints
+from ugmm.training.options.extra import check_extra
 from ugmm.training.progress import make_progress
 
 __all__ = ["check_hardware", "make_trainer", "quieten"]
@@ -27,17 +28,29 @@ def check_hardware(config: TrainerConfig) -> None:
 
     Raises:
         UserError: If a GPU is asked for where there is none, or more of them than there are, or
-            a launcher does not fit (see `ugmm.cluster.launch.check_launch`).
+            a launcher does not fit (see `ugmm.cluster.launch.check_launch`), or `trainer.extra`
+            holds what cannot be handed on.
     """
-    present = torch.cuda.device_count() or int(torch.backends.mps.is_available())
-    if config.accelerator == "gpu" and present == 0:
+    mps, devices = int(torch.backends.mps.is_available()), config.devices
+    present = mps if config.accelerator == "mps" else torch.cuda.device_count() or mps
+    if config.accelerator in ("gpu", "mps") and present == 0:
+        kind = "GPU" if config.accelerator == "gpu" else "Apple GPU (mps)"
         raise UserError(
-            "trainer.accelerator=gpu: torch finds no GPU here; use trainer.accelerator=cpu or auto"
+            f"trainer.accelerator={config.accelerator}: torch finds no {kind} here; use "
+            "trainer.accelerator=cpu or auto"
         )
     on_gpu = config.accelerator != "cpu" and present > 0
-    if on_gpu and isinstance(config.devices, int) and config.devices > present:
-        raise UserError(f"trainer.devices={config.devices}: this machine has {present} GPU(s)")
-    check_launch(config.devices, config.num_nodes, present if on_gpu else 1)
+    if isinstance(devices, list) and not on_gpu:
+        raise UserError(
+            f"trainer.devices={devices} names GPUs, and this runs on the CPU; give their number, "
+            f"trainer.devices={len(devices)}"
+        )
+    wanted = max(devices) + 1 if isinstance(devices, list) else devices
+    if on_gpu and isinstance(wanted, int) and wanted > present:
+        raise UserError(f"trainer.devices={devices}: this machine has {present} GPU(s)")
+    quieten()
+    check_extra(config.extra)
+    check_launch(devices, config.num_nodes, present if on_gpu else 1)
 
 
 def make_trainer(
@@ -70,6 +83,9 @@ def make_trainer(
             "accumulate_grad_batches",
             "log_every_n_steps",
             "fast_dev_run",
+            "limit_train_batches",
+            "limit_val_batches",
+            "limit_test_batches",
         )
     }
     quieten()
@@ -85,6 +101,7 @@ def make_trainer(
     plugins: list[Any] = [AtomicCheckpointIO(), launch_environment()]
     return Trainer(
         **settings,
+        **wanted.extra,
         # At least one validation, however few the epochs: it chooses the best checkpoint.
         check_val_every_n_epoch=min(wanted.check_val_every_n_epoch, wanted.max_epochs),
         callbacks=callbacks,
@@ -122,6 +139,7 @@ def quieten() -> None:
         "The number of training batches",  # fewer than log_every_n_steps: steps are counted
         "`LightningModule.configure_optimizers` returned `None`",  # what is fitted needs none
         "The `srun` command is available",  # nor in a job called interactive, where it is used
+        ".*recommended to use `self.log.*sync_dist=True",  # they are exact over ranks already
         "Total length of `list` across ranks is zero",  # no validation, by data.val_fraction=0
     ):
         warnings.filterwarnings("ignore", message)

@@ -1,0 +1,1 @@
+"""What a run may ask of training beyond its steps, by keys of `trainer`."""

@@ -1,0 +1,87 @@
+"""Keys of the trainer: what each does, and one line where it cannot be done."""
+
+import pytest
+import torch
+
+from ugmm.config.compose import compose
+from ugmm.config.frozen import from_mapping, to_mapping
+from ugmm.errors import UserError
+from ugmm.training.trainer import check_hardware
+
+
+def wanted(*overrides):
+    return compose("iris_disc", ["trainer.accelerator=cpu", *overrides]).trainer
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("trainer.devices=0", "at least 1"),
+        ("trainer.devices=two", "a number or auto"),
+        ("trainer.devices=[]", "must name GPUs"),
+        ("trainer.devices=[0,0]", "must name GPUs"),
+        ("trainer.devices=[0,-1]", "must name GPUs"),
+        ("trainer.devices=[0,1]", "give their number, trainer.devices=2"),
+        ("trainer.accelerator=mps", "torch finds no Apple GPU"),
+        ("trainer.accelerator=gpu", "torch finds no GPU"),
+        ("trainer.limit_train_batches=0", "above 0"),
+        ("trainer.limit_val_batches=-0.5", "above 0"),
+        ("trainer.limit_test_batches=1.0", "a share of them below 1"),
+        ("trainer.limit_test_batches=1.5", "a share of them below 1"),
+        ("trainer.extra=5", "trainer.extra holds keys of its own"),
+        ("trainer.extra.detect_anomal=true", "did you mean detect_anomaly"),
+        ("trainer.extra={precision: 64-true}", "set trainer.precision"),
+        ("trainer.extra={logger: false}", "see tracking.mode"),
+        ("trainer.extra={deterministic: true}", "is set by ugmm itself"),
+        ("trainer.extra={profiler: fast}", "trainer.extra (profiler=fast)"),
+        ("trainer.extra={min_epochs: many}", "trainer.extra.min_epochs='many' is no value"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(monkeypatch, override, said):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UserError) as error:
+        check_hardware(wanted(override))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("devices", ["auto", 2, [0], [1, 0]])
+def test_devices_that_are_there_are_taken(monkeypatch, devices):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    config = wanted(f"trainer.devices={devices}", "trainer.accelerator=gpu")
+    assert config.devices == devices
+    check_hardware(config)
+    absent = wanted("trainer.devices=[2]", "trainer.accelerator=gpu")
+    with pytest.raises(UserError, match="this machine has 2 GPU"):
+        check_hardware(absent)
+
+
+def test_limits_count_batches(train):
+    run = train("iris_disc", "data.batch_size=16", "trainer.limit_train_batches=3",
+                "trainer.limit_val_batches=0.5", "trainer.limit_test_batches=1")  # fmt: skip
+    summary = run.read_summary()
+    assert summary["steps"] == 3 * 4
+    assert summary["test/accuracy"] * 15 % 1 == pytest.approx(0, abs=1e-5)  # 30 rows, two batches
+
+
+def test_a_share_of_less_than_a_batch_is_one_line(train):
+    error = train("iris_disc", "data.batch_size=96", "trainer.limit_train_batches=0.5")
+    assert "limit_train_batches" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_extra_arguments_reach_the_trainer(train):
+    run = train("iris_disc", "trainer.check_val_every_n_epoch=1", "trainer.max_epochs=90000",
+                "trainer.extra={max_time: {seconds: 1}, detect_anomaly: true}")  # fmt: skip
+    assert run.read_summary()["steps"] < 90000
+    assert "detect_anomaly: true" in run.config.read_text()
+
+
+def test_a_configuration_from_before_these_keys_is_read():
+    config = compose("iris_gen", ["trainer.max_epochs=3"])
+    frozen = to_mapping(config)
+    before = ("max_epochs", "accelerator", "devices", "monitor", "check_val_every_n_epoch")
+    frozen["trainer"] = {key: frozen["trainer"][key] for key in before}
+    frozen["schedule"] = {"name": "constant"}
+    assert from_mapping(frozen, "an old one").trainer.max_epochs == 3
