@@ -307,7 +307,8 @@ def _environment() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
     """Ask git about the source tree; None where there is no git or no repository."""
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    # Without the lock by which `status` would get in the way of a commit.
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

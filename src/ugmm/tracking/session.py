@@ -44,6 +44,7 @@ def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run |
     if mode == "disabled":
         yield None
         return
+    logging.raiseExceptions = False  # a disk too full for W&B's own log is no reason to shout
     # An offline run has no use for a wrong address, but W&B would not start with it.
     with without(faulty_variables() if mode == "offline" else ()):
         tracked_run = _started(config, run, mode, reason)
