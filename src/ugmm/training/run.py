@@ -116,7 +116,10 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
     best = find_best(run, config, last) if last else None
     if last is not None and is_leading():
         say(f"going on after epoch {last.epoch + 1}")
-    with closing_cleanly(run), tracked(config, run, enabled=is_leading()) as tracked_run:
+    with (
+        closing_cleanly(f"ugmm train --resume {run.folder}"),
+        tracked(config, run, enabled=is_leading()) as tracked_run,
+    ):
         loggers: list[Logger] = [MetricsCSV(run, last.epoch + 1 if last else 0)]
         if tracked_run is not None:
             loggers.append(LenientWandbLogger(experiment=tracked_run))
