@@ -183,12 +183,13 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from ugmm.runs import Run
+    from ugmm.runs import locate
 
+    run, checkpoint = locate(options.run)
     with loading():
         from ugmm.training.run import evaluate
 
-    _print_results(Run.open(options.run), evaluate(options.run))
+    _print_results(run, evaluate(checkpoint or run.folder))
 
 
 def _crossval(options: argparse.Namespace) -> None:
