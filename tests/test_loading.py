@@ -215,7 +215,7 @@ def test_a_run_says_what_its_rows_are(gardens):
 
 
 def test_it_is_said_before_training_starts(train, tmp_path):
-    assert "nan" in train("iris_disc", "optimizer.name=sgd", "optimizer.lr=1e38")
+    assert "nan" in train("iris_disc", "optimizer.name=sgd", "optimizer.lr=1e6")
     (path,) = tmp_path.rglob("spec.json")
     assert Spec.from_json(json.loads(path.read_text())).class_names == tuple(NAMES)
 

@@ -1,10 +1,14 @@
 """Losing who reads never fails what is printed for."""
 
+import errno
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+
+from ugmm.terminal import guard_streams, say, warn
 
 COMMAND = [sys.executable, "-m", "ugmm"]
 # Whether the work after the printing is reached.
@@ -81,9 +85,29 @@ def test_the_command_is_guarded(shell):
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
 
 
-def test_streams_that_others_have_put_in_place_are_left_alone(capsys):
-    from ugmm.terminal import guard_streams
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_line_goes_to_whatever_there_is(monkeypatch, encoding):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stderr", stream)
+    warn("a \N{EN DASH} b")
+    shown = "a \N{EN DASH} b" if encoding == "utf-8" else "a \\u2013 b"
+    assert stream.buffer.getvalue().decode(encoding) == f"{shown}\n"
 
+
+class Full(io.StringIO):
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_line_is_lost_where_nothing_takes_it(monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, closed, Full()):
+        monkeypatch.setattr(sys, "stdout", stream)
+        say("a")
+
+
+def test_streams_that_others_have_put_in_place_are_left_alone(capsys):
     stdout = sys.stdout
     guard_streams()
     assert sys.stdout is stdout

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ugmm import __version__
-from ugmm.cluster.signals import run_command
+from ugmm.cluster.signals import closing_cleanly, run_command
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
 from ugmm.terminal import guard_streams, loading
@@ -194,20 +194,22 @@ def _eval(options: argparse.Namespace) -> None:
 def _crossval(options: argparse.Namespace) -> None:
     from ugmm.studies.crossval import run_crossval
 
-    run_crossval(options.crossvalidation, options.jobs)
+    with closing_cleanly(f"ugmm crossval {options.crossvalidation}"):
+        run_crossval(options.crossvalidation, options.jobs)
 
 
 def _ablate(options: argparse.Namespace) -> None:
     from ugmm.studies.ablation import run_ablation
 
-    run_ablation(
-        options.ablation,
-        options.jobs,
-        dry_run=options.dry_run,
-        retry=options.retry,
-        wandb=options.wandb,
-        point=options.point,
-    )
+    with closing_cleanly(f"ugmm ablate {options.ablation}"):
+        run_ablation(
+            options.ablation,
+            options.jobs,
+            dry_run=options.dry_run,
+            retry=options.retry,
+            wandb=options.wandb,
+            point=options.point,
+        )
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -8,10 +8,17 @@ __all__ = ["UserError", "nearest"]
 
 _NEAR = 0.66  # the share of letters that two names have in common, from which they are near
 _LISTED = 30
+_LONGEST_WORD, _LONGEST = 300, 2000  # letters in an error's line
 
 
 class UserError(Exception):
     """Bad input or environment. The message names the thing and the remedy, in one line."""
+
+    def __str__(self) -> str:
+        """Return the line, whatever is quoted in it: printable, and of a length to be read."""
+        shown = "".join(map(_printable, super().__str__()))
+        shown = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda found: _shorten(found[0], 100), shown)
+        return shown if len(shown) < _LONGEST else _shorten(shown, _LONGEST // 2)
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -38,3 +45,14 @@ def _likeness(name: str, other: str) -> float:
     if len(short) > 2 and re.search(rf"(?<![a-z0-9]){re.escape(short)}(?![a-z0-9])", long):
         return 1.0
     return difflib.SequenceMatcher(None, short, long).ratio()
+
+
+def _printable(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    return " " if letter.isspace() else letter.encode("unicode_escape").decode()
+
+
+def _shorten(text: str, kept: int) -> str:
+    """Return a text with its first and last letters, and what lies between left out."""
+    return f"{text[:kept]}...{text[-kept:]}"

@@ -48,13 +48,14 @@ def mixture_log_score(
     if _in_autocast(x):
         x, loc, log_scale, logits = (_widened(t) for t in (x, loc, log_scale, logits))
     check_layer(x, loc, log_scale, logits, "logits")
-    if (dtype := x.dtype) in HALVES:
-        x, loc, log_scale, logits = x.float(), loc.float(), log_scale.float(), logits.float()
+    if x.dtype in HALVES:
+        wide = (t.float() for t in (x, loc, log_scale, logits))
+        return mixture_log_score(*wide, kernel=kernel).to(x.dtype)
     operator = choose_kernel(x, kernel)
     if x.dim() == 2:
-        return operator(x, loc, log_scale, logits).to(dtype)
+        return operator(x, loc, log_scale, logits)
     score = operator(x.reshape(-1, x.shape[-1]), loc, log_scale, logits)
-    return score.reshape(*x.shape[:-1], loc.shape[0]).to(dtype)
+    return score.reshape(*x.shape[:-1], loc.shape[0])
 
 
 def cumulative_log_score(
@@ -113,9 +114,10 @@ def cumulative_log_score(
     if positions is not None:
         check_tensors(positions=positions)
         check_positions(positions, x)
-    if (dtype := x.dtype) in HALVES:
-        tensors = tuple(t.float() for t in tensors)  # type: ignore[assignment]
-    return choose_cumulative(tensors[0], kernel)(*tensors, positions).to(dtype)
+    if x.dtype in HALVES:
+        wide = [t.float() for t in tensors]
+        return choose_cumulative(wide[0], kernel)(*wide, positions).to(x.dtype)
+    return choose_cumulative(x, kernel)(*tensors, positions)
 
 
 def _in_autocast(x: Tensor) -> bool:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ugmm.errors import UserError
+from ugmm.terminal import warn
 from ugmm.writing import WriteError, explain, explaining, write_atomic
 
 __all__ = ["Run", "locate", "run_folder"]
@@ -268,7 +269,7 @@ def locate(place: str | Path) -> tuple[Run, Path | None]:
         configs = [*path.glob("*/config.yaml"), *path.glob("*/*/config.yaml")]
         if configs:
             newest = max(configs, key=lambda config: config.stat().st_mtime).parent
-            sys.stderr.write(f"the newest run of {path} is {newest}\n")
+            warn(f"the newest run of {path} is {newest}")
             return Run(newest), None
         if place == "latest":
             raise UserError(f"there is no run in {path.resolve()}; name a run folder")
@@ -306,7 +307,8 @@ def _environment() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
     """Ask git about the source tree; None where there is no git or no repository."""
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    # Without the lock by which `status` would get in the way of a commit.
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

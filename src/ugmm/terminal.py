@@ -11,10 +11,10 @@ import os
 import select
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
-__all__ = ["guard_streams", "loading"]
+__all__ = ["guard_streams", "loading", "say", "warn"]
 
 # The reader has gone, or the terminal has: there is nobody to tell.
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
@@ -71,6 +71,28 @@ def guard_streams() -> None:
             stream.flush()
         setattr(sys, name, guarded)
         setattr(sys, f"__{name}__", guarded)
+
+
+def say(line: str) -> None:
+    """Write a line to standard output, if there is one that takes it.
+
+    For what is called from Python, too, where streams are not guarded.
+    """
+    _write(sys.stdout, line)
+
+
+def warn(line: str) -> None:
+    """Write a line to standard error, if there is one that takes it."""
+    _write(sys.stderr, line)
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is None:
+        return
+    encoding = stream.encoding or "utf-8"
+    with suppress(OSError, ValueError):  # its reader has gone, or it is closed
+        stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import re
+import resource
 import signal
 import socket
 
@@ -12,6 +13,7 @@ import pytest
 from ugmm.cli import main
 from ugmm.cluster.lock import RunInUseError, holding
 from ugmm.runs import Run
+from ugmm.writing import WriteError
 
 
 @pytest.fixture
@@ -64,6 +66,19 @@ def test_where_there_are_no_locks_a_line_says_so(run, monkeypatch, capsys):
         error = capsys.readouterr().err
     assert error.startswith("warning: this file system does not lock files (No locks available)")
     assert error.count("\n") == 1
+
+
+def test_a_disk_too_full_for_the_name_is_one_line(run):
+    """Python's files would try again as they close, and that error be the last word."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(WriteError) as caught, holding(run):
+            pytest.fail("it runs")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    line = f"cannot write {run.folder}/.lock: files may not grow so large here"
+    assert str(caught.value).startswith(line)
 
 
 def test_resuming_what_another_process_trains_is_one_line(trained, capfd):

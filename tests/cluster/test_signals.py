@@ -33,12 +33,10 @@ runpy.run_module("ugmm", run_name="__main__")
 # A run that is ended by one signal, and gets another while it closes what is open.
 RUN = """
 import time
-from pathlib import Path
 from ugmm.cluster.signals import closing_cleanly, run_command
-from ugmm.runs import Run
 
 def command():
-    with closing_cleanly(Run(Path("runs/a/b"))):
+    with closing_cleanly("ugmm train --resume runs/a/b"):
         try:
             os.kill(os.getpid(), {number})
             time.sleep(60)

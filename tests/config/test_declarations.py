@@ -1,16 +1,23 @@
 """Declarations of choices: one source of defaults, one owner of each name."""
 
 import inspect
-from dataclasses import MISSING, fields
+import re
+from dataclasses import MISSING, fields, is_dataclass
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import pytest
 
+from ugmm.baselines import BASELINES
 from ugmm.config import DiscriminativeConfig, ModelConfig, choice, key
 from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.compose import compose
+from ugmm.config.schema import Config
 from ugmm.config.training import OptimizerConfig, ScheduleConfig
 from ugmm.errors import UserError
+from ugmm.keys import bounds_of
+from ugmm.studies.ablation.definition import AblationSettings
+from ugmm.studies.crossval.definition import CrossValidationSettings
 from ugmm.tasks.optimization import make_optimizer, make_schedule
 
 KINDS = {kind for group in CHOSEN for kind in declared(group).values() if kind.builds}
@@ -70,6 +77,34 @@ def test_what_is_needed_and_missing_is_one_line():
 
     with pytest.raises(UserError, match=r"model=from_nowhere needs nowhere; .*'nowhere>=1\.2,<2'"):
         FromNowhere().build(2, 3)
+
+
+def numbers_of(schema):
+    """The names of keys that hold a number, with those of sections within."""
+    hints = get_type_hints(schema)
+    for field in fields(schema):
+        if is_dataclass(hints[field.name]):
+            yield from numbers_of(hints[field.name])
+        elif re.search(r"\b(int|float)\b", str(hints[field.name])):
+            yield schema, field
+
+
+SCHEMAS = [
+    Config, AblationSettings, CrossValidationSettings, *BASELINES.values(),
+    *(kind for group in CHOSEN for kind in declared(group).values()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    dict.fromkeys(pair for schema in SCHEMAS for pair in numbers_of(schema)),
+    ids=lambda of: getattr(of, "__name__", None) or of.name,
+)
+def test_every_number_has_bounds(schema, field):
+    """Beyond them lies what no machine can hold, or no training can use."""
+    bounds = bounds_of(field)
+    assert bounds.keys() & {"low", "above"}, f"{schema}.{field.name} has no least value"
+    assert bounds.keys() & {"high", "below"}, f"{schema}.{field.name} has no greatest value"
 
 
 def test_an_objective_that_knows_no_weights_is_named():

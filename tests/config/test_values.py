@@ -139,3 +139,12 @@ def test_what_is_shown_is_a_valid_frozen_configuration(capsys):
     assert main(["show", "iris_disc", "data=csv", "data.label=no", "name=x: y"]) == 0
     shown = from_yaml(capsys.readouterr().out, "shown")
     assert (shown.data.label, shown.name) == ("no", "x: y")
+
+
+def test_an_error_is_one_line_that_can_be_read():
+    for override in (f"model={'a' * 3000}", f"optimizer.lr={'1, ' * 3000}", "a\x1b[31m\nb=1"):
+        with pytest.raises(UserError) as caught:
+            compose("iris_disc", [override])
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 2010
+    assert "unknown choice model=aaa" in str(UserError(f"unknown choice model={'a' * 3000}"))

@@ -34,7 +34,10 @@ def test_importing_the_package_is_light():
 
 def test_the_package_lists_its_public_modules():
     names = {module.name for module in pkgutil.iter_modules(ugmm.__path__)}
-    assert set(ugmm.__all__) == {name for name in names if not name.startswith("_")} | {"load"}
+    assert set(ugmm.__all__) == {name for name in names if not name.startswith("_")} | {
+        "load",
+        "load_task",
+    }
 
 
 def test_layers_need_no_experiment_packages():

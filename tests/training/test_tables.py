@@ -31,7 +31,10 @@ class TestOwnTable:
         assert "'data.types={id: drop}'" in train_and_draw("iris_disc", *settings)
         command = ["train", "iris_disc", "trainer.max_epochs=25", *settings]
         assert main([*command, "data.types={id: drop}"]) == 0
-        assert f"{path}: 40 rows, 2 features\n" in capfd.readouterr().out
+        assert (
+            f"{path} (utf-8, comma, decimal point): 40 rows, 2 features\n"
+            in capfd.readouterr().out
+        )
         (folder,) = (tmp_path / "runs").glob("*/*")
         monkeypatch.chdir("/")
         assert main(["eval", str(folder)]) == 0

@@ -20,11 +20,12 @@ class Flow(Baseline):
     It is trained by full-batch Adam with a cosine schedule, on rows with fresh vicinal noise.
     """
 
-    noise: float = key(0.3, low=0)  # h: the noise is N(0, h^2 S_w), see ugmm.density.VicinalNoise
-    transforms: int = key(3, low=1)
-    hidden: list[int] = key([32, 32], low=1)
-    steps: int = key(500, low=1)
-    lr: float = key(5e-3, above=0)
+    # h: the noise is N(0, h^2 S_w), see ugmm.density.VicinalNoise
+    noise: float = key(0.3, low=0, high=1000)
+    transforms: int = key(3, low=1, high=1000)
+    hidden: list[int] = key([32, 32], low=1, high=10**6)
+    steps: int = key(500, low=1, high=10**9)
+    lr: float = key(5e-3, above=0, high=10**6)
 
     kind: ClassVar[str] = ""
     extra: ClassVar[dict[str, Any]] = {}

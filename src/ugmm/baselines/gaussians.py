@@ -64,9 +64,9 @@ class QDA(Baseline):
 class GMM(Baseline):
     """A Gaussian mixture for each class, fitted by EM."""
 
-    components: int = key(2, low=1)
+    components: int = key(2, low=1, high=10_000)
     covariance: Literal["full", "tied", "diag", "spherical"] = "full"
-    reg_covar: float = key(1e-2, low=0)  # added to the diagonal of each covariance
+    reg_covar: float = key(1e-2, low=0, high=10**6)  # added to the diagonal of each covariance
 
     def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> LogJoint:
         """See `Estimator.fit`."""

@@ -14,7 +14,7 @@ __all__ = ["KDE"]
 class KDE(Baseline):
     """A Gaussian kernel on every row, with one bandwidth for all features."""
 
-    bandwidth: float = key(0.3, above=0)
+    bandwidth: float = key(0.3, above=0, high=1000)
 
     def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> LogJoint:  # noqa: ARG002
         """See `Estimator.fit`."""

@@ -15,6 +15,7 @@ from typing import IO
 
 from ugmm.errors import UserError
 from ugmm.runs import Run
+from ugmm.terminal import warn
 from ugmm.writing import explaining
 
 __all__ = ["RunInUseError", "holding"]
@@ -40,7 +41,7 @@ def holding(run: Run) -> Iterator[None]:
     """
     path = run.folder / ".lock"
     with explaining(path):
-        file = path.open("a+", encoding="utf-8")
+        file = path.open("ab+", buffering=0)  # nothing is left to be written as it closes
     with file:
         if _take(file, run):
             with explaining(path):
@@ -48,7 +49,7 @@ def holding(run: Run) -> Iterator[None]:
         yield
 
 
-def _take(file: IO[str], run: Run) -> bool:
+def _take(file: IO[bytes], run: Run) -> bool:
     """Lock the file, and return whether there are locks here at all."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,15 +58,15 @@ def _take(file: IO[str], run: Run) -> bool:
             raise RunInUseError(f"{run.folder} is in use: {_holder(file)}") from None
         if error.errno not in _UNSUPPORTED:
             raise
-        sys.stderr.write(
+        warn(
             f"warning: this file system does not lock files ({error.strerror}): see to it that "
-            f"nothing else goes on with {run.folder}\n"
+            f"nothing else goes on with {run.folder}"
         )
         return False
     return True
 
 
-def _sign(file: IO[str]) -> None:
+def _sign(file: IO[bytes]) -> None:
     """Write down who holds the lock."""
     file.truncate(0)
     holder = {
@@ -74,11 +75,10 @@ def _sign(file: IO[str]) -> None:
         "command": textwrap.shorten(shlex.join(["ugmm", *sys.argv[1:]]), 80, placeholder=" ..."),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    file.write(json.dumps(holder) + "\n")
-    file.flush()
+    file.write(json.dumps(holder).encode() + b"\n")
 
 
-def _holder(file: IO[str]) -> str:
+def _holder(file: IO[bytes]) -> str:
     """Return who holds the lock, in words, with the remedy."""
     file.seek(0)
     try:

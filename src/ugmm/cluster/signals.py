@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ugmm.runs import Run
+from ugmm.terminal import warn
 
 __all__ = ["closing_cleanly", "ending_alike", "run_command", "run_process", "take_over"]
 
@@ -58,7 +56,7 @@ class _Stop:
         from ugmm.cluster.processes import is_leading
 
         if not self.told and is_leading():
-            sys.stderr.write(f"{words}\n")
+            warn(words)
         self.told = True
 
 
@@ -96,17 +94,18 @@ def take_over(also: Callable[[int], None] | None = None) -> None:
 
 
 @contextmanager
-def closing_cleanly(run: "Run") -> Iterator[None]:
+def closing_cleanly(command: str) -> Iterator[None]:
     """Let a signal end the body as `SystemExit`, so that what is open gets closed.
 
-    The leading process then says how to go on.
+    Args:
+        command: What goes on with the work; the leading process then says so.
     """
     with ending_alike():
         try:
             yield
         except BaseException:
             if _stop.signum is not None:
-                _stop.tell(f"stopped; go on with: ugmm train --resume {run.folder}")
+                _stop.tell(f"stopped; go on with: {command}")
             raise
 
 

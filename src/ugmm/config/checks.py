@@ -1,6 +1,6 @@
 """Checks of a configuration beyond its types; every complaint names the source and the key."""
 
-import math
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -14,6 +14,8 @@ from ugmm.errors import UserError, nearest
 from ugmm.keys import bounds_of
 
 __all__ = ["check_keys", "check_ranges", "check_together"]
+
+_LARGEST = 2**63 - 1  # for a key that is declared without bounds: libraries take no more
 
 
 def check_keys(
@@ -92,26 +94,27 @@ def check_ranges(
         node = config._get_node(name)
         if isinstance(node, DictConfig) and not _is_free(node):
             check_ranges(node, value, source, f"{prefix}{name}.")
-        elif bounds.get(name) and not OmegaConf.is_interpolation(config, name):
+        elif not OmegaConf.is_interpolation(config, name):
             merged = config[name]
             for number in merged if isinstance(merged, ListConfig | TupleConfig) else [merged]:
-                if isinstance(number, int | float) and (text := _outside(number, bounds[name])):
+                if type(number) in (int, float) and (text := _outside(number, bounds[name])):
                     raise UserError(f"{source}: {prefix}{name}={number} must be {text}")
 
 
-def _outside(number: float, bounds: Mapping[str, float]) -> str:
+def _outside(number: float, declared: Mapping[str, float]) -> str:
     """Return what a number must be if it is out of bounds, else an empty string."""
+    bounds = {"low": -_LARGEST, "high": _LARGEST, **declared}
     tests = {
-        "low": ("at least", number >= bounds.get("low", number)),
-        "above": ("above", number > bounds.get("above", number - 1)),
-        "high": ("at most", number <= bounds.get("high", number)),
-        "below": ("below", number < bounds.get("below", number + 1)),
+        "low": ("at least", operator.ge),
+        "above": ("above", operator.gt),
+        "high": ("at most", operator.le),
+        "below": ("below", operator.lt),
     }
-    finite = isinstance(number, int) or math.isfinite(number)  # an int may be too long for it
-    if finite and all(tests[name][1] for name in bounds):
+    if all(tests[name][1](number, bound) for name, bound in bounds.items()):
         return ""
+    shown = declared or bounds
     return " and ".join(
-        f"{text} {bounds[n]:.10g}" for n, (text, _) in tests.items() if n in bounds
+        f"{text} {shown[name]:.10g}" for name, (text, _) in tests.items() if name in shown
     )
 
 
@@ -133,4 +136,6 @@ def check_together(config: Config) -> None:
         raise UserError(
             f"schedule.gamma={config.schedule.gamma} must be below 1 with schedule.name=plateau"
         )
+    if len(set(config.schedule.milestones)) < len(config.schedule.milestones):
+        raise UserError("schedule.milestones must be different epochs")
     config.trainer.check()

@@ -121,6 +121,8 @@ def make_settings(schema: Any, values: dict[str, Any], source: str) -> Any:
     _lay(config, literal(values), source)
     try:
         return without_marks(OmegaConf.to_object(config))
+    except MissingMandatoryValue as error:
+        raise UserError(f"{source}: {error.full_key} has no value; set it") from error
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{source}: {_describe(error)}") from error
 

@@ -21,8 +21,8 @@ class OptimizerConfig:
     """The optimiser; see `ugmm.tasks.optimization.make_optimizer`."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = key(1e-3, above=0)
-    weight_decay: float = key(0.0, low=0)
+    lr: float = key(1e-3, above=0, high=10**6)
+    weight_decay: float = key(0.0, low=0, high=1000)
     betas: tuple[float, float] = key((0.9, 0.999), low=0, below=1)
     momentum: float = key(0.0, low=0, below=1)
 
@@ -32,8 +32,8 @@ class ScheduleConfig:
     """How the learning rate moves; see `ugmm.tasks.optimization.make_schedule`."""
 
     name: Literal["constant", "step", "cosine", "one_cycle", "plateau"] = "constant"
-    milestones: list[int] = key([], low=1)  # epochs
-    gamma: float = key(0.1, above=0)
+    milestones: list[int] = key([], low=1, high=10**6)  # epochs
+    gamma: float = key(0.1, above=0, high=10**6)
     warmup: float = key(0.3, low=0, below=1)  # share of all steps
     patience: int = key(10, low=0)  # validations without a better trainer.monitor (plateau)
 
@@ -59,20 +59,21 @@ class AveragingConfig:
 class TrainerConfig:
     """How training runs: devices, precision, epochs. Most keys are Lightning's own."""
 
-    max_epochs: int = key(20, low=1)
+    max_epochs: int = key(20, low=1, high=10**6)
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    devices: int | str | list[int] = "auto"  # how many, or "auto", or which GPUs, such as [0, 1]
-    num_nodes: int = key(1, low=1)
+    # how many, or "auto", or which GPUs, such as [0, 1]
+    devices: int | str | list[int] = key("auto", low=0, high=1024)
+    num_nodes: int = key(1, low=1, high=10_000)
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
-    gradient_clip_val: float | None = key(None, above=0)
-    accumulate_grad_batches: int = key(1, low=1)
+    gradient_clip_val: float | None = key(None, above=0, high=1e9)
+    accumulate_grad_batches: int = key(1, low=1, high=10**6)
     # Of each epoch: a number of batches, or a share of them below 1; null: all.
-    limit_train_batches: int | float | None = key(None, above=0)
-    limit_val_batches: int | float | None = key(None, above=0)
-    limit_test_batches: int | float | None = key(None, above=0)
-    check_val_every_n_epoch: int = key(1, low=1)
-    log_every_n_steps: int = key(50, low=1)
+    limit_train_batches: int | float | None = key(None, above=0, high=10**9)
+    limit_val_batches: int | float | None = key(None, above=0, high=10**9)
+    limit_test_batches: int | float | None = key(None, above=0, high=10**9)
+    check_val_every_n_epoch: int = key(1, low=1, high=10**6)
+    log_every_n_steps: int = key(50, low=1, high=10**9)
     fast_dev_run: bool = False
     # Which metric decides on the best checkpoint; the last two exist for task=generative.
     monitor: Literal["val/accuracy", "val/nll", "val/ece", "val/log_prob", "val/score"] = (
@@ -81,7 +82,7 @@ class TrainerConfig:
     test_checkpoint: Literal["best", "last"] = "best"
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     averaging: AveragingConfig = field(default_factory=AveragingConfig)
-    threads: int | None = key(None, low=1)  # CPU threads a process; null: torch's choice
+    threads: int | None = key(None, low=1, high=1024)  # CPU threads a process; null: torch's own
     extra: dict[str, Any] = key({})  # further arguments of lightning.Trainer, by their names
 
     def check(self) -> None:

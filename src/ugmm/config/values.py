@@ -104,7 +104,7 @@ def _convert(value: Any, kinds: tuple[Any, ...], source: str) -> Any:
         return {key: _convert(item, items, f"{source}.{key}") for key, item in value.items()}
     found = _choose(value, kinds) if isinstance(value, Plain) else value
     refers = isinstance(found, str) and _REFERS in found
-    if bool in kinds and not isinstance(found, bool) and not refers:
+    if bool in kinds and {*kinds} <= {bool, NoneType} and type(found) not in kinds and not refers:
         shown = value.text if isinstance(value, Plain) else value
         raise UserError(f"{source}={shown} must be true or false")
     if isinstance(found, str) and "\0" in found:

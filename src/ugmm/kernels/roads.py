@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 __all__ = ["Road", "choose_road", "untraced"]
 
 _R = TypeVar("_R")
-_PLAIN = (Tensor, torch.nn.Parameter, type(None))
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 class Road(enum.Enum):
@@ -45,13 +45,13 @@ def choose_road(*tensors: Tensor | None) -> Road:
     ):
         return Road.DISPATCHER
     for tensor in tensors:
-        if type(tensor) not in _PLAIN:
-            return Road.DISPATCHER
         if tensor is None:
             continue
+        if type(tensor) not in _PLAIN or tensor.is_neg() or tensor._is_zerotensor():
+            return Road.DISPATCHER
         if not c._has_storage(tensor):  # torch.autograd's own vectors of gradients
             return Road.FORMULA
-        if tensor.is_neg() or tensor._is_zerotensor() or tensor.is_meta:
+        if tensor.is_meta:
             return Road.DISPATCHER
     return Road.DIRECT
 
@@ -62,7 +62,8 @@ def untraced(function: Callable[..., _R]) -> Callable[..., _R]:
     @functools.wraps(function)
     def call(*args: object) -> _R:
         c: Any = torch._C
-        if torch.compiler.is_compiling() or not (state := c._get_tracing_state()):
+        state = c._get_tracing_state()
+        if not state:
             return function(*args)
         c._set_tracing_state(None)
         try:

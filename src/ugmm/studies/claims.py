@@ -33,10 +33,11 @@ class Claims:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def is_taken(self, point: str) -> bool:
-        """Whether a living worker has it."""
-        newest = self._newest(point)
-        return newest is not None and self._lives(newest)
+    def find_taken(self) -> set[str]:
+        """Return the points that living workers have."""
+        newest = self._find_newest()
+        now = self._now() if newest else 0.0
+        return {point for point, claim in newest.items() if self._lives(claim, now)}
 
     @contextmanager
     def holding(self, point: str, lost: Callable[[], None]) -> Iterator[bool]:
@@ -65,8 +66,8 @@ class Claims:
             _free(claim)
 
     def _take(self, point: str) -> Path | None:
-        newest = self._newest(point)
-        if newest is not None and self._lives(newest):
+        newest = self._find_newest().get(point)
+        if newest is not None and self._lives(newest, self._now()):
             return None
         number = 0 if newest is None else int(newest.suffix[1:]) + 1
         claim = self.folder / f"{point}.{number}"
@@ -87,17 +88,21 @@ class Claims:
             raise WriteError(claim, error) from error
         return claim
 
-    def _newest(self, point: str) -> Path | None:
+    def _find_newest(self) -> dict[str, Path]:
+        """Return the newest claim on each point."""
         try:
             names = os.listdir(self.folder)
         except FileNotFoundError:
-            return None
-        parts = [name.partition(".") for name in names]
-        numbers = [int(end) for begin, _, end in parts if begin == point and end.isdecimal()]
-        return self.folder / f"{point}.{max(numbers)}" if numbers else None
+            return {}
+        numbers: dict[str, int] = {}
+        for name in names:
+            point, _, number = name.partition(".")
+            if point and number.isdecimal():
+                numbers[point] = max(numbers.get(point, 0), int(number))
+        return {point: self.folder / f"{point}.{number}" for point, number in numbers.items()}
 
-    def _lives(self, claim: Path) -> bool:
-        if self._now() - claim.stat().st_mtime > STALE:
+    def _lives(self, claim: Path, now: float) -> bool:
+        if now - claim.stat().st_mtime > STALE:
             return False
         try:
             owner = Owner.parse(claim.read_text(encoding="utf-8", errors="replace"))
@@ -121,7 +126,7 @@ class Claims:
         point = claim.name.partition(".")[0]
         while not done.wait(HEARTBEAT):
             with suppress(OSError):  # a file server that is away for a moment
-                if self._newest(point) != claim:
+                if self._find_newest().get(point) != claim:
                     lost()
                     return
                 os.utime(claim)

@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from ugmm.config.schema import Config
 from ugmm.errors import UserError
 from ugmm.metrics import VALIDATED
 from ugmm.runs import Run
+from ugmm.terminal import say, warn
 from ugmm.tracking.access import explain, faulty_variables, resolve_mode, without
 from ugmm.tracking.uploads import error_lines, synced_mark, upload
 from ugmm.writing import write_atomic
@@ -44,6 +44,7 @@ def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run |
     if mode == "disabled":
         yield None
         return
+    logging.raiseExceptions = False  # a disk too full for W&B's own log is no reason to shout
     # An offline run has no use for a wrong address, but W&B would not start with it.
     with without(faulty_variables() if mode == "offline" else ()):
         tracked_run = _started(config, run, mode, reason)
@@ -101,12 +102,10 @@ def _started(config: Config, run: Run, mode: str, reason: str) -> "wandb.Run | N
                 f"tracking.mode={asked}: W&B did not start ({explain(error)}); mend that, or use "
                 "tracking.mode=disabled"
             ) from error
-        sys.stdout.write(f"this run is not tracked: W&B did not start ({explain(error)})\n")
+        say(f"this run is not tracked: W&B did not start ({explain(error)})")
         return None
     because = f" ({reason})" if reason else ""
-    sys.stdout.write(
-        f"W&B is offline{because}; upload this run later with: ugmm sync {run.folder}\n"
-    )
+    say(f"W&B is offline{because}; upload this run later with: ugmm sync {run.folder}")
     return tracked_run
 
 
@@ -221,7 +220,7 @@ def _finish(tracked_run: "wandb.Run", run: Run, code: int) -> None:
 
 def _warn(run: Run, trouble: Exception | str) -> None:
     text = explain(trouble) if isinstance(trouble, Exception) else trouble
-    sys.stderr.write(
+    warn(
         f"warning: W&B has not got all of this run ({text}); it is whole on disk, upload it later "
-        f"with: ugmm sync {run.folder}\n"
+        f"with: ugmm sync {run.folder}"
     )

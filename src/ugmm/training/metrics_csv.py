@@ -2,7 +2,6 @@
 
 import csv
 import io
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ugmm.runs import Run
+from ugmm.terminal import warn
 from ugmm.writing import explaining, write_atomic
 
 __all__ = ["MetricsCSV"]
@@ -33,9 +33,7 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def _start(self, epoch: int) -> None:
         if epoch and not self.run.metrics.exists():
-            sys.stderr.write(
-                f"warning: {self.run.metrics} is lost; it starts anew from epoch {epoch + 1}\n"
-            )
+            warn(f"warning: {self.run.metrics} is lost; it starts anew from epoch {epoch + 1}")
         rows = [row for row in self.run.read_metrics() if (row["epoch"] or 0) < epoch]
         if rows:
             self.columns = list(rows[0])

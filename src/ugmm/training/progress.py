@@ -15,6 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ugmm.terminal import say
+
 __all__ = ["ProgressBars", "ProgressLines", "make_progress"]
 
 _REFRESHED = 4  # times in a second
@@ -42,8 +44,7 @@ class ProgressLines(Callback):
         due = time.monotonic() - self.printed >= self.seconds
         if trainer.is_global_zero and not trainer.sanity_checking and (last or due):
             self.printed = time.monotonic()
-            sys.stdout.write("  ".join([_epoch(trainer), *_metrics(trainer)]) + "\n")
-            sys.stdout.flush()
+            say("  ".join([_epoch(trainer), *_metrics(trainer)]))
 
 
 class ProgressBars(Callback):

@@ -1,6 +1,5 @@
 """Running one experiment: train, test, draw, write down."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,6 +25,7 @@ from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
 from ugmm.runs import Run, locate
 from ugmm.tasks import Task
+from ugmm.terminal import say, warn
 from ugmm.tracking.session import log_results, tracked
 from ugmm.training.build import build, prepare
 from ugmm.training.checkpoint import StampCheckpoints
@@ -111,12 +111,15 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
     if is_leading():
         sweep(run.folder)
         if data.description:
-            sys.stdout.write(f"{data.description}\n")
+            say(data.description)
     last = read_last(run, config, data, task)
     best = find_best(run, config, last) if last else None
     if last is not None and is_leading():
-        sys.stdout.write(f"going on after epoch {last.epoch + 1}\n")
-    with closing_cleanly(run), tracked(config, run, enabled=is_leading()) as tracked_run:
+        say(f"going on after epoch {last.epoch + 1}")
+    with (
+        closing_cleanly(f"ugmm train --resume {run.folder}"),
+        tracked(config, run, enabled=is_leading()) as tracked_run,
+    ):
         loggers: list[Logger] = [MetricsCSV(run, last.epoch + 1 if last else 0)]
         if tracked_run is not None:
             loggers.append(LenientWandbLogger(experiment=tracked_run))
@@ -167,7 +170,7 @@ def _draw(
         missing = error.going_on(
             f"remove {run.summary}, then 'ugmm train --resume {run.folder}' tests and draws again"
         )
-        sys.stderr.write(f"warning: the run has ended, but its pictures lack some: {missing}\n")
+        warn(f"warning: the run has ended, but its pictures lack some: {missing}")
         return []
 
 

@@ -153,6 +153,7 @@ def quieten() -> None:
         "The number of training batches",  # fewer than log_every_n_steps: steps are counted
         "`LightningModule.configure_optimizers` returned `None`",  # what is fitted needs none
         "The `srun` command is available",  # nor in a job called interactive, where it is used
+        ".*recommended to use `self.log.*sync_dist=True",  # they are exact over ranks already
         "Total length of `list` across ranks is zero",  # no validation, by data.val_fraction=0
     ):
         warnings.filterwarnings("ignore", message)

@@ -11,6 +11,7 @@ import pytest
 
 from ugmm.errors import UserError
 from ugmm.studies.ablation import workers
+from ugmm.studies.ablation.progress import Progress
 from ugmm.studies.ablation.workers import run_if_free
 from ugmm.writing import WriteError
 
@@ -63,10 +64,11 @@ def test_a_disk_that_takes_nothing_fails_no_point(ablation, monkeypatch, number)
 
 def test_what_one_worker_cannot_mend_ends_the_others(ablation, monkeypatch):
     found = ablation(TEXT)
+    ledger = found.open_ledger()
     monkeypatch.setattr(workers, "_work", meet_an_obstacle)
     started = time.monotonic()
     with pytest.raises(UserError, match=r"^the disk is full$"):
-        workers.run_workers(found, found.open_ledger(), 2)
+        workers.run_workers(found, ledger, 2, Progress(ledger))
     assert time.monotonic() - started < 30
 
 

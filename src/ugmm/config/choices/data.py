@@ -20,7 +20,8 @@ class DataConfig(Choice):
 
     group: ClassVar[str] = "data"
 
-    batch_size: int = key(256, low=1)  # rows in a step, over all devices together
+    # rows in a step, over all devices together
+    batch_size: int = key(256, low=1, high=10**7)
 
     @property
     def has_validation(self) -> bool:
@@ -36,8 +37,8 @@ class DataConfig(Choice):
 class TabularConfig(DataConfig):
     """A data set that comes with scikit-learn, by its name there."""
 
-    folds: int = key(5, low=2)
-    fold: int = key(0, low=0)
+    folds: int = key(5, low=2, high=10**6)
+    fold: int = key(0, low=0, high=10**6)
     val_fraction: float = key(0.2, low=0, below=1)
 
     @property

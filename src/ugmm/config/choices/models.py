@@ -34,7 +34,8 @@ class ModelConfig(Choice):
 
     group: ClassVar[str] = "model"
 
-    hidden: list[int] = key([], low=1, passed=False)  # widths between them, if it has any
+    # widths between them, if it has any
+    hidden: list[int] = key([], low=1, high=10**6, passed=False)
 
     # What tasks ask of a model; no keys.
     is_bounded: ClassVar[bool] = False  # whether its outputs have an upper bound
@@ -77,7 +78,7 @@ class ModelConfig(Choice):
 class LayeredConfig(ModelConfig):
     """A network of layers, built from the list of all its widths, and its keys."""
 
-    hidden: list[int] = key([128, 64], low=1, passed=False)
+    hidden: list[int] = key([128, 64], low=1, high=10**6, passed=False)
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the network."""
@@ -92,7 +93,7 @@ class UGMMConfig(LayeredConfig):
     input_dropout: float = key(0.0, low=0, below=1)
     norm: Literal["none", "layer", "batch"] = "none"
     init: Literal["unit", "paper", "data"] = "unit"
-    min_scale: float = key(1e-3, low=0)
+    min_scale: float = key(1e-3, low=0, high=1000)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
     is_bounded = True
@@ -110,13 +111,14 @@ class MLPConfig(LayeredConfig):
 class AutoregressiveConfig(ModelConfig):
     """Each feature given those before it, normalised; see `ugmm.nn.AutoregressiveUGMM`."""
 
-    hidden: list[int] = key([128, 64], low=1)
+    hidden: list[int] = key([128, 64], low=1, high=10**6)
     head: Literal["gaussian", "bernoulli"] = "gaussian"
-    components: int = key(4, low=1)  # of the Gaussian head
-    positions: int | None = key(None, low=1)  # conditionals a training step; null: all
+    components: int = key(4, low=1, high=10_000)  # of the Gaussian head
+    # conditionals a training step; null: all
+    positions: int | None = key(None, low=1, high=10**6)
     dropout: float = key(0.0, low=0, below=1)
     init: Literal["unit", "data"] = key("unit", passed=False)
-    min_scale: float = key(1e-3, low=0)
+    min_scale: float = key(1e-3, low=0, high=1000)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
     is_density = True
@@ -127,7 +129,7 @@ class AutoregressiveConfig(ModelConfig):
 class BernoulliMixtureConfig(ModelConfig):
     """The baseline for features that are 0 or 1; see `ugmm.baselines.BernoulliMixture`."""
 
-    components: int = key(100, low=1)
+    components: int = key(100, low=1, high=10**6)
     init: Literal["unit", "data"] = key("data", passed=False)
 
     is_density = True
@@ -144,11 +146,11 @@ class BernoulliMixtureConfig(ModelConfig):
 class CircuitConfig(ModelConfig):
     """A probabilistic circuit of the package spflow; see `ugmm.baselines.Circuit`."""
 
-    channels: int = key(10, low=1)
-    repetitions: int = key(5, low=1)
-    depth: int = key(3, low=1)
-    scale: float = key(0.5, above=0)
-    min_scale: float = key(0.05, low=0)
+    channels: int = key(10, low=1, high=10_000)
+    repetitions: int = key(5, low=1, high=10_000)
+    depth: int = key(3, low=1, high=20)
+    scale: float = key(0.5, above=0, high=1000)
+    min_scale: float = key(0.05, low=0, high=1000)
     init: Literal["unit", "data"] = key("data", passed=False)
 
     is_density = True

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from ugmm.errors import UserError
+from ugmm.terminal import warn
 
 __all__ = ["check_plugins", "load_plugins", "plugin_files", "plugin_records", "use_plugins"]
 
@@ -108,7 +109,7 @@ def check_plugins(records: Sequence[Mapping[str, Any]], source: str) -> None:
                 f"{source} was made with the plugin {name}, which is not loaded; {remedy}"
             )
         if here[name] != sha256:
-            sys.stderr.write(f"warning: the plugin {name} has changed since {source} was made\n")
+            warn(f"warning: the plugin {name} has changed since {source} was made")
 
 
 def _load_file(path: str) -> None:

@@ -112,11 +112,15 @@ class GenerativeConfig(TaskConfig):
 
     objective: Literal["ranking_nce", "likelihood", "score", "cross_entropy"] = "ranking_nce"
     label: Literal["onehot", "real", "none"] = "onehot"
-    label_weight: float = key(0.0, low=0)  # of the label's cross-entropy, added to the objective
-    noise: float | None = key(None, low=0)  # width of the vicinal noise; null: Silverman's rule
-    n_noise: int = key(512, low=1)  # draws a step for ranking_nce
-    z_draws: int = key(2**18, low=16)  # for each estimate of the partition function, at the test
-    ensemble: int = key(1, low=1)  # densities that are averaged, each normalised by itself
+    # of the label's cross-entropy, added to the objective
+    label_weight: float = key(0.0, low=0, high=10**6)
+    # width of the vicinal noise; null: Silverman's rule
+    noise: float | None = key(None, low=0, high=1000)
+    n_noise: int = key(512, low=1, high=10**6)  # draws a step for ranking_nce
+    # for each estimate of the partition function, at the test
+    z_draws: int = key(2**18, low=16, high=10**9)
+    # densities that are averaged, each normalised by itself
+    ensemble: int = key(1, low=1, high=1000)
 
     @property
     def has_label(self) -> bool:

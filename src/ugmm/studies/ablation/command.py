@@ -1,7 +1,7 @@
 """The command `ugmm ablate`: plan the points of an ablation, run what is left, report the end."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ugmm.config.choices.plugins import plugin_files
 from ugmm.errors import UserError, nearest
@@ -10,6 +10,7 @@ from ugmm.report.tables import format_count
 from ugmm.studies.ablation.definition import Ablation, read_ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
+from ugmm.studies.ablation.progress import Progress, describe_left
 from ugmm.studies.ablation.search import Search
 from ugmm.studies.ablation.workers import run_if_free, run_workers
 from ugmm.tracking.sweep import run_sweep
@@ -59,12 +60,15 @@ def run_ablation(
     search = Search(ablation, ledger) if ablation.space else None
     to_ask = search.count_left() * len(ablation.repetitions) if search else 0
     unfinished = ledger.find_unfinished(points)
-    deaths: list[str] = []
+    deaths, told = [], set()
     if wandb and unfinished:
         _run_sweep(ablation, name, unfinished, min(jobs, len(unfinished)))
     elif unfinished or to_ask:
-        deaths = run_workers(ablation, ledger, min(jobs, len(unfinished) + to_ask))
-    _report_end(name, ledger, search, deaths)
+        progress = Progress(ledger, total=len(points) + to_ask)
+        progress.open()
+        deaths = run_workers(ablation, ledger, min(jobs, len(unfinished) + to_ask), progress)
+        told = progress.told
+    _report_end(name, ledger, search, deaths, told)
 
 
 def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
@@ -108,26 +112,33 @@ def _run_sweep(ablation: Ablation, name: str, points: Sequence[Point], jobs: int
     )
 
 
-def _report_end(name: str, ledger: Ledger, search: Search | None, deaths: Sequence[str]) -> None:
-    """Say what has become of all points, and complain if that is not all that was wanted."""
+def _report_end(
+    name: str, ledger: Ledger, search: Search | None, deaths: Sequence[str], told: Collection[str]
+) -> None:
+    """Say what has become of all points, and complain if that is not all that was wanted.
+
+    Args:
+        name: How the ablation was named.
+        ledger: Its points.
+        search: If it searches.
+        deaths: Why workers died.
+        told: The ids of points whose failure has been told already.
+    """
     points = ledger.read_points()
-    states = {point.id: ledger.read_state(point) for point in points}
+    states = ledger.read_states(points)
     sys.stdout.write(f"{ledger.describe(points)}; runs in {ledger.folder.parent}\n")
     if search is not None:
         search.tell(ledger.read_summaries(points))
         sys.stdout.write(f"{for_terminal(search.describe_best())}\n")
     if failed := [point for point in points if states[point.id] == "failed"]:
-        for p in failed:
+        for p in (point for point in failed if point.id not in told):
             line = f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}"
             sys.stdout.write(f"{for_terminal(line)}\n")
         raise UserError(f"{format_count(len(failed), 'point')} failed; try again with --retry")
-    left = sum(state in ("planned", "interrupted") for state in states.values())
-    elsewhere = sum(state == "running" for state in states.values())
-    if left or elsewhere:
-        parts = [f"{left} left"] * bool(left) + [f"{elsewhere} run elsewhere"] * bool(elsewhere)
-        counted = f"{format_count(len(points), 'point')}: {', '.join(parts)}"
+    if rest := describe_left(states, len(states)):
         logs = f"a worker died ({deaths[-1]}), see {ledger.folder / 'logs'}; " if deaths else ""
-        raise UserError(f"{counted}; {logs}start again to go on")
+        counted = format_count(len(points), "point")
+        raise UserError(f"{counted}: {rest}; {logs}start again to go on")
     sys.stdout.write(f"compare the variants with: ugmm compare {name}\n")
 
 

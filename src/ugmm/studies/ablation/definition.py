@@ -36,14 +36,14 @@ class AblationSettings:
     """The keys of an ablation's file, less `set`, `variants`, `grid` and `space`."""
 
     experiment: str = key()
-    seeds: list[int] = key([0, 1, 2], low=0)
-    folds: list[int] = key([], low=0)  # of a data set that has them
+    seeds: list[int] = key([0, 1, 2], low=0, high=2**31 - 1)
+    folds: list[int] = key([], low=0, high=10**6)  # of a data set that has them
     metric: str = "test/accuracy"
     goal: Literal["max", "min"] | None = None  # needed only for a metric of one's own
     baseline: str = ""  # the variant that others are compared with; by default, the first
     report: list[str] = key([])  # further metrics to tabulate
     search: Literal["optuna"] | None = None  # of a `space`, in place of variants and a grid
-    trials: int = key(20, low=1)  # of a search, in all
+    trials: int = key(20, low=1, high=10**6)  # of a search, in all
 
 
 @dataclass(frozen=True)

@@ -109,11 +109,19 @@ class Ledger:
 
     @cached_property
     def claims(self) -> Claims:
-        """Who works on what; made when first asked for, since a dry run makes no folder."""
+        """Who works on what."""
         return Claims(self.folder / "claims")
 
     def read_state(self, point: Point) -> State:
         """Return where a point stands."""
+        return self.read_states([point])[point.id]
+
+    def read_states(self, points: Sequence[Point]) -> dict[str, State]:
+        """Return where points stand, by id."""
+        taken = self.claims.find_taken()
+        return {point.id: self._find_state(point, point.id in taken) for point in points}
+
+    def _find_state(self, point: Point, taken: bool) -> State:
         if point.id in self._done:
             return "done"
         if point.run.summary.is_file():
@@ -121,28 +129,24 @@ class Ledger:
             return "done"
         if self._failure_file(point).is_file():
             return "failed"
-        if not self.folder.is_dir():
-            return "planned"
-        if self.claims.is_taken(point.id):
+        if taken:
             return "running"
         return "interrupted" if point.run.config.is_file() else "planned"
 
     def find_unfinished(self, points: Sequence[Point]) -> list[Point]:
         """Return the points that are neither done nor failed."""
-        return [point for point in points if self.read_state(point) not in ("done", "failed")]
-
-    def count_done(self, points: Sequence[Point]) -> int:
-        """Return how many points are done."""
-        return sum(self.read_state(point) == "done" for point in points)
+        states = self.read_states(points)
+        return [point for point in points if states[point.id] not in ("done", "failed")]
 
     def describe(self, points: Sequence[Point]) -> str:
         """Return how many points stand where, in words."""
-        counts = Counter(self.read_state(point) for point in points)
+        counts = Counter(self.read_states(points).values())
         return ", ".join(f"{counts[state]} {state}" for state in counts)
 
     def read_summaries(self, points: Sequence[Point]) -> dict[str, dict[str, float]]:
         """Return the summaries of the points that are done, by the points' ids."""
-        return {p.id: p.run.read_summary() for p in points if self.read_state(p) == "done"}
+        states = self.read_states(points)
+        return {p.id: p.run.read_summary() for p in points if states[p.id] == "done"}
 
     def write_failure(self, point: Point, error: BaseException) -> None:
         """Write down why a point failed."""

@@ -15,6 +15,7 @@ from ugmm.report.escaping import for_terminal
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
+from ugmm.studies.ablation.progress import Progress
 from ugmm.studies.ablation.search import Search
 from ugmm.studies.obstacles import find_obstacle
 from ugmm.studies.processes import Worker, terminating
@@ -24,16 +25,16 @@ from ugmm.writing import explaining, make_folder
 __all__ = ["run_if_free", "run_workers"]
 
 _LOOK_SECONDS = 2.0
-_REPORT_SECONDS = 30.0
 
 
-def run_workers(ablation: Ablation, ledger: Ledger, jobs: int) -> list[str]:
-    """Start workers, report how they fare, and end them if this process is ended.
+def run_workers(ablation: Ablation, ledger: Ledger, jobs: int, progress: Progress) -> list[str]:
+    """Start workers, say how they fare, and end them if this process is ended.
 
     Args:
         ablation: What they work on.
         ledger: Its points; more are added while it is searched.
         jobs: How many workers.
+        progress: Says what becomes of the points.
 
     Returns:
         why workers ended before all was done, a line for each that did.
@@ -47,18 +48,12 @@ def run_workers(ablation: Ablation, ledger: Ledger, jobs: int) -> list[str]:
     deaths: dict[Worker, str] = {}
     with terminating(workers):
         workers.extend(Worker(_work, ablation, ledger, threads) for _ in range(jobs))
-        started, reported, before = time.monotonic(), 0.0, ledger.count_done(ledger.read_points())
         while any(worker.process.is_alive() for worker in workers):
-            time.sleep(_LOOK_SECONDS if reported else 0.2)
+            time.sleep(_LOOK_SECONDS)
             _tell_deaths(workers, deaths)
-            if time.monotonic() - reported > _REPORT_SECONDS:
-                reported, points = time.monotonic(), ledger.read_points()
-                new = ledger.count_done(points) - before
-                left = (len(points) - before - new) * (reported - started) / new if new else None
-                more = f"; {left / 60:.0f} min left" if left else ""
-                sys.stdout.write(f"{ledger.describe(points)}{more}\n")
-                sys.stdout.flush()
+            progress.look()
         _tell_deaths(workers, deaths)
+        progress.look()
     return list(deaths.values())
 
 

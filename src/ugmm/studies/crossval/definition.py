@@ -25,9 +25,9 @@ class CrossValidationSettings:
     """The keys of a cross-validation's file, less its models."""
 
     data: str = key()
-    folds: int = key(5, low=2)
-    inner_folds: int = key(3, low=2)
-    seeds: list[int] = key([0, 1, 2, 3, 4], low=0)
+    folds: int = key(5, low=2, high=10**6)
+    inner_folds: int = key(3, low=2, high=10**6)
+    seeds: list[int] = key([0, 1, 2, 3, 4], low=0, high=2**31 - 1)
     select: Literal["log_prob", "nll", "accuracy"] = "log_prob"
 
 
