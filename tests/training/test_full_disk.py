@@ -2,12 +2,15 @@
 
 import errno
 import os
+import signal
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import pytest
 
 from ugmm.cli import main
 from ugmm.runs import Run
+from ugmm.training.callbacks import StopOnSignals
 
 SETTINGS = (
     "trainer.accelerator=cpu",
@@ -73,3 +76,10 @@ def test_pictures_that_do_not_fit_unfinish_no_run(tmp_path, capfd):
     run.summary.unlink()  # as the line says
     assert main(["train", "--resume", str(run.folder)]) == 0
     assert (run.plots / "training.png").is_file()
+
+
+def test_processes_of_a_run_end_with_the_one_that_cannot_write():
+    """They would wait for it, and then each print a traceback."""
+    trainer = Mock()
+    StopOnSignals().on_exception(trainer, Mock(), OSError(errno.ENOSPC, "full"))
+    trainer.strategy.launcher.kill.assert_called_once_with(signal.SIGTERM)

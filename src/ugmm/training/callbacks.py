@@ -1,6 +1,7 @@
 """What the trainer does beside training: seeding every epoch, guarding the loss, reporting."""
 
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def _culprit(trainer: Trainer, network: nn.Module) -> str:
 
 
 class StopOnSignals(Callback):
-    """End all processes of a run when the leading one gets a signal that ends it.
+    """End all processes of a run when the leading one fails, or gets a signal that ends it.
 
     Lightning's own handler broadcasts the signal to the other processes from within the handler,
     and hangs when they are in the middle of another exchange.
@@ -110,3 +111,13 @@ class StopOnSignals(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Again, for Lightning sets its handler for every task."""
         self.on_train_start(trainer, pl_module)
+
+    def on_exception(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """End the others, which would wait for this one, and then complain at length."""
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGTERM)
