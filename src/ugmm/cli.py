@@ -190,12 +190,13 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from ugmm.runs import Run
+    from ugmm.runs import locate
 
+    run, checkpoint = locate(options.run)
     with loading():
         from ugmm.training.run import evaluate
 
-    _print_results(Run.open(options.run), evaluate(options.run))
+    _print_results(run, evaluate(checkpoint or run.folder))
 
 
 def _crossval(options: argparse.Namespace) -> None:
@@ -246,7 +247,7 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
         sys.stdout.write("\n" if index else "")
         sys.stdout.write(f"{kind.names}, each run by: ugmm {kind.command} NAME\n")
         for name, title in titles.items():
-            sys.stdout.write(f"  {name:<{width}}  {title}\n")
+            sys.stdout.write(f"  {for_terminal(f'{name:<{width}}  {title}')}\n")
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -266,4 +267,4 @@ def _print_results(run: "Run", summary: dict[str, float]) -> None:
         Console().print(robustness)
     confusion = run.read_confusion()
     if confusion is not None and (line := lost_classes(*confusion)) is not None:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{for_terminal(line)}\n")

@@ -290,8 +290,7 @@ def _build(config: Config, saved: Checkpoint) -> Classifier:
 def _build_task(config: Config, saved: Checkpoint) -> "Task":
     stamp = saved.stamp
     network = config.task.network(config.model, stamp.n_features, stamp.n_classes)
-    training = {"optimizer": asdict(config.optimizer), "schedule": asdict(config.schedule)}
-    return config.task.build(network, stamp.n_classes, **training)
+    return config.task.build(network, stamp.n_classes, **config.training())
 
 
 def _remake_task(checkpoint: Mapping[str, Any], path: Path) -> "Task":

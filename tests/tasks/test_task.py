@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -10,6 +11,7 @@ from sklearn.metrics import (
     f1_score,
     log_loss,
 )
+from torch.utils.data import DataLoader, TensorDataset
 
 from ugmm.nn import UGMMNetwork
 from ugmm.tasks import DiscriminativeTask
@@ -70,3 +72,21 @@ def test_train_accuracy_is_over_the_epochs_batches(rows, run):
     with torch.no_grad():
         expected = (task.network(rows[0]).argmax(1) == rows[1]).float().mean()
     assert metrics["train/accuracy"] == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_on_a_plateau_the_rate_falls_at_validations(rows, every):
+    task = make()
+    task.optimizer = {"name": "sgd", "lr": 1e-6}  # so that the accuracy never changes
+    task.schedule = {"name": "plateau", "patience": 1, "gamma": 0.5, "monitor": "val/accuracy"}
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, max_epochs=10 * every, check_val_every_n_epoch=every,
+    )  # fmt: skip
+    batches = DataLoader(TensorDataset(*rows), batch_size=15)
+    trainer.fit(task, batches, batches)
+    # Of ten validations the first is the best; the third, fifth, seventh and ninth are too many.
+    (group, *_) = trainer.optimizers[0].param_groups
+    assert group["lr"] == pytest.approx(1e-6 * 0.5**4)
+    trainer.validate(task, batches, verbose=False)
+    assert group["lr"] == pytest.approx(1e-6 * 0.5**4)

@@ -66,6 +66,9 @@ def check_equal(run, whole):
         one, two = (torch.load(r.checkpoints / path.name, weights_only=True) for r in (run, whole))
         assert one["epoch"] == two["epoch"]
         assert one["ugmm"]["validation"] == two["ugmm"]["validation"]
+        assert one["lr_schedulers"] == two["lr_schedulers"]
+        averaged = [each.get("averaging", {}).get("weights", {}) for each in (one, two)]
+        assert all(torch.equal(averaged[0][name], t) for name, t in averaged[1].items())
         for name, weights in two["state_dict"].items():
             assert torch.equal(one["state_dict"][name], weights)
     left = {p.relative_to(run.folder) for p in run.folder.rglob("*") if p.is_file()}
@@ -115,6 +118,30 @@ def test_killed_at_any_moment(seen, tmp_path, monkeypatch):
 def test_killed_with_other_checkpoints(tmp_path_factory, tmp_path, monkeypatch, overrides):
     whole, moments = train_seen(tmp_path_factory, *overrides)
     resume_all([moments[len(moments) // 2]], whole, tmp_path, monkeypatch)
+
+
+AVERAGING = "trainer.averaging.name"
+OPTIONS = {
+    "ema": (f"{AVERAGING}=ema", "trainer.averaging.decay=0.9"),
+    "swa": (f"{AVERAGING}=swa", "trainer.averaging.start=0.3"),
+    "plateau": ("schedule.name=plateau", "schedule.patience=0", "schedule.gamma=0.5"),
+    "early": ("trainer.early_stopping.patience=2",),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_killed_with_what_is_off_by_default(tmp_path_factory, tmp_path, monkeypatch, option):
+    whole, moments = train_seen(tmp_path_factory, *OPTIONS[option])
+    last = torch.load(whole.last, weights_only=True)["epoch"]
+    assert last == (3 if option == "early" else 6)
+    resume_all([last_of(moments, epoch) for epoch in (2, last)], whole, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", OPTIONS)
+def test_killed_at_any_moment_with_it(tmp_path_factory, tmp_path, monkeypatch, option):
+    whole, moments = train_seen(tmp_path_factory, *OPTIONS[option])
+    resume_all(moments, whole, tmp_path, monkeypatch)
 
 
 def last_of(moments, epoch):

@@ -127,6 +127,15 @@ def check_together(config: Config) -> None:
             "without validation rows there is no best checkpoint to test; set "
             "trainer.test_checkpoint=last"
         )
+    if not config.data.has_validation and config.needs_validation:
+        raise UserError(
+            f"{config.needs_validation} needs validation rows; set data.val_fraction, or leave it "
+            "out"
+        )
+    if config.schedule.name == "plateau" and config.schedule.gamma >= 1:
+        raise UserError(
+            f"schedule.gamma={config.schedule.gamma} must be below 1 with schedule.name=plateau"
+        )
     if len(set(config.schedule.milestones)) < len(config.schedule.milestones):
         raise UserError("schedule.milestones must be different epochs")
     config.trainer.check()

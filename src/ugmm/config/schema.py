@@ -1,6 +1,6 @@
 """What an experiment can say: its keys, their types and ranges, beside those of its choices."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ugmm.config.choices.data import DataConfig
@@ -29,6 +29,18 @@ class Config:
     name: str = "${experiment}"  # of the run; by default, the settings overridden
     variant: str = "${name}"  # runs that are repetitions of one another, in an ablation
     runs_dir: str = "runs"
+
+    @property
+    def needs_validation(self) -> str:
+        """The setting that looks at validations while training goes on; "" if none does."""
+        if self.trainer.early_stopping.patience is not None:
+            return f"trainer.early_stopping.patience={self.trainer.early_stopping.patience}"
+        return "schedule.name=plateau" if self.schedule.name == "plateau" else ""
+
+    def training(self) -> dict[str, dict[str, Any]]:
+        """Return what a task is told of its training: the keywords `optimizer` and `schedule`."""
+        schedule = {**asdict(self.schedule), "monitor": self.trainer.monitor}
+        return {"optimizer": asdict(self.optimizer), "schedule": schedule}
 
 
 # What every choice of a group has.

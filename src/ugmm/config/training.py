@@ -1,12 +1,19 @@
 """How a network is trained: optimiser, schedule, trainer, tracking."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ugmm.errors import UserError
 from ugmm.keys import key
 
-__all__ = ["OptimizerConfig", "ScheduleConfig", "TrackingConfig", "TrainerConfig"]
+__all__ = [
+    "AveragingConfig",
+    "EarlyStoppingConfig",
+    "OptimizerConfig",
+    "ScheduleConfig",
+    "TrackingConfig",
+    "TrainerConfig",
+]
 
 
 @dataclass
@@ -24,10 +31,28 @@ class OptimizerConfig:
 class ScheduleConfig:
     """How the learning rate moves; see `ugmm.tasks.optimization.make_schedule`."""
 
-    name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    name: Literal["constant", "step", "cosine", "one_cycle", "plateau"] = "constant"
     milestones: list[int] = key([], low=1, high=10**6)  # epochs
     gamma: float = key(0.1, above=0, high=10**6)
     warmup: float = key(0.3, low=0, below=1)  # share of all steps
+    patience: int = key(10, low=0)  # validations without a better trainer.monitor (plateau)
+
+
+@dataclass
+class EarlyStoppingConfig:
+    """When to stop before the last epoch; see `ugmm.training.options.stopping`."""
+
+    patience: int | None = key(None, low=1)  # validations without a better trainer.monitor
+    min_delta: float = key(0.0, low=0)  # by how much a better one must be better
+
+
+@dataclass
+class AveragingConfig:
+    """Averages of weights; see `ugmm.training.options.averaging`."""
+
+    name: Literal["none", "ema", "swa"] = "none"
+    decay: float = key(0.999, low=0, below=1)  # of ema, for a step
+    start: float | None = key(None, low=0, below=1)  # share of epochs; null: 0 (ema), 0.75 (swa)
 
 
 @dataclass
@@ -55,6 +80,8 @@ class TrainerConfig:
         "val/accuracy"
     )
     test_checkpoint: Literal["best", "last"] = "best"
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    averaging: AveragingConfig = field(default_factory=AveragingConfig)
     threads: int | None = key(None, low=1, high=1024)  # CPU threads a process; null: torch's own
     extra: dict[str, Any] = key({})  # further arguments of lightning.Trainer, by their names
 

@@ -10,8 +10,11 @@ from torch.optim.lr_scheduler import (
     LRScheduler,
     MultiStepLR,
     OneCycleLR,
+    ReduceLROnPlateau,
     SequentialLR,
 )
+
+from ugmm.metrics import find_metric
 
 __all__ = ["make_optimizer", "make_schedule", "parameter_groups"]
 
@@ -77,27 +80,37 @@ def make_schedule(
     optimizer: optim.Optimizer,
     steps: int,
     steps_per_epoch: int,
-    name: Literal["constant", "step", "cosine", "one_cycle"] = "constant",
+    name: Literal["constant", "step", "cosine", "one_cycle", "plateau"] = "constant",
     milestones: tuple[int, ...] = (),
     gamma: float = 0.1,
     warmup: float = 0.3,
-) -> LRScheduler | None:
+    patience: int = 10,
+    monitor: str = "val/nll",
+) -> LRScheduler | ReduceLROnPlateau | None:
     """Return a schedule that is advanced after every optimiser step, or None if it is constant.
+
+    That of a plateau is advanced after every validation.
 
     Args:
         optimizer: Its learning rates are scheduled; ``one_cycle`` peaks at its ``lr``.
         steps: Optimiser steps in the whole training.
         steps_per_epoch: Optimiser steps in an epoch.
         name: ``"constant"``; ``"step"``: times `gamma` after each epoch of `milestones`;
-            ``"cosine"``: to zero, after a linear warm-up; ``"one_cycle"``: torch's OneCycleLR.
+            ``"cosine"``: to zero, after a linear warm-up; ``"one_cycle"``: torch's OneCycleLR;
+            ``"plateau"``: times `gamma` whenever validations have stopped getting better.
         milestones: Epochs.
-        gamma: Factor at each milestone.
+        gamma: Factor at each milestone, and on each plateau.
         warmup: Share of the steps in which the rate rises (``cosine``, ``one_cycle``).
+        patience: After how many validations without a better one there is a plateau.
+        monitor: The metric of those validations.
     """
     if name == "constant":
         return None
     if name == "step":
         return MultiStepLR(optimizer, [m * steps_per_epoch for m in milestones], gamma)
+    if name == "plateau":
+        goal = find_metric(monitor).goal or "min"
+        return ReduceLROnPlateau(optimizer, goal, factor=gamma, patience=patience)
     if name == "cosine":
         rising = round(warmup * steps)
         falling = CosineAnnealingLR(optimizer, max(1, steps - rising))
@@ -110,4 +123,6 @@ def make_schedule(
         # A rise of one step starts at its peak: torch would divide by its length less one.
         share = 0.0 if math.isclose(warmup * steps, 1) else warmup
         return OneCycleLR(optimizer, max_lr=peaks, total_steps=steps, pct_start=share)
-    raise ValueError(f"schedule must be 'constant', 'step', 'cosine' or 'one_cycle', got {name!r}")
+    raise ValueError(
+        f"schedule must be 'constant', 'step', 'cosine', 'one_cycle' or 'plateau', got {name!r}"
+    )

@@ -1,6 +1,7 @@
 """What every task shares: training a network, and telling classes apart by it."""
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ import lightning
 import numpy as np
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -144,7 +146,7 @@ class Task(Recorded, lightning.LightningModule, ABC):
         self.log("test/macro_f1", macro_f1(confusion))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimiser and its schedule, advanced at every step."""
+        """Build the optimiser and its schedule, advanced at every step, or every validation."""
         # A fused optimiser unscales float16 gradients itself, too late for them to be clipped.
         fused = self.trainer.precision != "16-mixed"
         optimizer = make_optimizer(self.network, **self.optimizer, fused=fused)
@@ -153,10 +155,20 @@ class Task(Recorded, lightning.LightningModule, ABC):
         schedule = make_schedule(optimizer, steps, per_epoch, **self.schedule)
         if schedule is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
-        }
+        described: Any = {"scheduler": schedule, "name": "lr", "interval": "step"}
+        if isinstance(schedule, ReduceLROnPlateau):
+            # Never by Lightning, which advances it after the epoch's checkpoint has been saved.
+            described |= {"interval": "epoch", "frequency": sys.maxsize, "monitor": "val/nll"}
+        return {"optimizer": optimizer, "lr_scheduler": described}
+
+    def on_validation_end(self) -> None:
+        """Advance the schedule of a plateau."""
+        if self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
+            return
+        for each in self.trainer.lr_scheduler_configs:
+            if isinstance(each.scheduler, ReduceLROnPlateau):
+                monitor = self.schedule.get("monitor", "val/nll")
+                each.scheduler.step(float(self.trainer.callback_metrics[monitor]))
 
 
 class _CalibrationError(MulticlassCalibrationError):

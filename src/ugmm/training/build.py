@@ -1,7 +1,5 @@
 """From a configuration to a data module and a task, with the network that is to be trained."""
 
-from dataclasses import asdict
-
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 import torch
@@ -50,12 +48,7 @@ def build_task(config: Config, data: InMemoryDataModule) -> Task:
         raise UserError(f"model: {error}") from error
     if not isinstance(network, Classifier):
         raise _wrong_kind("model", config.model.name, network, "ugmm.nn.Classifier")
-    return config.task.build(
-        network,
-        data.n_classes,
-        optimizer=asdict(config.optimizer),
-        schedule=asdict(config.schedule),
-    )
+    return config.task.build(network, data.n_classes, **config.training())
 
 
 def _wrong_kind(group: str, choice: str, built: object, base: str) -> UserError:

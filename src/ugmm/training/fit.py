@@ -13,7 +13,7 @@ from ugmm.data.module import SplitName
 from ugmm.errors import UserError
 from ugmm.tasks import Task
 from ugmm.training.build import build_task, prepare
-from ugmm.training.trainer import quieten
+from ugmm.training.trainer import optional_callbacks, quieten
 
 __all__ = ["RowsDataModule", "train"]
 
@@ -49,6 +49,8 @@ def train(config: Config, data: RowsDataModule) -> Task:
     Raises:
         UserError: If the configuration asks for what the network refuses, or has no classes.
     """
+    if config.needs_validation:
+        raise UserError(f"{config.needs_validation} needs validation rows: here are none")
     task = build_task(config, data)
     prepare(task, data, config)
     quieten()
@@ -61,6 +63,7 @@ def train(config: Config, data: RowsDataModule) -> Task:
         precision=wanted.precision,
         gradient_clip_val=wanted.gradient_clip_val,
         accumulate_grad_batches=wanted.accumulate_grad_batches,
+        callbacks=optional_callbacks(wanted),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -18,10 +18,12 @@ from ugmm.metrics import find_metric
 from ugmm.runs import Run
 from ugmm.training.callbacks import SeedEpochs, StopOnNonFinite, StopOnSignals
 from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, StampCheckpoints
+from ugmm.training.options.averaging import AverageWeights
 from ugmm.training.options.extra import check_extra
+from ugmm.training.options.stopping import StopEarly
 from ugmm.training.progress import make_progress
 
-__all__ = ["check_hardware", "make_trainer", "quieten"]
+__all__ = ["check_hardware", "make_trainer", "optional_callbacks", "quieten"]
 
 
 def check_hardware(config: TrainerConfig) -> None:
@@ -101,6 +103,7 @@ def make_trainer(
         stamp,
         make_progress(),
     ]
+    callbacks += optional_callbacks(wanted)
     if not wanted.fast_dev_run:
         callbacks += _checkpoints(wanted, run, stamp, best)
     plugins: list[Any] = [AtomicCheckpointIO(), launch_environment()]
@@ -121,6 +124,17 @@ def make_trainer(
         # On the CPU every operation used here is deterministic as it is.
         deterministic=torch.cuda.is_available() and wanted.accelerator != "cpu",
     )
+
+
+def optional_callbacks(wanted: TrainerConfig) -> list[Callback]:
+    """Return what is asked for by keys that are off by default."""
+    found: list[Callback] = []
+    if wanted.averaging.name != "none":
+        found.append(AverageWeights(wanted.averaging, wanted.max_epochs))
+    if (patience := wanted.early_stopping.patience) is not None:
+        goal = find_metric(wanted.monitor).goal or "max"
+        found.append(StopEarly(wanted.monitor, goal, patience, wanted.early_stopping.min_delta))
+    return found
 
 
 def _checkpoints(

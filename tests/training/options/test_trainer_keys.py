@@ -1,12 +1,17 @@
 """Keys of the trainer: what each does, and one line where it cannot be done."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
 
 from ugmm.config.compose import compose
 from ugmm.config.frozen import from_mapping, to_mapping
 from ugmm.errors import UserError
-from ugmm.training.trainer import check_hardware
+from ugmm.training.fit import RowsDataModule
+from ugmm.training.fit import train as train_rows
+from ugmm.training.trainer import check_hardware, optional_callbacks
 
 
 def wanted(*overrides):
@@ -45,6 +50,54 @@ def test_what_cannot_be_done_is_one_line(monkeypatch, override, said):
         check_hardware(wanted(override))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["trainer.averaging=ema"], "did you mean trainer.averaging.name=ema?"),
+        (["trainer.averaging.decay=1"], "must be at least 0 and below 1"),
+        (["trainer.early_stopping.patience=0"], "must be at least 1"),
+        (["schedule.name=plateau", "schedule.gamma=1"], "schedule.gamma=1.0 must be below 1"),
+        (["schedule.name=plateau", "data.val_fraction=0", "trainer.test_checkpoint=last"],
+         "schedule.name=plateau needs validation rows"),
+        (["trainer.early_stopping.patience=3", "data.val_fraction=0",
+          "trainer.test_checkpoint=last"], "patience=3 needs validation rows"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(overrides, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        wanted(*overrides)
+
+
+def test_what_is_off_by_default_adds_nothing():
+    assert optional_callbacks(wanted()) == []
+
+
+def test_a_run_stops_early(train):
+    run = train("iris_disc", "trainer.early_stopping.patience=1", "trainer.monitor=val/accuracy",
+                "trainer.early_stopping.min_delta=1", "trainer.max_epochs=9",
+                "trainer.check_val_every_n_epoch=1")  # fmt: skip
+    assert torch.load(run.last, weights_only=True)["epoch"] == 1
+
+
+def test_crossval_has_nothing_to_stop_by():
+    rows = RowsDataModule(np.zeros((9, 4)), np.arange(9) % 3, 3, 4, 0)
+    config = compose("iris_disc", ["trainer.early_stopping.patience=3"])
+    with pytest.raises(UserError, match="needs validation rows: here are none"):
+        train_rows(config, rows)
+
+
+def test_a_training_of_rows_averages_too():
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    overrides = ["trainer.max_epochs=3", "schedule.name=constant"]
+    plain, averaged = (
+        train_rows(compose("iris_disc", [*overrides, f"trainer.averaging.name={name}"]),
+                   RowsDataModule(x, np.arange(9) % 3, 3, 3, 0))
+        for name in ("none", "ema")
+    )  # fmt: skip
+    one, two = (task.network.layers[0].loc for task in (plain, averaged))
+    assert not torch.equal(one, two)
 
 
 @pytest.mark.parametrize("devices", ["auto", 2, [0], [1, 0]])

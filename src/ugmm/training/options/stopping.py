@@ -1,0 +1,51 @@
+"""`trainer.early_stopping`: ending a run whose validation has stopped getting better."""
+
+import sys
+
+import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+
+__all__ = ["StopEarly"]
+
+
+class StopEarly(EarlyStopping):
+    """Stop after some validations in a row that were no better than the best before them.
+
+    What has been seen is in every checkpoint: a run that is resumed stops where it would have.
+
+    Arguments:
+        monitor: The metric that decides.
+        goal: Whether the best is its minimum or its maximum.
+        patience: How many validations.
+        min_delta: By how much a better one must be better.
+    """
+
+    def __init__(self, monitor: str, goal: str, patience: int, min_delta: float) -> None:
+        super().__init__(
+            monitor,
+            mode=goal,
+            patience=patience,
+            min_delta=min_delta,
+            check_finite=False,  # NaN is no better than anything
+            check_on_train_epoch_end=False,  # but at validations, which may be fewer
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is time to stop."""
+        return self.wait_count >= self.patience
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Do no further epoch where the run had stopped before it was interrupted."""
+        if self.is_over:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Say it."""
+        if self.is_over and trainer.is_global_zero:
+            sys.stdout.write(
+                f"stopped early, after epoch {self.stopped_epoch + 1}: {self.monitor} was no "
+                f"better in {self.patience} validation{'s' * (self.patience > 1)}\n"
+            )
