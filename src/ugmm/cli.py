@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ugmm import __version__
 from ugmm.cluster.signals import closing_cleanly, run_command
-from ugmm.errors import UserError
+from ugmm.errors import UserError, lacks_memory
 from ugmm.report.escaping import for_terminal
 from ugmm.terminal import guard_streams, loading
 from ugmm.writing import explain
@@ -65,6 +65,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # of a disk, a connection: wherever it comes from
         named = f"{error.filename}: " if error.filename else ""
         return _fail(f"{named}{explain(error)} and try again")
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        return _fail(
+            "this needs more memory than there is: make the largest of model.hidden, "
+            "data.batch_size, model.components, task.ensemble smaller"
+        )
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if error.name in names), None)
         if extra is None:  # nothing that the user has left out: a bug
