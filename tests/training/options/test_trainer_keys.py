@@ -25,7 +25,7 @@ def wanted(*overrides):
         ("trainer.devices=two", "a number or auto"),
         ("trainer.devices=[]", "must name GPUs"),
         ("trainer.devices=[0,0]", "must name GPUs"),
-        ("trainer.devices=[0,-1]", "must name GPUs"),
+        ("trainer.devices=[0,-1]", "must be at least 0"),
         ("trainer.devices=[0,1]", "give their number, trainer.devices=2"),
         ("trainer.accelerator=mps", "torch finds no Apple GPU"),
         ("trainer.accelerator=gpu", "torch finds no GPU"),
