@@ -1,8 +1,10 @@
 """What an error suggests in place of a mistyped name: what is near, and nothing that is far."""
 
 import pytest
+import torch
 
-from ugmm.errors import nearest
+from ugmm.cli import main
+from ugmm.errors import lacks_memory, nearest
 
 TRAINER = [f"trainer.{key}" for key in ("max_epochs", "devices", "monitor", "gradient_clip_val")]
 
@@ -45,3 +47,24 @@ def test_what_is_far_is_not_suggested(name, known):
 def test_none_and_very_many():
     assert nearest("x", []) == "there are none"
     assert nearest("x", [f"column {n}" for n in range(5000)]).endswith("column 29 and 4970 more")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(monkeypatch, capsys, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("ugmm.config.compose.compose", fail)
+    assert main(["show", "iris_disc"]) == 1
+    assert capsys.readouterr().err.startswith("ugmm: error: this needs more memory than there is")
+
+
+def test_a_bug_is_no_lack_of_memory():
+    assert not lacks_memory(RuntimeError("a bug"))

@@ -109,7 +109,9 @@ def test_metrics_survive_a_line_that_was_cut_short(tmp_path):
     assert run.read_metrics() == [{"epoch": 0, "step": 9, "val/accuracy": 0.5}]
 
 
-@pytest.mark.parametrize("line", [b"1,x,0.5", b"1,2,0.5,4", b"1,2,\xff"])
+@pytest.mark.parametrize(
+    "line", [b"1,x,0.5", b"1,2,0.5,4", b"1,2,\xff", b"inf,1,0.5", b"nan,1,0.5"]
+)
 def test_damaged_metrics_are_one_line(tmp_path, line):
     run = Run.create(tmp_path, "group", "name")
     run.metrics.write_bytes(b"epoch,step,val/accuracy\n" + line + b"\n")
@@ -127,7 +129,7 @@ def test_damaged_json_is_one_line(tmp_path, name, content):
     assert "\n" not in str(mistake.value)
 
 
-@pytest.mark.parametrize("value", ['"0.5"', "null", "[1]"])
+@pytest.mark.parametrize("value", ['"0.5"', "null", "[1]", "true", "1" + 400 * "0"])
 def test_a_summary_holds_numbers(tmp_path, value):
     run = Run.create(tmp_path, "group", "name")
     run.summary.write_text(f'{{"test/accuracy": {value}}}')

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ugmm import __version__
 from ugmm.cluster.signals import closing_cleanly, run_command
-from ugmm.errors import UserError
+from ugmm.errors import UserError, lacks_memory
 from ugmm.report.escaping import for_terminal
 from ugmm.terminal import guard_streams, loading
 from ugmm.writing import explain
@@ -65,6 +65,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # of a disk, a connection: wherever it comes from
         named = f"{error.filename}: " if error.filename else ""
         return _fail(f"{named}{explain(error)} and try again")
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        return _fail(
+            "this needs more memory than there is: make the largest of model.hidden, "
+            "data.batch_size, model.components, task.ensemble smaller"
+        )
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if error.name in names), None)
         if extra is None:  # nothing that the user has left out: a bug
@@ -183,12 +190,13 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from ugmm.runs import Run
+    from ugmm.runs import locate
 
+    run, checkpoint = locate(options.run)
     with loading():
         from ugmm.training.run import evaluate
 
-    _print_results(Run.open(options.run), evaluate(options.run))
+    _print_results(run, evaluate(checkpoint or run.folder))
 
 
 def _crossval(options: argparse.Namespace) -> None:
@@ -239,7 +247,7 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
         sys.stdout.write("\n" if index else "")
         sys.stdout.write(f"{kind.names}, each run by: ugmm {kind.command} NAME\n")
         for name, title in titles.items():
-            sys.stdout.write(f"  {name:<{width}}  {title}\n")
+            sys.stdout.write(f"  {for_terminal(f'{name:<{width}}  {title}')}\n")
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -259,4 +267,4 @@ def _print_results(run: "Run", summary: dict[str, float]) -> None:
         Console().print(robustness)
     confusion = run.read_confusion()
     if confusion is not None and (line := lost_classes(*confusion)) is not None:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{for_terminal(line)}\n")

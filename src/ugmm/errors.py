@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-__all__ = ["UserError", "nearest"]
+__all__ = ["UserError", "lacks_memory", "nearest"]
 
 _NEAR = 0.66  # the share of letters that two names have in common, from which they are near
 _LISTED = 30
@@ -19,6 +19,14 @@ class UserError(Exception):
         shown = "".join(map(_printable, super().__str__()))
         shown = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda found: _shorten(found[0], 100), shown)
         return shown if len(shown) < _LONGEST else _shorten(shown, _LONGEST // 2)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no more memory, as torch says it of any device."""
+    # CPU: "can't allocate memory"; CUDA: "out of memory".
+    return isinstance(error, MemoryError) or bool(
+        re.search("allocate memory|out of memory", str(error), re.IGNORECASE)
+    )
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import platform
 import re
@@ -159,7 +160,8 @@ class Run:
         try:
             table = csv.DictReader(line for line in lines if line.endswith("\n"))
             rows = [{k: float(v) if v else None for k, v in row.items()} for row in table]
-            if any(row.get(name) is None for row in rows for name in ("epoch", "step")):
+            counts = [row.get(name) for row in rows for name in ("epoch", "step")]
+            if any(count is None or not math.isfinite(count) for count in counts):
                 raise ValueError("a row has no epoch or no step")
         except (TypeError, ValueError, csv.Error) as error:
             raise UserError(f"{self.metrics} is damaged ({error}); {remedy}") from error
@@ -201,11 +203,18 @@ class Run:
         remedy = "remove it, and resume the run to test again"
         summary = _read_json(self.summary, remedy)
         for name, value in summary.items():
-            if not isinstance(value, int | float) or isinstance(value, bool):
+            if not _is_number(value):
                 raise UserError(
                     f"{self.summary} is damaged ({name} is {value!r}, not a number); {remedy}"
                 )
         return summary
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number that a float holds, be it infinite or none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float)
 
 
 @contextmanager

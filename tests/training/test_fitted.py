@@ -100,6 +100,7 @@ def test_a_run_is_read_back(train_and_draw, name, capfd):
     [
         ("iris_lda", "task=discriminative", "task=fitted goes with the models lda, qda and gmm"),
         ("iris_disc", "task=fitted", "task=fitted goes with the models lda, qda and gmm"),
+        ("iris_gmm", "model.components=1000", "needs 1000; set fewer components"),
         ("iris_lda", "trainer.test_checkpoint=best", "set trainer.test_checkpoint=last"),
     ],
 )

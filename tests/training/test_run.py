@@ -274,3 +274,15 @@ class TestErrors:
         run.summary.unlink()
         assert main(["train", "--resume", str(run.folder)]) == 1
         assert f"no checkpoint at {run.best}" in capfd.readouterr().err
+
+
+def test_a_group_and_a_checkpoint_are_tested_and_resumed_as_their_run(trained, capfd):
+    run = trained("iris_disc")
+    capfd.readouterr()
+    for command in (["eval"], ["train", "--resume"]):
+        for place in (run.folder.parent, run.last):
+            assert main([*command, str(place)]) == 0
+            output = capfd.readouterr()
+            assert "accuracy" in output.out
+            newest = f"the newest run of {place} is {run.folder}\n"
+            assert (newest in output.err) == (place == run.folder.parent)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ugmm.baselines.estimators import Baseline, LogJoint, log_prior
+from ugmm.errors import UserError
 from ugmm.keys import key
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ class GMM(Baseline):
         """Return the classes' parameters; without a seed, EM starts from NumPy's global state."""
         from sklearn.mixture import GaussianMixture
 
+        fewest = min(int((y == c).sum()) for c in range(n_classes))
+        if fewest < (needed := max(2, self.components)):
+            raise UserError(
+                f"components={self.components}: a class has {fewest} training row(s), and needs "
+                f"{needed}; set fewer components, or give more rows"
+            )
         fitted = [
             GaussianMixture(
                 self.components,

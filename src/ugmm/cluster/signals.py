@@ -17,7 +17,15 @@ from ugmm.terminal import warn
 
 __all__ = ["closing_cleanly", "ending_alike", "run_command", "run_process", "take_over"]
 
-ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# What terminals, users, and schedulers before a time limit or a preemption, send.
+ENDING = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
 # `timeout`, Slurm and a terminal tell a process and its group, so that one signal may come twice.
 _SAME_SECONDS = 5.0
 

@@ -1,6 +1,7 @@
 """The Lightning Trainer of an experiment."""
 
 import logging
+import os
 import warnings
 from typing import Any
 
@@ -31,7 +32,8 @@ def check_hardware(config: TrainerConfig) -> None:
     Raises:
         UserError: If a GPU is asked for where there is none, or more of them than there are, or
             a launcher does not fit (see `ugmm.cluster.launch.check_launch`), or `trainer.extra`
-            holds what cannot be handed on.
+            holds what cannot be handed on; or if far more processes are asked for than there are
+            CPUs.
     """
     mps, devices = int(torch.backends.mps.is_available()), config.devices
     present = mps if config.accelerator == "mps" else torch.cuda.device_count() or mps
@@ -50,6 +52,9 @@ def check_hardware(config: TrainerConfig) -> None:
     wanted = max(devices) + 1 if isinstance(devices, list) else devices
     if on_gpu and isinstance(wanted, int) and wanted > present:
         raise UserError(f"trainer.devices={devices}: this machine has {present} GPU(s)")
+    cpus = os.cpu_count() or 1
+    if not on_gpu and isinstance(devices, int) and devices > max(cpus, 4):
+        raise UserError(f"trainer.devices={devices}: this machine has {cpus} CPU(s) for them")
     quieten()
     check_extra(config.extra)
     check_launch(devices, config.num_nodes, present if on_gpu else 1)

@@ -25,6 +25,7 @@ from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
 from ugmm.studies.crossval.definition import CrossValidation
 from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
+from ugmm.terminal import loading
 from ugmm.writing import cut_torn_line, explaining
 
 __all__ = ["choose", "cross_validate"]
@@ -66,8 +67,9 @@ def cross_validate(
     Raises:
         UserError: If the user can mend what keeps a fit from running.
     """
-    data = study.data.build(seed=0)
-    x, y = (t.numpy() for t in data.rows())
+    with loading():
+        data = study.data.build(seed=0)
+        x, y = (t.numpy() for t in data.rows())
     settings, models = study.settings, study.models
     _check_folds(y, study, data.class_names)
     runner = _Runner(study, x, y, folder / "fits.jsonl", processes)
