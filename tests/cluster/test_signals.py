@@ -116,6 +116,17 @@ def test_what_nohup_ignores_stays_ignored(tmp_path, number):
     assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
 
 
+def test_what_has_a_handler_in_c_keeps_it(monkeypatch):
+    before = signal.getsignal(signal.SIGUSR2)
+    known = signal.getsignal  # Python knows no handler that it has not set
+    monkeypatch.setattr(
+        "signal.getsignal", lambda number: None if number == signal.SIGUSR2 else known(number)
+    )
+    with signals.ending_alike():
+        assert known(signal.SIGTERM) != signal.SIG_DFL
+        assert known(signal.SIGUSR2) == before
+
+
 def test_a_signal_that_comes_again_much_later_ends_what_hangs(monkeypatch):
     monkeypatch.setattr(signals, "_SAME_SECONDS", 0.05)
 
