@@ -162,3 +162,12 @@ def test_the_plan_of_a_search_is_shown(ablation, capsys):
     assert "5 more trials" in output
     assert "optimizer.lr: 0.001 to 0.1 (logarithmically)" in output
     assert not Path("runs").exists()
+
+
+def test_trials_that_dead_workers_have_not_asked_for_are_left(ablation, monkeypatch, capsys):
+    ablation(BASE + SPACE)
+    monkeypatch.setattr("ugmm.studies.ablation.command.run_workers", lambda *_: ["killed"])
+    assert main(["ablate", "mine.yaml"]) == 1
+    out, error = capsys.readouterr()
+    assert out.startswith("10 points: 10 left; logs in ")
+    assert error.startswith("ugmm: error: 10 points: 10 left; a worker died (killed), see ")

@@ -58,7 +58,7 @@ def run_ablation(
     if wandb and ablation.space:
         raise UserError(f"{ablation.path}: a search is driven by Optuna: leave --wandb out")
     search = Search(ablation, ledger) if ablation.space else None
-    to_ask = search.count_left() * len(ablation.repetitions) if search else 0
+    to_ask = search.count_points_left() if search is not None else 0
     unfinished = ledger.find_unfinished(points)
     deaths, told = [], set()
     if wandb and unfinished:
@@ -135,9 +135,10 @@ def _report_end(
             line = f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}"
             sys.stdout.write(f"{for_terminal(line)}\n")
         raise UserError(f"{format_count(len(failed), 'point')} failed; try again with --retry")
-    if rest := describe_left(states, len(states)):
+    total = len(points) + (search.count_points_left() if search is not None else 0)
+    if rest := describe_left(states, total):
         logs = f"a worker died ({deaths[-1]}), see {ledger.folder / 'logs'}; " if deaths else ""
-        counted = format_count(len(points), "point")
+        counted = format_count(total, "point")
         raise UserError(f"{counted}: {rest}; {logs}start again to go on")
     sys.stdout.write(f"compare the variants with: ugmm compare {name}\n")
 

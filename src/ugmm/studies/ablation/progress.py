@@ -11,7 +11,6 @@ from ugmm.studies.ablation.points import Point
 
 __all__ = ["Progress", "describe_left"]
 
-
 _ENDED: tuple[State, ...] = ("done", "failed")
 
 

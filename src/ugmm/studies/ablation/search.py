@@ -68,6 +68,10 @@ class Search:
         """Return how many trials have not been asked for yet."""
         return max(0, self.ablation.settings.trials - self._count_planned())
 
+    def count_points_left(self) -> int:
+        """Return how many points those trials will have."""
+        return self.count_left() * len(self.ablation.repetitions)
+
     def _count_planned(self) -> int:
         trials = self.study.get_trials(deepcopy=False)
         return sum("points" in trial.user_attrs for trial in trials)
