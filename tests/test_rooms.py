@@ -17,6 +17,7 @@ PACKAGE = SOURCES / "ugmm"
 ORDER = (
     ("errors", "keys", "metrics", "terminal", "_lazy", "_torchvision"),
     ("writing",),
+    ("reading",),
     ("runs", "kernels", "columns", "calibration", "yaml_text"),
     ("functional", "spec"),
     ("nn", "checkpoints"),

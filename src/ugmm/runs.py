@@ -10,16 +10,16 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ugmm.errors import UserError
+from ugmm.reading import read_json, read_text, reading
 from ugmm.terminal import warn
-from ugmm.writing import WriteError, explain, explaining, write_atomic
+from ugmm.writing import WriteError, explaining, write_atomic
 
 __all__ = ["Run", "locate", "run_folder"]
 
@@ -85,7 +85,7 @@ class Run:
             UserError: If the folder does not exist or holds no run.
         """
         run = cls(Path(folder))
-        with _reading(run.folder):
+        with reading(run.folder):
             if not run.folder.is_dir():
                 raise UserError(f"no such run folder: {folder}")
             if not run.config.is_file():
@@ -131,7 +131,7 @@ class Run:
         if not self.environment.exists():
             return {}
         kinds = {"run_id": str, "plugins": list, "git": dict}
-        return _read_json(self.environment, "remove it", kinds)
+        return read_json(self.environment, "remove it", kinds)
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Write `spec.json`: what a row of the data is, as `ugmm.spec.Spec.to_json` says it."""
@@ -143,7 +143,7 @@ class Run:
         Raises:
             UserError: If the file is damaged.
         """
-        return _read_json(self.spec, "train again") if self.spec.exists() else None
+        return read_json(self.spec, "train again") if self.spec.exists() else None
 
     def read_metrics(self) -> list[dict[str, float | None]]:
         """Return the rows of `metrics.csv`: `epoch`, `step` and the metrics logged then.
@@ -156,7 +156,7 @@ class Run:
         if not self.metrics.exists():
             return []
         remedy = "mend it, or remove it and do without the curves"
-        lines = _read_text(self.metrics, remedy).splitlines(keepends=True)
+        lines = read_text(self.metrics, remedy).splitlines(keepends=True)
         try:
             table = csv.DictReader(line for line in lines if line.endswith("\n"))
             rows = [{k: float(v) if v else None for k, v in row.items()} for row in table]
@@ -181,7 +181,7 @@ class Run:
         if not self.confusion.exists():
             return None
         remedy = "remove it"
-        content = _read_json(self.confusion, remedy, {"classes": list, "counts": list})
+        content = read_json(self.confusion, remedy, {"classes": list, "counts": list})
         classes, counts = content.get("classes", []), content.get("counts", [])
         rows = [row for row in counts if isinstance(row, list) and len(row) == len(classes)]
         if len(rows) != len(classes) or not all(type(n) is int for row in rows for n in row):
@@ -201,7 +201,7 @@ class Run:
         if not self.summary.exists():
             return {}
         remedy = "remove it, and resume the run to test again"
-        summary = _read_json(self.summary, remedy)
+        summary = read_json(self.summary, remedy)
         for name, value in summary.items():
             if not _is_number(value):
                 raise UserError(
@@ -215,45 +215,6 @@ def _is_number(value: object) -> bool:
     if isinstance(value, int) and not isinstance(value, bool):
         return abs(value) <= sys.float_info.max
     return isinstance(value, float)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {explain(error)} and try again") from error
-
-
-def _read_text(path: Path, remedy: str) -> str:
-    """Return a text file's content; if it is damaged, the error says the remedy."""
-    with _reading(path), path.open(newline="", encoding="utf-8") as file:
-        try:
-            return file.read()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is damaged ({error}); {remedy}") from error
-
-
-def _read_json(
-    path: Path, remedy: str, kinds: Mapping[str, type] = MappingProxyType({})
-) -> dict[str, Any]:
-    """Return the keys and values of a JSON file; if it is damaged, the error says the remedy.
-
-    Args:
-        path: The file.
-        remedy: What to do about damage.
-        kinds: Of which type some values must be, where they are there.
-    """
-    try:
-        content = json.loads(_read_text(path, remedy))
-        if not isinstance(content, dict):
-            raise ValueError("it does not hold keys and values")
-        for name, kind in kinds.items():
-            if not isinstance(content.get(name, kind()), kind):
-                raise ValueError(f"{name} is {content[name]!r}")
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}); {remedy}") from error
-    return content
 
 
 def locate(place: str | Path) -> tuple[Run, Path | None]:

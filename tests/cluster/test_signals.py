@@ -11,11 +11,18 @@ import pytest
 
 from ugmm.cluster import signals
 
-ENDING = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+ENDING = [
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+]
 # The signals stand as they do in a terminal, whatever started the tests.
 PLAIN = """
 import os, signal, sys
-for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU):
     signal.signal(number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """
@@ -87,7 +94,7 @@ def test_while_the_command_imports(tmp_path, module):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "ugmm: interrupted\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [number for number in ENDING if number != signal.SIGINT])
 def test_any_of_them_while_the_command_imports(tmp_path, number):
     done = run(AT_IMPORT.format(module="argparse", number=int(number)), tmp_path)
     assert (done.returncode, done.stderr) == (128 + number, f"ugmm: stopped by {number.name}\n")
@@ -107,6 +114,17 @@ def test_what_nohup_ignores_stays_ignored(tmp_path, number):
     code += RUN.format(number=int(number), again=int(number)).replace("time.sleep(60)", "...")
     done = run(code, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
+
+
+def test_what_has_a_handler_in_c_keeps_it(monkeypatch):
+    before = signal.getsignal(signal.SIGUSR2)
+    known = signal.getsignal  # Python knows no handler that it has not set
+    monkeypatch.setattr(
+        "signal.getsignal", lambda number: None if number == signal.SIGUSR2 else known(number)
+    )
+    with signals.ending_alike():
+        assert known(signal.SIGTERM) != signal.SIG_DFL
+        assert known(signal.SIGUSR2) == before
 
 
 def test_a_signal_that_comes_again_much_later_ends_what_hangs(monkeypatch):

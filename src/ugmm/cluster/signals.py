@@ -17,7 +17,15 @@ from ugmm.terminal import warn
 
 __all__ = ["closing_cleanly", "ending_alike", "run_command", "run_process", "take_over"]
 
-ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# What terminals, users, and schedulers before a time limit or a preemption, send.
+ENDING = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
 # `timeout`, Slurm and a terminal tell a process and its group, so that one signal may come twice.
 _SAME_SECONDS = 5.0
 
@@ -69,17 +77,23 @@ def ending_alike() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Python leaves signals to the main thread
         return
-    handlers = {number: signal.getsignal(number) for number in ENDING}
+    handlers = {
+        number: handler for number in ENDING if _is_ours(handler := signal.getsignal(number))
+    }
     if _stop not in handlers.values():
         _stop.forget()
-    for number, handler in handlers.items():
-        if handler is not signal.SIG_IGN:  # by nohup, or of a job in the background
-            signal.signal(number, _stop)
+    for number in handlers:
+        signal.signal(number, _stop)
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _is_ours(handler: object) -> bool:
+    """Tell whether a signal may be handled here: unless ignored, by nohup, or handled in C."""
+    return handler not in (signal.SIG_IGN, None)
 
 
 def take_over(also: Callable[[int], None] | None = None) -> None:
@@ -135,7 +149,7 @@ def run_process(command: Callable[[], int]) -> int:
         os._exit(code)
 
     for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if _is_ours(signal.getsignal(number)):
             signal.signal(number, end)
     return code
 

@@ -35,15 +35,19 @@ class ScheduleConfig:
     milestones: list[int] = key([], low=1, high=10**6)  # epochs
     gamma: float = key(0.1, above=0, high=10**6)
     warmup: float = key(0.3, low=0, below=1)  # share of all steps
-    patience: int = key(10, low=0)  # validations without a better trainer.monitor (plateau)
+    patience: int = key(
+        10, low=0, high=10**6
+    )  # validations without a better trainer.monitor (plateau)
 
 
 @dataclass
 class EarlyStoppingConfig:
     """When to stop before the last epoch; see `ugmm.training.options.stopping`."""
 
-    patience: int | None = key(None, low=1)  # validations without a better trainer.monitor
-    min_delta: float = key(0.0, low=0)  # by how much a better one must be better
+    patience: int | None = key(
+        None, low=1, high=10**6
+    )  # validations without a better trainer.monitor
+    min_delta: float = key(0.0, low=0, high=10**6)  # by how much a better one must be better
 
 
 @dataclass
