@@ -82,7 +82,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _fail(text: str) -> int:
     """Say in one line, whatever is quoted in it, what went wrong; return the exit code."""
-    sys.stderr.write(f"ugmm: error: {for_terminal(' '.join(text.splitlines()))}\n")
+    sys.stderr.write(f"ugmm: error: {for_terminal(str(UserError(text)))}\n")
     return 1
 
 

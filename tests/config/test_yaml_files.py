@@ -137,3 +137,24 @@ def test_results_are_published_in_ones_own_folder_or_the_clone(write):
     assert project_root() == CLONE
     write("experiments/mine.yaml", MINE)
     assert project_root().resolve() == Path.cwd()
+
+
+def test_what_cannot_be_read_is_listed_and_said_when_it_is_used(write, capsys):
+    write("experiments/mine.yaml", MINE)
+    write("experiments/folder.yaml/x", "")
+    Path("experiments/bytes.yaml").write_bytes(b"# \xff\n\xfe")
+    assert main(["list"]) == 0
+    assert {"mine", "folder", "bytes"} <= {
+        line.split()[0] for line in capsys.readouterr().out.splitlines() if line
+    }
+    for name, said in (
+        ("folder", "cannot read experiments/folder.yaml: Is a directory"),
+        ("bytes", "experiments/bytes.yaml is not a text file"),
+        (f"{'a' * 3000}.yaml", "no such file: aaa"),
+        ("a" * 3000, "unknown experiment 'aaa"),
+    ):
+        assert main(["show", name]) == 1
+        line = capsys.readouterr().err
+        assert said in line
+        assert line.count("\n") == 1
+        assert len(line) < 2030

@@ -68,7 +68,7 @@ def named_file(name: str, folder: str, root: Path | None = None) -> Path:
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
-        if not path.is_file():
+        if not os.path.isfile(name):  # a name too long is none either, where Path.is_file fails
             raise UserError(f"no such file: {name}")
         kind = _kind_of(path)
         if kind is not None and kind != KINDS[folder]:
@@ -104,9 +104,12 @@ def list_files() -> dict[Kind, dict[str, str]]:
 
 
 def title_of(path: Path) -> str:
-    """Return the comment on the first line of a file; empty if there is none."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        first = file.readline().strip()
+    """Return the comment on the first line of a file; empty if there is none, or no such text."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            first = file.readline().strip()
+    except OSError:  # a folder, a file that may not be read: whoever uses it is told
+        return ""
     return first.lstrip("# ") if first.startswith("#") else ""
 
 
