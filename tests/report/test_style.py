@@ -26,7 +26,7 @@ def test_a_failing_save_leaves_the_old_picture_and_no_other_file(tmp_path, monke
     figure = new_figure(4, 3, "nothing")
 
     def fail(file, **_):
-        file.write_bytes(b"half a picture")
+        file.write(b"half a picture")
         raise OSError("disk full")
 
     monkeypatch.setattr(figure, "savefig", fail)

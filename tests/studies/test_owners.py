@@ -24,6 +24,10 @@ def test_of_elsewhere_nothing_is_known(key):
     assert replace(this_process(), **{key: "elsewhere"}).lives() is None
 
 
+def test_of_an_owner_that_does_not_know_its_own_start_nothing_is_known():
+    assert replace(this_process(), started="").lives() is None
+
+
 def test_a_later_process_of_the_same_number_is_another():
     assert replace(this_process(), started="1").lives() is False
 

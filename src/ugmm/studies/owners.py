@@ -26,7 +26,8 @@ class Owner:
         boot: Which start of the machine; empty where the system does not say.
         namespace: In which its number was given; empty where the system has none.
         pid: Its number.
-        started: When it started, which tells it from a later one of the same number.
+        started: When it started, which tells it from a later one of the same number; empty where
+            it could not find out.
     """
 
     host: str
@@ -57,7 +58,8 @@ class Owner:
         if (self.host, self.boot, self.namespace) != (here.host, here.boot, here.namespace):
             return None
         started = _started(self.pid)
-        return None if started is None else started == self.started
+        unknown = started is None or not self.started
+        return None if unknown else started == self.started
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
