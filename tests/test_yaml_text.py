@@ -4,7 +4,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ugmm import yaml_text
@@ -17,6 +17,7 @@ TRICKY = (
     "!!int x", "&a", "*a", "<<", "=", "{a", "a, b", "%a", "@a", "|", "---", "...", "a\nb", "\r\n",
     "\0", "\x7f", "\x85", "\u2028", "\ufeff", "\ufffe", "\U0001f600",
 )  # fmt: skip
+SLOW = [HealthCheck.too_slow]  # as a busy machine is
 characters = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 pieces = st.lists(st.sampled_from(TRICKY), max_size=3).map("".join)
 texts = st.sampled_from(TRICKY) | pieces | characters
@@ -32,7 +33,7 @@ contents = st.recursive(
 def test_what_is_written_is_read(monkeypatch, loader):
     monkeypatch.setattr(yaml_text, "_Loader", loader)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=SLOW)
     @given(st.dictionaries(texts, contents, max_size=3))
     @example({text: list(TRICKY) for text in TRICKY})
     def check(content):
@@ -42,7 +43,7 @@ def test_what_is_written_is_read(monkeypatch, loader):
     check()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=SLOW)
 @given(texts)
 @example("length, cm")
 def test_a_pair_is_read_as_it_is_written(key):

@@ -173,7 +173,7 @@ def _train(options: argparse.Namespace) -> None:
         with loading(told=is_leading()):
             from ugmm.training.run import resume
 
-        if run.read_summary() and is_leading():
+        if run.has_ended and is_leading():
             sys.stdout.write("this run has ended already\n")
         summary = resume(run)
     else:

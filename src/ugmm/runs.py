@@ -54,6 +54,7 @@ class Run:
         self.summary = folder / "summary.json"
         self.confusion = folder / "confusion.json"
         self.plots = folder / "plots"
+        self.undrawn = folder / ".undrawn"  # there while its pictures are not all there
 
     @classmethod
     def create(
@@ -191,6 +192,15 @@ class Run:
     def write_summary(self, summary: Mapping[str, float]) -> None:
         """Write `summary.json`."""
         write_atomic(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its figures are written down and its pictures drawn.
+
+        Raises:
+            UserError: If the summary is damaged.
+        """
+        return bool(self.read_summary()) and not self.undrawn.exists()
 
     def read_summary(self) -> dict[str, float]:
         """Return `summary.json`; empty before the run has ended.

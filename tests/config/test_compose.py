@@ -88,8 +88,8 @@ def test_a_run_is_called_by_its_settings_in_short(settings, name):
 def test_many_settings_are_counted():
     many = [f"data.types.column{n}=continuous" for n in range(9)]
     config = compose("iris_disc", ["data=csv", "data.path=x.csv", "data.label=y", *many])
-    assert config.name == "data=csv path=x label=y +9 more"
-    assert len(config.name) <= 40
+    assert config.name == "data=csv path=x label=y column0=continuous +8 more"
+    assert len(config.name) <= 60
 
 
 def test_the_path_of_a_table_is_frozen_absolute(tmp_path, monkeypatch):

@@ -68,14 +68,18 @@ def test_pictures_that_do_not_fit_unfinish_no_run(tmp_path, capfd):
     with full("training.png"):
         assert train(tmp_path / "runs") == 0
     error = capfd.readouterr().err
-    assert error.startswith("warning: the run has ended, but its pictures lack some: cannot write")
+    assert error.startswith("warning: the figures are written, but not all pictures: cannot write")
     assert error.count("\n") == 1
     (folder,) = (tmp_path / "runs").glob("*/*")
     run = Run.open(folder)
-    assert "test/accuracy" in run.read_summary()
-    run.summary.unlink()  # as the line says
-    assert main(["train", "--resume", str(run.folder)]) == 0
+    before = {**run.read_summary(), "seconds": 0}
+    assert "test/accuracy" in before
+    assert main(["train", "--resume", str(run.folder)]) == 0  # as the line says
     assert (run.plots / "training.png").is_file()
+    assert {**run.read_summary(), "seconds": 0} == before
+    capfd.readouterr()
+    assert main(["train", "--resume", str(run.folder)]) == 0
+    assert "ended already" in capfd.readouterr().out
 
 
 def test_processes_of_a_run_end_with_the_one_that_cannot_write():
@@ -83,3 +87,14 @@ def test_processes_of_a_run_end_with_the_one_that_cannot_write():
     trainer = Mock()
     StopOnSignals().on_exception(trainer, Mock(), OSError(errno.ENOSPC, "full"))
     trainer.strategy.launcher.kill.assert_called_once_with(signal.SIGTERM)
+
+
+def test_a_run_killed_while_it_draws_goes_on_drawing(trained, monkeypatch):
+    run, drawn = trained("iris_disc"), []
+    before = {**run.read_summary(), "seconds": 0}
+    run.undrawn.touch()  # as from before the summary until all pictures are there
+    monkeypatch.setattr("ugmm.training.run.draw_run", lambda *_, **__: drawn.append(1) or [])
+    for _ in range(2):
+        assert main(["train", "--resume", str(run.folder)]) == 0
+        assert drawn == [1]
+    assert {**run.read_summary(), "seconds": 0} == before

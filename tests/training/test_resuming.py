@@ -125,6 +125,7 @@ OPTIONS = {
     "ema": (f"{AVERAGING}=ema", "trainer.averaging.decay=0.9"),
     "swa": (f"{AVERAGING}=swa", "trainer.averaging.start=0.3"),
     "plateau": ("schedule.name=plateau", "schedule.patience=0", "schedule.gamma=0.5"),
+    "limits": ("data.batch_size=16", "trainer.limit_train_batches=3"),
     "early": ("trainer.early_stopping.patience=2",),
 }
 

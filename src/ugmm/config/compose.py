@@ -27,7 +27,7 @@ COMMAND_LINE = "command line"
 # Where a run happens is not what it is: these keys do not become part of its name.
 _UNNAMED = (*ELSEWHERE, *(f"trainer.{key}" for key in HARDWARE))
 
-_NAME_LETTERS, _VALUE_LETTERS = 40, 20  # the most in a run's name, in a value that it tells
+_NAME_LETTERS, _VALUE_LETTERS = 60, 20  # the most in a run's name, in a value that it tells
 
 # For who means one, where no file of configs/ can be chosen.
 _FIRST_KEY = {"trainer": "max_epochs", "tracking": "mode"}

@@ -39,10 +39,11 @@ def arguments_of(
 ) -> dict[str, Any]:
     """Return the arguments of a call of a class by their names, as plain data."""
     try:
-        bound = inspect.signature(cls).bind(*arguments, **keywords)
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]  # of this very class
+        bound = signature.bind(None, *arguments, **keywords)
     except TypeError:
         return {}  # the call itself is about to say so, or it is a copy that is being made
-    found = dict(bound.arguments)
+    found = dict(list(bound.arguments.items())[1:])  # without `self`
     for name, parameter in bound.signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             found |= found.pop(name, {})

@@ -1,7 +1,7 @@
 """Running one experiment: train, test, draw, write down."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,8 @@ def resume(run: Run) -> dict[str, float]:
         RunInUseError: If another process is at it.
         UserError: If its configuration or checkpoint cannot be used.
     """
-    if summary := run.read_summary():
-        return summary
+    if run.has_ended:
+        return run.read_summary()
     config = read_config(run)
     check_hardware(config.trainer)
     tell_children(run)
@@ -99,7 +99,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         # The other processes of a launch work under the lock of the leading one.
         with holding(run) if is_leading() else nullcontext():
             # It may have ended while this process was starting.
-            return run.read_summary() or _execute(config, run)
+            return run.read_summary() if run.has_ended else _execute(config, run)
     except MisconfigurationException as error:
         raise UserError(f"Lightning refuses the settings of {run.folder}: {error}") from error
     except WriteError as error:
@@ -142,7 +142,9 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         results["parameters"] = task.network.n_parameters()
         if task.test_record:
             run.write_confusion(data.class_names, task.test_record["confusion"].tolist())
-        run.write_summary(results)  # it tells that the run has ended, whatever else happens
+        with suppress(OSError):  # a disk too full for this will tell of it below
+            run.undrawn.touch()
+        run.write_summary(results)  # whatever becomes of the pictures
         plots = _draw(run, task, data, config, results)
         if tracked_run is not None:
             tested = tested_checkpoint(run, config)
@@ -154,9 +156,9 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
 def _draw(
     run: Run, task: Task, data: InMemoryDataModule, config: Config, results: dict[str, float]
 ) -> list[Path]:
-    """Draw a run that has ended; a disk that is full keeps its pictures out, and no more."""
+    """Draw a run whose figures are safe; a full disk keeps its pictures out, and no more."""
     try:
-        return draw_run(
+        drawn = draw_run(
             run,
             task.network,
             task.test_record,
@@ -167,11 +169,11 @@ def _draw(
             results=results,
         )
     except WriteError as error:
-        missing = error.going_on(
-            f"remove {run.summary}, then 'ugmm train --resume {run.folder}' tests and draws again"
-        )
-        warn(f"warning: the run has ended, but its pictures lack some: {missing}")
+        missing = error.going_on(f"draw them by: ugmm train --resume {run.folder}")
+        warn(f"warning: the figures are written, but not all pictures: {missing}")
         return []
+    run.undrawn.unlink(missing_ok=True)
+    return drawn
 
 
 def evaluate(place: str | Path) -> dict[str, float]:

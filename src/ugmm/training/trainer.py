@@ -159,6 +159,7 @@ def quieten() -> None:
         "`LightningModule.configure_optimizers` returned `None`",  # what is fitted needs none
         "The `srun` command is available",  # nor in a job called interactive, where it is used
         ".*recommended to use `self.log.*sync_dist=True",  # they are exact over ranks already
+        "Be aware that when using `ckpt_path`",  # earlier versions kept checkpoints otherwise
         "Total length of `list` across ranks is zero",  # no validation, by data.val_fraction=0
     ):
         warnings.filterwarnings("ignore", message)
