@@ -3,13 +3,14 @@
 One that ends before its time says why.
 """
 
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -34,7 +35,7 @@ class Worker:
 
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
         self._reason: tuple[bool, str] | None = None
-        context = get_context("spawn")  # torch's threads do not survive a fork
+        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         try:
             self._reasons, tell = context.Pipe(duplex=False)
             self.process: BaseProcess = context.Process(target=_work, args=(tell, work, arguments))
