@@ -10,7 +10,7 @@ import numpy as np
 
 from ugmm.columns import is_missing
 from ugmm.data.csv_columns import Cells, ColumnType, Features, encode, read_classes
-from ugmm.data.dialect import Dialect, find_dialect
+from ugmm.data.dialect import Dialect, find_dialect, named_separator
 from ugmm.data.tabular import Table
 from ugmm.data.text_file import read_text
 from ugmm.errors import UserError, nearest
@@ -61,7 +61,8 @@ def read_csv(
     if not str(path):
         raise UserError("no file is named; set data.path=table.csv")
     text, encoding = read_text(Path(path), encoding)
-    dialect = find_dialect(text, separator, decimal)
+    named, text = named_separator(text)
+    dialect = find_dialect(text, named or "auto" if separator == "auto" else separator, decimal)
     columns = _split(text, dialect, path)
     types = dict(types or {})
     _check_names(path, list(columns), label, types)
@@ -139,6 +140,11 @@ def _check_names(
 ) -> None:
     """Refuse a label or types that the columns do not allow."""
     if label is not None and label not in names:
+        if len(names) == 1:
+            raise UserError(
+                f"data.label={label}: {path} has one column only, {names[0]!r}; set "
+                "data.separator, or separate its columns by commas"
+            )
         raise UserError(f"data.label={label}: {path} has no such column; {nearest(label, names)}")
     for name, kind in types.items():
         if name not in names:

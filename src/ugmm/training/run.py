@@ -176,7 +176,9 @@ def _draw(
     return drawn
 
 
-def evaluate(run: Run, checkpoint: Path | None = None) -> tuple[dict[str, float], Confusion | None]:
+def evaluate(
+    run: Run, checkpoint: Path | None = None
+) -> tuple[dict[str, float], Confusion | None]:
     """Test a run's checkpoint again, on one device; writes nothing.
 
     Args:
