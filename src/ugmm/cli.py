@@ -15,7 +15,7 @@ from ugmm.terminal import guard_streams, loading
 from ugmm.writing import explain
 
 if TYPE_CHECKING:
-    from ugmm.runs import Run
+    from ugmm.runs import Confusion
 
 __all__ = ["EXTRAS", "main"]
 
@@ -185,7 +185,7 @@ def _train(options: argparse.Namespace) -> None:
 
         run, summary = start(config, options.overrides)
     if is_leading():
-        _print_results(run, summary)
+        _print_results(summary, run.read_confusion())
         sys.stdout.write(f"run folder: {run.folder}\n")
 
 
@@ -196,7 +196,7 @@ def _eval(options: argparse.Namespace) -> None:
     with loading():
         from ugmm.training.run import evaluate
 
-    _print_results(run, evaluate(checkpoint or run.folder))
+    _print_results(*evaluate(run, checkpoint))
 
 
 def _crossval(options: argparse.Namespace) -> None:
@@ -257,7 +257,7 @@ def _show(options: argparse.Namespace) -> None:
     sys.stdout.write(to_yaml(compose(options.experiment, options.overrides)))
 
 
-def _print_results(run: "Run", summary: dict[str, float]) -> None:
+def _print_results(summary: dict[str, float], confusion: "Confusion | None") -> None:
     from rich.console import Console
 
     from ugmm.report import lost_classes, metrics_table, robustness_table
@@ -265,6 +265,5 @@ def _print_results(run: "Run", summary: dict[str, float]) -> None:
     Console().print(metrics_table(summary))
     if (robustness := robustness_table(summary)) is not None:
         Console().print(robustness)
-    confusion = run.read_confusion()
     if confusion is not None and (line := lost_classes(*confusion)) is not None:
         sys.stdout.write(f"{for_terminal(line)}\n")
