@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
     options, rest = parser.parse_known_args(arguments)
+    options.as_given = shlex.join(["ugmm", *arguments])
     if any(text.startswith("-") for text in rest) or (rest and not hasattr(options, "overrides")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # argparse leaves settings out that follow an option
@@ -202,14 +205,14 @@ def _eval(options: argparse.Namespace) -> None:
 def _crossval(options: argparse.Namespace) -> None:
     from ugmm.studies.crossval import run_crossval
 
-    with closing_cleanly(f"ugmm crossval {options.crossvalidation}"):
+    with closing_cleanly(options.as_given):
         run_crossval(options.crossvalidation, options.jobs)
 
 
 def _ablate(options: argparse.Namespace) -> None:
     from ugmm.studies.ablation import run_ablation
 
-    with closing_cleanly(f"ugmm ablate {options.ablation}"):
+    with closing_cleanly(options.as_given):
         run_ablation(
             options.ablation,
             options.jobs,

@@ -245,7 +245,7 @@ def locate(place: str | Path) -> tuple[Run, Path | None]:
     if path.suffix == ".ckpt":
         if not path.is_file():
             raise UserError(f"no checkpoint at {path}")
-        return Run.open(path.resolve().parents[1]), path
+        return Run.open(path.resolve().parent.parent), path
     if place == "latest" and not path.exists():
         path = Path("runs")
     if not (path / "config.yaml").is_file():

@@ -48,8 +48,8 @@ def resolve_mode(mode: str) -> tuple[str, str]:
 
 def obstacle() -> str | None:
     """Say what keeps W&B from being reached, within seconds; None if nothing does."""
-    for complaint in (*faulty_variables().values(), *_damaged_files()):
-        return complaint
+    if complaints := [*faulty_variables().values(), *_damaged_files()]:
+        return complaints[0]
     try:
         with redirect_stderr(io.StringIO()):
             if not wandb.login(prompt=False, verify=False):
