@@ -70,6 +70,8 @@ def test_what_is_perhaps_not_meant_is_pointed_out(tmp_path):
     (note,) = notes(read_csv(path, "score", types={"id": "drop"}))
     assert "the label 'score' has decimals" in note
     assert "no regression here: round or bin it" in note
+    path.write_text("x,y\n1,inf\n3,ok\n9,inf\n")
+    assert notes(read_csv(path, "y")) == []
 
 
 def notes(table):

@@ -90,9 +90,7 @@ def find_resumed(place: str) -> Run:
 
     Processes that Lightning starts for it go on with that very run, whatever is newer then.
     """
-    run = Run.open(os.environ[_FOLDER]) if _started_by_lightning() else locate(place)[0]
-    os.environ[_FOLDER] = str(run.folder.resolve())
-    return run
+    return Run.open(os.environ[_FOLDER]) if _started_by_lightning() else locate(place)[0]
 
 
 def share_folder(run: Run, overrides: Sequence[str]) -> None:

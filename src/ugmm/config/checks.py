@@ -115,18 +115,21 @@ def check_ranges(
 
 def _outside(number: float, declared: Mapping[str, float]) -> str:
     """Return what a number must be if it is out of bounds, else an empty string."""
-    bounds = {"low": -_LARGEST, "high": _LARGEST, **declared}
+    bounds = dict(declared)
+    if not bounds.keys() & {"low", "above"}:
+        bounds["low"] = -_LARGEST
+    if not bounds.keys() & {"high", "below"}:
+        bounds["high"] = _LARGEST
     tests = {
         "low": ("at least", operator.ge),
         "above": ("above", operator.gt),
         "high": ("at most", operator.le),
         "below": ("below", operator.lt),
     }
-    if all(tests[name][1](number, bound) for name, bound in bounds.items()):
-        return ""
-    shown = declared or bounds
+    broken = {name for name, bound in bounds.items() if not tests[name][1](number, bound)}
+    shown = broken and broken.union(declared)
     return " and ".join(
-        f"{text} {shown[name]:.10g}" for name, (text, _) in tests.items() if name in shown
+        f"{text} {bounds[name]:.10g}" for name, (text, _) in tests.items() if name in shown
     )
 
 

@@ -35,18 +35,16 @@ class ScheduleConfig:
     milestones: list[int] = key([], low=1, high=10**6)  # epochs
     gamma: float = key(0.1, above=0, high=10**6)
     warmup: float = key(0.3, low=0, below=1)  # share of all steps
-    patience: int = key(
-        10, low=0, high=10**6
-    )  # validations without a better trainer.monitor (plateau)
+    # validations without a better trainer.monitor (plateau)
+    patience: int = key(10, low=0, high=10**6)
 
 
 @dataclass
 class EarlyStoppingConfig:
     """When to stop before the last epoch; see `ugmm.training.options.stopping`."""
 
-    patience: int | None = key(
-        None, low=1, high=10**6
-    )  # validations without a better trainer.monitor
+    # validations without a better trainer.monitor; null: never
+    patience: int | None = key(None, low=1, high=10**6)
     min_delta: float = key(0.0, low=0, high=10**6)  # by how much a better one must be better
 
 
@@ -120,11 +118,11 @@ class TrainerConfig:
             UserError: If devices are neither a number nor a list of them, or a limit is no share.
         """
         devices = self.devices
-        listed = devices if isinstance(devices, list) else [0]
         if isinstance(devices, str) and devices != "auto":
             raise UserError(f"trainer.devices={devices} must be a number or auto")
         if isinstance(devices, int) and devices < 1:
             raise UserError(f"trainer.devices={devices} must be at least 1; auto takes all GPUs")
+        listed = devices if isinstance(devices, list) else [0]
         if not listed or min(listed) < 0 or len({*listed}) < len(listed):
             raise UserError(
                 f"trainer.devices={devices} must name GPUs, each once, by numbers from 0 up"

@@ -11,7 +11,7 @@ import numpy as np
 from ugmm.columns import is_missing
 from ugmm.data.csv_columns import Cells, ColumnType, Features, encode, read_classes
 from ugmm.data.dialect import Dialect, find_dialect, named_separator
-from ugmm.data.tabular import Table
+from ugmm.data.tabular import Table, has_decimals
 from ugmm.data.text_file import read_text
 from ugmm.errors import UserError, nearest
 
@@ -221,7 +221,7 @@ def _notes(
                 f"column {name!r} only numbers the rows, {x.min():g} to {x.max():g}; leave it out "
                 f"by {columns[name].remedy('drop')}"
             )
-    if classes and any(number is not None and number % 1 for number in classes.numbers()):
+    if classes and has_decimals(classes.numbers()):
         notes.append(
             f"the label {classes.name!r} has decimals, and each of its numbers is a class of its "
             "own; there is no regression here: round or bin it, if it is a quantity"

@@ -23,7 +23,7 @@ from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.errors import UserError
 from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
-from ugmm.runs import Run, locate
+from ugmm.runs import Confusion, Run
 from ugmm.tasks import Task
 from ugmm.terminal import say, warn
 from ugmm.tracking.session import log_results, tracked
@@ -140,8 +140,8 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
-        if task.test_record:
-            run.write_confusion(data.class_names, task.test_record["confusion"].tolist())
+        if (confusion := _confusion(task, data)) is not None:
+            run.write_confusion(*confusion)
         with suppress(OSError):  # a disk too full for this will tell of it below
             run.undrawn.touch()
         run.write_summary(results)  # whatever becomes of the pictures
@@ -176,19 +176,25 @@ def _draw(
     return drawn
 
 
-def evaluate(place: str | Path) -> dict[str, float]:
+def evaluate(
+    run: Run, checkpoint: Path | None = None
+) -> tuple[dict[str, float], Confusion | None]:
     """Test a run's checkpoint again, on one device; writes nothing.
 
     Args:
-        place: A run folder, one of its checkpoints, or a folder of runs; see `ugmm.runs.locate`.
+        run: The run.
+        checkpoint: One of its checkpoints; by default, the one that was tested.
+
+    Returns:
+        What a summary holds of a test, and how often each class was taken for each; None in its
+        place where no label is modelled.
 
     Raises:
-        UserError: If the folder, its configuration or its checkpoint cannot be used.
+        UserError: If the run's configuration or the checkpoint cannot be used.
     """
-    run, named = locate(place)
     config = read_config(run)
     data, task = build(config)
-    path = named or tested_checkpoint(run, config)
+    path = checkpoint or tested_checkpoint(run, config)
     restore(task.network, read_matching(run, path, config, data))
     quieten()
     trainer = Trainer(
@@ -204,7 +210,14 @@ def evaluate(place: str | Path) -> dict[str, float]:
         enable_model_summary=False,
     )
     results = _floats(trainer.test(task, data, verbose=False)[0])
-    return {**results, **_robustness(task, data, config)}
+    return {**results, **_robustness(task, data, config)}, _confusion(task, data)
+
+
+def _confusion(task: Task, data: InMemoryDataModule) -> Confusion | None:
+    """Return the classes and counts of the test that has been run."""
+    if not task.test_record:
+        return None
+    return list(data.class_names), task.test_record["confusion"].tolist()
 
 
 def _robustness(task: Task, data: InMemoryDataModule, config: Config) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """What the console says of an ablation that runs: a line whenever a point's state changes."""
 
-import sys
 import time
 from collections.abc import Mapping
 
@@ -8,6 +7,7 @@ from ugmm.report.escaping import for_terminal
 from ugmm.report.tables import format_count, format_time
 from ugmm.studies.ablation.ledger import Ledger, State
 from ugmm.studies.ablation.points import Point
+from ugmm.terminal import say
 
 __all__ = ["Progress", "describe_left"]
 
@@ -94,5 +94,4 @@ def describe_left(states: Mapping[str, State], total: int) -> str:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(f"{for_terminal(line)}\n")
-    sys.stdout.flush()
+    say(for_terminal(line))
