@@ -1,7 +1,7 @@
 """A trained network that takes rows as the user has them, and answers in the user's own units."""
 
 from itertools import chain
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from ugmm.config.schema import Config
 from ugmm.density import TiltedGaussian
 from ugmm.errors import UserError
 from ugmm.nn import Classifier
+from ugmm.nn.classifier import CanSample
 from ugmm.spec import Spec
 
 __all__ = ["Sample", "TrainedNetwork"]
@@ -156,11 +157,3 @@ class TrainedNetwork:
             if isinstance(module, TiltedGaussian):
                 module.normalize(self.config.task.z_draws)  # type: ignore[attr-defined]
         self._is_normalized = True
-
-
-@runtime_checkable
-class CanSample(Protocol):
-    """A density that can be drawn from."""
-
-    def sample(self, n: int, *, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Draw features (n, N), in model units, and labels (n,)."""

@@ -86,7 +86,7 @@ def find_run(overrides: Sequence[str]) -> Run | None:
 
 
 def find_resumed(place: str) -> Run:
-    """Return the run to go on with (see `ugmm.runs.locate`).
+    """Return the run to go on with (see `ugmm.runs.locate`); a checkpoint stands for its run.
 
     Processes that Lightning starts for it go on with that very run, whatever is newer then.
     """
