@@ -57,7 +57,7 @@ class AveragingConfig:
     start: float | None = key(None, low=0, below=1)  # share of epochs; null: 0 (ema), 0.75 (swa)
 
 
-# Arguments of Lightning's Trainer that ugmm sets itself, or relies on, and the key there is instead.
+# Arguments of Lightning's Trainer that ugmm sets itself, or relies on, and the key for each.
 SET_BY_UGMM = {
     "barebones": "",
     "callbacks": "trainer.early_stopping and trainer.averaging",
