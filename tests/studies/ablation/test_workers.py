@@ -39,7 +39,7 @@ def test_a_worker_that_cannot_import_says_so_and_what_is_left(ablation, project)
     assert done.returncode == 1
     assert "died: ImportError: libcudart.so.12: cannot open" in done.stdout
     assert done.stderr == (
-        "ugmm: error: 4 points: 2 left, 2 run elsewhere; a worker died (ImportError: "
+        "ugmm: error: 4 points: 2 left, 2 running elsewhere; a worker died (ImportError: "
         "libcudart.so.12: cannot open), see runs/mine/ablation/logs; start again to go on\n"
     )
     assert len(ledger.find_unfinished(found.points)) == 4  # none has failed for that

@@ -89,7 +89,7 @@ def describe_left(states: Mapping[str, State], total: int) -> str:
     """
     elsewhere = sum(state == "running" for state in states.values())
     left = total - elsewhere - sum(state in _ENDED for state in states.values())
-    parts = [f"{left} left"] * bool(left) + [f"{elsewhere} run elsewhere"] * bool(elsewhere)
+    parts = [f"{left} left"] * bool(left) + [f"{elsewhere} running elsewhere"] * bool(elsewhere)
     return ", ".join(parts)
 
 
