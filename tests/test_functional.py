@@ -109,3 +109,15 @@ def test_half_precision_is_computed_in_float32(dtype, kernel):
         assert all(
             torch.equal(half, full.to(dtype)) for half, full in zip(found, expected, strict=True)
         )
+
+
+@pytest.mark.parametrize("kernel", ["auto", "reference"])
+@pytest.mark.parametrize(
+    "context", [lambda: torch.autocast("cpu", torch.bfloat16), lambda: torch.device("cpu")],
+    ids=["autocast", "device"],
+)  # fmt: skip
+@pytest.mark.parametrize("positions", [[1, 3], [-1, 1], [2, 1]])
+def test_positions_are_checked_whoever_watches(kernel, context, positions):
+    x, start = torch.zeros(2, 3), torch.zeros(2, 4)
+    with context(), pytest.raises(ValueError, match="positions must increase strictly"):
+        cumulative_log_score(x, *parameters(), start, torch.tensor(positions), kernel=kernel)

@@ -17,9 +17,10 @@ from ugmm.cli import main
 from ugmm.config.compose import compose
 from ugmm.data import IrisDataModule, MNISTDataModule
 from ugmm.errors import UserError
-from ugmm.loading import TrainedNetwork, load_network
+from ugmm.loading import load_network
 from ugmm.runs import Run
 from ugmm.spec import Spec
+from ugmm.trained import TrainedNetwork
 
 FLOWERS, SPECIES = load_iris(return_X_y=True)
 NAMES = load_iris().target_names

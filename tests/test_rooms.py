@@ -25,6 +25,7 @@ ORDER = (
     ("baselines", "data", "inference", "objectives"),
     ("tasks",),
     ("config",),
+    ("trained",),
     ("loading", "tracking"),
     ("training",),
     ("studies",),

@@ -1,4 +1,4 @@
-"""Reading checkpoints: undamaged, whole and ours; by neither running them nor Lightning."""
+"""Reading checkpoints: only undamaged, whole ones of ours; nothing in them is run."""
 
 import io
 import pickle
@@ -56,7 +56,7 @@ class Stamp:
     """What `ugmm` adds to a checkpoint: whose it is, and how good.
 
     Attributes:
-        format: Of this.
+        format: The version of this format.
         config: The run's configuration, as YAML.
         n_features: Number of features.
         n_classes: Number of classes.
@@ -238,9 +238,9 @@ def fill(module: nn.Module, weights: Mapping[str, Any], path: Path) -> None:
     """Put weights into a module.
 
     Args:
-        module: It.
+        module: The module.
         weights: Its `state_dict`, as a checkpoint has it.
-        path: Of that checkpoint, for a complaint.
+        path: The checkpoint, for a complaint.
 
     Raises:
         UserError: If they are those of another module, or not finite.

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from ugmm.terminal import guard_streams, loading
 from ugmm.writing import explain
 
 if TYPE_CHECKING:
-    from ugmm.runs import Run
+    from ugmm.runs import Confusion
 
 __all__ = ["EXTRAS", "main"]
 
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
     options, rest = parser.parse_known_args(arguments)
+    options.as_given = shlex.join(["ugmm", *arguments])
     if any(text.startswith("-") for text in rest) or (rest and not hasattr(options, "overrides")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # argparse leaves settings out that follow an option
@@ -185,7 +188,7 @@ def _train(options: argparse.Namespace) -> None:
 
         run, summary = start(config, options.overrides)
     if is_leading():
-        _print_results(run, summary)
+        _print_results(summary, run.read_confusion())
         sys.stdout.write(f"run folder: {run.folder}\n")
 
 
@@ -196,20 +199,20 @@ def _eval(options: argparse.Namespace) -> None:
     with loading():
         from ugmm.training.run import evaluate
 
-    _print_results(run, evaluate(checkpoint or run.folder))
+    _print_results(*evaluate(run, checkpoint))
 
 
 def _crossval(options: argparse.Namespace) -> None:
     from ugmm.studies.crossval import run_crossval
 
-    with closing_cleanly(f"ugmm crossval {options.crossvalidation}"):
+    with closing_cleanly(options.as_given):
         run_crossval(options.crossvalidation, options.jobs)
 
 
 def _ablate(options: argparse.Namespace) -> None:
     from ugmm.studies.ablation import run_ablation
 
-    with closing_cleanly(f"ugmm ablate {options.ablation}"):
+    with closing_cleanly(options.as_given):
         run_ablation(
             options.ablation,
             options.jobs,
@@ -257,7 +260,7 @@ def _show(options: argparse.Namespace) -> None:
     sys.stdout.write(to_yaml(compose(options.experiment, options.overrides)))
 
 
-def _print_results(run: "Run", summary: dict[str, float]) -> None:
+def _print_results(summary: dict[str, float], confusion: "Confusion | None") -> None:
     from rich.console import Console
 
     from ugmm.report import lost_classes, metrics_table, robustness_table
@@ -265,6 +268,5 @@ def _print_results(run: "Run", summary: dict[str, float]) -> None:
     Console().print(metrics_table(summary))
     if (robustness := robustness_table(summary)) is not None:
         Console().print(robustness)
-    confusion = run.read_confusion()
     if confusion is not None and (line := lost_classes(*confusion)) is not None:
         sys.stdout.write(f"{for_terminal(line)}\n")

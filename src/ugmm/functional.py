@@ -100,7 +100,7 @@ def cumulative_log_score(
         TypeError: an argument is no tensor, the tensors differ in type or are no floats, or the
             positions are no int64.
         ValueError: the shapes or devices do not fit together, the positions are out of range or
-            not increasing (not looked at under `torch.compile`), or no kernel has this name.
+            not increasing (where they have numbers to look at), or no kernel has this name.
     """
     check_tensors(x=x, loc=loc, log_scale=log_scale, log_weights=log_weights, start=start)
     tensors = (x, loc, log_scale, log_weights, start)

@@ -21,7 +21,10 @@ from ugmm.reading import read_json, read_text, reading
 from ugmm.terminal import warn
 from ugmm.writing import WriteError, explaining, write_atomic
 
-__all__ = ["Run", "locate", "run_folder"]
+__all__ = ["Confusion", "Run", "locate", "run_folder"]
+
+# Names of classes, and how often each (a row) was taken for each.
+Confusion = tuple[list[str], list[list[int]]]
 
 _PACKAGES = (
     "ugmm",
@@ -173,7 +176,7 @@ class Run:
         content = {"classes": list(classes), "counts": [list(row) for row in counts]}
         write_atomic(self.confusion, json.dumps(content) + "\n")
 
-    def read_confusion(self) -> tuple[list[str], list[list[int]]] | None:
+    def read_confusion(self) -> Confusion | None:
         """Return the classes and counts of `confusion.json`; None where there is none.
 
         Raises:
@@ -242,7 +245,7 @@ def locate(place: str | Path) -> tuple[Run, Path | None]:
     if path.suffix == ".ckpt":
         if not path.is_file():
             raise UserError(f"no checkpoint at {path}")
-        return Run.open(path.resolve().parents[1]), path
+        return Run.open(path.resolve().parent.parent), path
     if place == "latest" and not path.exists():
         path = Path("runs")
     if not (path / "config.yaml").is_file():

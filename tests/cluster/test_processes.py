@@ -67,6 +67,7 @@ def test_processes_that_lightning_starts_go_on_with_the_same_run(environment, ma
     environment(UGMM_RUN_FOLDER="")  # so that what is set in its place is undone
     first = make_run()
     assert processes.find_resumed(str(first.folder.parent)).folder == first.folder
+    processes.tell_children(first)
     make_run()  # is newer
     environment(LOCAL_RANK=1)
     assert not processes.is_leading()

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from ugmm.cli import main
 from ugmm.cluster import signals
 
 ENDING = [
@@ -178,6 +179,21 @@ def test_what_a_library_makes_of_a_signal_is_one_line_too(capsys):
 
     assert signals.run_command(command) == 143
     assert capsys.readouterr().err == "ugmm: stopped by SIGTERM\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "home", "name"),
+    [("ablate", "ablation", "run_ablation"), ("crossval", "crossval", "run_crossval")],
+)
+def test_a_study_goes_on_by_the_command_as_it_was_given(monkeypatch, capsys, command, home, name):
+    """With its plugins, without which its choices are not known."""
+    monkeypatch.setattr(
+        f"ugmm.studies.{home}.command.{name}", lambda *_, **__: signal.raise_signal(signal.SIGTERM)
+    )
+    monkeypatch.setattr("ugmm.config.choices.plugins.use_plugins", lambda files: None)
+    assert main([command, "mine", "--jobs", "2", "--plugin", "my own.py"]) == 143
+    said = f"stopped; go on with: ugmm {command} mine --jobs 2 --plugin 'my own.py'\n"
+    assert capsys.readouterr().err == said
 
 
 def test_other_errors_pass():

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import SimpleNamespace
 from typing import get_type_hints
 
@@ -12,6 +12,7 @@ from ugmm.baselines import BASELINES
 from ugmm.config import DiscriminativeConfig, ModelConfig, choice, key
 from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.compose import compose
+from ugmm.config.merge import make_settings
 from ugmm.config.schema import Config
 from ugmm.config.training import OptimizerConfig, ScheduleConfig
 from ugmm.errors import UserError
@@ -105,6 +106,23 @@ def test_every_number_has_bounds(schema, field):
     bounds = bounds_of(field)
     assert bounds.keys() & {"low", "above"}, f"{schema}.{field.name} has no least value"
     assert bounds.keys() & {"high", "below"}, f"{schema}.{field.name} has no greatest value"
+
+
+@pytest.mark.parametrize(
+    ("number", "bounds"),
+    [
+        (0, "at least 1"),
+        (10**19, "at least 1 and at most 9.223372037e+18"),
+        (-(10**19), "at least 1"),
+    ],
+)
+def test_a_number_that_no_library_takes_is_told_so(number, bounds):
+    @dataclass
+    class Mine:
+        depth: int = key(2, low=1)
+
+    with pytest.raises(UserError, match=rf"^mine: depth={number} must be {re.escape(bounds)}$"):
+        make_settings(Mine, {"depth": number}, "mine")
 
 
 def test_an_objective_that_knows_no_weights_is_named():

@@ -128,6 +128,12 @@ def test_gaps_in_a_column_that_is_left_out_do_not_matter(write):
         ),
         (b"a,b\n1,2\0\n", {}, "holds bytes that no text has"),
         ("a,width\n1,2\n", {"label": "widht"}, "no such column; did you mean width?"),
+        (
+            "a b y\n1 2 u\n",
+            {"label": "y"},
+            "data.label=y: .* has one column only, 'a b y'; set data.separator, or separate its",
+        ),
+        ("sep=:\na:b\n1:2\n", {}, "data.separator=':' must be auto, comma"),
         ("age,b\n1,2\n", {"types": {"aeg": "drop"}}, "no column 'aeg'; did you mean age?"),
         ("age,b\n1,2\n", {"types": {"age": "int"}}, "data.types.age=int must be numeric,"),
         ("a,y\n1,2\n", {"types": {"y": "drop"}, "label": "y"}, "names 'y', the label"),

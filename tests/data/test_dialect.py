@@ -50,6 +50,17 @@ def test_numbers_have_decimal_commas(tmp_path):
         read_csv(path, "y")
 
 
+@pytest.mark.parametrize("first", ["sep=;", "sep=;\r", '"sep=;"', "\ufeffsep=;"])
+def test_a_line_in_which_a_spreadsheet_names_the_separator_is_no_row(tmp_path, first):
+    path = tmp_path / "table.csv"
+    path.write_text(f"{first}\na,b;y\n1;u\n2;v\n", encoding="utf-8", newline="")
+    table = read_csv(path, "y")
+    assert [column.name for column in table.columns] == ["a,b"]
+    path.write_text(f"{first}\na;y\n1;u\n2\n", encoding="utf-8", newline="")
+    with pytest.raises(UserError, match="line 4 has 1 values"):
+        read_csv(path, "y")
+
+
 def test_what_is_perhaps_not_meant_is_pointed_out(tmp_path):
     path = tmp_path / "table.csv"
     rows = [f"{i},{i % 7},{i % 3 + 0.5},{'uv'[i % 2]}" for i in (*range(8, 20), *range(3, 8))]
@@ -59,6 +70,8 @@ def test_what_is_perhaps_not_meant_is_pointed_out(tmp_path):
     (note,) = notes(read_csv(path, "score", types={"id": "drop"}))
     assert "the label 'score' has decimals" in note
     assert "no regression here: round or bin it" in note
+    path.write_text("x,y\n1,inf\n3,ok\n9,inf\n")
+    assert notes(read_csv(path, "y")) == []
 
 
 def notes(table):

@@ -125,9 +125,10 @@ class MyLoss(ClassificationObjective):
 
 
 def test_a_network_of_the_users_own_is_made_again_where_it_is_imported(saved, monkeypatch):
-    path = saved(DiscriminativeTask(Mine(7, depth=[1, 2]), 3))
+    path = saved(DiscriminativeTask(Mine(7, depth=[1, 2], parts={"one": Mine(5)}), 3))
     loaded = DiscriminativeTask.load_from_checkpoint(path)
-    assert (loaded.network.width, loaded.network.options) == (7, {"depth": [1, 2]})
+    assert (loaded.network.width, loaded.network.options["depth"]) == (7, [1, 2])
+    assert loaded.network.options["parts"]["one"].width == 5
     monkeypatch.delitem(globals(), "Mine")
     with pytest.raises(UserError, match=r"network is a \S+\.Mine, which is not imported"):
         DiscriminativeTask.load_from_checkpoint(path)

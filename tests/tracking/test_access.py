@@ -115,6 +115,11 @@ def test_a_damaged_settings_file_is_named(account, tmp_path, damage, where, capf
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_account_without_a_home_is_offline(clean):
+    clean.setenv("WANDB_CONFIG_DIR", "~nobody_of_this_name/wandb")
+    assert resolve_mode("auto") == ("offline", "Could not determine home directory")
+
+
 def test_a_good_settings_file_is_no_obstacle(account, tmp_path):
     with WandbServer() as server:
         break_file(

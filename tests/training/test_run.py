@@ -85,6 +85,9 @@ def test_a_rare_class_is_lost_loudly_and_won_by_its_weight(train, trained, tmp_p
     for command in (["eval", str(run.folder)], ["train", "--resume", str(run.folder)]):
         assert main(command) == 0
         assert lost in capfd.readouterr().out
+    run.write_confusion(["a", "b"], [[22, 0], [0, 2]])  # as of another checkpoint
+    assert main(["eval", str(run.folder)]) == 0
+    assert lost in capfd.readouterr().out
     weighed = train("iris_disc", *settings, "task.class_weights=balanced")
     (plain, other) = (r.read_summary()["test/balanced_accuracy"] for r in (run, weighed))
     assert plain == 0.5

@@ -31,7 +31,7 @@ def test_a_run_whose_wandb_process_is_gone_goes_on(train, monkeypatch, capfd):
     assert "Connection lost" in warnings[0]
 
 
-def test_logging_stops_at_the_first_error(monkeypatch):
+def test_logging_stops_at_the_first_error_and_says_so(capsys):
     class Broken:
         calls = 0
 
@@ -43,3 +43,5 @@ def test_logging_stops_at_the_first_error(monkeypatch):
     for step in range(3):
         logger.log_metrics({"train/loss": 1.0}, step)
     assert logger.experiment.calls == 1
+    said = "warning: W&B takes no more metrics (gone); metrics.csv has them all\n"
+    assert capsys.readouterr().err == said

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ugmm.baselines.estimators import Baseline, LogJoint, log_prior
-from ugmm.errors import UserError
 from ugmm.keys import key
 
 if TYPE_CHECKING:
@@ -76,12 +75,16 @@ class GMM(Baseline):
     def parts(
         self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int | None = None
     ) -> "Parts":
-        """Return the classes' parameters; without a seed, EM starts from NumPy's global state."""
+        """Return the classes' parameters; without a seed, EM starts from NumPy's global state.
+
+        Raises:
+            ValueError: If a class has too few rows.
+        """
         from sklearn.mixture import GaussianMixture
 
         fewest = min(int((y == c).sum()) for c in range(n_classes))
         if fewest < (needed := max(2, self.components)):
-            raise UserError(
+            raise ValueError(
                 f"components={self.components}: a class has {fewest} training row(s), and needs "
                 f"{needed}; set fewer components, or give more rows"
             )

@@ -86,13 +86,11 @@ def find_run(overrides: Sequence[str]) -> Run | None:
 
 
 def find_resumed(place: str) -> Run:
-    """Return the run to go on with (see `ugmm.runs.locate`).
+    """Return the run to go on with (see `ugmm.runs.locate`); a checkpoint stands for its run.
 
     Processes that Lightning starts for it go on with that very run, whatever is newer then.
     """
-    run = Run.open(os.environ[_FOLDER]) if _started_by_lightning() else locate(place)[0]
-    os.environ[_FOLDER] = str(run.folder.resolve())
-    return run
+    return Run.open(os.environ[_FOLDER]) if _started_by_lightning() else locate(place)[0]
 
 
 def share_folder(run: Run, overrides: Sequence[str]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from ugmm.columns import is_missing
 from ugmm.data.csv_columns import Cells, ColumnType, Features, encode, read_classes
-from ugmm.data.dialect import Dialect, find_dialect
-from ugmm.data.tabular import Table
+from ugmm.data.dialect import Dialect, find_dialect, named_separator
+from ugmm.data.tabular import Table, has_decimals
 from ugmm.data.text_file import read_text
 from ugmm.errors import UserError, nearest
 
@@ -61,7 +61,8 @@ def read_csv(
     if not str(path):
         raise UserError("no file is named; set data.path=table.csv")
     text, encoding = read_text(Path(path), encoding)
-    dialect = find_dialect(text, separator, decimal)
+    named, text = named_separator(text)
+    dialect = find_dialect(text, named or "auto" if separator == "auto" else separator, decimal)
     columns = _split(text, dialect, path)
     types = dict(types or {})
     _check_names(path, list(columns), label, types)
@@ -139,6 +140,11 @@ def _check_names(
 ) -> None:
     """Refuse a label or types that the columns do not allow."""
     if label is not None and label not in names:
+        if len(names) == 1:
+            raise UserError(
+                f"data.label={label}: {path} has one column only, {names[0]!r}; set "
+                "data.separator, or separate its columns by commas"
+            )
         raise UserError(f"data.label={label}: {path} has no such column; {nearest(label, names)}")
     for name, kind in types.items():
         if name not in names:
@@ -215,7 +221,7 @@ def _notes(
                 f"column {name!r} only numbers the rows, {x.min():g} to {x.max():g}; leave it out "
                 f"by {columns[name].remedy('drop')}"
             )
-    if classes and any(number is not None and number % 1 for number in classes.numbers()):
+    if classes and has_decimals(classes.numbers()):
         notes.append(
             f"the label {classes.name!r} has decimals, and each of its numbers is a class of its "
             "own; there is no regression here: round or bin it, if it is a quantity"

@@ -10,7 +10,7 @@ from itertools import islice
 from ugmm.columns import is_missing, to_number
 from ugmm.errors import UserError
 
-__all__ = ["DECIMALS", "SEPARATORS", "Dialect", "find_dialect"]
+__all__ = ["DECIMALS", "SEPARATORS", "Dialect", "find_dialect", "named_separator"]
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 DECIMALS = {"point": ".", "comma": ","}
@@ -18,6 +18,7 @@ DECIMALS = {"point": ".", "comma": ","}
 _SAMPLE = 200  # records that are looked at
 _WITH_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 _WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+_NAMED = re.compile(r'("?)sep=([^\r\n])\1(?=\r|\n)', re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
 
 
@@ -55,6 +56,17 @@ class Dialect:
         if self.decimal == "point":
             return to_number(text)
         return None if "." in text else to_number(text.replace(",", "."))
+
+
+def named_separator(text: str) -> tuple[str | None, str]:
+    """Take off the first line in which spreadsheets name the separator, as in "sep=;".
+
+    Returns:
+        The character, or None; and the table, in which that line is empty: lines keep their
+        numbers.
+    """
+    found = _NAMED.match(text)
+    return (found[2], text[found.end() :]) if found else (None, text)
 
 
 def find_dialect(text: str, separator: str = "auto", decimal: str = "auto") -> Dialect:

@@ -1,6 +1,7 @@
 """Tables of measurements: cross-validated in stratified folds, and standardised."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -125,10 +126,14 @@ def without_rare(table: Table, least: int, rare: Rare) -> Table:
     return replace(table, x=x, y=y, class_names=tuple(names), description=said)
 
 
+def has_decimals(numbers: Iterable[float | None]) -> bool:
+    """Whether one of some numbers is no integer, nor infinite."""
+    return any(n is not None and math.isfinite(n) and n % 1 for n in numbers)
+
+
 def _remedy(table: Table) -> str:
     """Return what to do about a class with too few rows."""
-    numbers = [to_number(name) for name in table.class_names]
-    if any(number is not None and number % 1 for number in numbers):
+    if has_decimals(to_number(name.replace(",", ".")) for name in table.class_names):
         return (
             f"each number of the label {table.label!r} is a class of its own, and there is no "
             "regression here: round or bin it, if it is a quantity"

@@ -68,7 +68,8 @@ def read_text(path: Path, encoding: str = "auto") -> tuple[str, str]:
     Args:
         path: The file.
         encoding: How its characters are encoded, as Python calls it. "auto" takes what the byte
-            order mark says, else UTF-8, else Windows-1252, else Latin-1.
+            order mark says, else UTF-16 where every other byte is 0, else UTF-8, else
+            Windows-1252, else Latin-1.
 
     Returns:
         The text, without the mark, and the encoding.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ugmm.kernels.roads import Road, choose_road, untraced
+from ugmm.kernels.roads import has_numbers, untraced
 
 __all__ = [
     "HALVES",
@@ -137,15 +137,15 @@ def check_start(start: Tensor, x: Tensor, loc: Tensor) -> None:
 
 @untraced
 def check_positions(positions: Tensor, x: Tensor) -> None:
-    """Raise an error unless positions are increasing ones of an input, where they can be seen."""
+    """Raise an error unless positions are increasing ones of an input, where they have numbers."""
     if positions.dtype != torch.int64:
         raise TypeError(f"positions must be int64, not {positions.dtype}")
     if positions.dim() != 1:
         raise ValueError(f"positions must be (P,), not {tuple(positions.shape)}")
     if positions.device != x.device:
         raise ValueError(f"positions must be on x's device {x.device}, not on {positions.device}")
-    if choose_road(positions) is not Road.DIRECT or not len(positions):
-        return  # they have no numbers to look at, or not here
+    if not has_numbers(positions) or not len(positions):
+        return
     first, last, n_in = int(positions[0]), int(positions[-1]), x.shape[1]
     if first < 0 or last >= n_in or not bool((positions.diff() > 0).all()):
         raise ValueError(f"positions must increase strictly from 0 at least to {n_in - 1} at most")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["Road", "choose_road", "untraced"]
+__all__ = ["Road", "choose_road", "has_numbers", "untraced"]
 
 _R = TypeVar("_R")
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -54,6 +54,19 @@ def choose_road(*tensors: Tensor | None) -> Road:
         if tensor.is_meta:
             return Road.DISPATCHER
     return Road.DIRECT
+
+
+def has_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor has numbers that can be looked at, here and now."""
+    c = torch._C
+    return not (
+        c._are_functorch_transforms_active()
+        or torch.compiler.is_compiling()
+        or c._len_torch_dispatch_stack() > 0  # of which some record a graph
+        or type(tensor) not in _PLAIN
+        or tensor.is_meta
+        or not c._has_storage(tensor)
+    )
 
 
 def untraced(function: Callable[..., _R]) -> Callable[..., _R]:

@@ -206,14 +206,19 @@ class AutoregressiveUGMM(Density):
         Args:
             x: (batch, D).
             y: (batch,), or None to leave p(y) as it is.
+
+        Raises:
+            IndexError: If a label is out of range.
+            ValueError: If the head is Bernoulli's and a feature is neither 0 nor 1 (nor NaN).
         """
+        check_tensors(x=x)
+        if self.binary:
+            check_binary(x)
         self.prefix.init_from(x)
         if y is not None:
             counts = count_labels(y, len(self.class_logits))
             self.class_logits.copy_((counts + 0.5).log())
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
-        if self.binary:
-            check_binary(x)
         self.head.init_from(x)
         h = self._prefix_scores(x, labels)
         for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):

@@ -1,6 +1,6 @@
 """What every trained network can tell: the classes' scores, their posterior, the best class."""
 
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from ugmm.nn.checks import check_positive, check_tensors
 from ugmm.nn.labels import pick_scores, rows_of
 from ugmm.nn.recipe import Recorded
 
-__all__ = ["Classifier", "Density", "JointScore", "Label"]
+__all__ = ["CanSample", "Classifier", "Density", "JointScore", "Label"]
 
 Label = Literal["onehot", "real", "none"]
 
@@ -87,6 +87,14 @@ class Density(Classifier):
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x), the label summed out: (..., D) to (...)."""
         return self.class_scores(x).logsumexp(-1)
+
+
+@runtime_checkable
+class CanSample(Protocol):
+    """A density that can be drawn from."""
+
+    def sample(self, n: int, *, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Draw features (n, D), in model units, and labels (n,)."""
 
 
 class JointScore(Classifier):

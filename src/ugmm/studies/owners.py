@@ -61,9 +61,6 @@ class Owner:
         unknown = started is None or not self.started
         return None if unknown else started == self.started
 
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
-
 
 def this_process() -> Owner:
     """Return the process that asks."""
@@ -113,6 +110,6 @@ def _exists(pid: int) -> str:
         os.kill(pid, 0)
     except ProcessLookupError:
         return ""
-    except PermissionError:
-        return "running"  # under another user
+    except PermissionError:  # it runs under another user
+        pass
     return "running"

@@ -7,6 +7,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from ugmm.errors import UserError
 from ugmm.nn import Classifier
 from ugmm.tasks.task import Batch, Task
 
@@ -33,8 +34,15 @@ class FittedTask(Task):
             metrics.add_metrics({"log_prob": MeanMetric()})
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
-        """Fit."""
-        self.network.init_from(x, y)
+        """Fit.
+
+        Raises:
+            UserError: If the rows do not allow it.
+        """
+        try:
+            self.network.init_from(x, y)
+        except ValueError as error:
+            raise UserError(f"the model cannot be fitted: {error}") from error
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the mean of -log p(x, y), which nothing follows from."""

@@ -70,6 +70,8 @@ def _remade(value: Any, name: str) -> Any:
     """Return an argument of a recipe, with the objects that are within it."""
     if isinstance(value, list):
         return [_remade(item, name) for item in value]
-    if isinstance(value, Mapping) and "class_path" in value:
+    if not isinstance(value, Mapping):
+        return value
+    if "class_path" in value:
         return remake(value, Recorded, name)
-    return value
+    return {key: _remade(item, f"{name}.{key}") for key, item in value.items()}

@@ -48,8 +48,8 @@ def resolve_mode(mode: str) -> tuple[str, str]:
 
 def obstacle() -> str | None:
     """Say what keeps W&B from being reached, within seconds; None if nothing does."""
-    for complaint in (*faulty_variables().values(), *_damaged_files()):
-        return complaint
+    if complaints := [*faulty_variables().values(), *_damaged_files()]:
+        return complaints[0]
     try:
         with redirect_stderr(io.StringIO()):
             if not wandb.login(prompt=False, verify=False):
@@ -81,7 +81,8 @@ def faulty_variables() -> dict[str, str]:
 
 def _damaged_files() -> Iterator[str]:
     """Complain about each of W&B's settings files that W&B would leave aside, or stumble over."""
-    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser()
+    named = os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb"
+    folder = Path(os.path.expanduser(named))  # Path's own raises where an account has no home
     for path in (folder / "settings", Path(wandb.Settings().settings_workspace)):
         parser = configparser.ConfigParser()
         try:

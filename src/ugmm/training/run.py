@@ -1,5 +1,6 @@
 """Running one experiment: train, test, draw, write down."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -16,14 +17,14 @@ from ugmm.checkpoints import restore
 from ugmm.cluster.lock import holding
 from ugmm.cluster.processes import is_leading, launch_id, share_folder, tell_children
 from ugmm.cluster.signals import closing_cleanly
-from ugmm.config.choices.plugins import plugin_records
+from ugmm.config.choices.plugins import plugin_files, plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
 from ugmm.errors import UserError
 from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
-from ugmm.runs import Run, locate
+from ugmm.runs import Confusion, Run
 from ugmm.tasks import Task
 from ugmm.terminal import say, warn
 from ugmm.tracking.session import log_results, tracked
@@ -103,7 +104,13 @@ def execute(config: Config, run: Run) -> dict[str, float]:
     except MisconfigurationException as error:
         raise UserError(f"Lightning refuses the settings of {run.folder}: {error}") from error
     except WriteError as error:
-        raise error.going_on(f"go on with: ugmm train --resume {run.folder}") from error
+        raise error.going_on(f"go on with: {_resume_command(run)}") from error
+
+
+def _resume_command(run: Run) -> str:
+    """Return the command that goes on with a run, in the folder that this one was started in."""
+    plugins = [f"--plugin={file}" for file in plugin_files()]
+    return shlex.join(["ugmm", "train", "--resume", str(run.folder), *plugins])
 
 
 def _execute(config: Config, run: Run) -> dict[str, float]:
@@ -117,7 +124,7 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
     if last is not None and is_leading():
         say(f"going on after epoch {last.epoch + 1}")
     with (
-        closing_cleanly(f"ugmm train --resume {run.folder}"),
+        closing_cleanly(_resume_command(run)),
         tracked(config, run, enabled=is_leading()) as tracked_run,
     ):
         loggers: list[Logger] = [MetricsCSV(run, last.epoch + 1 if last else 0)]
@@ -140,8 +147,8 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
-        if task.test_record:
-            run.write_confusion(data.class_names, task.test_record["confusion"].tolist())
+        if (confusion := _confusion(task, data)) is not None:
+            run.write_confusion(*confusion)
         with suppress(OSError):  # a disk too full for this will tell of it below
             run.undrawn.touch()
         run.write_summary(results)  # whatever becomes of the pictures
@@ -169,26 +176,32 @@ def _draw(
             results=results,
         )
     except WriteError as error:
-        missing = error.going_on(f"draw them by: ugmm train --resume {run.folder}")
+        missing = error.going_on(f"draw them by: {_resume_command(run)}")
         warn(f"warning: the figures are written, but not all pictures: {missing}")
         return []
     run.undrawn.unlink(missing_ok=True)
     return drawn
 
 
-def evaluate(place: str | Path) -> dict[str, float]:
+def evaluate(
+    run: Run, checkpoint: Path | None = None
+) -> tuple[dict[str, float], Confusion | None]:
     """Test a run's checkpoint again, on one device; writes nothing.
 
     Args:
-        place: A run folder, one of its checkpoints, or a folder of runs; see `ugmm.runs.locate`.
+        run: The run.
+        checkpoint: One of its checkpoints; by default, the one that was tested.
+
+    Returns:
+        What a summary holds of a test, and how often each class was taken for each; None in its
+        place where no label is modelled.
 
     Raises:
-        UserError: If the folder, its configuration or its checkpoint cannot be used.
+        UserError: If the run's configuration or the checkpoint cannot be used.
     """
-    run, named = locate(place)
     config = read_config(run)
     data, task = build(config)
-    path = named or tested_checkpoint(run, config)
+    path = checkpoint or tested_checkpoint(run, config)
     restore(task.network, read_matching(run, path, config, data))
     quieten()
     trainer = Trainer(
@@ -204,7 +217,14 @@ def evaluate(place: str | Path) -> dict[str, float]:
         enable_model_summary=False,
     )
     results = _floats(trainer.test(task, data, verbose=False)[0])
-    return {**results, **_robustness(task, data, config)}
+    return {**results, **_robustness(task, data, config)}, _confusion(task, data)
+
+
+def _confusion(task: Task, data: InMemoryDataModule) -> Confusion | None:
+    """Return the classes and counts of the test that has been run."""
+    if not task.test_record:
+        return None
+    return list(data.class_names), task.test_record["confusion"].tolist()
 
 
 def _robustness(task: Task, data: InMemoryDataModule, config: Config) -> dict[str, float]:

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from ugmm.cluster.launch import check_launch, launch_environment
 from ugmm.config.schema import Config, TrainerConfig
 from ugmm.errors import UserError
-from ugmm.metrics import find_metric
+from ugmm.metrics import Goal, find_metric
 from ugmm.runs import Run
 from ugmm.training.callbacks import SeedEpochs, StopOnNonFinite, StopOnSignals
 from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, StampCheckpoints
@@ -132,8 +132,8 @@ def optional_callbacks(wanted: TrainerConfig) -> list[Callback]:
     if wanted.averaging.name != "none":
         found.append(AverageWeights(wanted.averaging, wanted.max_epochs))
     if (patience := wanted.early_stopping.patience) is not None:
-        goal = find_metric(wanted.monitor).goal or "max"
-        found.append(StopEarly(wanted.monitor, goal, patience, wanted.early_stopping.min_delta))
+        goal, min_delta = _goal_of(wanted.monitor), wanted.early_stopping.min_delta
+        found.append(StopEarly(wanted.monitor, goal, patience, min_delta))
     return found
 
 
@@ -144,9 +144,13 @@ def _checkpoints(
     last = KeepLast(run.last, wanted.check_val_every_n_epoch)
     if wanted.test_checkpoint == "last":
         return [last]
-    goal = find_metric(wanted.monitor).goal
+    return [KeepBest(run.best, stamp, wanted.monitor, _goal_of(wanted.monitor), best), last]
+
+
+def _goal_of(monitor: str) -> Goal:
+    goal = find_metric(monitor).goal
     assert goal is not None  # all that a validation measures has one
-    return [KeepBest(run.best, stamp, wanted.monitor, goal, best), last]
+    return goal
 
 
 def quieten() -> None:

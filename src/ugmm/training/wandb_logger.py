@@ -7,11 +7,18 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from ugmm.terminal import warn
+from ugmm.tracking.access import explain
+
 __all__ = ["LenientWandbLogger"]
 
 
 class LenientWandbLogger(WandbLogger):
-    """Stops logging where W&B's own process has died; `tracked` says so when the run ends."""
+    """Stops logging at the first failure.
+
+    That W&B's own process has died, `tracked` says when the run ends; of anything else W&B may not
+    know then.
+    """
 
     is_lost = False
 
@@ -22,5 +29,10 @@ class LenientWandbLogger(WandbLogger):
             return
         try:
             super().log_metrics(metrics, step)
-        except Exception:  # whatever wandb raises: metrics.csv has these metrics too
+        except ConnectionError:
             self.is_lost = True
+        except Exception as error:  # whatever wandb raises: metrics.csv has these metrics too
+            self.is_lost = True
+            warn(
+                f"warning: W&B takes no more metrics ({explain(error)}); metrics.csv has them all"
+            )

@@ -28,6 +28,13 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     assert cache_folder("mnist") == tmp_path / ".cache/ugmm/mnist"
 
 
+def test_an_account_without_a_home_is_one_line(monkeypatch):
+    monkeypatch.delenv("UGMM_DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "~nobody_of_this_name/cache")
+    with pytest.raises(UserError, match=r"no home folder to find ~nobody.* set UGMM_DATA_DIR"):
+        cache_folder("mnist")
+
+
 def test_the_first_mirror_that_works_fills_the_cache(cache, files, monkeypatch, capsys):
     with mirror(serve(files)) as good:
         use(monkeypatch, DEAD, good.url + "/mnist/")

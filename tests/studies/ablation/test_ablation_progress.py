@@ -40,7 +40,8 @@ def test_each_change_is_said_once(ledger, capsys):
         progress = Progress(ledger)
         progress.open()
         (line,) = capsys.readouterr().out.splitlines()
-        assert line == f"4 points: 1 done, 2 left, 1 run elsewhere; logs in {ledger.folder}/logs"
+        logs = f"{ledger.folder}/logs"
+        assert line == f"4 points: 1 done, 2 left, 1 running elsewhere; logs in {logs}"
         assert look() == []
         end(second)
         (line,) = look()  # it had begun before, nobody here knows when

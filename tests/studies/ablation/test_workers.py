@@ -29,7 +29,6 @@ def test_a_worker_that_cannot_import_says_so_and_what_is_left(ablation, project)
     (broken / "__init__.py").write_text("raise ImportError('libcudart.so.12: cannot open')")
     path = os.pathsep.join([str(broken.parent), *sys.path])
     command = [sys.executable, "-m", "ugmm", "ablate", "mine.yaml"]
-    environment = {**os.environ, "PYTHONPATH": path}
     with ExitStack() as stack:
         for point in ledger.read_points()[:2]:
             assert stack.enter_context(ledger.claims.holding(point.id, print))
@@ -40,7 +39,7 @@ def test_a_worker_that_cannot_import_says_so_and_what_is_left(ablation, project)
     assert done.returncode == 1
     assert "died: ImportError: libcudart.so.12: cannot open" in done.stdout
     assert done.stderr == (
-        "ugmm: error: 4 points: 2 left, 2 run elsewhere; a worker died (ImportError: "
+        "ugmm: error: 4 points: 2 left, 2 running elsewhere; a worker died (ImportError: "
         "libcudart.so.12: cannot open), see runs/mine/ablation/logs; start again to go on\n"
     )
     assert len(ledger.find_unfinished(found.points)) == 4  # none has failed for that
@@ -69,7 +68,7 @@ def test_what_one_worker_cannot_mend_ends_the_others(ablation, monkeypatch):
     started = time.monotonic()
     with pytest.raises(UserError, match=r"^the disk is full$"):
         workers.run_workers(found, ledger, 2, Progress(ledger))
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 200  # where nobody ends them, they sleep for 300
 
 
 def meet_an_obstacle(_ablation, ledger, _threads):

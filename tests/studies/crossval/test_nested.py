@@ -207,6 +207,15 @@ def test_failing_fits_are_reported(crossval, spy, capsys):
     assert {line["error"] for line in failed} == {"ValueError: it is broken"}
 
 
+def test_a_candidate_with_more_components_than_rows_fails_alone(crossval):
+    models = {"gmm": {"baseline": "gmm", "grid": {"components": [1, 26]}}}
+    folder = crossval(models, folds=2, seeds=[0])  # of 25 rows a class, half are in an inner fold
+    outer = [line for line in fits(folder) if line["inner"] is None]
+    assert [line["values"]["components"] for line in outer] == [1, 1]
+    (error,) = {line["error"] for line in fits(folder) if line["values"]["components"] == 26}
+    assert error.startswith("ValueError: components=26: a class has 12 training row(s)")
+
+
 def test_without_a_choice_nothing_is_said_of_one(crossval):
     folder = crossval({"lda": {"baseline": "lda"}})
     assert len(fits(folder)) == 2 * 3

@@ -107,6 +107,6 @@ def test_the_best_and_the_test_have_the_average(train, experiment, name, overrid
     saved = torch.load(run.best, weights_only=True)
     raw, used = saved["averaging"]["weights"], saved["state_dict"]
     assert any(not torch.equal(raw[n], used[f"network.{n}"]) for n in raw)
-    again, summary = evaluate(run.folder), run.read_summary()
+    (again, _), summary = evaluate(run), run.read_summary()
     for key in ("test/accuracy", "test/nll"):
         assert again[key] == pytest.approx(summary[key], rel=1e-6)

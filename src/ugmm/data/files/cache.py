@@ -62,11 +62,21 @@ class Source(NamedTuple):
 
 
 def cache_folder(name: str) -> Path:
-    """The folder of the data set `name`, below UGMM_DATA_DIR or the user's cache."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser().absolute() / name
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser().absolute() / "ugmm" / name
+    """Return the folder of the data set `name`, below UGMM_DATA_DIR or the user's cache.
+
+    Raises:
+        UserError: If that is in the home of an account that has none.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    base = chosen or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        folder = Path(base).expanduser().absolute()
+    except RuntimeError as error:
+        raise UserError(
+            f"no place for data sets: there is no home folder to find {base} in; set "
+            f"{CACHE_VARIABLE} to a folder"
+        ) from error
+    return folder / name if chosen else folder / "ugmm" / name
 
 
 def fetch_files(folder: Path, digests: Mapping[str, str], sources: Iterable[Source]) -> None:

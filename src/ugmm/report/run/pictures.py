@@ -3,13 +3,13 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ugmm.nn import UGMM
+from ugmm.nn.classifier import CanSample
 from ugmm.report.escaping import for_plot
 from ugmm.report.run.classification import confusion_matrix, reliability_diagram
 from ugmm.report.run.curves import training_curves
@@ -81,14 +81,6 @@ def draw_run(
     for path, figure in zip(paths, figures.values(), strict=True):
         save(figure, path)
     return paths
-
-
-@runtime_checkable
-class CanSample(Protocol):
-    """A density that can be drawn from."""
-
-    def sample(self, n: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw features (n, D) and labels (n,)."""
 
 
 def _samples(

@@ -1,6 +1,5 @@
 """What the console says of an ablation that runs: a line whenever a point's state changes."""
 
-import sys
 import time
 from collections.abc import Mapping
 
@@ -8,6 +7,7 @@ from ugmm.report.escaping import for_terminal
 from ugmm.report.tables import format_count, format_time
 from ugmm.studies.ablation.ledger import Ledger, State
 from ugmm.studies.ablation.points import Point
+from ugmm.terminal import say
 
 __all__ = ["Progress", "describe_left"]
 
@@ -89,10 +89,9 @@ def describe_left(states: Mapping[str, State], total: int) -> str:
     """
     elsewhere = sum(state == "running" for state in states.values())
     left = total - elsewhere - sum(state in _ENDED for state in states.values())
-    parts = [f"{left} left"] * bool(left) + [f"{elsewhere} run elsewhere"] * bool(elsewhere)
+    parts = [f"{left} left"] * bool(left) + [f"{elsewhere} running elsewhere"] * bool(elsewhere)
     return ", ".join(parts)
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(f"{for_terminal(line)}\n")
-    sys.stdout.flush()
+    say(for_terminal(line))

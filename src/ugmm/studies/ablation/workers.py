@@ -5,7 +5,6 @@ Torch is imported by the processes that run something.
 
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from ugmm.studies.ablation.progress import Progress
 from ugmm.studies.ablation.search import Search
 from ugmm.studies.obstacles import find_obstacle
 from ugmm.studies.processes import Worker, terminating
-from ugmm.terminal import guard_streams
+from ugmm.terminal import guard_streams, say
 from ugmm.writing import explaining, make_folder
 
 __all__ = ["run_if_free", "run_workers"]
@@ -62,9 +61,7 @@ def _tell_deaths(workers: Sequence[Worker], deaths: dict[Worker, str]) -> None:
     for worker in workers:
         if worker not in deaths and (reason := worker.describe_death()) is not None:
             deaths[worker] = reason
-            line = f"a worker (process {worker.process.pid}) died: {reason}"
-            sys.stdout.write(f"{for_terminal(line)}\n")
-            sys.stdout.flush()
+            say(for_terminal(f"a worker (process {worker.process.pid}) died: {reason}"))
 
 
 def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
@@ -126,12 +123,11 @@ def _run(point: Point, ledger: Ledger, threads: int | None) -> bool:
     if threads is not None:
         torch.set_num_threads(threads)  # the point before may have set its own
 
-    sys.stdout.write(f"== {point.id}: {for_terminal(point.name)}\n")
-    sys.stdout.flush()
+    say(f"== {point.id}: {for_terminal(point.name)}")
     try:
         start_or_resume(point.resolve(), point.id)
     except RunInUseError as error:  # by a command, or by an owner that was silent for too long
-        sys.stdout.write(f"{for_terminal(str(error))}\n")
+        say(for_terminal(str(error)))
         return False
     except Exception as error:
         traceback.print_exc()

@@ -8,7 +8,6 @@ which nothing before has looked at. Every fit is kept in `fits.jsonl` as soon as
 import hashlib
 import json
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +24,7 @@ from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
 from ugmm.studies.crossval.definition import CrossValidation
 from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
-from ugmm.terminal import loading
+from ugmm.terminal import loading, say
 from ugmm.writing import cut_torn_line, explaining
 
 __all__ = ["choose", "cross_validate"]
@@ -283,8 +282,7 @@ class _Progress:
         if result["error"] is not None:
             self.failed += 1
             where = f"seed {place.seed}, fold {place.fold}, inner fold {place.inner}"
-            line = f"failed: {fit.model} ({where}): {result['error']}"
-            sys.stdout.write(f"{for_terminal(line)}\n")
+            say(for_terminal(f"failed: {fit.model} ({where}): {result['error']}"))
         now = time.monotonic()
         if now - self.printed < _LEAST_SECONDS and self.done < self.total:
             return
@@ -292,11 +290,10 @@ class _Progress:
         left = (now - self.started) / self.done * (self.total - self.done + self.later)
         stage = "outer" if place.inner is None else "inner"
         failed = f"  {self.failed} failed" if self.failed else ""
-        sys.stdout.write(
+        say(
             f"{stage} fit {self.done}/{self.total}  {for_terminal(fit.model)}{failed}  "
-            f"{_minutes(left)} left\n"
+            f"{_minutes(left)} left"
         )
-        sys.stdout.flush()
 
 
 def _minutes(seconds: float) -> str:

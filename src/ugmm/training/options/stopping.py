@@ -1,11 +1,11 @@
 """`trainer.early_stopping`: ending a run whose validation has stopped getting better."""
 
-import sys
-
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+
+from ugmm.terminal import say
 
 __all__ = ["StopEarly"]
 
@@ -45,7 +45,7 @@ class StopEarly(EarlyStopping):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Say it."""
         if self.is_over and trainer.is_global_zero:
-            sys.stdout.write(
+            say(
                 f"stopped early, after epoch {self.stopped_epoch + 1}: {self.monitor} was no "
-                f"better in {self.patience} validation{'s' * (self.patience > 1)}\n"
+                f"better in {self.patience} validation{'s' * (self.patience > 1)}"
             )

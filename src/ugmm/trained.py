@@ -1,0 +1,159 @@
+"""A trained network that takes rows as the user has them, and answers in the user's own units."""
+
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ugmm.config.schema import Config
+from ugmm.density import TiltedGaussian
+from ugmm.errors import UserError
+from ugmm.nn import Classifier
+from ugmm.nn.classifier import CanSample
+from ugmm.spec import Spec
+
+__all__ = ["Sample", "TrainedNetwork"]
+
+_BATCH = 1000  # rows that the network sees at once
+
+
+class Sample(NamedTuple):
+    """What a network drew.
+
+    Attributes:
+        rows: Raw rows, (n, columns); see `ugmm.spec.Spec.decode`.
+        labels: The names of their classes, (n,); None if the network knows no label.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray | None
+
+
+class TrainedNetwork:
+    """A network that takes rows as the user has them; `ugmm.load` returns it.
+
+    Rows may be a tensor, an array, lists, a data frame or a mapping from names to columns, in the
+    user's own units; see `ugmm.spec.Spec.encode`. One row alone is a batch of one.
+
+    Arguments:
+        network: The bare module, in evaluation mode and in model units.
+        spec: What a row is.
+        config: The run's configuration.
+    """
+
+    def __init__(self, network: Classifier, spec: Spec, config: Config) -> None:
+        self.network = network
+        self.spec = spec
+        self.config = config
+        self._is_normalized = False
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of `posterior`."""
+        return self.spec.class_names
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """Return the name of each row's most probable class: (n,), of texts.
+
+        Raises:
+            UserError: If the rows are not what the network was trained on, or it knows no classes.
+        """
+        return self._name(self._label_scores(rows).argmax(-1))
+
+    def posterior(self, rows: Any) -> Tensor:
+        """Return p(class | row), in the order of `class_names`: (n, classes).
+
+        Raises:
+            UserError: See `predict`.
+        """
+        return self._label_scores(rows).softmax(-1)
+
+    def class_scores(self, rows: Any) -> Tensor:
+        """Return the network's log-score of every class, in model units: (n, classes).
+
+        Differences between classes mean something for any network; the scores themselves are
+        log-likelihoods only if the network is a density.
+
+        Raises:
+            UserError: If the rows are not what the network was trained on.
+        """
+        x = self._encode(rows)
+        self._normalize()
+        return self._scores(self.network, x)
+
+    def log_prob(self, rows: Any) -> Tensor:
+        """Return log p(row) in nats, in the units of the raw rows, the label summed out: (n,).
+
+        Features made of a categorical column count as numbers.
+
+        Raises:
+            UserError: If the network is no density, or the rows are not what it was trained on.
+        """
+        if not self.network.normalized:
+            raise UserError(
+                "this network is no density: its scores are no log-likelihoods; train one by "
+                "task=generative, or compare classes by class_scores"
+            )
+        return self.class_scores(rows).logsumexp(-1) + self.spec.log_jacobian
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Sample:
+        """Draw rows, in raw units.
+
+        Args:
+            n: How many.
+            generator: Of random numbers; by default, torch's.
+
+        Raises:
+            UserError: If the network cannot be drawn from.
+        """
+        if not isinstance(self.network, CanSample):
+            raise UserError("this network cannot be drawn from; train one by task=generative")
+        if n < 0:
+            raise UserError(f"{n} rows cannot be drawn; ask for 0 or more")
+        x, y = self.network.sample(n, generator=generator)
+        labelled = self._scores(self.network, x[:1]).shape[-1] > 1
+        return Sample(self.spec.decode(x), self._name(y) if labelled else None)
+
+    def _encode(self, rows: Any) -> Tensor:
+        return torch.from_numpy(self.spec.encode(rows))
+
+    def _name(self, labels: Tensor) -> np.ndarray:
+        return np.array(self.class_names)[labels.cpu().numpy()]
+
+    def _label_scores(self, rows: Any) -> Tensor:
+        """Return scores that rank the classes: (n, classes)."""
+        x = self._encode(rows)
+        if isinstance(self.network, TiltedGaussian):  # Z is the same for all classes
+            scores = self._scores(self.network.score, x)
+        else:
+            self._normalize()
+            scores = self._scores(self.network, x)
+        if scores.shape[-1] < 2:
+            raise UserError(
+                "this network knows no classes; train one with task.label=onehot, and on a table "
+                "of your own with data.label=..."
+            )
+        return scores
+
+    @torch.no_grad()
+    def _scores(self, network: Classifier, x: Tensor) -> Tensor:
+        """Return the class scores of features in model units (n, N): (n, classes)."""
+        parameter = next(self.network.parameters(), None)
+        device = next(chain(self.network.parameters(), self.network.buffers())).device
+        dtype = x.dtype if parameter is None else parameter.dtype
+        parts = [network.class_scores(part.to(device, dtype)) for part in x.split(_BATCH)]
+        return torch.cat(parts)
+
+    def _normalize(self) -> None:
+        """Estimate the partition functions, once, by as many draws as at the run's test.
+
+        Those of a checkpoint may be missing, or of an earlier epoch.
+        """
+        if self._is_normalized:
+            return
+        for module in self.network.modules():
+            if isinstance(module, TiltedGaussian):
+                module.normalize(self.config.task.z_draws)  # type: ignore[attr-defined]
+        self._is_normalized = True
