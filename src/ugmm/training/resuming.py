@@ -61,9 +61,7 @@ def read_matching(run: Run, path: Path, config: Config, data: InMemoryDataModule
     return checkpoint
 
 
-def find_best(
-    run: Run, config: Config, task: Task, last: Checkpoint
-) -> tuple[int, float] | None:
+def find_best(run: Run, config: Config, task: Task, last: Checkpoint) -> tuple[int, float] | None:
     """Return epoch and validation of the best checkpoint of a run that goes on after the last.
 
     Raises:
