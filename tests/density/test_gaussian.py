@@ -76,6 +76,13 @@ def proposal():
     return base, mixture
 
 
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_of_no_class_is_not_left_out_of_the_fit(label):
+    rows, y = torch.randn(6, 2), torch.tensor([0, 1, 0, 1, 0, label])
+    with pytest.raises(IndexError, match=f"a label is {label}, and it must be 0 to 1"):
+        GaussianMixture(Gaussian(2), 2).fit(rows, y)
+
+
 def test_the_proposal_is_half_the_base(proposal):
     base, mixture = proposal
     x = 6 * torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

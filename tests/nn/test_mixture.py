@@ -208,7 +208,8 @@ def test_init_from_refuses_what_is_no_batch(x):
     [
         ({"in_features": 0}, "needs inputs and outputs"),
         ({"dropout": 1.0}, "dropout must be in"),
-        ({"min_scale": -1}, "min_scale must not be negative"),
+        ({"min_scale": -1}, "min_scale must be finite and not negative"),
+        ({"min_scale": float("nan")}, "min_scale must be finite and not negative, got nan"),
         ({"init": "zeros"}, "init must be"),
     ],
 )

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, TupleConfig
 
 from ugmm.config.canonical import RENAMED
 from ugmm.config.schema import Config
+from ugmm.config.training import SET_BY_UGMM, key_instead
 from ugmm.errors import UserError, nearest
 from ugmm.keys import bounds_of
 
@@ -31,6 +32,8 @@ def check_keys(
                 hint = "did you mean " + " or ".join(deeper) + "?"
             if (now := RENAMED.get(prefix.rstrip("."), {}).get(name)) in config:
                 hint = f"it is called {prefix}{now} now"
+            if prefix == "trainer.":
+                hint = _hint_for_trainer(str(name), hint)
             raise UserError(f"{source}: unknown key '{prefix}{name}'; {hint}")
         node: Any = config._get_node(name)
         if value == "???" or (value is None and not node._is_optional()):  # OmegaConf: no value
@@ -55,6 +58,15 @@ def check_keys(
         elif isinstance(node, DictConfig):
             check_keys(node, value, source, f"{prefix}{name}.")
         _refuse_resolvers(value, f"{prefix}{name}", source)
+
+
+def _hint_for_trainer(name: str, hint: str) -> str:
+    """Return what to say of an unknown key of `trainer`: Lightning's may be meant."""
+    if name in SET_BY_UGMM:
+        return f"Lightning's argument {key_instead(name)}"
+    if hint.startswith("there are"):  # none that is near
+        hint += "; further arguments of Lightning's Trainer go into trainer.extra"
+    return hint
 
 
 def _is_free(node: DictConfig) -> bool:

@@ -57,6 +57,30 @@ class AveragingConfig:
     start: float | None = key(None, low=0, below=1)  # share of epochs; null: 0 (ema), 0.75 (swa)
 
 
+# Arguments of Lightning's Trainer that ugmm sets itself, or relies on, and the key for each.
+SET_BY_UGMM = {
+    "barebones": "",
+    "callbacks": "trainer.early_stopping and trainer.averaging",
+    "default_root_dir": "runs_dir",
+    "deterministic": "",
+    "enable_checkpointing": "trainer.test_checkpoint",
+    "enable_model_summary": "",
+    "enable_progress_bar": "",
+    "logger": "tracking.mode",
+    "max_steps": "trainer.max_epochs",
+    "num_sanity_val_steps": "",
+    "plugins": "",
+    "use_distributed_sampler": "",
+    "val_check_interval": "trainer.check_val_every_n_epoch",
+}
+
+
+def key_instead(argument: str) -> str:
+    """Return the end of an error's line: who sets an argument of `SET_BY_UGMM`, and what to do."""
+    there = SET_BY_UGMM[argument]
+    return "is set by ugmm itself; " + (f"see {there}" if there else "leave it out")
+
+
 @dataclass
 class TrainerConfig:
     """How training runs: devices, precision, epochs. Most keys are Lightning's own."""
@@ -64,7 +88,7 @@ class TrainerConfig:
     max_epochs: int = key(20, low=1, high=10**6)
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     # how many, or "auto", or which GPUs, such as [0, 1]
-    devices: int | str | list[int] = key("auto", low=0, high=1024)
+    devices: int | str | list[int] = key("auto", high=1024)
     num_nodes: int = key(1, low=1, high=10_000)
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -97,8 +121,9 @@ class TrainerConfig:
         if isinstance(devices, str) and devices != "auto":
             raise UserError(f"trainer.devices={devices} must be a number or auto")
         if isinstance(devices, int) and devices < 1:
-            raise UserError(f"trainer.devices={devices} must be at least 1")
-        if isinstance(devices, list) and len(set(devices)) < max(len(devices), 1):
+            raise UserError(f"trainer.devices={devices} must be at least 1; auto takes all GPUs")
+        listed = devices if isinstance(devices, list) else [0]
+        if not listed or min(listed) < 0 or len({*listed}) < len(listed):
             raise UserError(
                 f"trainer.devices={devices} must name GPUs, each once, by numbers from 0 up"
             )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.nn.checks import check_positive
+from ugmm.nn.labels import count_labels
 
 __all__ = ["Gaussian", "GaussianMixture", "covariance"]
 
@@ -139,10 +140,13 @@ class GaussianMixture(nn.Module):
         Args:
             x: Rows, (n, D).
             y: Labels, (n,).
+
+        Raises:
+            IndexError: If a label is not from 0 to C - 1.
         """
-        for c, part in enumerate(self.parts[1:]):
-            rows = x[y == c]
-            part.fit(rows if len(rows) else x, self._INFLATION)  # type: ignore[operator]
+        parts = self.parts[1:]
+        for c, n in enumerate(count_labels(y, len(parts))):
+            parts[c].fit(x[y == c] if n else x, self._INFLATION)  # type: ignore[operator]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the log-density of x (..., D), in nats: (...), float64."""

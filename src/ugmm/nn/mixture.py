@@ -95,8 +95,8 @@ class UGMM(nn.Module):
                 f"dropout={dropout} and input_dropout={input_dropout} together could take all "
                 f"components of a neuron with {in_features} inputs; use one of them"
             )
-        if min_scale < 0:
-            raise ValueError(f"min_scale must not be negative, got {min_scale}")
+        if not 0 <= min_scale < math.inf:
+            raise ValueError(f"min_scale must be finite and not negative, got {min_scale}")
         if init not in ("unit", "paper"):
             raise ValueError(f"init must be 'unit' or 'paper', got {init!r}")
         check_kernel_name(kernel)

@@ -10,27 +10,10 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 from lightning.pytorch import Trainer
 
-from ugmm.config.training import TrainerConfig
+from ugmm.config.training import SET_BY_UGMM, TrainerConfig, key_instead
 from ugmm.errors import UserError, nearest
 
 __all__ = ["check_extra"]
-
-# What ugmm sets itself, or relies on, and the key that there is instead.
-_OURS = {
-    "barebones": "",
-    "callbacks": "trainer.early_stopping and trainer.averaging",
-    "default_root_dir": "runs_dir",
-    "deterministic": "",
-    "enable_checkpointing": "trainer.test_checkpoint",
-    "enable_model_summary": "",
-    "enable_progress_bar": "",
-    "logger": "tracking.mode",
-    "max_steps": "trainer.max_epochs",
-    "num_sanity_val_steps": "",
-    "plugins": "",
-    "use_distributed_sampler": "",
-    "val_check_interval": "trainer.check_val_every_n_epoch",
-}
 
 
 def check_extra(extra: Mapping[str, Any]) -> None:
@@ -47,11 +30,10 @@ def check_extra(extra: Mapping[str, Any]) -> None:
     for name in extra:
         if name in typed:
             raise UserError(f"trainer.extra.{name}: set trainer.{name}, which checks it")
-        if name in _OURS:
-            instead = f"; see {_OURS[name]}" if _OURS[name] else "; leave it out"
-            raise UserError(f"trainer.extra.{name} is set by ugmm itself{instead}")
+        if name in SET_BY_UGMM:
+            raise UserError(f"trainer.extra.{name} {key_instead(name)}")
         if name not in known:
-            free = sorted({*known} - typed - {*_OURS})
+            free = sorted({*known} - typed - {*SET_BY_UGMM})
             raise UserError(
                 f"unknown key 'trainer.extra.{name}': Lightning's Trainer has no such argument; "
                 f"{nearest(name, free)}"
