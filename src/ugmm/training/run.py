@@ -120,7 +120,7 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         if data.description:
             say(data.description)
     last = read_last(run, config, data, task)
-    best = find_best(run, config, last) if last else None
+    best = find_best(run, config, task, last) if last else None
     if last is not None and is_leading():
         say(f"going on after epoch {last.epoch + 1}")
     with (
