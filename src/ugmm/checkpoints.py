@@ -41,6 +41,15 @@ _CONTENT = {
     "lr_schedulers": list,
 }
 
+# Of which kind is each of the things that these hold.
+_HELD = {
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": dict,
+    "lr_schedulers": dict,
+    "validation": int | float,
+}
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -188,9 +197,18 @@ def _check_keys(mapping: Mapping[str, Any], kinds: Mapping[str, Any], path: Path
         if name not in mapping:
             raise UserError(f"{path} is damaged: it has no {name}; {_REMEDY}")
         value = mapping[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not _is_a(value, kind):
             is_what = f"its {name} is of type {type(value).__name__}"
             raise UserError(f"{path} is damaged: {is_what}; {_REMEDY}")
+        held = value.values() if isinstance(value, dict) else value
+        for item in held if name in _HELD and held is not None else ():
+            if not _is_a(item, _HELD[name]):
+                is_what = f"its {name} holds what is of type {type(item).__name__}"
+                raise UserError(f"{path} is damaged: {is_what}; {_REMEDY}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _check_weights(weights: Mapping[str, Any], path: Path) -> None:

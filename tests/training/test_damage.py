@@ -62,12 +62,25 @@ def spoil(name):
     return damage
 
 
-def reshape(run):
-    for path in run.checkpoints.iterdir():
+def alter(name, change_weights):
+    """Change the first layer's means in a checkpoint, as another program might."""
+
+    def damage(run):
+        path = run.checkpoints / name
         checkpoint = torch.load(path, weights_only=True)
         weights = checkpoint["state_dict"]
-        weights["network.layers.0.loc"] = weights["network.layers.0.loc"][:-1]
+        weights["network.layers.0.loc"] = change_weights(weights["network.layers.0.loc"])
         torch.save(checkpoint, path)
+
+    return damage
+
+
+def shorten(weights):
+    return weights[:-1]
+
+
+def blow_up(weights):
+    return weights * torch.inf
 
 
 # What complains of it: commands, of eval, resume and load.
@@ -77,7 +90,9 @@ KINDS = {
     "signs": (flip_signs, "is corrupt and cannot be read (the sum", "eval resume load"),
     "nan": (spoil("best.ckpt"), "holds NaN", "eval resume load"),
     "nan, last": (spoil("last.ckpt"), "holds NaN", "resume"),
-    "shape": (reshape, "does not fit its network", "eval resume load"),
+    "shape": (alter("best.ckpt", shorten), "does not fit its network", "eval resume load"),
+    "shape, last": (alter("last.ckpt", shorten), "does not fit its network", "resume"),
+    "infinite": (alter("best.ckpt", blow_up), "is not finite", "eval resume load"),
     "no format": (change("best.ckpt", format=None), "it has no format", "eval resume load"),
     "no n_features": (change("best.ckpt", n_features=None), "no n_features", "eval resume load"),
     "no seconds": (change("last.ckpt", seconds=None), "it has no seconds", "resume"),

@@ -42,7 +42,8 @@ def train(runs):
 @pytest.mark.parametrize("name", ["metrics.csv", "best.ckpt", "last.ckpt", "summary.json"])
 def test_a_run_ends_in_one_line_and_goes_on(tmp_path, monkeypatch, capfd, name):
     monkeypatch.setattr("ugmm.training.run.draw_run", lambda *_, **__: [])
-    runs = tmp_path / "runs"
+    monkeypatch.setattr("ugmm.training.run.plugin_files", lambda: ["/mine/own.py"])
+    runs = tmp_path / "my runs"
     with full(name):
         assert train(runs) == 1
     (folder,) = runs.glob("*/*")
@@ -50,7 +51,7 @@ def test_a_run_ends_in_one_line_and_goes_on(tmp_path, monkeypatch, capfd, name):
     path = (run.checkpoints if name.endswith(".ckpt") else run.folder) / name
     assert capfd.readouterr().err == (
         f"ugmm: error: cannot write {path}: the disk is full; free some space and go on with: "
-        f"ugmm train --resume {run.folder}\n"
+        f"ugmm train --resume '{run.folder}' --plugin=/mine/own.py\n"
     )
     assert not list(run.folder.rglob(".*.partial"))
     assert main(["train", "--resume", str(run.folder)]) == 0

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict
@@ -105,7 +106,7 @@ def _started(config: Config, run: Run, mode: str, reason: str) -> "wandb.Run | N
         say(f"this run is not tracked: W&B did not start ({explain(error)})")
         return None
     because = f" ({reason})" if reason else ""
-    say(f"W&B is offline{because}; upload this run later with: ugmm sync {run.folder}")
+    say(f"W&B is offline{because}; upload this run later with: {_sync_command(run)}")
     return tracked_run
 
 
@@ -222,5 +223,9 @@ def _warn(run: Run, trouble: Exception | str) -> None:
     text = explain(trouble) if isinstance(trouble, Exception) else trouble
     warn(
         f"warning: W&B has not got all of this run ({text}); it is whole on disk, upload it later "
-        f"with: ugmm sync {run.folder}"
+        f"with: {_sync_command(run)}"
     )
+
+
+def _sync_command(run: Run) -> str:
+    return shlex.join(["ugmm", "sync", str(run.folder)])

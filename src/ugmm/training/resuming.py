@@ -24,8 +24,13 @@ def read_last(run: Run, config: Config, data: InMemoryDataModule, task: Task) ->
     if not run.last.exists():
         return None
     last = read_matching(run, run.last, config, data)
-    restore(copy.deepcopy(task.network), last)  # complains in one line, where Lightning does not
+    _try_on(task, last)
     return last
+
+
+def _try_on(task: Task, checkpoint: Checkpoint) -> None:
+    """Complain of weights that do not fit, in one line, where Lightning does not."""
+    restore(copy.deepcopy(task.network), checkpoint)
 
 
 def read_matching(run: Run, path: Path, config: Config, data: InMemoryDataModule) -> Checkpoint:
@@ -56,7 +61,7 @@ def read_matching(run: Run, path: Path, config: Config, data: InMemoryDataModule
     return checkpoint
 
 
-def find_best(run: Run, config: Config, last: Checkpoint) -> tuple[int, float] | None:
+def find_best(run: Run, config: Config, task: Task, last: Checkpoint) -> tuple[int, float] | None:
     """Return epoch and validation of the best checkpoint of a run that goes on after the last.
 
     Raises:
@@ -71,8 +76,11 @@ def find_best(run: Run, config: Config, last: Checkpoint) -> tuple[int, float] |
             f"no checkpoint at {run.best} that is of epoch {expected + 1}, the best before "
             f"{run.last} was written; bring it back, or train again"
         )
-    value = None if best is None else find_validation(run, best).get(config.trainer.monitor)
-    return None if best is None or value is None else (best.epoch, value)
+    if best is None:
+        return None
+    _try_on(task, best)  # it may be tested as it is
+    value = find_validation(run, best).get(config.trainer.monitor)
+    return None if value is None else (best.epoch, value)
 
 
 def find_validation(run: Run, checkpoint: Checkpoint) -> dict[str, float]:

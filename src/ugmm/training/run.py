@@ -1,5 +1,6 @@
 """Running one experiment: train, test, draw, write down."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from ugmm.checkpoints import restore
 from ugmm.cluster.lock import holding
 from ugmm.cluster.processes import is_leading, launch_id, share_folder, tell_children
 from ugmm.cluster.signals import closing_cleanly
-from ugmm.config.choices.plugins import plugin_records
+from ugmm.config.choices.plugins import plugin_files, plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
@@ -103,7 +104,13 @@ def execute(config: Config, run: Run) -> dict[str, float]:
     except MisconfigurationException as error:
         raise UserError(f"Lightning refuses the settings of {run.folder}: {error}") from error
     except WriteError as error:
-        raise error.going_on(f"go on with: ugmm train --resume {run.folder}") from error
+        raise error.going_on(f"go on with: {_resume_command(run)}") from error
+
+
+def _resume_command(run: Run) -> str:
+    """Return the command that goes on with a run, in the folder that this one was started in."""
+    plugins = [f"--plugin={file}" for file in plugin_files()]
+    return shlex.join(["ugmm", "train", "--resume", str(run.folder), *plugins])
 
 
 def _execute(config: Config, run: Run) -> dict[str, float]:
@@ -113,11 +120,11 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         if data.description:
             say(data.description)
     last = read_last(run, config, data, task)
-    best = find_best(run, config, last) if last else None
+    best = find_best(run, config, task, last) if last else None
     if last is not None and is_leading():
         say(f"going on after epoch {last.epoch + 1}")
     with (
-        closing_cleanly(f"ugmm train --resume {run.folder}"),
+        closing_cleanly(_resume_command(run)),
         tracked(config, run, enabled=is_leading()) as tracked_run,
     ):
         loggers: list[Logger] = [MetricsCSV(run, last.epoch + 1 if last else 0)]
@@ -169,7 +176,7 @@ def _draw(
             results=results,
         )
     except WriteError as error:
-        missing = error.going_on(f"draw them by: ugmm train --resume {run.folder}")
+        missing = error.going_on(f"draw them by: {_resume_command(run)}")
         warn(f"warning: the figures are written, but not all pictures: {missing}")
         return []
     run.undrawn.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Searches: what a space may say, and that a study asks and is told rightly."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from ugmm.cli import main
+from ugmm.config.canonical import compute_identity
+from ugmm.config.compose import compose
+from ugmm.config.frozen import to_mapping
 from ugmm.errors import UserError
 
 pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
@@ -80,6 +84,19 @@ def test_a_trial_without_a_value_stays_open(ablation):
     Search(search, ledger).tell({one.id: {"val/nll": 1.0}, other.id: {"val/nll": 2.0}})
     assert Search(search, ledger).study.trials[0].value == 1.5
     assert "ugmm train iris_disc optimizer.lr=" in Search(search, ledger).describe_best()
+
+
+def test_the_best_trial_is_run_again_by_the_command_that_is_said(ablation):
+    common = "set: {experiment: iris_paper, trainer: {max_epochs: 7}, data: {fold: 1}}\n"
+    space = "space:\n  model.hidden: [[10, 5], [20]]\n"
+    text = BASE.replace("trials: 5", "trials: 1") + common + space
+    points, _ = run_all(ablation(text), far_from_best)
+    best = Search(ablation(text), ablation(text).open_ledger()).describe_best()
+    assert best.startswith("best of 1 trial: val/nll ")
+    ugmm, train, experiment, *overrides = shlex.split(best.partition("run it by: ")[2])
+    assert (ugmm, train) == ("ugmm", "train")
+    again = compose(experiment, overrides)
+    assert compute_identity(to_mapping(again)) == points[0].identity
 
 
 def test_a_process_killed_as_it_asks_costs_no_trial(ablation, tmp_path):

@@ -5,14 +5,16 @@ Imports no torch, and Optuna only where something is searched.
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
 from filelock import FileLock
 
 from ugmm.config.compose import assignment
+from ugmm.config.values import as_text
 from ugmm.errors import UserError
+from ugmm.report.tables import format_count
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
@@ -137,12 +139,13 @@ class Search:
         if not trials:
             return ""
         trial = self.study.best_trial
-        chosen = {**self.ablation.common, **trial.user_attrs["values"]}
-        settings = " ".join(shlex.quote(assignment(k, v)) for k, v in chosen.items())
+        chosen = {"experiment": self.ablation.settings.experiment, **self.ablation.common}
+        chosen |= trial.user_attrs["values"]
+        words = ["ugmm", "train", as_text(chosen.pop("experiment")), *_assignments(chosen)]
         metric = self.ablation.settings.metric
         return (
-            f"best of {len(trials)} trials: {metric} {trial.value:.4g} of trial {trial.number}; "
-            f"run it by: ugmm train {self.ablation.settings.experiment} {settings}"
+            f"best of {format_count(len(trials), 'trial')}: {metric} {trial.value:.4g} of trial "
+            f"{trial.number}; run it by: {shlex.join(words)}"
         )
 
     def _compose_points(self, values: Mapping[str, Any]) -> list[Point]:
@@ -152,3 +155,12 @@ class Search:
             self.ablation.compose_point(variant, settings, repetition)
             for repetition in self.ablation.repetitions
         ]
+
+
+def _assignments(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield settings for the command line, where `trainer={max_epochs: 1}` would name a file."""
+    for key, value in settings.items():
+        if "." not in key and isinstance(value, Mapping):
+            yield from (assignment(f"{key}.{name}", item) for name, item in value.items())
+        else:
+            yield assignment(key, value)
