@@ -33,18 +33,32 @@ def make_progress() -> Callback:
 
 
 class ProgressLines(Callback):
-    """Print a line at validations, at most one in ten seconds: for logs, where a bar is no use."""
+    """Print a line at validations, at most one in ten seconds: for logs, where a bar is no use.
+
+    That of the last one is printed in any case, be it of the last epoch or not.
+    """
 
     def __init__(self) -> None:
         self.printed = -math.inf
+        self.line = ""  # what has not been printed yet
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Print the epoch and the validation metrics."""
-        last = trainer.current_epoch + 1 == trainer.max_epochs
-        due = time.monotonic() - self.printed >= _LINE_SECONDS
-        if trainer.is_global_zero and not trainer.sanity_checking and (last or due):
+        if trainer.sanity_checking:
+            return
+        self.line = "  ".join([_epoch(trainer), *_metrics(trainer)])
+        if time.monotonic() - self.printed >= _LINE_SECONDS:
             self.printed = time.monotonic()
-            say("  ".join([_epoch(trainer), *_metrics(trainer)]))
+            self._print(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Print the last line, if it was too soon for it."""
+        self._print(trainer)
+
+    def _print(self, trainer: Trainer) -> None:
+        if self.line and trainer.is_global_zero:
+            say(self.line)
+        self.line = ""
 
 
 class ProgressBars(Callback):
