@@ -5,9 +5,12 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
+from ugmm.__main__ import show_warnings_as_lines
+from ugmm.errors import UGMMWarning
 from ugmm.terminal import guard_streams, say, warn
 
 COMMAND = [sys.executable, "-m", "ugmm"]
@@ -120,3 +123,13 @@ def test_streams_that_others_have_put_in_place_are_left_alone(capsys):
     stdout = sys.stdout
     guard_streams()
     assert sys.stdout is stdout
+
+
+def test_the_command_shows_a_warning_of_ours_as_one_line(capsys):
+    with warnings.catch_warnings(record=True) as others:
+        warnings.simplefilter("always")
+        show_warnings_as_lines()
+        warnings.warn("the reference is slower", UGMMWarning, stacklevel=1)
+        warnings.warn("another's", RuntimeWarning, stacklevel=1)
+    assert capsys.readouterr().err == "ugmm: warning: the reference is slower\n"
+    assert [str(other.message) for other in others] == ["another's"]

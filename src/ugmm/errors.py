@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-__all__ = ["UserError", "lacks_memory", "nearest"]
+__all__ = ["UGMMWarning", "UserError", "lacks_memory", "nearest"]
 
 _NEAR = 0.66  # the share of letters that two names have in common, from which they are near
 _LISTED = 30
@@ -19,6 +19,10 @@ class UserError(Exception):
         shown = "".join(map(_printable, super().__str__()))
         shown = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda found: _shorten(found[0], 100), shown)
         return shown if len(shown) < _LONGEST else _shorten(shown, _LONGEST // 2)
+
+
+class UGMMWarning(RuntimeWarning):
+    """What a user should know, in one line; the command prints that line and nothing around it."""
 
 
 def lacks_memory(error: BaseException) -> bool:

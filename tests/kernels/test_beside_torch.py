@@ -189,6 +189,16 @@ def test_make_fx_keeps_the_numbers(name):
         torch.testing.assert_close(graph(*args), vmap(grad(lambda x: network(x).sum()))(*args))
 
 
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_a_symbolic_trace_is_the_network(norm):
+    network, (x,) = UGMMNetwork([D, 5, C], norm=norm, dropout=0.2).eval(), inputs("network")
+    graph = torch.fx.symbolic_trace(nn.Sequential(nn.Linear(D, D), network))
+    linear, traced = getattr(graph, "0"), graph(x)
+    assert torch.equal(traced, network(linear(x)))
+    traced.sum().backward()
+    assert linear.weight.grad.any()
+
+
 @each_network
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_activation_checkpoints_change_nothing(name, reentrant):

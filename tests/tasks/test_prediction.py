@@ -105,6 +105,12 @@ def test_a_data_module_predicts_its_test_rows(tmp_path):
         torch.testing.assert_close(predicted, task.eval()(data.splits["test"].x))
 
 
+def test_a_network_that_scores_no_classes_is_refused_at_once():
+    network = torch.nn.Sequential(torch.nn.Linear(4, 3))
+    with pytest.raises(TypeError, match=r"must be a ugmm\.nn\.Classifier, and is a Sequential"):
+        DiscriminativeTask(network, 3)
+
+
 class Mine(Classifier):
     """A user's own network."""
 

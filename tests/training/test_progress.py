@@ -92,6 +92,19 @@ def test_lines_where_there_is_no_terminal(monkeypatch, terminal):
     assert isinstance(progress.make_progress(), progress.ProgressLines)
 
 
+def test_the_last_line_is_printed_however_soon(capsys):
+    """Such as that of a run that stops early, or whose last epoch is not validated."""
+    lines = progress.ProgressLines()
+    trainer = SimpleNamespace(
+        max_epochs=9, is_global_zero=True, sanity_checking=False, callback_metrics={"val/nll": 0.5}
+    )
+    for trainer.current_epoch in (1, 3, 5):
+        lines.on_validation_end(trainer, None)
+    for _ in range(2):
+        lines.on_train_end(trainer, None)
+    assert capsys.readouterr().out == "epoch 2/9  val/nll 0.5\nepoch 6/9  val/nll 0.5\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [60, 80])
 def test_on_a_real_terminal(tmp_path, width):

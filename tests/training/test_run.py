@@ -81,7 +81,7 @@ def test_a_rare_class_is_lost_loudly_and_won_by_its_weight(train, trained, tmp_p
     run = train("iris_disc", *settings)
     assert run.read_confusion() == (["a", "b"], [[22, 0], [2, 0]])
     capfd.readouterr()
-    lost = "WARNING: at the test no row was right of class 'b' (0 of 2 right)"
+    lost = "WARNING: in the test, no row of class 'b' (0 of 2) was classified correctly"
     for command in (["eval", str(run.folder)], ["train", "--resume", str(run.folder)]):
         assert main(command) == 0
         assert lost in capfd.readouterr().out

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ugmm.errors import UGMMWarning
 from ugmm.kernels.reference import CUMULATIVE_REFERENCE, REFERENCE
 
 _Operator = Callable[..., Tensor]
@@ -109,6 +110,6 @@ def _warn_once(reason: str, device: str) -> None:
         warnings.warn(
             f"the fused {device.upper()} kernel is not used, since {reason}: the reference takes "
             "its place, which is slower",
-            RuntimeWarning,
+            UGMMWarning,
             stacklevel=5,
         )

@@ -5,12 +5,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.fx import wrap
 
 from ugmm.functional import mixture_log_score
 from ugmm.kernels import KernelName, check_kernel_name
 from ugmm.nn.checks import check_tensors
 
 __all__ = ["UGMM"]
+
+wrap("mixture_log_score")  # a leaf of torch.fx.symbolic_trace, which has no tensors to check
 
 # Takes the place of an unknown input: no component reaches that far. (Infinity has no gradient.)
 _FAR = 1e6

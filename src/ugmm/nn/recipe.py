@@ -13,14 +13,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-__all__ = ["Recorded", "arguments_of", "class_path", "recipe_of"]
+__all__ = ["Recorded", "class_path"]
 
 
 class Recorded:
     """Remembers the arguments that it was made with; a base beside `nn.Module`.
 
     Attributes:
-        init_args: They, by name, as plain data; see `recipe_of`.
+        init_args: They, by name, as plain data.
     """
 
     init_args: dict[str, Any]
@@ -30,11 +30,11 @@ class Recorded:
         made = super().__new__(cls)
         # Not by setattr, for a module takes none before its __init__. A copy and a pickle are
         # made without arguments, and then given the attributes of the original.
-        made.__dict__["init_args"] = arguments_of(cls, arguments, keywords)
+        made.__dict__["init_args"] = _arguments_of(cls, arguments, keywords)
         return made
 
 
-def arguments_of(
+def _arguments_of(
     cls: type, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the arguments of a call of a class by their names, as plain data."""
@@ -47,10 +47,10 @@ def arguments_of(
     for name, parameter in bound.signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             found |= found.pop(name, {})
-    return {name: recipe_of(value) for name, value in found.items()}
+    return {name: _recipe_of(value) for name, value in found.items()}
 
 
-def recipe_of(value: Any) -> Any:
+def _recipe_of(value: Any) -> Any:
     """Return plain data for a value: itself, or the recipe of an object.
 
     Of what cannot be made again from plain data, such as a function, the recipe has no
@@ -63,13 +63,13 @@ def recipe_of(value: Any) -> Any:
     if isinstance(value, torch.device):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(name): recipe_of(item) for name, item in value.items()}
+        return {str(name): _recipe_of(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [recipe_of(item) for item in value]
+        return [_recipe_of(item) for item in value]
     if isinstance(value, Recorded):
         return {"class_path": class_path(type(value)), "init_args": value.init_args}
     if is_dataclass(type(value)):
-        init_args = {f.name: recipe_of(getattr(value, f.name)) for f in fields(value) if f.init}
+        init_args = {f.name: _recipe_of(getattr(value, f.name)) for f in fields(value) if f.init}
         return {"class_path": class_path(type(value)), "init_args": init_args}
     return {"class_path": class_path(type(value))}
 

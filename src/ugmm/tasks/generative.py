@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
+from ugmm.errors import UGMMWarning
 from ugmm.nn import Classifier
 from ugmm.objectives import Objective, RankingNCE
 from ugmm.tasks.remake import remake
@@ -137,7 +138,7 @@ class GenerativeTask(Task):
                     f"Z is not known: log Z is {first.value:.4f} +- {first.error:.4f} by "
                     f"importance sampling, {second.value:.4f} +- {second.error:.4f} by Sobol "
                     "points; do not trust log_prob (more task.noise or task.z_draws may help)",
-                    RuntimeWarning,
+                    UGMMWarning,
                     stacklevel=2,
                 )
 

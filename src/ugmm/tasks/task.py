@@ -49,6 +49,9 @@ class Task(Recorded, lightning.LightningModule, ABC):
         n_classes: Number of classes.
         optimizer: Keywords of `ugmm.tasks.optimization.make_optimizer`.
         schedule: Keywords of `ugmm.tasks.optimization.make_schedule`.
+
+    Raises:
+        TypeError: If the network does not score classes.
     """
 
     network: Classifier
@@ -64,6 +67,11 @@ class Task(Recorded, lightning.LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters(self.init_args, logger=False)
         self.network = remake(network, Classifier, "network")
+        if not hasattr(self.network, "class_scores"):
+            raise TypeError(
+                f"network must be a ugmm.nn.Classifier, and is a {type(self.network).__name__}: "
+                "derive a class of your own from it, which needs no more than forward"
+            )
         self.optimizer = _without_numpy(optimizer or {})
         self.schedule = _without_numpy(schedule or {})
         self.val_metrics = split_metrics("val", n_classes)

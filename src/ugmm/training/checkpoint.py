@@ -64,7 +64,7 @@ class StampCheckpoints(Callback):
     """
 
     def __init__(
-        self, config: Config, data: InMemoryDataModule, run_id: str | None, seconds: float = 0.0
+        self, config: Config, data: InMemoryDataModule, run_id: str | None, seconds: float
     ) -> None:
         self.config = to_yaml(config)
         self.data = data

@@ -19,6 +19,7 @@ from ugmm.terminal import say
 
 __all__ = ["ProgressBars", "ProgressLines", "make_progress"]
 
+_LINE_SECONDS = 10.0  # between two lines
 _REFRESHED = 4  # times in a second
 _LOOK_SECONDS = 0.5  # between two looks at the metrics, for which a GPU may have to be waited for
 
@@ -32,19 +33,32 @@ def make_progress() -> Callback:
 
 
 class ProgressLines(Callback):
-    """Print a line at a validation, at most one in `seconds`: for logs, where a bar is no use."""
+    """Print a line at validations, at most one in ten seconds: for logs, where a bar is no use.
 
-    def __init__(self, seconds: float = 10.0) -> None:
-        self.seconds = seconds
+    That of the last one is printed in any case, be it of the last epoch or not.
+    """
+
+    def __init__(self) -> None:
         self.printed = -math.inf
+        self.line = ""  # what has not been printed yet
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Print the epoch and the validation metrics."""
-        last = trainer.current_epoch + 1 == trainer.max_epochs
-        due = time.monotonic() - self.printed >= self.seconds
-        if trainer.is_global_zero and not trainer.sanity_checking and (last or due):
+        if trainer.sanity_checking:
+            return
+        self.line = "  ".join([_epoch(trainer), *_metrics(trainer)])
+        if time.monotonic() - self.printed >= _LINE_SECONDS:
             self.printed = time.monotonic()
-            say("  ".join([_epoch(trainer), *_metrics(trainer)]))
+            self._print(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Print the last line, if it was too soon for it."""
+        self._print(trainer)
+
+    def _print(self, trainer: Trainer) -> None:
+        if self.line and trainer.is_global_zero:
+            say(self.line)
+        self.line = ""
 
 
 class ProgressBars(Callback):

@@ -65,7 +65,7 @@ def make_trainer(
     run: Run,
     stamp: StampCheckpoints,
     loggers: list[Logger],
-    best: tuple[int, float] | None = None,
+    best: tuple[int, float] | None,
 ) -> Trainer:
     """Return the trainer of a run.
 

@@ -35,11 +35,11 @@ def test_classes_of_which_no_row_is_right_are_named_loudly():
     assert lost_classes(["a", "b", "never"], [[3, 1, 0], [0, 1, 0], [0, 0, 0]]) is None
     line = lost_classes(["spam", "ham"], [[0, 1392], [0, 9]])
     assert line.startswith(
-        "WARNING: at the test no row was right of class 'spam' (0 of 1,392 right),"
+        "WARNING: in the test, no row of class 'spam' (0 of 1,392) was classified correctly,"
     )
     counts = [[0, 0, 0, 0, 5]] * 4 + [[0, 0, 0, 0, 5]]
     line = lost_classes("abcde", counts)
-    assert "'a' (0 of 5 right), 'b' (0 of 5 right), 'c' (0 of 5 right) and 1 more" in line
+    assert "'a' (0 of 5), 'b' (0 of 5), 'c' (0 of 5) and 1 more was classified" in line
     assert "\n" not in line
 
 
@@ -50,5 +50,5 @@ def test_a_score_is_never_shown_without_saying_what_it_is():
 
 def test_it_prints_with_nan_and_when_empty():
     console = Console(width=80, record=True)
-    console.print(metrics_table({"test/accuracy": float("nan")}, title="run"), metrics_table({}))
+    console.print(metrics_table({"test/accuracy": float("nan")}), metrics_table({}))
     assert "nan" in console.export_text()

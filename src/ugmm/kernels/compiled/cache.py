@@ -20,6 +20,8 @@ from typing import Any
 import numba
 from numba.core.caching import FunctionCache
 
+from ugmm.errors import UGMMWarning
+
 __all__ = ["kept_cfunc", "own_folder"]
 
 
@@ -97,6 +99,6 @@ def _tell(error: Exception) -> None:
     warnings.warn(
         f"compiled kernels are kept {where}, since Numba's cache cannot be used ({reason}); "
         "NUMBA_CACHE_DIR=FOLDER names a better place",
-        RuntimeWarning,
+        UGMMWarning,
         stacklevel=2,
     )

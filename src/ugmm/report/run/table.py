@@ -13,19 +13,18 @@ __all__ = ["lost_classes", "metrics_table", "robustness_table"]
 _NAMED = 3  # of the classes that are lost
 
 
-def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Table:
+def metrics_table(summary: Mapping[str, float]) -> Table:
     """One row a metric, with its value on the validation and on the test split, if there are any.
 
     Args:
         summary: Values by `split/name`, as in `summary.json`. Only the splits `val` and `test`
             are shown.
-        title: Written above the table.
     """
     names = sort_names(
         {key.partition("/")[2] for key in summary if key.startswith(("val/", "test/"))}
     )
     notes = "; ".join(note for name in names if (note := find_metric(name).note))
-    table = Table(title=for_rich(title, "table.title") if title else None, caption=notes or None)
+    table = Table(caption=notes or None)
     table.add_column("metric")
     shown = [s for s in ("val", "test") if any(key.startswith(f"{s}/") for key in summary)]
     for split in shown:
@@ -38,14 +37,14 @@ def metrics_table(summary: Mapping[str, float], title: str | None = None) -> Tab
 
 
 def lost_classes(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str | None:
-    """Return a line about the classes of which no row was right at the test; None for none.
+    """Return a line about the classes of which the test got no row right; None for none.
 
     Args:
         classes: Their names.
         counts: How often each (a row) was taken for each.
     """
     lost = [
-        f"{name!r} (0 of {sum(row):,} right)"
+        f"{name!r} (0 of {sum(row):,})"
         for place, (name, row) in enumerate(zip(classes, counts, strict=True))
         if row[place] == 0 < sum(row)
     ]
@@ -53,9 +52,9 @@ def lost_classes(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str
         return None
     more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
     return (
-        f"WARNING: at the test no row was right of class {', '.join(lost[:_NAMED])}{more}, "
-        "whatever the accuracy says; in task=discriminative, task.class_weights=balanced makes "
-        "rare classes weigh more"
+        f"WARNING: in the test, no row of class {', '.join(lost[:_NAMED])}{more} was classified "
+        "correctly, whatever the accuracy says; in task=discriminative, "
+        "task.class_weights=balanced makes rare classes weigh more"
     )
 
 

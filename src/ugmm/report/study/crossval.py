@@ -11,7 +11,7 @@ from rich.table import Table
 from ugmm.metrics import find_metric
 from ugmm.report.escaping import csv_text, for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Spread, average_by_seed, measure_spread
-from ugmm.report.tables import NONE, Cells, format_markdown
+from ugmm.report.tables import NONE, Cells, format_count, format_markdown
 
 __all__ = ["crossval_csv", "crossval_markdown", "crossval_notes", "crossval_table"]
 
@@ -147,5 +147,8 @@ def _notes(row: str, fits: Fits) -> list[str]:
     if errors:
         notes.append(f"{row}: its numbers are those of the fits that did not fail")
     if inner := sum(fit["failed"] for fit in fits):
-        notes.append(f"{row}: {inner} inner fits failed; their candidates were not chosen there")
-    return notes + [f"{row}: {n} fits warned: {text}" for text, n in warned.most_common(3)]
+        counted = format_count(inner, "inner fit")
+        notes.append(f"{row}: {counted} failed; no candidate was chosen where it failed")
+    return notes + [
+        f"{row}: {format_count(n, 'fit')} warned: {text}" for text, n in warned.most_common(3)
+    ]

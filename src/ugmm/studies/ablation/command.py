@@ -78,8 +78,8 @@ def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
         sys.stdout.write(f"the file has changed: {format_count(len(added), 'new point')}\n")
     if dropped and not ablation.space:
         sys.stdout.write(
-            f"the file has changed: it no longer has {format_count(len(dropped), 'point')} that "
-            f"stay planned; to drop what is not in it, remove {ledger.path}\n"
+            f"the file has changed: the plan keeps {format_count(len(dropped), 'point')} that it "
+            f"no longer has; to drop what is not in it, remove {ledger.path}\n"
         )
 
 
