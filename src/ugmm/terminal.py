@@ -12,7 +12,6 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, TextIO
 
 __all__ = ["guard_streams", "loading", "say", "warn"]
@@ -61,7 +60,8 @@ def guard_streams() -> None:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is None and getattr(sys, f"__{name}__") is not None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            null = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(null, "w", encoding="utf-8"))
             continue
         raw = getattr(getattr(stream, "buffer", None), "raw", None)
         if stream is not getattr(sys, f"__{name}__") or isinstance(raw, _Descriptor):
