@@ -250,7 +250,7 @@ def fill(module: nn.Module, weights: Mapping[str, Any], path: Path) -> None:
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise UserError(
-            f"{path} does not fit its network ({first[0].strip(' .')}); {_REMEDY}"
+            f"{path} does not fit its network ({first[0].strip().rstrip('.')}); {_REMEDY}"
         ) from error
     for name, parameter in module.named_parameters():
         if not parameter.isfinite().all():

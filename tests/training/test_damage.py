@@ -90,7 +90,7 @@ KINDS = {
     "signs": (flip_signs, "is corrupt and cannot be read (the sum", "eval resume load"),
     "nan": (spoil("best.ckpt"), "holds NaN", "eval resume load"),
     "nan, last": (spoil("last.ckpt"), "holds NaN", "resume"),
-    "shape": (alter("best.ckpt", shorten), "does not fit its network", "eval resume load"),
+    "shape": (alter("best.ckpt", shorten), "network (size mismatch for", "eval resume load"),
     "shape, last": (alter("last.ckpt", shorten), "does not fit its network", "resume"),
     "infinite": (alter("best.ckpt", blow_up), "is not finite", "eval resume load"),
     "no format": (change("best.ckpt", format=None), "it has no format", "eval resume load"),
