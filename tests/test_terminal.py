@@ -110,6 +110,15 @@ def test_a_line_is_lost_where_nothing_takes_it(monkeypatch):
         say("a")
 
 
+def test_where_others_have_put_nothing_what_is_written_is_dropped(monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    guard_streams()
+    with sys.stdout, sys.stderr:
+        assert sys.stdout.write("a") == 1
+        assert sys.stderr.write("a") == 1
+
+
 def test_streams_that_others_have_put_in_place_are_left_alone(capsys):
     stdout = sys.stdout
     guard_streams()

@@ -49,7 +49,8 @@ class _Descriptor(io.FileIO):
 def guard_streams() -> None:
     """Make standard output and error of this process such that writing to them never fails.
 
-    What has put a stream of its own in their place, such as a test or a notebook, keeps it.
+    What has put a stream of its own in their place, such as a test or a notebook, keeps it; what
+    has put None there gets one that drops what is written.
     """
     for descriptor in range(3):  # a file opened later must not become one of these
         try:
@@ -58,6 +59,10 @@ def guard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
+        if stream is None and getattr(sys, f"__{name}__") is not None:
+            null = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(null, "w", encoding="utf-8"))
+            continue
         raw = getattr(getattr(stream, "buffer", None), "raw", None)
         if stream is not getattr(sys, f"__{name}__") or isinstance(raw, _Descriptor):
             continue
