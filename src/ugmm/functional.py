@@ -54,7 +54,9 @@ def mixture_log_score(
     operator = choose_kernel(x, kernel)
     if x.dim() == 2:
         return operator(x, loc, log_scale, logits)
-    score = operator(x.reshape(-1, x.shape[-1]), loc, log_scale, logits)
+    # Not reshape(-1, N), which is refused where vmap maps over no rows.
+    rows = x.flatten(end_dim=-2) if x.dim() > 1 else x.unsqueeze(0)
+    score = operator(rows, loc, log_scale, logits)
     return score.reshape(*x.shape[:-1], loc.shape[0])
 
 

@@ -167,6 +167,11 @@ def read_for(run: Run, path: Path, config: Config) -> Checkpoint:
     Raises:
         UserError: If it is missing, damaged, not one of ours, or of another run or network.
     """
+    if config.trainer.fast_dev_run and not run.checkpoints.exists():
+        raise UserError(
+            f"{run.folder} was a trial by trainer.fast_dev_run, which keeps no checkpoint; train "
+            "without it"
+        )
     checkpoint = read_checkpoint(path, run.read_environment().get("run_id"))
     saved = from_yaml(checkpoint.stamp.config, str(path))
     if difference := _difference(saved, config):

@@ -189,6 +189,13 @@ def test_make_fx_keeps_the_numbers(name):
         torch.testing.assert_close(graph(*args), vmap(grad(lambda x: network(x).sum()))(*args))
 
 
+@pytest.mark.parametrize("name", ["linear", "layer", "reference", "network"])
+def test_no_rows_are_mapped_to_no_gradients(name):
+    network = build(name)
+    assert vmap(network)(torch.zeros(0, D)).shape == (0, C)
+    assert vmap(grad(lambda x: network(x).sum()))(torch.zeros(0, D)).shape == (0, D)
+
+
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_a_symbolic_trace_is_the_network(norm):
     network, (x,) = UGMMNetwork([D, 5, C], norm=norm, dropout=0.2).eval(), inputs("network")

@@ -8,6 +8,7 @@ import torch
 import ugmm
 from ugmm.cli import main
 from ugmm.config.frozen import read_config
+from ugmm.errors import UserError
 from ugmm.loading import load_network
 
 
@@ -179,6 +180,8 @@ def test_fast_dev_run(train_and_draw):
     run = train_and_draw("iris_disc", "trainer.fast_dev_run=true")
     assert "test/accuracy" in run.read_summary()
     assert not run.checkpoints.exists()
+    with pytest.raises(UserError, match="which keeps no checkpoint; train without it"):
+        ugmm.load(run.folder)
 
 
 def test_without_validation_the_last_checkpoint_is_tested(train_and_draw):
