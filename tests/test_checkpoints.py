@@ -11,6 +11,7 @@ from ugmm.checkpoints import FORMAT, Checkpoint, read_checkpoint, restore
 from ugmm.errors import UserError
 from ugmm.spec import Spec
 
+LOOPS = {"fit_loop": {"epoch_progress": {}}}
 WEIGHTS = {"network.weight": torch.eye(3), "network.bias": torch.zeros(3)}
 
 
@@ -21,7 +22,7 @@ def content(**changes):
         "best_epoch": None,
     }  # fmt: skip
     whole = {
-        "epoch": 4, "global_step": 40, "state_dict": WEIGHTS, "loops": {}, "callbacks": {},
+        "epoch": 4, "global_step": 40, "state_dict": WEIGHTS, "loops": LOOPS, "callbacks": {},
         "optimizer_states": [], "lr_schedulers": [], "ugmm": stamp,
     }  # fmt: skip
     return {**whole, **changes}
@@ -125,6 +126,9 @@ def test_what_is_missing_is_named(path, name):
         (stamped(validation=[1]), "its validation is of type list"),
         (stamped(validation={"val/nll": "low"}), "its validation holds what is of type str"),
         (content(loops={"fit_loop": 5}), "its loops holds what is of type int"),
+        (content(loops={}), "it has no fit_loop"),
+        (content(loops={"fit_loop": {"state_dict": 5}}), "its fit_loop holds what is of type int"),
+        (content(loops={"fit_loop": {}}), "it has no epoch_progress"),
         (content(optimizer_states=[5]), "its optimizer_states holds what is of type int"),
         (content(lr_schedulers=[None]), "its lr_schedulers holds what is of type NoneType"),
         (content(epoch=True), "its epoch is of type bool"),

@@ -40,8 +40,9 @@ def test_a_run_has_one_task_however_it_is_loaded(trained, experiment):
     for (predicted,) in (one, *two):
         torch.testing.assert_close(predicted.softmax(-1), expected.softmax(-1))
     last = torch.load(run.last, weights_only=True)["state_dict"]
-    for name, tensor in ugmm.load_task(run.folder, "last").state_dict().items():
-        torch.testing.assert_close(tensor, last[name], rtol=0, atol=0, equal_nan=True)
+    for place in (run.folder, run.best):
+        for name, tensor in ugmm.load_task(place, "last").state_dict().items():
+            torch.testing.assert_close(tensor, last[name], rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_checkpoint_from_before_there_were_hyper_parameters(trained):

@@ -59,6 +59,7 @@ def test_a_run_is_located_by_its_folder_or_a_checkpoint(three, capsys):
     first = three[0]
     run, checkpoint = locate(first.folder)
     assert (run.folder, checkpoint) == (first.folder, None)
+    assert locate(first.checkpoints)[0].folder == first.folder
     run, checkpoint = locate(str(first.best))
     assert (run.id, checkpoint) == (first.id, first.best)
     assert capsys.readouterr().err == ""

@@ -44,6 +44,7 @@ _CONTENT = {
 # Of which kind is each of the things that these hold.
 _HELD = {
     "loops": dict,
+    "fit_loop": dict,
     "callbacks": dict,
     "optimizer_states": dict,
     "lr_schedulers": dict,
@@ -147,6 +148,8 @@ def read_checkpoint(path: str | Path, run_id: str | None = None) -> Checkpoint:
     stamp = {**dict.fromkeys(_LATER), **stamp}
     _check_keys(stamp, _STAMP, path)
     _check_keys(content, _CONTENT, path)
+    _check_keys(content["loops"], {"fit_loop": dict}, path)
+    _check_keys(content["loops"]["fit_loop"], {"epoch_progress": dict}, path)
     _check_weights(content["state_dict"], path)
     if run_id is not None and stamp["run_id"] not in (None, run_id):
         raise UserError(

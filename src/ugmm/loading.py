@@ -82,9 +82,9 @@ def load_task(
     It takes features in model units, as `load_network` says.
 
     Args:
-        run: The run folder; or a checkpoint, of a run or of a Trainer of your own. Classes of your
-            own that the latter needs must be imported already.
-        checkpoint: Which one of a run folder; by default, the one that was tested.
+        run: The run folder, or what else `load` takes; or a checkpoint of a Trainer of your own.
+            Classes of your own that the latter needs must be imported already.
+        checkpoint: Which one; by default, the one that was named or else tested.
         plugins: Files that declare what the run chose beside what comes with ugmm.
 
     Raises:
@@ -92,7 +92,7 @@ def load_task(
     """
     use_plugins(plugins)
     path = Path(run)
-    if path.is_dir():
+    if checkpoint is not None or not path.is_file():
         _, config, saved = _read(run, checkpoint)
         path, content = saved.path, saved.content
         task = _build_task(config, saved)

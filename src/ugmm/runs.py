@@ -234,9 +234,9 @@ def locate(place: str | Path) -> tuple[Run, Path | None]:
     """Return the run that a place stands for, and the checkpoint if it is one.
 
     Args:
-        place: A run folder; a checkpoint in one; or a folder that runs lie in, such as a group's,
-            which stands for the newest of them. `latest` is the newest of all in `runs`. Which
-            that is, is said on standard error.
+        place: A run folder; a checkpoint in one, or the folder of those; or a folder that runs lie
+            in, such as a group's, which stands for the newest of them. `latest` is the newest of
+            all in `runs`. Which that is, is said on standard error.
 
     Raises:
         UserError: If there is no run.
@@ -246,6 +246,8 @@ def locate(place: str | Path) -> tuple[Run, Path | None]:
         if not path.is_file():
             raise UserError(f"no checkpoint at {path}")
         return Run.open(path.resolve().parent.parent), path
+    if path.name == "checkpoints" and (path.parent / "config.yaml").is_file():
+        path = path.parent
     if place == "latest" and not path.exists():
         path = Path("runs")
     if not (path / "config.yaml").is_file():

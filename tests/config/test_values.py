@@ -87,6 +87,14 @@ def test_a_number_of_hundreds_of_digits_is_one_line(key, text):
         compose("iris_disc", [f"{key}={text}"])
 
 
+@pytest.mark.parametrize("key", ["seed", "optimizer.lr", "model.hidden"])
+@pytest.mark.parametrize("text", ["1_000", "\u0663", "\uff11\uff12"])
+def test_digits_that_only_python_takes_are_no_number(key, text):
+    said = f"{key}=[{text}]" if key == "model.hidden" else f"{key}={text}"
+    with pytest.raises(UserError, match=rf"command line: {key}={text} is no number"):
+        compose("iris_disc", [said])
+
+
 COLUMNS = (
     "no",
     "2019",

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,8 +80,8 @@ def find_run(overrides: Sequence[str]) -> Run | None:
     restarts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
     if not any(int(os.environ.get(name, 0)) for name in restarts):
         raise UserError(
-            f"launch {launch_id()} has a run already, {run.folder}; go on with it by "
-            f"'ugmm train --resume {run.folder}', or launch with another id"
+            f"launch {launch_id()} has a run already, {run.folder}; go on with it by: "
+            f"ugmm train --resume {shlex.quote(str(run.folder))}, or launch with another id"
         )
     return run
 

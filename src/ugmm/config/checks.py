@@ -16,6 +16,7 @@ from ugmm.keys import bounds_of
 
 __all__ = ["check_keys", "check_ranges", "check_together"]
 
+_EXAMPLES = {str: "[a, b]", float: "[0.1, 0.2]"}  # of lists, by what they hold
 _LARGEST = 2**63 - 1  # for a key that is declared without bounds: libraries take no more
 
 
@@ -43,7 +44,9 @@ def check_keys(
             raise UserError(f"{source}: {prefix}{name} holds keys of its own, got {value!r}{hint}")
         refers = isinstance(value, str) and "${" in value
         if isinstance(node, ListConfig | TupleConfig) and not (isinstance(value, list) or refers):
-            example = OmegaConf.to_container(node) or "[1, 2]"
+            example = OmegaConf.to_container(node) or _EXAMPLES.get(
+                node._metadata.element_type, "[1, 2]"
+            )
             raise UserError(
                 f"{source}: {prefix}{name} is a list, such as {example}; got {value!r}"
             )

@@ -107,6 +107,11 @@ def _convert(value: Any, kinds: tuple[Any, ...], source: str) -> Any:
     if bool in kinds and {*kinds} <= {bool, NoneType} and type(found) not in kinds and not refers:
         shown = value.text if isinstance(value, Plain) else value
         raise UserError(f"{source}={shown} must be true or false")
+    if isinstance(value, Plain) and isinstance(found, str) and not refers:
+        # Python, which OmegaConf asks, takes 1_000 and digits of other scripts; YAML does not.
+        is_number_due = {int, float} & {*kinds} and str not in kinds
+        if is_number_due and ("_" in found or not found.isascii()):
+            raise UserError(f"{source}={found} is no number; write it in plain digits")
     if isinstance(found, str) and "\0" in found:
         raise UserError(f"{source} holds a NUL character; leave it out")
     return found
