@@ -111,7 +111,8 @@ def test_gaps_in_a_column_that_is_left_out_do_not_matter(write):
         ("a,b\n1,2\n3\n", {}, "line 3 has 1 values for 2 columns"),
         ("a,b\n1,2,3\n", {}, "line 2 has 3 values for 2 columns"),
         ("a,b, a\n1,2,3\n", {}, "has 2 columns 'a'; rename them"),
-        (",b\n1,2\n", {}, "column 1 has no name"),
+        (",b\n1,2\n", {}, r"column 1 has no name; .* left out by to_csv\(index=False\)"),
+        ("a,\n1,2\n", {}, "column 2 has no name; give it one$"),
         ("a;b\n1;2\n3\n", {}, "line 3 has 1 values for 2 columns; .*a semicolon, or set data.sep"),
         (
             "a;b\n1;2\n",

@@ -112,7 +112,11 @@ def _split(text: str, dialect: Dialect, path: str | Path) -> dict[str, Cells]:
     names = rows[0]
     for name in names:
         if not name:
-            raise UserError(f"{path}: column {names.index('') + 1} has no name; give it one")
+            # A data frame that is written with its index, as pandas does unasked, begins so.
+            index = "; an index is left out by to_csv(index=False)" if names[0] == "" else ""
+            raise UserError(
+                f"{path}: column {names.index('') + 1} has no name; give it one{index}"
+            )
         if names.count(name) > 1:
             raise UserError(f"{path} has {names.count(name)} columns {name!r}; rename them")
     for row, line in zip(rows, lines, strict=True):
