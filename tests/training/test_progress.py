@@ -110,11 +110,13 @@ def test_the_last_line_is_printed_however_soon(capsys):
 def test_on_a_real_terminal(tmp_path, width):
     command = [sys.executable, "-m", "ugmm", "train", "iris_disc", "trainer.max_epochs=60"]
     command += ["tracking.mode=disabled"]  # what W&B says of itself is no line of ours
+    # Where tests run in workers, COLUMNS stands for the terminal that those were started from.
+    environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"} | {"TERM": "xterm"}
     pid, descriptor = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
         os.chdir(tmp_path)
-        os.execve(command[0], command, {**os.environ, "TERM": "xterm"})
+        os.execve(command[0], command, environment)
     shown = b""
     try:
         while data := os.read(descriptor, 1 << 16):

@@ -18,7 +18,7 @@ from ugmm.metrics import VALIDATED
 from ugmm.runs import Run
 from ugmm.terminal import say, warn
 from ugmm.tracking.access import explain, faulty_variables, resolve_mode, without
-from ugmm.tracking.uploads import error_lines, synced_mark, upload
+from ugmm.tracking.uploads import error_lines, lost_rows, synced_mark, upload
 from ugmm.writing import write_atomic
 
 __all__ = ["log_results", "tracked"]
@@ -32,11 +32,19 @@ _RETRIES, _RETRY_SECONDS = 4, 5
 
 
 @contextmanager
-def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run | None"]:
+def tracked(
+    config: Config, run: Run, *, enabled: bool, epochs: int = 0
+) -> Iterator["wandb.Run | None"]:
     """Track a run in W&B while the body runs; give None where tracking is disabled.
 
     However the body ends, the W&B run is finished: with exit code 0, with the code of a
     `SystemExit`, or with 1 for any other exception.
+
+    Args:
+        config: The resolved configuration.
+        run: Its folder.
+        enabled: Whether this process is the one that tracks.
+        epochs: How many a resumed run has done; what W&B lacks of them is logged first.
 
     Raises:
         UserError: If the mode is `online` and W&B cannot be reached.
@@ -45,6 +53,8 @@ def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run |
     if mode == "disabled":
         yield None
         return
+    done = [row for row in run.read_metrics() if (row["epoch"] or 0) < epochs] if epochs else []
+    lost, held = lost_rows(run.folder, done) if done else ([], 0)
     logging.raiseExceptions = False  # a disk too full for W&B's own log is no reason to shout
     # An offline run has no use for a wrong address, but W&B would not start with it.
     with without(faulty_variables() if mode == "offline" else ()):
@@ -54,6 +64,7 @@ def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run |
         return
     code = 1
     try:
+        _log_lost(tracked_run, run, lost[max(0, tracked_run.starting_step - held) :])
         yield tracked_run
         code = 0
     except SystemExit as stop:
@@ -161,6 +172,14 @@ def _logged_config(config: Config, run: Run) -> dict[str, Any]:
         "slurm_job": environment.get("slurm_job"),
         "run_folder": str(run.folder),
     }
+
+
+def _log_lost(tracked_run: "wandb.Run", run: Run, rows: Sequence[Mapping[str, float]]) -> None:
+    try:
+        for row in rows:
+            tracked_run.log(dict(row))
+    except Exception as error:
+        _warn(run, error)
 
 
 def log_results(

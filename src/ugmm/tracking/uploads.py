@@ -5,12 +5,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-__all__ = ["LOGS", "error_lines", "is_being_written", "logs_of", "synced_mark", "upload"]
+__all__ = [
+    "LOGS",
+    "error_lines",
+    "is_being_written",
+    "logs_of",
+    "lost_rows",
+    "synced_mark",
+    "upload",
+]
 
 LOGS = "wandb/*run-*/run-*.wandb"  # in a run folder: below run-TIME-ID and offline-run-TIME-ID
 
@@ -24,6 +32,7 @@ _PATIENCE = {  # the SDK's own is many minutes with a server that answers 500
 }
 _QUIET_SECONDS = 60  # a running SDK writes its measurements of the machine every 15
 _CUT_SHORT = "incomplete transaction log"
+_STEP = "trainer/global_step"  # as Lightning's logger for W&B calls the step of a row
 
 
 def logs_of(folder: Path) -> list[Path]:
@@ -39,7 +48,38 @@ def synced_mark(log: Path) -> Path:
 def is_being_written(log: Path) -> bool:
     """Whether the log's run goes on, or was killed within the last minute."""
     quiet = time.time() - log.stat().st_mtime
-    return quiet < _QUIET_SECONDS and not any(r["type"] == "exit" for r in _records(log))
+    return quiet < _QUIET_SECONDS and not _records(log, "exit")
+
+
+def lost_rows(
+    folder: Path, rows: Sequence[Mapping[str, float | None]]
+) -> tuple[list[dict[str, float]], int]:
+    """Return the rows of `metrics.csv` that a kill kept out of a run's W&B logs.
+
+    The SDK writes a log by the block, so that the rows of many epochs go with a process that is
+    killed.
+
+    Args:
+        folder: The run folder.
+        rows: Those of its `metrics.csv` that a resumed run does not log again.
+
+    Returns:
+        The rows as Lightning's logger for W&B would have logged them, and how many rows the logs
+        do hold: a server that has more of them has got some of the lost ones.
+    """
+    records = [record for log in logs_of(folder) for record in _records(log, "history")]
+    items = [record["history"]["item"] for record in records]
+    newest = max((item[_STEP] for item in items if _STEP in item), default=-1)
+    there = {(item.get(_STEP), name) for item in items for name in item}
+    own = [row for row in map(_as_logged, rows) if row[_STEP] >= newest]
+    lost = [row for row in own if any((row[_STEP], name) not in there for name in row)]
+    return lost, len(items)
+
+
+def _as_logged(row: Mapping[str, float | None]) -> dict[str, float]:
+    named = {_STEP if name == "step" else name: value for name, value in row.items()}
+    counted = {name: int(named[name] or 0) for name in ("epoch", _STEP)}
+    return {name: value for name, value in named.items() if value is not None} | counted
 
 
 def upload(folder: Path) -> str:
@@ -58,7 +98,9 @@ def upload(folder: Path) -> str:
 
 
 def _upload(log: Path, *, is_first: bool) -> str:
-    if missing := [path for path in _staged(_records(log)) if not Path(path).is_file()]:
+    if missing := [
+        path for path in _staged(_records(log, "artifact")) if not Path(path).is_file()
+    ]:
         return (
             f"{missing[0]} is missing, which W&B would leave out unseen; bring the run folder "
             "back to where it was written"
@@ -108,22 +150,18 @@ def _staged(records: Sequence[dict[str, Any]]) -> list[str]:
     return [
         entry["local_path"]
         for record in records
-        if record["type"] == "artifact"
         for entry in record["artifact"]["manifest"].get("contents", [])
         if entry.get("local_path")
     ]
 
 
-def _records(log: Path) -> list[dict[str, Any]]:
-    """Read what a W&B log says of artifacts and of its end; its last record may be cut short."""
+def _records(log: Path, kind: str) -> list[dict[str, Any]]:
+    """Read the records of a kind in a W&B log; its last record may be cut short."""
     done = subprocess.run(
         [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)],
         capture_output=True,
         text=True,
         check=False,
     )
-    return [
-        json.loads(line)
-        for line in done.stdout.splitlines()
-        if '"type":"artifact"' in line or '"type":"exit"' in line
-    ]
+    lines = [line for line in done.stdout.splitlines() if f'"type":"{kind}"' in line]
+    return [record for record in map(json.loads, lines) if record["type"] == kind]

@@ -121,13 +121,14 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
             say(data.description)
     last = read_last(run, config, data, task)
     best = find_best(run, config, task, last) if last else None
+    epochs = last.epoch + 1 if last else 0  # that are done
     if last is not None and is_leading():
-        say(f"going on after epoch {last.epoch + 1}")
+        say(f"going on after epoch {epochs}")
     with (
         closing_cleanly(_resume_command(run)),
-        tracked(config, run, enabled=is_leading()) as tracked_run,
+        tracked(config, run, enabled=is_leading(), epochs=epochs) as tracked_run,
     ):
-        loggers: list[Logger] = [MetricsCSV(run, last.epoch + 1 if last else 0)]
+        loggers: list[Logger] = [MetricsCSV(run, epochs)]
         if tracked_run is not None:
             loggers.append(LenientWandbLogger(experiment=tracked_run))
         before = last.stamp.seconds if last else 0.0
