@@ -32,19 +32,12 @@ _RETRIES, _RETRY_SECONDS = 4, 5
 
 
 @contextmanager
-def tracked(
-    config: Config, run: Run, *, enabled: bool, epochs: int = 0
-) -> Iterator["wandb.Run | None"]:
+def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run | None"]:
     """Track a run in W&B while the body runs; give None where tracking is disabled.
 
-    However the body ends, the W&B run is finished: with exit code 0, with the code of a
-    `SystemExit`, or with 1 for any other exception.
-
-    Args:
-        config: The resolved configuration.
-        run: Its folder.
-        enabled: Whether this process is the one that tracks.
-        epochs: How many a resumed run has done; what W&B lacks of them is logged first.
+    What W&B lacks of the rows that `metrics.csv` has already is logged first. However the body
+    ends, the W&B run is finished: with exit code 0, with the code of a `SystemExit`, or with 1
+    for any other exception.
 
     Raises:
         UserError: If the mode is `online` and W&B cannot be reached.
@@ -53,7 +46,7 @@ def tracked(
     if mode == "disabled":
         yield None
         return
-    done = [row for row in run.read_metrics() if (row["epoch"] or 0) < epochs] if epochs else []
+    done = run.read_metrics()
     lost, held = lost_rows(run.folder, done) if done else ([], 0)
     logging.raiseExceptions = False  # a disk too full for W&B's own log is no reason to shout
     # An offline run has no use for a wrong address, but W&B would not start with it.

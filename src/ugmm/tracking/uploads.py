@@ -61,7 +61,7 @@ def lost_rows(
 
     Args:
         folder: The run folder.
-        rows: Those of its `metrics.csv` that a resumed run does not log again.
+        rows: Those of its `metrics.csv`.
 
     Returns:
         The rows as Lightning's logger for W&B would have logged them, and how many rows the logs
@@ -98,9 +98,8 @@ def upload(folder: Path) -> str:
 
 
 def _upload(log: Path, *, is_first: bool) -> str:
-    if missing := [
-        path for path in _staged(_records(log, "artifact")) if not Path(path).is_file()
-    ]:
+    staged = _staged(_records(log, "artifact"))
+    if missing := [path for path in staged if not Path(path).is_file()]:
         return (
             f"{missing[0]} is missing, which W&B would leave out unseen; bring the run folder "
             "back to where it was written"

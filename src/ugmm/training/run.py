@@ -124,11 +124,11 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
     epochs = last.epoch + 1 if last else 0  # that are done
     if last is not None and is_leading():
         say(f"going on after epoch {epochs}")
+    loggers: list[Logger] = [MetricsCSV(run, epochs)]  # without the rows of work to do again
     with (
         closing_cleanly(_resume_command(run)),
-        tracked(config, run, enabled=is_leading(), epochs=epochs) as tracked_run,
+        tracked(config, run, enabled=is_leading()) as tracked_run,
     ):
-        loggers: list[Logger] = [MetricsCSV(run, epochs)]
         if tracked_run is not None:
             loggers.append(LenientWandbLogger(experiment=tracked_run))
         before = last.stamp.seconds if last else 0.0
