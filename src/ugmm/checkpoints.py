@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.errors import UserError
+from ugmm.reading import reading
 from ugmm.spec import Spec
-from ugmm.writing import explain
 
 __all__ = [
     "FORMAT",
@@ -177,12 +177,11 @@ def read_content(path: str | Path) -> dict[str, Any]:
 
 def _load(path: Path) -> Any:
     """Return what a file holds, once the sums in it agree."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"no checkpoint at {path}; {_REMEDY}") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {explain(error)} and try again") from error
+    with reading(path):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise UserError(f"no checkpoint at {path}; {_REMEDY}") from None
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if (broken := archive.testzip()) is not None:

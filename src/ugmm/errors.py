@@ -2,9 +2,9 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["UGMMWarning", "UserError", "lacks_memory", "nearest"]
+__all__ = ["UGMMWarning", "UserError", "lacks_memory", "list_some", "nearest"]
 
 _NEAR = 0.66  # the share of letters that two names have in common, from which they are near
 _LISTED = 30
@@ -42,8 +42,13 @@ def nearest(name: object, known: Iterable[str]) -> str:
     near = sorted(((_likeness(str(name), text), text) for text in known), key=lambda of: -of[0])
     if close := [text for likeness, text in near[:3] if likeness >= _NEAR]:
         return f"did you mean {' or '.join(close)}?"
-    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    return f"there are {', '.join(known[:_LISTED])}{more}" if known else "there are none"
+    return f"there are {list_some(known, _LISTED)}" if known else "there are none"
+
+
+def list_some(names: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Return the first names, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 def _likeness(name: str, other: str) -> float:

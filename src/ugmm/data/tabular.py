@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ugmm.columns import fit_scaling, to_number
 from ugmm.data.module import InMemoryDataModule, Split, SplitName, check_range
-from ugmm.errors import UserError
+from ugmm.errors import UserError, list_some
 from ugmm.spec import Column, Spec
 
 __all__ = ["SCIKIT", "Table", "TabularDataModule", "load_scikit"]
@@ -104,9 +104,8 @@ def without_rare(table: Table, least: int, rare: Rare) -> Table:
     kept = np.flatnonzero(~few)
     names = [table.class_names[c] for c in kept]
     places = np.cumsum(~few) - 1
-    named = ", ".join(f"{table.class_names[c]!r} ({rows[c]})" for c in np.flatnonzero(few)[:5])
-    more = f" and {few.sum() - 5} more" if few.sum() > 5 else ""
-    of = f"with fewer than {least} rows, {named}{more}, are"
+    named = [f"{table.class_names[c]!r} ({rows[c]})" for c in np.flatnonzero(few)]
+    of = f"with fewer than {least} rows, {list_some(named, 5)}, are"
     if rare == "drop":
         chosen = ~few[table.y]
         x, y, done = table.x[chosen], places[table.y[chosen]], "left out"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from ugmm.errors import list_some
 from ugmm.metrics import find_metric, sort_names
 from ugmm.report.escaping import for_rich
 from ugmm.report.tables import NONE
@@ -50,9 +51,8 @@ def lost_classes(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str
     ]
     if not lost:
         return None
-    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
     return (
-        f"WARNING: in the test, no row of class {', '.join(lost[:_NAMED])}{more} was classified "
+        f"WARNING: in the test, no row of class {list_some(lost, _NAMED)} was classified "
         "correctly, whatever the accuracy says; in task=discriminative, "
         "task.class_weights=balanced makes rare classes weigh more"
     )

@@ -137,7 +137,7 @@ def _describe_search(model: Any, fits: Fits) -> str:
         shown = [(for_markdown(json.dumps(v)), chosen[json.dumps(v)]) for v in values]
         text += f"; {for_markdown(name)} from {', '.join(f'{v} [{n}]' for v, n in shown)}"
     n = math.prod(len(values) for values in model.grid.values())
-    return f"{text}; {n} candidate{'s' * (n > 1)}"
+    return f"{text}; {format_count(n, 'candidate')}"
 
 
 def _notes(row: str, fits: Fits) -> list[str]:

@@ -16,8 +16,8 @@ from ugmm.config.frozen import from_mapping
 from ugmm.config.schema import Config
 from ugmm.config.values import as_text
 from ugmm.errors import UserError
+from ugmm.reading import reading
 from ugmm.runs import Run, run_folder
-from ugmm.writing import explain
 from ugmm.yaml_text import read_mapping, to_values
 
 __all__ = ["ID_DIGITS", "Point", "format_plan", "load_frozen", "parse_plan", "read_plan"]
@@ -87,16 +87,15 @@ def read_plan(path: Path) -> str:
     Raises:
         UserError: If it cannot be read.
     """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder; remove it to plan anew") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {explain(error)} and try again") from error
-    except ValueError as error:
-        raise _damaged(path, error) from error
+    with reading(path):
+        try:
+            return path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except IsADirectoryError as error:
+            raise UserError(f"{path} is a folder; remove it to plan anew") from error
+        except ValueError as error:
+            raise _damaged(path, error) from error
 
 
 def parse_plan(text: str, path: Path) -> list[Point]:

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ugmm.errors import UserError, nearest
+from ugmm.errors import UserError, list_some, nearest
 from ugmm.report.statistics import Record
 from ugmm.report.tables import format_count
 from ugmm.runs import Run
@@ -187,6 +187,5 @@ def check_metric(metric: str, records: Sequence[Record], path: Path) -> None:
         )
 
 
-def _join(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return "; ".join(names[:most]) + more
+def _join(names: Sequence[str]) -> str:
+    return list_some(names, 5, separator="; ")

@@ -5,6 +5,7 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
+from ugmm.report.tables import format_count
 from ugmm.terminal import say
 
 __all__ = ["StopEarly"]
@@ -47,5 +48,5 @@ class StopEarly(EarlyStopping):
         if self.is_over and trainer.is_global_zero:
             say(
                 f"stopped early, after epoch {self.stopped_epoch + 1}: {self.monitor} was no "
-                f"better in {self.patience} validation{'s' * (self.patience > 1)}"
+                f"better in {format_count(self.patience, 'validation')}"
             )
