@@ -38,7 +38,8 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
             their place, with one warning a process.
 
     Returns:
-        an operator: (x, loc, log_scale, logits) to scores.
+        an operator: (x, loc, log_scale, logits, known, min_scale, prepared) to scores; the last three
+        may be left out.
 
     Raises:
         ValueError: `kernel` is none of the names, or is for another device than `x` is on.
