@@ -83,14 +83,14 @@ def register(kernel: Kernel) -> Callable[..., Tensor]:
     n_inputs, n_tensors = len(_inputs(kernel.problem)), len(_tensors(kernel.problem))
 
     def operator(*inputs: Any) -> Any:
-        problem = kernel.problem(*inputs)
+        problem: Any = kernel.problem(*inputs)
         road = choose_road(*problem[:n_tensors])
         if road is Road.FORMULA:
             return score_by_formula(problem)
         if road is Road.DISPATCHER:
             return forward_op(*problem[:n_inputs])[0]
         if torch.is_grad_enabled():
-            return Direct.apply(*problem)[0]  # type: ignore[no-untyped-call]
+            return Direct.apply(*problem)[0]
         return kernel.forward(problem)[0]
 
     return operator
