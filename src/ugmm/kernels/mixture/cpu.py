@@ -1,4 +1,7 @@
-"""The score on a CPU in float32: compiled loops (`loops`, `zeros`), split over threads."""
+"""The score on a CPU in float32: compiled loops, split over threads.
+
+There are three ways: `loops`, `narrow` for few inputs and `zeros` for inputs that are mostly zero.
+"""
 
 from typing import Any
 
@@ -8,13 +11,16 @@ from torch import Tensor
 from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.definition import Kernel, register
-from ugmm.kernels.mixture import loops, zeros
+from ugmm.kernels.mixture import loops, narrow, narrow_backward, zeros
+from ugmm.kernels.mixture.columns import COLUMN
 from ugmm.kernels.problem import Problem
 
-__all__ = ["CPU", "KERNEL", "mostly_zero"]
+__all__ = ["CPU", "KERNEL", "few_inputs", "mostly_zero"]
 
 _MANY_INPUTS = 2**12  # of a batch: fewer are not worth a look for zeros
 _SAMPLE = 16  # rows that are looked at, or up to twice as many
+_FEW_INPUTS = 64
+_SOME_ROWS = 16  # to outlast the turning about of a layer's constants
 
 
 def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
@@ -36,6 +42,9 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         run((prepare, set_up), blocks, **fields, **buffers)
         zero_sums = is_zero @ buffers["at_zero"]
         run((forward,), blocks, **fields, **buffers, zero_sums=zero_sums)
+    elif few_inputs(batch, n_out, n_in):
+        tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
+        run(narrow.passes(), len(tasks), **fields, tasks=tasks.ctypes.data)
     elif batch:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False)
         run(loops.passes()[0], len(tasks), **fields, tasks=tasks.ctypes.data)
@@ -66,6 +75,12 @@ def _backward(
         weights = torch.nn.functional.pad(weights, (0, blocks * LANES - n_out))
         zero_weights = is_zero.t() @ weights
         run((backward,), blocks, **fields, **buffers, weights=weights, zero_sums=zero_weights)
+    elif few_inputs(batch, n_out, n_in):
+        tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
+        lines = (len(tasks), _vectors(n_out), narrow_backward.line_size(n_in))
+        fields["more_sums"] = x.new_empty(lines)
+        fields |= {"dx_rows": batch if need_x else 0, "tasks": tasks.ctypes.data}
+        run(narrow_backward.passes(), len(tasks), **fields)
     else:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True)
         parts_out, parts_rows = tasks[-1, 4:].tolist()
@@ -87,12 +102,24 @@ def mostly_zero(x: Tensor, n_out: int) -> bool:
     return 2 * int(some.count_nonzero()) < some.numel()
 
 
+def few_inputs(batch: int, n_out: int, n_in: int) -> bool:
+    """Whether the way for few inputs pays: whether it goes through fewer vectors."""
+    if n_in > _FEW_INPUTS or batch < _SOME_ROWS:
+        return False
+    vectors = _vectors(n_out) * n_in
+    return 2 * vectors < n_out * (2 * _vectors(n_in) + 3)  # 3/2 to finish each neuron's score
+
+
+def _vectors(n: int) -> int:
+    return -(-n // LANES)
+
+
 def _zero_buffers(problem: Problem) -> tuple[int, dict[str, Tensor], Tensor]:
     """How many blocks of neurons; what `zeros` sets up; and the matrix of which inputs are 0."""
     x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
-    blocks, lists = -(-n_out // LANES), -(-batch // zeros.HEIGHT)
+    blocks, lists = _vectors(n_out), -(-batch // zeros.HEIGHT)
     buffers = {
-        "columns": x.new_empty(blocks, n_in, zeros.PARTS * LANES),
+        "columns": x.new_empty(blocks, n_in, COLUMN),
         "at_zero": x.new_empty(n_in, blocks * LANES),
         "values": x.new_empty(lists, n_in, zeros.HEIGHT),
         "rows": x.new_empty(lists, n_in, zeros.HEIGHT, dtype=torch.int32),

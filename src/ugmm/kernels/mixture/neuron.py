@@ -12,7 +12,8 @@ underflow, or whose input is not finite, is computed in float64 around its true 
 saves one number a score, the sum, negative for a far row. Backward computes t_k again by the same
 operations, so its 2**t_k / sum repeats forward's to the bit.
 
-The loops over near rows are those of `loops`, and, for inputs that are mostly zero, of `zeros`.
+The loops over near rows are those of `loops`, for few inputs of `narrow`, and for inputs that are
+mostly zero of `zeros`.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202
@@ -56,8 +57,8 @@ from ugmm.kernels.compiled.vectors import (
 )
 
 __all__ = [
-    "LARGEST", "OVERFLOW", "SLOTS", "add_far_rows", "finish_gradients", "finish_scores",
-    "layer_of", "near_pair", "prepare_all",
+    "LARGEST", "NEAR", "OVERFLOW", "SLOTS", "add_far_rows", "finish_gradients", "finish_scores",
+    "layer_of", "near_pair", "prepare_all", "score_far_rows",
 ]  # fmt: skip
 
 SLOTS = 4  # a neuron's prepared constants: mean, rate, level and weight
@@ -166,11 +167,23 @@ def finish_scores(x, total, score, ordinary, loc, log_scale, logits, offset, j, 
 
     `far` (4, inputs) is room for a neuron's far constants and a row's terms.
     """
+    any_far = False
+    for b in range(x.shape[0]):
+        if total[b, j] >= NEAR and ordinary[b]:
+            score[b, j] = np.float32(offset) + math.log(total[b, j])
+        else:
+            any_far = True
+    if any_far:
+        score_far_rows(x, total, score, ordinary, loc, log_scale, logits, offset, j, far)
+
+
+@compiled
+def score_far_rows(x, total, score, ordinary, loc, log_scale, logits, offset, j, far):
+    """Compute one neuron's far rows, as `finish_scores`."""
     rate, level, z, t = far[0], far[1], far[2], far[3]
     prepared = False
     for b in range(x.shape[0]):
         if total[b, j] >= NEAR and ordinary[b]:
-            score[b, j] = np.float32(offset) + math.log(total[b, j])
             continue
         if not prepared:
             _prepare_far(log_scale, logits, rate, level)

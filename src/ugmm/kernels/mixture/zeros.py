@@ -10,9 +10,9 @@ exponentials. Backward's sums over the rows split likewise: with G the scores' g
 their sum, (x == 0)^T G holds, of every component, the weight of all rows whose input is 0.
 Nothing is approximated, and as nothing is subtracted no digits are lost.
 
-The lanes of a vector are 16 neurons here, a *block*, and the rows whose input k is not 0 are
-listed: four of them go through their exponentials in step. The lists are of `HEIGHT` rows at most,
-whose sums, of one block, stay in the first-level cache.
+The lanes of a vector are the neurons of a *block* (`columns`), and the rows whose input k is not
+0 are listed: four of them go through their exponentials in step. The lists are of `HEIGHT` rows at
+most, whose sums, of one block, stay in the first-level cache.
 """
 
 # ruff: noqa: ANN001, ANN202
@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ugmm.kernels.compiled.base2 import MINUS_INF, ZERO
-from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
+from ugmm.kernels.compiled.base2 import ZERO
+from ugmm.kernels.compiled.call import c_function, compiled, inlined
 from ugmm.kernels.compiled.threads import ROWS
 from ugmm.kernels.compiled.vectors import (
     LANES,
@@ -44,9 +44,9 @@ from ugmm.kernels.compiled.vectors import (
     subtract,
     subtract_product,
 )
+from ugmm.kernels.mixture.columns import COLUMN, PARTS, make_columns, sums_of
 from ugmm.kernels.mixture.neuron import (
     LARGEST,
-    SLOTS,
     add_far_rows,
     finish_gradients,
     finish_scores,
@@ -55,11 +55,10 @@ from ugmm.kernels.mixture.neuron import (
     prepare_all,
 )
 
-__all__ = ["HEIGHT", "PARTS", "passes"]
+__all__ = ["HEIGHT", "passes"]
 
 HEIGHT = 256  # rows in a list, at most
 SPARE = HEIGHT * LANES  # where the row begins that fills lists up to whole groups of rows
-PARTS = 3  # of a column: the means, rates and levels of a block's neurons for one input
 
 
 @inlined
@@ -67,7 +66,7 @@ def _arrays(call):
     """Of blocks their columns and values at 0; the lists; which rows are usual."""
     blocks, lists = call.n_tasks, (call.batch + HEIGHT - 1) // HEIGHT
     return (
-        carray(floats(call.columns), (blocks, call.n_in, PARTS * LANES)),
+        carray(floats(call.columns), (blocks, call.n_in, COLUMN)),
         carray(floats(call.at_zero), call.n_in * blocks * LANES),
         carray(floats(call.values), (lists, call.n_in, HEIGHT)),
         carray(short_integers(call.rows), (lists, call.n_in, HEIGHT)),
@@ -77,16 +76,9 @@ def _arrays(call):
 
 
 @compiled
-def _make_columns(constants, columns, at_zero, block):
-    """Turn the constants of a block's neurons about, and compute 2**t of an input 0."""
-    n_in, width, first = columns.shape[0], constants.shape[1] // SLOTS, block * LANES
-    present = min(LANES, len(constants) - first)
-    for k in range(n_in):
-        for part in range(PARTS):
-            for lane in range(present):
-                columns[k, part * LANES + lane] = constants[first + lane, part * width + k]
-            for lane in range(present, LANES):
-                columns[k, part * LANES + lane] = MINUS_INF if part == PARTS - 1 else ZERO
+def _values_at_zero(columns, at_zero, first):
+    """Compute 2**t of an input 0 for a block's neurons, the first of which is `first`."""
+    n_in = columns.shape[0]
     row = at_zero.size // n_in
     for k in range(n_in):
         m, r, c = load(columns[k], 0), load(columns[k], LANES), load(columns[k], 2 * LANES)
@@ -118,7 +110,8 @@ def _set_up(address):
     columns, at_zero, values, rows, counts, ordinary = _arrays(call)
     i = next_task(address)
     while i < call.n_tasks:
-        _make_columns(constants, columns[i], at_zero, i)
+        make_columns(constants, columns[i].reshape(columns[i].size), i)
+        _values_at_zero(columns[i], at_zero, i * LANES)
         first, last = i * call.n_in // call.n_tasks, (i + 1) * call.n_in // call.n_tasks
         for part in range(len(counts)):
             some = slice(part * HEIGHT, (part + 1) * HEIGHT)
@@ -181,7 +174,7 @@ def _forward(address):
 def _sum_zeros(columns, at_zero, weights, row, first, sums):
     """The sums of w, w * z and w * z**2 over the rows in which an input is 0."""
     for k in range(len(columns)):
-        m, r, at = load(columns[k], 0), load(columns[k], LANES), k * PARTS * LANES
+        m, r, at = load(columns[k], 0), load(columns[k], LANES), k * COLUMN
         z = multiply(subtract(splat(ZERO), m), r)
         w = multiply(load(at_zero, k * row + first), load(weights, k * row + first))
         wz = multiply(w, z)
@@ -194,7 +187,7 @@ def _sum_zeros(columns, at_zero, weights, row, first, sums):
 def _sum_listed(columns, values, rows, counts, tile, sums):
     """Add the listed rows to the sums; the tile holds their weights."""
     for k in range(len(counts)):
-        column, at = columns[k], k * PARTS * LANES
+        column, at = columns[k], k * COLUMN
         m, r, c = load(column, 0), load(column, LANES), load(column, 2 * LANES)
         s0, s1, s2 = load(sums, at), load(sums, at + LANES), load(sums, at + 2 * LANES)
         for i in range(0, counts[k], 2):
@@ -210,7 +203,7 @@ def _backward(address):
     call = carray(address, 1)[0]
     x, loc, log_scale, logits, constants, total = layer_of(call)
     columns, at_zero, values, rows, counts, _ = _arrays(call)
-    n, width, row = call.n_in, padded(call.n_in), call.n_tasks * LANES
+    n, row = call.n_in, call.n_tasks * LANES
     grad = carray(floats(call.grad), total.shape)
     weights = carray(floats(call.weights), call.batch * row)
     zero_weights = carray(floats(call.zero_sums), n * row)
@@ -218,7 +211,7 @@ def _backward(address):
     by_log_scale = carray(floats(call.by_log_scale), loc.shape)
     by_logits = carray(floats(call.by_logits), loc.shape)
     tile, far = np.empty(SPARE + LANES, np.float32), np.empty((4, n))
-    sums, partial = np.empty(n * PARTS * LANES, np.float32), np.empty(3 * width, np.float32)
+    sums, partial = np.empty(n * COLUMN, np.float32), np.empty(PARTS * n, np.float32)
     no_inputs = np.empty(0, np.float32)
     i = next_task(address)
     while i < call.n_tasks:
@@ -229,15 +222,13 @@ def _backward(address):
             _load_tile(weights, row, start, stop, first, tile)
             _sum_listed(columns[i], values[part], rows[part], counts[part], tile, sums)
         for j in range(first, last):
-            for part in range(PARTS):
-                for k in range(n):
-                    partial[part * width + k] = sums[(k * PARTS + part) * LANES + j - first]
+            sums_of(j - first, sums, partial)
             add_far_rows(
                 x, total, grad, loc[j], log_scale[j], logits[j], j, far, partial, no_inputs, False
             )
             by_logits[j] = partial[:n]
-            by_loc[j] = partial[width : width + n]
-            by_log_scale[j] = partial[2 * width : 2 * width + n]
+            by_loc[j] = partial[n : 2 * n]
+            by_log_scale[j] = partial[2 * n :]
             grad_sum = 0.0
             for b in range(call.batch):
                 grad_sum += np.float64(grad[b, j])
