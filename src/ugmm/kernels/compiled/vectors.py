@@ -212,6 +212,7 @@ subtract_product = _operation(lambda builder, a, b, c: call_fma(builder, builder
 divide = _operation(lambda builder, a, b: builder.fdiv(a, b), 2)
 larger = _operation(_emit_larger, 2)
 nearest = _operation(lambda builder, a: _call(builder, "rint", WIDE, a), 1)
+root = _operation(lambda builder, a: _call(builder, "sqrt", WIDE, a), 1)
 
 
 @intrinsic
