@@ -33,15 +33,13 @@ def _components(
 
 
 def _terms(p: Problem, rows: slice, log_weight: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Of some rows z; the components; and, where inputs are unknown, the known log-weights."""
+    """Of some rows z; the components; and, where inputs are unknown, the kept log-weights."""
     x, known = p.x[rows], None if p.known is None else p.known[rows].unsqueeze(1)
     if known is None:
         return *_components(x, p, log_weight), None
     z, components = _components(x.masked_fill(~known.squeeze(1), 0.0), p, log_weight)
     weights = torch.where(known, log_weight, -torch.inf)
-    nothing = (weights == -torch.inf).all(-1, keepdim=True)  # is known: a density of 1
-    components.masked_fill_(~known, -torch.inf).masked_fill_(nothing, 0.0)
-    return z, components, weights.masked_fill_(nothing, 0.0)
+    return z, components.masked_fill_(~known, -torch.inf), weights
 
 
 def _forward(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,7 +50,8 @@ def _forward(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
         _, components, weights = _terms(p, rows, log_weight)
         torch.logsumexp(components, -1, out=score[rows])
         if weights is not None:
-            score[rows] -= weights.logsumexp(-1)
+            kept = weights.logsumexp(-1)
+            score[rows].sub_(kept).masked_fill_(kept == -torch.inf, 0.0)  # nothing is known
     return score, p.x.new_empty(0), p.x.new_empty(0)
 
 
@@ -74,11 +73,12 @@ def _backward(
         w = torch.softmax(components, -1)
         del components
         if weights is not None:
-            known = p.known[rows].unsqueeze(1)  # type: ignore[index]
-            w.masked_fill_(~known, 0.0)
-            kept = torch.softmax(weights, -1).masked_fill_(~known, 0.0)
-            by_logits -= kept.mul_(grad[rows].unsqueeze(-1)).sum(0) if need_parameters else 0
-            del kept
+            left_out = weights == -torch.inf
+            w.masked_fill_(left_out, 0.0)
+            if need_parameters:
+                kept = torch.softmax(weights, -1).masked_fill_(left_out, 0.0)
+                by_logits -= kept.mul_(grad[rows].unsqueeze(-1)).sum(0)
+                del kept
         # An infinite input has no gradient where its component has no responsibility.
         z.masked_fill_(w == 0, 0.0)
         w.mul_(grad[rows].unsqueeze(-1))

@@ -1,4 +1,4 @@
-"""Unknown inputs and a least scale, in every way of computing a score, against NumPy in float64."""
+"""Unknown inputs and a least scale, in every way of computing a score, against NumPy."""
 
 import functools
 import math

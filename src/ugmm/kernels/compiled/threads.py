@@ -102,7 +102,9 @@ def thread_count(batch: int, n_out: int, n_in: int) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> Any:
+def split(
+    batch: int, n_out: int, n_in: int, threads: int, backward: bool, rows_only: bool = False
+) -> Any:
     """Split the layer over outputs and rows: one line a thread.
 
     Splitting outputs needs a buffer a part for the input's gradient, splitting rows one for the
@@ -124,10 +126,11 @@ def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> An
             return tiles
         return 2 * tiles + (outs - 1) * batch * n_in + (rows - 1) * 3 * n_out * n_in
 
+    most_outs = 1 if rows_only else n_out
     splits = [
         (outs, rows)
         for outs, rows in itertools.product(range(1, threads + 1), repeat=2)
-        if outs * rows <= threads and outs <= n_out and rows <= -(-batch // ROWS)
+        if outs * rows <= threads and outs <= most_outs and rows <= -(-batch // ROWS)
     ]
     limit = 2 * (2 * batch * (n_in + n_out) + 6 * n_out * n_in)
     outs, rows = min((s for s in splits if s == (1, 1) or memory(s) < limit), key=work)

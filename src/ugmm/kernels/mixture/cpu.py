@@ -1,4 +1,7 @@
-"""The score on a CPU in float32: compiled loops (`loops`, `zeros`), split over threads."""
+"""The score on a CPU in float32: compiled loops, split over threads.
+
+There are three ways: `loops`, `narrow` for few inputs and `zeros` for inputs that are mostly zero.
+"""
 
 import functools
 from typing import Any, cast
@@ -9,14 +12,17 @@ from torch import Tensor
 from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.definition import Kernel, register
-from ugmm.kernels.mixture import loops, neuron, zeros
+from ugmm.kernels.mixture import loops, narrow, narrow_backward, neuron, zeros
+from ugmm.kernels.mixture.columns import COLUMN
 from ugmm.kernels.problem import Problem
 
-__all__ = ["CPU", "KERNEL", "mostly_zero"]
+__all__ = ["CPU", "KERNEL", "few_inputs", "mostly_zero"]
 
 _EXPONENTIALS = 3  # of the constants of a component, about
 _MANY_INPUTS = 2**12  # of a batch: fewer are not worth a look for zeros
 _SAMPLE = 16  # rows that are looked at, or up to twice as many
+_FEW_INPUTS = 64
+_SOME_ROWS = 16  # to outlast the turning about of a layer's constants
 
 
 class _Constants:
@@ -58,9 +64,9 @@ def _constants_of(problem: Problem) -> _Constants:
 
 
 def _columns(table: Tensor, n_out: int, n_in: int) -> dict[str, Tensor]:
-    blocks = -(-n_out // LANES)
+    blocks = _vectors(n_out)
     columns = {
-        "columns": table.new_empty(blocks, n_in, zeros.PARTS * LANES),
+        "columns": table.new_empty(blocks, n_in, COLUMN),
         "at_zero": table.new_empty(n_in, blocks * LANES),
     }
     run(zeros.passes()[:1], blocks, **columns, constants=table, n_out=n_out, n_in=n_in)
@@ -69,7 +75,7 @@ def _columns(table: Tensor, n_out: int, n_in: int) -> dict[str, Tensor]:
 
 def _constants_shape(problem: Problem) -> tuple[Any, Any]:
     n_out, n_in = problem.loc.shape
-    return n_out, neuron.SLOTS * ((n_in + LANES - 1) // LANES * LANES)
+    return n_out, neuron.SLOTS * _vectors(n_in) * LANES
 
 
 def _saved_shapes(problem: Problem) -> tuple[Any, Any]:
@@ -88,10 +94,13 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     if mostly_zero(problem):
         _, make_lists, forward, _ = zeros.passes()
         buffers, is_zero = _zero_buffers(problem)
-        blocks = -(-n_out // LANES)
-        run((make_lists,), blocks, **fields, **buffers)
         fields |= {**buffers, **constants.columns}
-        run((forward,), blocks, **fields, zero_sums=is_zero @ constants.columns["at_zero"])
+        run((make_lists,), _vectors(n_out), **fields)
+        zero_sums = is_zero @ constants.columns["at_zero"]
+        run((forward,), _vectors(n_out), **fields, zero_sums=zero_sums)
+    elif known is None and few_inputs(batch, n_out, n_in):
+        tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
+        run(narrow.passes(), len(tasks), **fields, tasks=tasks.ctypes.data)
     elif batch:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False)
         run((loops.passes()[0],), len(tasks), **fields, tasks=tasks.ctypes.data)
@@ -119,12 +128,18 @@ def _backward(
     if not need_x and mostly_zero(problem):
         _, make_lists, _, backward = zeros.passes()
         buffers, is_zero = _zero_buffers(problem)
-        blocks = -(-n_out // LANES)
         fields |= {**buffers, **_columns(constants, n_out, n_in)}
-        run((make_lists,), blocks, **fields)
+        run((make_lists,), _vectors(n_out), **fields)
         weights = _near(grad, sums[0], sums[0])
-        weights = torch.nn.functional.pad(weights, (0, blocks * LANES - n_out))
-        run((backward,), blocks, **fields, weights=weights, zero_sums=is_zero.t() @ weights)
+        weights = torch.nn.functional.pad(weights, (0, _vectors(n_out) * LANES - n_out))
+        zero_weights = is_zero.t() @ weights
+        run((backward,), _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
+    elif problem.known is None and few_inputs(batch, n_out, n_in):
+        tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
+        lines = (len(tasks), _vectors(n_out), narrow_backward.line_size(n_in))
+        fields["more_sums"] = x.new_empty(lines)
+        fields |= {"dx_rows": batch if need_x else 0, "tasks": tasks.ctypes.data}
+        run(narrow_backward.passes(), len(tasks), **fields)
     else:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True)
         parts_out, parts_rows = tasks[-1, 4:].tolist()
@@ -161,6 +176,18 @@ def mostly_zero(problem: Problem) -> bool:
     if problem.known is not None:
         some = some * problem.known[::step]
     return 2 * int(some.count_nonzero()) < some.numel()
+
+
+def few_inputs(batch: int, n_out: int, n_in: int) -> bool:
+    """Whether the way for few inputs pays: whether it goes through fewer vectors."""
+    if n_in > _FEW_INPUTS or batch < _SOME_ROWS:
+        return False
+    vectors = _vectors(n_out) * n_in
+    return 2 * vectors < n_out * (2 * _vectors(n_in) + 3)  # 3/2 to finish each neuron's score
+
+
+def _vectors(n: int) -> int:
+    return -(-n // LANES)
 
 
 def _zero_buffers(problem: Problem) -> tuple[dict[str, Tensor], Tensor]:

@@ -12,10 +12,10 @@ import math
 import numpy as np
 
 from ugmm.kernels.compiled.base2 import HALF_LOG_2PI, LN_2, LOG2_E, MINUS_INF, ROOT, SLOPE, ZERO
-from ugmm.kernels.compiled.call import compiled
+from ugmm.kernels.compiled.call import compiled, inlined
 from ugmm.kernels.mixture.neuron import SLOTS, WEIGHT
 
-__all__ = ["add_far_rows", "finish_scores", "subtract_kept"]
+__all__ = ["NEAR", "add_far_rows", "finish_scores", "score_far_rows", "subtract_kept"]
 
 NEAR = np.float32(2.0**-24)  # a smaller sum, of components or of kept weights, makes a far row
 
@@ -71,6 +71,11 @@ def _far_terms(x, known, loc, rate, level, z, t):
     return shift
 
 
+@inlined
+def _is_near(total, kept, ordinary, b, j):
+    return total[b, j] >= NEAR and ordinary[b] and (kept.size == 0 or kept[b, j] >= NEAR)
+
+
 @compiled
 def finish_scores(
     x, known, total, kept, score, ordinary, loc, log_scale, logits, min_scale, offset, j, far
@@ -79,21 +84,33 @@ def finish_scores(
 
     `far` (4, inputs) is room for a neuron's far constants and a row's terms.
     """
-    rate, level, z, t = far[0], far[1], far[2], far[3]
-    masked, prepared, top, log_weights = kept.size > 0, False, 0.0, 0.0
-    known_here = np.empty(0, np.uint8)
+    any_far = False
     for b in range(x.shape[0]):
-        if total[b, j] >= NEAR and ordinary[b]:
-            if not masked:
-                score[b, j] = np.float32(offset) + math.log(total[b, j])
-                continue
-            if kept[b, j] >= NEAR:
-                score[b, j] = np.float32(offset) + math.log(total[b, j] / kept[b, j])
-                continue
+        if not _is_near(total, kept, ordinary, b, j):
+            any_far = True
+        elif kept.size == 0:
+            score[b, j] = np.float32(offset) + math.log(total[b, j])
+        else:
+            score[b, j] = np.float32(offset) + math.log(total[b, j] / kept[b, j])
+    if any_far:
+        rows = (x, known, total, kept, score, ordinary)
+        score_far_rows(*rows, loc, log_scale, logits, min_scale, j, far)
+
+
+@compiled
+def score_far_rows(
+    x, known, total, kept, score, ordinary, loc, log_scale, logits, min_scale, j, far
+):
+    """Compute one neuron's far rows, as `finish_scores`."""
+    rate, level, z, t = far[0], far[1], far[2], far[3]
+    prepared, top, log_weights, known_here = False, 0.0, 0.0, np.empty(0, np.uint8)
+    for b in range(x.shape[0]):
+        if _is_near(total, kept, ordinary, b, j):
+            continue
         if not prepared:
             top, log_weights = _prepare_far(log_scale, logits, min_scale, rate, level)
             prepared = True
-        if masked:
+        if kept.size > 0:
             known_here = known[b]
             log_weights = _log_sum(logits, known_here)
             if log_weights == MINUS_INF:  # nothing is known: a density of 1

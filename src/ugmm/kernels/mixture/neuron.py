@@ -16,7 +16,8 @@ Forward saves one number a score, the sum, negative for a far row, and the kept 
 inputs are unknown. Backward computes t_k again by the same operations, so its 2**t_k / sum repeats
 forward's to the bit.
 
-The loops over near rows are those of `loops`, and, for inputs that are mostly zero, of `zeros`.
+The loops over near rows are those of `loops`, for few inputs of `narrow`, and for inputs that are
+mostly zero of `zeros`.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202

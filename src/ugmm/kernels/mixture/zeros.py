@@ -11,9 +11,9 @@ their sum, (x == 0)^T G holds, of every component, the weight of all rows whose 
 Nothing is approximated, and as nothing is subtracted no digits are lost. An input that is not
 known is neither: it is in no list, and 0 in that matrix.
 
-The lanes of a vector are 16 neurons here, a *block*, and the rows whose input k is not 0 are
-listed: four of them go through their exponentials in step. The lists are of `HEIGHT` rows at most,
-whose sums, of one block, stay in the first-level cache.
+The lanes of a vector are the neurons of a *block* (`columns`), and the rows whose input k is not
+0 are listed: four of them go through their exponentials in step. The lists are of `HEIGHT` rows at
+most, whose sums, of one block, stay in the first-level cache.
 """
 
 # ruff: noqa: ANN001, ANN202
@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ugmm.kernels.compiled.base2 import MINUS_INF, ZERO
-from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
+from ugmm.kernels.compiled.base2 import ZERO
+from ugmm.kernels.compiled.call import c_function, compiled, inlined
 from ugmm.kernels.compiled.threads import ROWS
 from ugmm.kernels.compiled.vectors import (
     LANES,
@@ -45,21 +45,20 @@ from ugmm.kernels.compiled.vectors import (
     subtract,
     subtract_product,
 )
+from ugmm.kernels.mixture.columns import COLUMN, PARTS, make_columns, sums_of
 from ugmm.kernels.mixture.far import add_far_rows, finish_scores, subtract_kept
 from ugmm.kernels.mixture.neuron import (
     LARGEST,
-    SLOTS,
     finish_gradients,
     known_of,
     layer_of,
     near_pair,
 )
 
-__all__ = ["HEIGHT", "PARTS", "passes"]
+__all__ = ["HEIGHT", "passes"]
 
 HEIGHT = 256  # rows in a list, at most
 SPARE = HEIGHT * LANES  # where the row begins that fills lists up to whole groups of rows
-PARTS = 3  # of a column: the means, rates and levels of a block's neurons for one input
 
 
 @inlined
@@ -67,7 +66,7 @@ def _blocks_of(call):
     """The blocks' columns, and their values at 0."""
     blocks = (call.n_out + LANES - 1) // LANES
     return (
-        carray(floats(call.columns), (blocks, call.n_in, PARTS * LANES)),
+        carray(floats(call.columns), (blocks, call.n_in, COLUMN)),
         carray(floats(call.at_zero), call.n_in * blocks * LANES),
     )
 
@@ -85,16 +84,9 @@ def _lists_of(call):
 
 
 @compiled
-def _make_columns(constants, columns, at_zero, block):
-    """Turn the constants of a block's neurons about, and compute 2**t of an input 0."""
-    n_in, width, first = columns.shape[0], constants.shape[1] // SLOTS, block * LANES
-    present = min(LANES, len(constants) - first)
-    for k in range(n_in):
-        for part in range(PARTS):
-            for lane in range(present):
-                columns[k, part * LANES + lane] = constants[first + lane, part * width + k]
-            for lane in range(present, LANES):
-                columns[k, part * LANES + lane] = MINUS_INF if part == PARTS - 1 else ZERO
+def _values_at_zero(columns, at_zero, first):
+    """Compute 2**t of an input 0 for a block's neurons, the first of which is `first`."""
+    n_in = columns.shape[0]
     row = at_zero.size // n_in
     for k in range(n_in):
         m, r, c = load(columns[k], 0), load(columns[k], LANES), load(columns[k], 2 * LANES)
@@ -128,7 +120,8 @@ def _make_all_columns(address):
     columns, at_zero = _blocks_of(call)
     i = next_task(address)
     while i < call.n_tasks:
-        _make_columns(constants, columns[i], at_zero, i)
+        make_columns(constants, columns[i].reshape(columns[i].size), i)
+        _values_at_zero(columns[i], at_zero, i * LANES)
         i = next_task(address)
 
 
@@ -202,7 +195,7 @@ def _forward(address):
 def _sum_zeros(columns, at_zero, weights, row, first, sums):
     """The sums of w, w * z and w * z**2 over the rows in which an input is 0."""
     for k in range(len(columns)):
-        m, r, at = load(columns[k], 0), load(columns[k], LANES), k * PARTS * LANES
+        m, r, at = load(columns[k], 0), load(columns[k], LANES), k * COLUMN
         z = multiply(subtract(splat(ZERO), m), r)
         w = multiply(load(at_zero, k * row + first), load(weights, k * row + first))
         wz = multiply(w, z)
@@ -215,7 +208,7 @@ def _sum_zeros(columns, at_zero, weights, row, first, sums):
 def _sum_listed(columns, values, rows, counts, tile, sums):
     """Add the listed rows to the sums; the tile holds their weights."""
     for k in range(len(counts)):
-        column, at = columns[k], k * PARTS * LANES
+        column, at = columns[k], k * COLUMN
         m, r, c = load(column, 0), load(column, LANES), load(column, 2 * LANES)
         s0, s1, s2 = load(sums, at), load(sums, at + LANES), load(sums, at + 2 * LANES)
         for i in range(0, counts[k], 2):
@@ -232,7 +225,7 @@ def _backward(address):
     x, loc, log_scale, logits, constants, total = layer_of(call)
     (known, kept), (columns, at_zero) = known_of(call), _blocks_of(call)
     values, rows, counts, _ = _lists_of(call)
-    n, width, row = call.n_in, padded(call.n_in), call.n_tasks * LANES
+    n, row = call.n_in, call.n_tasks * LANES
     grad = carray(floats(call.grad), total.shape)
     weights = carray(floats(call.weights), call.batch * row)
     zero_weights = carray(floats(call.zero_sums), n * row)
@@ -241,7 +234,7 @@ def _backward(address):
     by_logits = carray(floats(call.by_logits), loc.shape)
     by_kept = carray(floats(call.by_kept), loc.shape)
     tile, far = np.empty(SPARE + LANES, np.float32), np.empty((4, n))
-    sums, partial = np.empty(n * PARTS * LANES, np.float32), np.empty(3 * width, np.float32)
+    sums, partial = np.empty(n * COLUMN, np.float32), np.empty(PARTS * n, np.float32)
     no_inputs = np.empty(0, np.float32)
     i = next_task(address)
     while i < call.n_tasks:
@@ -252,14 +245,12 @@ def _backward(address):
             _load_tile(weights, row, start, stop, first, tile)
             _sum_listed(columns[i], values[part], rows[part], counts[part], tile, sums)
         for j in range(first, last):
-            for part in range(PARTS):
-                for k in range(n):
-                    partial[part * width + k] = sums[(k * PARTS + part) * LANES + j - first]
+            sums_of(j - first, sums, partial)
             neuron = (loc[j], log_scale[j], logits[j], call.min_scale)
             add_far_rows(x, known, total, grad, *neuron, j, far, partial, no_inputs, False)
             by_logits[j] = partial[:n]
-            by_loc[j] = partial[width : width + n]
-            by_log_scale[j] = partial[2 * width : 2 * width + n]
+            by_loc[j] = partial[n : 2 * n]
+            by_log_scale[j] = partial[2 * n :]
             grad_sum = 0.0
             for b in range(call.batch if kept.size == 0 else 0):
                 grad_sum += np.float64(grad[b, j])
