@@ -194,10 +194,12 @@ class AutoregressiveUGMM(Density):
             ValueError: If n is negative, if y are not n labels, or if what is given cannot be.
         """
         check_draws(n)
-        given = self.start.new_empty(0) if given is None else given
-        check_given(given, n, self.n_features)
-        if self.binary:
-            check_binary(given)
+        if given is None:
+            given = self.start.new_empty(0)
+        else:
+            check_given(given, n, self.n_features)
+            if self.binary:
+                check_binary(given)
         given = torch.atleast_2d(given).to(self.start)
         if y is None:
             y = self._draw_labels(n, given, generator)
