@@ -174,7 +174,7 @@ def mostly_zero(problem: Problem) -> bool:
     step = max(1, len(x) // _SAMPLE)
     some = x[::step]
     if problem.known is not None:
-        some = some * problem.known[::step]
+        some = some.masked_fill(~problem.known[::step], 0.0)
     return 2 * int(some.count_nonzero()) < some.numel()
 
 
