@@ -13,7 +13,10 @@ from numba.extending import intrinsic
 
 from ugmm.kernels.compiled.vectors import LANES, VECTOR, WIDE, pointer
 
-__all__ = ["any_below", "load_some", "store_some", "sum_across", "sum_quarters", "where_above"]
+__all__ = [
+    "any_below", "load_some", "masked_call", "store_some", "sum_across", "sum_quarters",
+    "where_above",
+]  # fmt: skip
 
 _INT = ir.IntType(32)
 _BITS = ir.VectorType(ir.IntType(1), LANES)
@@ -29,10 +32,15 @@ def _first(builder: Any, count: Any) -> Any:
     return builder.icmp_signed("<", ir.Constant(kind, list(range(LANES))), counts)
 
 
-def _masked(builder: Any, name: str, result: Any, args: Any) -> Any:
-    kind = ir.FunctionType(result, [arg.type for arg in args])
-    name = f"llvm.masked.{name}.v{LANES}f32.p0v{LANES}f32"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+def masked_call(builder: Any, way: str, kind: Any, place: Any, count: Any, value: Any) -> Any:
+    """Load or store the first `count` lanes of a vector of some kind; `value` has the others."""
+    align = ir.Constant(_INT, 4 if kind is WIDE else 1)
+    mask, result = _first(builder, count), kind if way == "load" else ir.VoidType()
+    args = [place, align, mask, value] if way == "load" else [value, place, align, mask]
+    element = "f32" if kind is WIDE else "i8"
+    name = f"llvm.masked.{way}.v{LANES}{element}.p0v{LANES}{element}"
+    function = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
 
 
 @intrinsic
@@ -40,8 +48,8 @@ def load_some(_typing: Any, array: Any, index: Any, count: Any, rest: Any) -> An
     """The first `count` lanes from an array, as `load`; the others are those of `rest`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place, align = pointer(context, builder, signature, args), ir.Constant(_INT, 4)
-        return _masked(builder, "load", WIDE, [place, align, _first(builder, args[2]), args[3]])
+        place = pointer(context, builder, signature, args)
+        return masked_call(builder, "load", WIDE, place, args[2], args[3])
 
     return VECTOR(array, types.intp, types.intp, rest), codegen
 
@@ -51,8 +59,8 @@ def store_some(_typing: Any, array: Any, index: Any, count: Any, value: Any) -> 
     """Put the first `count` lanes into an array, as `store`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place, align = pointer(context, builder, signature, args), ir.Constant(_INT, 4)
-        _masked(builder, "store", ir.VoidType(), [args[3], place, align, _first(builder, args[2])])
+        place = pointer(context, builder, signature, args)
+        masked_call(builder, "store", WIDE, place, args[2], args[3])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, value), codegen

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ugmm.kernels.compiled.bits import Bits
 from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.definition import Kernel, register
@@ -32,7 +33,7 @@ class _Constants:
         self.n_out, self.n_in = problem.loc.shape
         self.table = problem.loc.new_empty(*_constants_shape(problem))
         self.offsets = problem.loc.new_empty(self.n_out, dtype=torch.float64)
-        run(neuron.passes(), self._tasks(), **self.fields(), **layer_fields(problem))
+        run(neuron.passes()[:1], self._tasks(), **self.fields(), **layer_fields(problem))
 
     def _tasks(self) -> int:
         return min(self.n_out, thread_count(_EXPONENTIALS, self.n_out, self.n_in))
@@ -46,10 +47,11 @@ class _Constants:
         """The same, as `zeros` needs them."""
         return _columns(self.table, self.n_out, self.n_in)
 
-    def kept(self, known: Tensor) -> Tensor:
-        """The sums of the weights of known inputs, (batch, out)."""
-        weights = self.table.view(self.n_out, neuron.SLOTS, -1)[:, neuron.WEIGHT, : self.n_in]
-        return known.to(weights.dtype) @ weights.t()
+    @functools.cached_property
+    def weights(self) -> Tensor:
+        """Each component's, (in, out)."""
+        table = self.table.view(self.n_out, neuron.SLOTS, -1)
+        return table[:, neuron.WEIGHT, : self.n_in].t().contiguous()
 
 
 def _constants_of(problem: Problem) -> _Constants:
@@ -90,13 +92,12 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     score, sums = x.new_empty(batch, n_out), x.new_empty(_saved_shapes(problem)[0])
     fields = {**_fields(problem, sums), **constants.fields(), "score": score}
     if known is not None:
-        sums[1] = constants.kept(known)
+        sums[1] = Bits.of(None, known).times(constants.weights)
     if mostly_zero(problem):
         _, make_lists, forward, _ = zeros.passes()
-        buffers, is_zero = _zero_buffers(problem)
-        fields |= {**buffers, **constants.columns}
+        fields |= {**_lists(problem), **constants.columns}
         run((make_lists,), _vectors(n_out), **fields)
-        zero_sums = is_zero @ constants.columns["at_zero"]
+        zero_sums = Bits.of(x, known).times(constants.columns["at_zero"])
         run((forward,), _vectors(n_out), **fields, zero_sums=zero_sums)
     elif known is None and few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
@@ -124,15 +125,14 @@ def _backward(
     fields = {**_fields(problem, sums), **gradients, "grad": grad.contiguous()}
     fields["constants"] = constants
     if problem.known is not None:
-        fields["by_kept"] = _near(grad, sums[0], sums[1]).t() @ problem.known.to(x.dtype)
+        shares = _divided(fields, sums[1])
+        fields["by_kept"] = Bits.of(None, problem.known, across=True).times(shares)
     if not need_x and mostly_zero(problem):
         _, make_lists, _, backward = zeros.passes()
-        buffers, is_zero = _zero_buffers(problem)
-        fields |= {**buffers, **_columns(constants, n_out, n_in)}
+        fields |= {**_lists(problem), **_columns(constants, n_out, n_in)}
         run((make_lists,), _vectors(n_out), **fields)
-        weights = _near(grad, sums[0], sums[0])
-        weights = torch.nn.functional.pad(weights, (0, _vectors(n_out) * LANES - n_out))
-        zero_weights = is_zero.t() @ weights
+        weights = _divided(fields, sums[0])
+        zero_weights = Bits.of(x, problem.known, across=True).times(weights)
         run((backward,), _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
     elif problem.known is None and few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
@@ -161,9 +161,13 @@ def _fields(problem: Problem, sums: Tensor) -> dict[str, Tensor | float]:
     return fields
 
 
-def _near(grad: Tensor, total: Tensor, sums: Tensor) -> Tensor:
-    """The scores' gradients divided by some sums, of near rows; of far ones 0."""
-    return torch.where(total > 0, grad / sums, 0.0)
+def _divided(fields: dict[str, Tensor | float], divisor: Tensor) -> Tensor:
+    """The scores' gradients divided by some sums, of near rows; of far ones 0: (batch, blocks)."""
+    batch, n_out = divisor.shape
+    weights = divisor.new_empty(batch, _vectors(n_out) * LANES)
+    tasks = min(batch, thread_count(batch, n_out, 1))
+    run(neuron.passes()[1:], tasks, **fields | {"divisor": divisor, "weights": weights})
+    return weights
 
 
 def mostly_zero(problem: Problem) -> bool:
@@ -190,18 +194,16 @@ def _vectors(n: int) -> int:
     return -(-n // LANES)
 
 
-def _zero_buffers(problem: Problem) -> tuple[dict[str, Tensor], Tensor]:
-    """Room for the lists of `zeros`; and the matrix of which inputs are known to be 0."""
+def _lists(problem: Problem) -> dict[str, Tensor]:
+    """Room for the lists of `zeros`."""
     x, batch, n_in = problem.x, *problem.x.shape
     lists = -(-batch // zeros.HEIGHT)
-    buffers = {
+    return {
         "values": x.new_empty(lists, n_in, zeros.HEIGHT),
         "rows": x.new_empty(lists, n_in, zeros.HEIGHT, dtype=torch.int32),
         "counts": x.new_empty(lists, n_in, dtype=torch.int32),
         "ordinary": x.new_ones(batch, dtype=torch.uint8),
     }
-    is_zero = torch.eq(x, 0, out=torch.empty_like(x))
-    return buffers, is_zero if problem.known is None else is_zero.mul_(problem.known)
 
 
 KERNEL = Kernel(

@@ -162,7 +162,7 @@ def subtract_kept(by_logits, constants, logits, grad, total, known, by_kept, j):
     """
     weight = constants[WEIGHT * (constants.size // SLOTS) :]
     for k in range(by_logits.size):
-        by_logits[k] -= weight[k] * by_kept[j, k]
+        by_logits[k] -= weight[k] * by_kept[k, j]
     for b in range(grad.shape[0]):
         if total[b, j] > ZERO:
             continue

@@ -232,7 +232,7 @@ def _backward(address):
     by_loc = carray(floats(call.by_loc), loc.shape)
     by_log_scale = carray(floats(call.by_log_scale), loc.shape)
     by_logits = carray(floats(call.by_logits), loc.shape)
-    by_kept = carray(floats(call.by_kept), loc.shape)
+    by_kept = carray(floats(call.by_kept), (n, row))
     tile, far = np.empty(SPARE + LANES, np.float32), np.empty((4, n))
     sums, partial = np.empty(n * COLUMN, np.float32), np.empty(PARTS * n, np.float32)
     no_inputs = np.empty(0, np.float32)
