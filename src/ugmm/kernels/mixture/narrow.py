@@ -38,7 +38,8 @@ from ugmm.kernels.compiled.vectors import (
     sum_lanes,
 )
 from ugmm.kernels.mixture.columns import COLUMN, make_columns
-from ugmm.kernels.mixture.neuron import NEAR, OVERFLOW, layer_of, prepare_all, score_far_rows
+from ugmm.kernels.mixture.far import NEAR, score_far_rows
+from ugmm.kernels.mixture.neuron import OVERFLOW, known_of, layer_of
 
 __all__ = ["height_of", "lanes_of", "load_tile", "make_all_columns", "passes"]
 
@@ -118,8 +119,10 @@ def _write(total, score, at, present, value, offset):
 
 
 @compiled
-def _forward_block(x, loc, log_scale, logits, columns, offsets, score, total, task):
+def _forward_block(layer, rows_known, min_scale, columns, offsets, score, task):
     """Scores and sums of the rows task[0]:task[1]."""
+    x, loc, log_scale, logits, _, total = layer
+    known, kept = rows_known
     n_out, n = loc.shape
     height = height_of(task)
     tile, ordinary = np.empty(height * n, np.float32), np.empty(height, np.bool_)
@@ -140,25 +143,26 @@ def _forward_block(x, loc, log_scale, logits, columns, offsets, score, total, ta
                 _write(all_total, all_score, at + 2 * n_out, some2, t2, offset)
                 _write(all_total, all_score, at + 3 * n_out, some3, t3, offset)
         if any_far:
-            some = (x[start:stop], total[start:stop], score[start:stop], ordinary)
+            some = slice(start, stop)
+            rows = (x[some], known[some], total[some], kept[some], score[some], ordinary)
             for j in range(n_out):
-                score_far_rows(*some, loc[j], log_scale[j], logits[j], offsets[j], j, far)
+                score_far_rows(*rows, loc[j], log_scale[j], logits[j], min_scale, j, far)
 
 
 def _forward(address):
     call = carray(address, 1)[0]
-    x, loc, log_scale, logits, constants, total = layer_of(call)
+    layer, rows_known = layer_of(call), known_of(call)
     offsets = carray(doubles(call.offsets), call.n_out)
-    score = carray(floats(call.score), total.shape)
+    score = carray(floats(call.score), (call.batch, call.n_out))
     tasks = carray(integers(call.tasks), (call.n_tasks, 6))
     i = next_task(address)
     while i < call.n_tasks:
-        columns = make_all_columns(constants, call.n_in)
-        _forward_block(x, loc, log_scale, logits, columns, offsets, score, total, tasks[i])
+        columns = make_all_columns(layer[4], call.n_in)
+        _forward_block(layer, rows_known, call.min_scale, columns, offsets, score, tasks[i])
         i = next_task(address)
 
 
 @functools.cache
-def passes() -> tuple[Any, Any]:
-    """The C functions of forward, as `loops.passes`."""
-    return c_function(prepare_all), c_function(_forward)
+def passes() -> tuple[Any]:
+    """The C function of forward, as `loops.passes`."""
+    return (c_function(_forward),)

@@ -41,8 +41,9 @@ from ugmm.kernels.compiled.vectors import (
     store,
 )
 from ugmm.kernels.mixture.columns import COLUMN, PARTS, put_sums, sums_of
+from ugmm.kernels.mixture.far import add_far_rows
 from ugmm.kernels.mixture.narrow import height_of, lanes_of, load_tile, make_all_columns
-from ugmm.kernels.mixture.neuron import add_far_rows, finish_gradients, layer_of, near_pair
+from ugmm.kernels.mixture.neuron import finish_gradients, known_of, layer_of, near_pair
 
 __all__ = ["line_size", "passes"]
 
@@ -139,21 +140,22 @@ def _finish_inputs(slopes, dx):
 
 
 @compiled
-def _add_far(x, total, grad, loc, log_scale, logits, sums, dx, inputs):
+def _add_far(rows, loc, log_scale, logits, min_scale, sums, dx, inputs):
     """Add the far rows to the sums of all blocks and to their inputs' gradients."""
     n_out, n = loc.shape
-    partial, far = np.empty(PARTS * n, np.float32), np.empty((4, n))
-    rows, flat = (x, total, grad), dx.reshape(dx.size)
+    partial, far, flat = np.empty(PARTS * n, np.float32), np.empty((4, n)), dx.reshape(dx.size)
     for j in range(n_out):
         line, lane = sums[j // LANES], j % LANES
         sums_of(lane, line, partial)
-        add_far_rows(*rows, loc[j], log_scale[j], logits[j], j, far, partial, flat, inputs)
+        neuron = (loc[j], log_scale[j], logits[j], min_scale)
+        add_far_rows(*rows, *neuron, j, far, partial, flat, inputs)
         put_sums(lane, line, partial)
 
 
 @compiled
-def _backward_block(grad, total, x, loc, log_scale, logits, columns, dx, sums, inputs, task):
+def _backward_block(grad, layer, known, min_scale, columns, dx, sums, inputs, task):
     """The gradient by the rows task[0]:task[1]; and the sums over them."""
+    x, loc, log_scale, logits, _, total = layer
     n_out, n = loc.shape
     height, step = height_of(task), max(1, CACHE // (2 * columns.shape[1]))
     tile, ordinary = np.empty(height * n, np.float32), np.empty(height, np.bool_)
@@ -174,8 +176,12 @@ def _backward_block(grad, total, x, loc, log_scale, logits, columns, dx, sums, i
         if inputs:
             _finish_inputs(slopes, dx[start:stop])
         if any_far:
-            part = (x[start:stop], total[start:stop], grad[start:stop])
-            _add_far(*part, loc, log_scale, logits, sums, dx[start:stop], inputs)
+            some = slice(start, stop)
+            rows, neurons = (
+                (x[some], known[some], total[some], grad[some]),
+                (loc, log_scale, logits),
+            )
+            _add_far(rows, *neurons, min_scale, sums, dx[some], inputs)
 
 
 @inlined
@@ -187,15 +193,15 @@ def _sums(call):
 
 def _backward(address):
     call = carray(address, 1)[0]
-    x, loc, log_scale, logits, constants, total = layer_of(call)
+    layer, known = layer_of(call), known_of(call)[0]
     tasks = carray(integers(call.tasks), (call.n_tasks, 6))
-    grad = carray(floats(call.grad), total.shape)
+    grad = carray(floats(call.grad), (call.batch, call.n_out))
     dx = carray(floats(call.dx), (call.dx_rows, call.n_in))
     sums, inputs = _sums(call), call.dx_rows > 0
     i = next_task(address)
     while i < call.n_tasks:
-        columns, task = make_all_columns(constants, call.n_in), tasks[i]
-        _backward_block(grad, total, x, loc, log_scale, logits, columns, dx, sums[i], inputs, task)
+        columns, rest = make_all_columns(layer[4], call.n_in), (dx, sums[i], inputs, tasks[i])
+        _backward_block(grad, layer, known, call.min_scale, columns, *rest)
         i = next_task(address)
 
 
