@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_its_code_runs_and_does_what_is_said(folder):
-    assert len(CODE) == 6
+    assert len(CODE) == 7
     torch.manual_seed(0)
     names = {}
     for block in CODE:
@@ -37,6 +37,8 @@ def test_its_code_runs_and_does_what_is_said(folder):
     assert names["task"].network.sizes == [4, 10, 5, 3]
     assert names["log_prob"].shape == (30,)
     assert names["log_prob"].isfinite().all()
+    assert names["completed"].shape == (8, 784)
+    assert (names["completed"][:, :392] == names["images"][0, :392]).all()
 
 
 @pytest.mark.skipif(

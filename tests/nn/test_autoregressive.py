@@ -1,4 +1,4 @@
-"""The autoregressive network: normalised, causal, and its draws its own."""
+"""The autoregressive network: normalised and causal."""
 
 import itertools
 import math
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
-from scipy.stats import binom, kstest, norm
 
 from ugmm.nn import AutoregressiveUGMM
 
@@ -133,43 +132,6 @@ def test_random_positions_estimate_the_whole():
         draws = torch.stack([network(x, y) for _ in range(600)])
     error = draws.std(0) / 600**0.5
     assert ((draws.mean(0) - whole).abs() < 4 * error).all()
-
-
-@torch.no_grad()
-def transforms(network, x, y):
-    """The probability integral transform of each feature: the head's distribution function."""
-    log_weight, mean, scale = network.head.parts(network.features(x, y), x, None)
-    cdf = norm.cdf((x[..., None] - mean) / scale)
-    return (log_weight.exp().numpy() * cdf).sum(-1)
-
-
-def test_draws_have_uniform_transforms():
-    """Kolmogorov-Smirnov at 5% over 20 seeds and 3 features: rejections are binomial."""
-    rejected = 0
-    for seed in range(20):
-        network = make(3, 2, seed=seed, dtype=torch.float64)
-        x, y = network.sample(500, generator=torch.Generator().manual_seed(seed))
-        u = transforms(network, x, y)
-        rejected += sum(kstest(u[:, d], "uniform").pvalue < 0.05 for d in range(3))
-    assert rejected <= binom.ppf(0.999, 60, 0.05)
-
-
-def test_draws_of_pixels_have_their_probabilities():
-    network = make(4, 2, head="bernoulli")
-    states = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)))
-    x, y = network.sample(40_000, generator=torch.Generator().manual_seed(0))
-    index = (x @ torch.tensor([8.0, 4, 2, 1])).long() * 2 + y
-    frequency = torch.bincount(index, minlength=32) / 40_000
-    with torch.no_grad():
-        expected = network.class_scores(states).exp().flatten()
-    torch.testing.assert_close(frequency, expected, atol=0.012, rtol=0)
-
-
-def test_classes_can_be_asked_for():
-    network = make(2, 3)
-    x, y = network.sample(6, torch.tensor([2, 2, 0, 1, 0, 2]))
-    assert y.tolist() == [2, 2, 0, 1, 0, 2]
-    assert x.shape == (6, 2)
 
 
 def test_dropout_leaves_the_empty_prefix_a_score():

@@ -90,3 +90,23 @@ def test_on_a_plateau_the_rate_falls_at_validations(rows, every):
     assert group["lr"] == pytest.approx(1e-6 * 0.5**4)
     trainer.validate(task, batches, verbose=False)
     assert group["lr"] == pytest.approx(1e-6 * 0.5**4)
+
+
+def test_a_step_is_logged_only_where_that_is_read(rows, monkeypatch):
+    """By loggers every third step; by what shows it beside a validation, after the last batch."""
+    task, seen = make(), []
+
+    def record(metrics, *, logged=True):
+        if "train/loss" in metrics:
+            seen.append((task.global_step, logged, float(metrics["lr"])))
+
+    monkeypatch.setattr(task, "record", record)
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, max_epochs=4, check_val_every_n_epoch=2, log_every_n_steps=3,
+        accumulate_grad_batches=2,
+    )  # fmt: skip
+    batches = DataLoader(TensorDataset(*rows), batch_size=10)  # three, of which two make a step
+    trainer.fit(task, batches, batches)
+    rate = pytest.approx(0.05)
+    assert seen == [(3, True, rate), (4, False, rate), (6, True, rate), (8, False, rate)]

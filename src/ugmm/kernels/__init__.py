@@ -9,17 +9,20 @@ from torch import Tensor
 
 from ugmm.errors import UGMMWarning
 from ugmm.kernels.reference import CUMULATIVE_REFERENCE, REFERENCE
+from ugmm.kernels.roads import has_numbers
 
 _Operator = Callable[..., Tensor]
 CPU: _Operator | None
 CUMULATIVE_CPU: _Operator | None
+draw_binary: Callable[..., None] | None
 try:
     from ugmm.kernels.cumulative.cpu import CPU as CUMULATIVE_CPU
+    from ugmm.kernels.draws.cpu import draw_binary
     from ugmm.kernels.mixture.cpu import CPU
 except ImportError:  # Numba is missing
-    CPU = CUMULATIVE_CPU = None
+    CPU = CUMULATIVE_CPU = draw_binary = None
 
-__all__ = ["KernelName", "check_kernel_name", "choose_cumulative", "choose_kernel"]
+__all__ = ["KernelName", "check_kernel_name", "choose_cumulative", "choose_draws", "choose_kernel"]
 
 KernelName = Literal["auto", "reference", "cpu", "cuda"]
 _NAMES = ("auto", "reference", "cpu", "cuda")
@@ -38,7 +41,7 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
             their place, with one warning a process.
 
     Returns:
-        an operator: (x, loc, log_scale, logits) to scores.
+        an operator: a `Problem`'s fields to scores.
 
     Raises:
         ValueError: `kernel` is none of the names, or is for another device than `x` is on.
@@ -53,6 +56,20 @@ def choose_cumulative(x: Tensor, kernel: str = "auto") -> _Operator:
         an operator: (x, loc, log_scale, log_weights, start, positions) to scores.
     """
     return _choose(x, kernel, CUMULATIVE_REFERENCE, CUMULATIVE_CPU, "cumulative")
+
+
+def choose_draws(start: Tensor, kernel: str = "auto") -> Callable[..., None] | None:
+    """The compiled loop that draws binary features, for scores of this device and type.
+
+    Args:
+        start: the scores of empty prefixes.
+        kernel: as in `choose_kernel`.
+
+    Returns:
+        `draws.cpu.draw_binary`; None where plain PyTorch takes its place.
+    """
+    compiled = kernel in ("auto", "cpu") and start.dtype == torch.float32
+    return draw_binary if compiled and start.device.type == "cpu" and has_numbers(start) else None
 
 
 def check_kernel_name(kernel: str) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.functional import cumulative_log_score
-from ugmm.kernels import KernelName
-from ugmm.nn.checks import check_binary, check_draws, check_positive, check_tensors
+from ugmm.kernels import KernelName, choose_draws
+from ugmm.nn.checks import check_binary, check_draws, check_given, check_positive, check_tensors
 from ugmm.nn.classifier import Density
 from ugmm.nn.heads import BernoulliHead, GaussianHead
 from ugmm.nn.labels import count_labels, draw_labels, rows_of, values_of
@@ -19,6 +19,8 @@ from ugmm.nn.mixture import UGMM
 __all__ = ["AutoregressiveUGMM"]
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+_ROWS = 2**12  # drawn at once: what they need beside their features stays small
+_SCORES = 2**22  # of prefixes, held at once
 
 
 class AutoregressiveUGMM(Density):
@@ -147,11 +149,12 @@ class AutoregressiveUGMM(Density):
 
     def features(self, x: Tensor, y: Tensor, chosen: Tensor | None = None) -> Tensor:
         """Return the scores of each prefix that the head reads: (batch, D or P, hidden[-1])."""
-        return self._after_first(self._prefix_scores(x, y, chosen))
+        return self._after_first(self._prefix_scores(x, y, self.prefix.masked_logits(), chosen))
 
-    def _prefix_scores(self, x: Tensor, y: Tensor, chosen: Tensor | None = None) -> Tensor:
-        prefix = self.prefix
-        log_weights = prefix.masked_logits().log_softmax(-1)
+    def _prefix_scores(
+        self, x: Tensor, y: Tensor, logits: Tensor, chosen: Tensor | None = None
+    ) -> Tensor:
+        prefix, log_weights = self.prefix, logits.log_softmax(-1)
         parameters = (prefix.loc, prefix.log_scale, log_weights, rows_of(self.start, y))
         return cumulative_log_score(x, *parameters, chosen, kernel=self.kernel)
 
@@ -169,35 +172,99 @@ class AutoregressiveUGMM(Density):
 
     @torch.no_grad()
     def sample(
-        self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        n: int,
+        y: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        given: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Draw features (n, D) and labels (n,), exactly: one feature after another.
+
+        A seed decides the draws, on however many threads they are computed.
 
         Args:
             n: Number of draws.
             y: The labels to draw features for, (n,); by default, they are drawn too.
             generator: Source of randomness, on the network's device; by default, torch's own.
+            given: The first features of all draws, (k,), or of each, (n, k): what is drawn, labels
+                included, is drawn given these.
 
         Raises:
             IndexError: If a label is out of range.
-            ValueError: If n is negative.
+            ValueError: If n is negative, if y are not n labels, or if what is given cannot be.
         """
         check_draws(n)
+        if given is None:
+            given = self.start.new_empty(0)
+        else:
+            check_given(given, n, self.n_features)
+            if self.binary:
+                check_binary(given)
+        given = torch.atleast_2d(given).to(self.start)
         if y is None:
-            y = draw_labels(self.class_logits, n, generator)
-        prefix = self.prefix
-        log_scale, weights = prefix.log_scale, prefix.logits.log_softmax(-1)
-        constants = weights - log_scale - _LOG_SQRT_2PI
-        rates = (-log_scale).exp()
-        h = rows_of(self.start, y)
-        x = torch.zeros(n, self.n_features, dtype=h.dtype, device=h.device)
-        for d in range(self.n_features):
-            here = torch.tensor([d], device=h.device)
-            g = self._after_first(h.unsqueeze(1))
-            x[:, d] = self.head.sample(g, x, here, generator)
-            z = (x[:, d, None] - prefix.loc[:, d]) * rates[:, d]
-            h = torch.logaddexp(h, constants[:, d] - 0.5 * z.square())
+            y = self._draw_labels(n, given, generator)
+        check_tensors(y=y)
+        if y.shape != (n,):
+            raise ValueError(f"y must be {n} labels, got {tuple(y.shape)}")
+        given = given.expand(n, -1)
+        x = self.start.new_empty(n, self.n_features)
+        for first in range(0, n, _ROWS):
+            rows = slice(first, first + _ROWS)
+            start = rows_of(self.start, y[rows])
+            x[rows] = self._draw_features(start, given[rows], generator)
         return x, y
+
+    def _draw_labels(self, n: int, given: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draw labels (n,), given the first features of all draws (1, k) or of each (n, k)."""
+        n_classes, k = len(self.class_logits), given.shape[1]
+        if k == 0 or n_classes == 1 or n == 0:
+            return draw_labels(self.class_logits, n, generator)
+        chosen = torch.arange(k, device=given.device)
+        x = nn.functional.pad(given, (0, self.n_features - k))
+        logits = self.class_logits.log_softmax(0).repeat(len(x), 1)
+        rows = 1 + _SCORES // (k * self.prefix.out_features)
+        for part, scores in zip(*(t.split(rows) for t in (x, logits)), strict=True):
+            for c in range(n_classes):
+                y = torch.full((len(part),), c, device=given.device)
+                g = self._after_first(self._prefix_scores(part, y, self.prefix.logits, chosen))
+                scores[:, c] += self.head(g, part, chosen).sum(-1)
+        weights = logits.softmax(-1).expand(n, -1)
+        return torch.multinomial(weights, 1, generator=generator).squeeze(1)
+
+    def _draw_features(
+        self, start: Tensor, given: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """Draw what follows the given features (n, k) of rows with these first scores: (n, D)."""
+        noise = self.head.noise(len(given), self.n_features - given.shape[1], generator)
+        draw_binary = choose_draws(start, self.kernel)
+        if draw_binary is None or self.layers or not isinstance(self.head, BernoulliHead):
+            with self.prepared():
+                return self._draw_in_turn(start, given, noise)
+        loc, rate, level = self._columns()
+        steps = [level - 0.5 * ((value - loc) * rate).square() for value in (0, 1)]
+        x = torch.cat([given, *noise], -1)
+        norm = cast("nn.LayerNorm", self.norms[0])
+        draw_binary(x, given.shape[1], start, *steps, *self.head.folded(norm), norm.eps)
+        return x
+
+    def _draw_in_turn(self, h: Tensor, given: Tensor, noise: Sequence[Tensor]) -> Tensor:
+        """Do the same in plain PyTorch, for every head, number of layers, device and type."""
+        loc, rate, level = (columns.contiguous() for columns in self._columns())
+        k = given.shape[1]
+        x = nn.functional.pad(given, (0, self.n_features - k))
+        for d in range(self.n_features):
+            if d >= k:
+                numbers = [each[:, d - k] for each in noise]
+                x[:, d] = self.head.draw(self._after_first(h), x, d, numbers)
+            z = (x[:, d, None] - loc[d]) * rate[d]
+            h = torch.logaddexp(h, level[d] - 0.5 * z.square())
+        return x
+
+    def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return each feature's components: means, 1 / scale, log-densities there: (D, M)."""
+        prefix, log_scale = self.prefix, self.prefix.log_scale
+        level = prefix.logits.log_softmax(-1) - log_scale - _LOG_SQRT_2PI
+        return prefix.loc.t(), (-log_scale).exp().t(), level.t()
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -220,7 +287,7 @@ class AutoregressiveUGMM(Density):
             self.class_logits.copy_((counts + 0.5).log())
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
         self.head.init_from(x)
-        h = self._prefix_scores(x, labels)
+        h = self._prefix_scores(x, labels, self.prefix.masked_logits())
         for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):
             h = norm(h)
             layer.init_from(h.reshape(-1, h.shape[-1]))

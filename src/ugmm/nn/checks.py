@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ugmm.kernels.problem import check_tensors
 
-__all__ = ["check_binary", "check_draws", "check_positive", "check_tensors"]
+__all__ = ["check_binary", "check_draws", "check_given", "check_positive", "check_tensors"]
 
 
 def check_positive(**sizes: int) -> None:
@@ -48,3 +48,20 @@ def check_binary(x: Tensor) -> None:
         return
     if found is not None:
         raise ValueError(f"a feature is {found:g}, and each must be 0 or 1")
+
+
+def check_given(given: Tensor, n: int, n_features: int) -> None:
+    """Check first features that n draws are given: one row for all of them, or one each.
+
+    Raises:
+        ValueError: If they are not such rows, or one is not finite.
+    """
+    check_tensors(given=given)
+    *rows, k = given.shape or (n_features + 1,)
+    if rows not in ([], [n]) or k > n_features:
+        raise ValueError(
+            f"given must be of shape (k,) or ({n}, k) with k at most {n_features}, "
+            f"got {tuple(given.shape)}"
+        )
+    if not given.isfinite().all():
+        raise ValueError("a given feature is not finite")

@@ -1,6 +1,8 @@
 """What the autoregressive network makes of its scores: the distribution of each feature."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,12 @@ from torch.nn import functional as F
 __all__ = ["BernoulliHead", "GaussianHead"]
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def _kind_of_noise(parameter: Tensor) -> dict[str, Any]:
+    """Where and of what type random numbers are: those of half a precision would be too coarse."""
+    dtype = torch.promote_types(parameter.dtype, torch.float32)
+    return {"device": parameter.device, "dtype": dtype}
 
 
 class GaussianHead(nn.Module):
@@ -42,7 +50,9 @@ class GaussianHead(nn.Module):
         self.loc.normal_().mul_(spread).add_(x.mean(0)[:, None])
         self.raw_scale.copy_((spread / 2).log().expand_as(self.raw_scale))
 
-    def parts(self, g: Tensor, x: Tensor, chosen: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def parts(
+        self, g: Tensor, x: Tensor, chosen: Tensor | slice | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mixtures of the chosen features.
 
         Args:
@@ -55,7 +65,7 @@ class GaussianHead(nn.Module):
         """
         at = slice(None) if chosen is None else chosen
         logits = torch.einsum("bpm,pjm->bpj", g, self.weight[at]) + self.bias[at]
-        slope = (self.slope * self.before)[at]
+        slope = self.slope[at] * self.before[at]
         mean = self.loc[at] + torch.einsum("bd,pjd->bpj", x, slope)
         return logits.log_softmax(-1), mean, self.min_scale + self.raw_scale[at].exp()
 
@@ -66,14 +76,21 @@ class GaussianHead(nn.Module):
         z = (value.unsqueeze(-1) - mean) / scale
         return (log_weight - 0.5 * z.square() - scale.log() - _LOG_SQRT_2PI).logsumexp(-1)
 
-    def sample(
-        self, g: Tensor, x: Tensor, chosen: Tensor, generator: torch.Generator | None
-    ) -> Tensor:
-        """Draw one feature, given those before it in x (batch, D): (batch,)."""
-        log_weight, mean, scale = self.parts(g, x, chosen)
-        part = torch.multinomial(log_weight[:, 0].exp(), 1, generator=generator)
-        noise = torch.randn(len(x), generator=generator, device=x.device, dtype=x.dtype)
-        return mean[:, 0].gather(1, part).squeeze(1) + noise * scale[0][part.squeeze(1)]
+    def noise(
+        self, n: int, features: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, ...]:
+        """Return what decides so many features of n draws: two numbers each, (n, features)."""
+        kind = _kind_of_noise(self.loc)
+        which = torch.rand(n, features, generator=generator, **kind)
+        return which, torch.randn(n, features, generator=generator, **kind)
+
+    def draw(self, g: Tensor, x: Tensor, d: int, noise: Sequence[Tensor]) -> Tensor:
+        """Draw feature d from its scores g (n, M), those before it in x (n, D) and its noise."""
+        log_weight, mean, scale = self.parts(g[:, None], x, slice(d, d + 1))
+        which, deviation = noise
+        up_to = log_weight[:, 0].exp().to(which.dtype).cumsum(-1)
+        part = (which[:, None] * up_to[:, -1:] >= up_to).sum(-1).clamp(max=up_to.shape[1] - 1)
+        return mean[:, 0].gather(1, part[:, None]).squeeze(1) + deviation * scale[0][part]
 
     def extra_repr(self) -> str:
         """Describe the head in `repr`."""
@@ -103,7 +120,7 @@ class BernoulliHead(nn.Module):
         share = (x.sum(0) + 0.5) / (len(x) + 1)
         self.bias.copy_(share.logit())
 
-    def logits(self, g: Tensor, chosen: Tensor | None) -> Tensor:
+    def logits(self, g: Tensor, chosen: Tensor | slice | None) -> Tensor:
         """Return the logits of the chosen features: (batch, P, M) to (batch, P)."""
         at = slice(None) if chosen is None else chosen
         return torch.einsum("bpm,pm->bp", g, self.weight[at]) + self.bias[at]
@@ -114,15 +131,26 @@ class BernoulliHead(nn.Module):
         logits = self.logits(g, chosen)
         return -F.binary_cross_entropy_with_logits(logits, value, reduction="none")
 
-    def sample(
+    def noise(
+        self, n: int, features: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, ...]:
+        """Return what decides so many features of n draws: a number each, (n, features)."""
+        return (torch.rand(n, features, generator=generator, **_kind_of_noise(self.bias)),)
+
+    def draw(
         self,
         g: Tensor,
         x: Tensor,  # noqa: ARG002  needed by the Gaussian head
-        chosen: Tensor,
-        generator: torch.Generator | None,
+        d: int,
+        noise: Sequence[Tensor],
     ) -> Tensor:
-        """Draw one feature, (batch,), from its scores g (batch, 1, M)."""
-        return torch.bernoulli(self.logits(g, chosen)[:, 0].sigmoid(), generator=generator)
+        """Draw feature d from its scores g (n, M) and its noise: (n,)."""
+        p = self.logits(g[:, None], slice(d, d + 1))[:, 0].sigmoid()
+        return (noise[0] < p).to(p.dtype) + (p - p)  # a NaN stays one
+
+    def folded(self, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+        """Return weights (D, M) and biases (D,) for scores without this norm's own."""
+        return self.weight * norm.weight, self.bias + (self.weight * norm.bias).sum(-1)
 
     def extra_repr(self) -> str:
         """Describe the head in `repr`."""

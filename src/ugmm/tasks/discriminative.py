@@ -71,15 +71,11 @@ class DiscriminativeTask(Task):
     def on_train_epoch_end(self) -> None:
         """Log the accuracy over the epoch's training batches.
 
-        At once: `log` alone hands it to the loggers after the epoch's checkpoint, from which a run
-        that was killed between the two would go on without it.
+        Now: `log` hands it to the loggers after the epoch's checkpoint, from which a run that was
+        killed between the two would go on without it.
         """
         ranks = self.trainer.world_size  # each has seen as many rows
         right = torch.as_tensor(self.right, device=self.device)
         right = self.trainer.strategy.reduce(right, reduce_op="sum")
-        accuracy = right / (ranks * self.seen)
-        self.log("train/accuracy", accuracy, logger=False, sync_dist=ranks > 1)
-        for logger in self.loggers:
-            metrics = {"train/accuracy": float(accuracy), "epoch": self.current_epoch}
-            logger.log_metrics(metrics, self.global_step - 1)
+        self.record({"train/accuracy": right / (ranks * self.seen)})
         self.right, self.seen = 0, 0

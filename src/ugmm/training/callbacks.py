@@ -1,19 +1,44 @@
 """What the trainer does beside training: seeding every epoch, guarding the loss, reporting."""
 
 import math
+import random
 import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from ugmm.cluster.signals import take_over
 from ugmm.errors import UserError
 
-__all__ = ["SeedEpochs", "StopOnNonFinite", "StopOnSignals"]
+__all__ = ["SeedEpochs", "StopOnNonFinite", "StopOnSignals", "leave_out_idle_hooks"]
+
+_HOOKS = (  # of every step or epoch
+    "on_train_epoch_start",
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+    "on_train_epoch_end",
+)
+
+
+def leave_out_idle_hooks(trainer: Trainer, task: LightningModule) -> None:
+    """Spare Lightning the calls of hooks in which nothing is done.
+
+    It calls all hooks of all callbacks, and of the module, at every step: in a small network that
+    takes longer than the network. Of a hook that is None it leaves the call out.
+    """
+    owners = [(callback, Callback) for callback in trainer.callbacks]  # type: ignore[attr-defined]
+    for owner, base in [*owners, (task, LightningModule)]:
+        for hook in _HOOKS:
+            if getattr(type(owner), hook) is getattr(base, hook):
+                setattr(owner, hook, None)
 
 
 class SeedEpochs(Callback):
@@ -32,7 +57,14 @@ class SeedEpochs(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Seed Python, NumPy and torch."""
         place = (self.seed, trainer.current_epoch, trainer.global_rank)
-        seed_everything(int(np.random.SeedSequence(place).generate_state(1)[0]), verbose=False)
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  (what a data set or a network may draw from)
+        if trainer.strategy.root_device.type == "cpu":
+            # torch.manual_seed also notes, at length, what to do should another device be used.
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
 
 class StopOnNonFinite(Callback):

@@ -13,6 +13,7 @@ from ugmm.data.module import SplitName
 from ugmm.errors import UserError
 from ugmm.tasks import Task
 from ugmm.training.build import build_task, prepare
+from ugmm.training.callbacks import leave_out_idle_hooks
 from ugmm.training.trainer import optional_callbacks, quieten
 
 __all__ = ["RowsDataModule", "train"]
@@ -72,6 +73,7 @@ def train(config: Config, data: RowsDataModule) -> Task:
         limit_val_batches=0,
         num_sanity_val_steps=0,
     )
+    leave_out_idle_hooks(trainer, task)
     trainer.fit(task, data)
     task.eval()
     with torch.no_grad():

@@ -29,6 +29,7 @@ from ugmm.tasks import Task
 from ugmm.terminal import say, warn
 from ugmm.tracking.session import log_results, tracked
 from ugmm.training.build import build, prepare
+from ugmm.training.callbacks import leave_out_idle_hooks
 from ugmm.training.checkpoint import StampCheckpoints
 from ugmm.training.metrics_csv import MetricsCSV
 from ugmm.training.progress import make_progress
@@ -134,6 +135,7 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         before = last.stamp.seconds if last else 0.0
         stamp = StampCheckpoints(config, data, run.read_environment().get("run_id"), before)
         trainer = make_trainer(config, run, stamp, loggers, best)
+        leave_out_idle_hooks(trainer, task)
         if tracked_run is not None:
             tracked_run.config.update({"world_size": trainer.world_size}, allow_val_change=True)
         prepare(task, data, config)  # for a resumed run too, whose checkpoint replaces the weights

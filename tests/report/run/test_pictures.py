@@ -4,7 +4,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from ugmm.nn import UGMMNetwork
+from ugmm.nn import AutoregressiveUGMM, UGMMNetwork
 from ugmm.report import draw_run, neuron_densities
 from ugmm.report.run.pictures import find_range
 from ugmm.report.style import shorten
@@ -30,6 +30,15 @@ def test_names_of_any_kind_are_drawn(tmp_path, features):
     paths = draw_run(run, network, record, x=x, y=torch.arange(50) % 3, **words)
     assert [path.stem for path in paths] == ["confusion", "reliability", "neurons"]
     assert min(imread(paths[0]).shape[:2]) > 500  # dots
+
+
+def test_a_density_of_images_completes_them(tmp_path):
+    run = Run.create(tmp_path, "group", "name")
+    network = AutoregressiveUGMM(12, hidden=[5], head="bernoulli")
+    x = (torch.rand(50, 12) < 0.5).float()
+    words = {"title": "", "spec": Spec(12, ("a",), image_shape=(4, 3))}
+    paths = draw_run(run, network, {}, x=x, y=torch.zeros(50, dtype=torch.long), **words)
+    assert [path.stem for path in paths] == ["samples", "completions", "neurons", "first_layer"]
 
 
 def test_names_stay_apart_and_in_the_legend(make_layer):

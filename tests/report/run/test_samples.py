@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ugmm.report import image_samples, pair_plot
-from ugmm.report.run.samples import draw_contours, smooth_counts
+from ugmm.report.run.samples import draw_contours, image_completions, smooth_counts
 from ugmm.report.style import new_figure
 
 
@@ -44,3 +44,15 @@ def test_images_stand_side_by_side():
     figure = image_samples(np.eye(4)[:3], np.eye(4)[:3], (2, 2))
     figure.draw_without_rendering()
     assert [axes.get_title() for axes in figure.axes] == ["data", "draws of the model"]
+
+
+def test_what_was_not_given_is_left_blank():
+    x, draws = np.ones((2, 12)), np.ones((2, 3, 12))
+    figure = image_completions(x, draws, (4, 3), lines=1)
+    figure.draw_without_rendering()
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["data", "given", "the rest as the model drew it"]
+    whole, given, drawn = (axes.images[0].get_array().filled(0) for axes in figure.axes)
+    assert (whole.sum(), given.sum(), drawn.sum()) == (24, 6, 72)
+    assert (given[0] == 1).all()
+    assert (given[1:4] == 0).all()

@@ -22,17 +22,28 @@ TILE = 2**17  # floats in a block of rows: with its gradient 1 MiB, half a usual
 _SMALL = 2**15  # components: a smaller problem is done before a second thread has begun
 
 
-def layer_fields(problem: Problem) -> dict[str, Tensor | int]:
+def layer_fields(problem: Problem) -> dict[str, Tensor | float]:
     """The fields of a call that both ways need."""
-    tensors = {name: tensor.contiguous() for name, tensor in problem._asdict().items()}
     batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
-    return {**tensors, "batch": batch, "n_out": n_out, "n_in": n_in}
+    return {
+        "x": problem.x.contiguous(),
+        "loc": problem.loc.contiguous(),
+        "log_scale": problem.log_scale.contiguous(),
+        "logits": problem.logits.contiguous(),
+        "min_scale": problem.min_scale,
+        "batch": batch,
+        "n_out": n_out,
+        "n_in": n_in,
+    }
 
 
 class _Record(ctypes.Structure):
     """What a C function takes: a `CALL`."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in CALL.names or ()]
+    _fields_ = [
+        (name, ctypes.c_double if CALL[name] == np.float64 else ctypes.c_int64)
+        for name in CALL.names or ()
+    ]
 
 
 @functools.cache
@@ -55,7 +66,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked.set)
 
 
-def run(passes: Sequence[Any], n_tasks: int, **fields: Tensor | int) -> None:
+def run(passes: Sequence[Any], n_tasks: int, **fields: Tensor | float) -> None:
     """Do the tasks of passes one after the other, on as many threads as torch uses.
 
     The result does not depend on which thread does which task.
@@ -91,7 +102,9 @@ def thread_count(batch: int, n_out: int, n_in: int) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> Any:
+def split(
+    batch: int, n_out: int, n_in: int, threads: int, backward: bool, rows_only: bool = False
+) -> Any:
     """Split the layer over outputs and rows: one line a thread.
 
     Splitting outputs needs a buffer a part for the input's gradient, splitting rows one for the
@@ -113,10 +126,11 @@ def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> An
             return tiles
         return 2 * tiles + (outs - 1) * batch * n_in + (rows - 1) * 3 * n_out * n_in
 
+    most_outs = 1 if rows_only else n_out
     splits = [
         (outs, rows)
         for outs, rows in itertools.product(range(1, threads + 1), repeat=2)
-        if outs * rows <= threads and outs <= n_out and rows <= -(-batch // ROWS)
+        if outs * rows <= threads and outs <= most_outs and rows <= -(-batch // ROWS)
     ]
     limit = 2 * (2 * batch * (n_in + n_out) + 6 * n_out * n_in)
     outs, rows = min((s for s in splits if s == (1, 1) or memory(s) < limit), key=work)

@@ -45,8 +45,9 @@ def _blocks(n_out: int) -> int:
     return -(-n_out // LANES)
 
 
-def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
+def _saved_shapes(problem: CumulativeProblem) -> tuple[Any, Any]:
     """The sums of every pair of rows at every span; each block's prepared constants."""
+    batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
     blocks, spans = _blocks(n_out), -(-n_in // upward.SPAN)
     states = (blocks, spans, (batch + 1) // 2, 2 * upward.PAIR)
     return states, (blocks, n_in, upward.PARTS * LANES)
@@ -64,8 +65,8 @@ def _fields(problem: CumulativeProblem, after: Tensor, wanted: int, backward: bo
 
 def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
     score = _in_huge_pages(problem.x.new_empty(problem.score_shape()))
-    batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
-    states, columns = (problem.x.new_empty(s) for s in _saved_shapes(batch, n_out, n_in))
+    batch = problem.x.shape[0]
+    states, columns = (problem.x.new_empty(s) for s in _saved_shapes(problem))
     after, wanted, empty = problem.wanted()
     if empty:
         score[:, 0] = problem.start

@@ -34,8 +34,11 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ugmm.kernels.compiled.base2 import HALF_LOG_2PI, LOG2_E_HIGH, MINUS_INF, rate_of
+from ugmm.kernels.compiled.base2 import HALF_LOG_2PI, LOG2_E_HIGH, MINUS_INF
 from ugmm.kernels.compiled.call import c_function, compiled, inlined
+from ugmm.kernels.compiled.lanes import where_above
+from ugmm.kernels.compiled.logarithm import log_scaled
+from ugmm.kernels.compiled.scales import rate_of
 from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
@@ -52,11 +55,11 @@ from ugmm.kernels.compiled.vectors import (
     subtract,
     subtract_product,
 )
-from ugmm.kernels.cumulative.vectors import any_above, exp2_pair, log_scaled, where_above
+from ugmm.kernels.cumulative.vectors import any_above, exp2_pair
 
 __all__ = [
     "COLUMN", "LIMIT", "PAIR", "PARTS", "SPAN", "STRIP",
-    "arrays_of", "load_some", "passes", "raise_sums", "store_some", "term",
+    "arrays_of", "begin_sum", "load_some", "passes", "raise_sums", "store_some", "term",
 ]  # fmt: skip
 
 SPAN = 32
@@ -109,7 +112,7 @@ def store_some(array, at, present, spare, value):
 
 
 @inlined
-def _begin(start, state):
+def begin_sum(start, state):
     """The sum of the empty prefix: e**start."""
     t = multiply(start, splat(LOG2_E_HIGH))
     e = larger(splat(LOWEST), nearest(t))
@@ -175,8 +178,8 @@ def _forward_strip(x, columns, start, states, after, out, task, blocks):
                 first, here = block * LANES, states[block, span, b // 2]
                 present = min(LANES, n_out - first)
                 if span == 0:
-                    _begin(load_some(starts, b * n_out + first, present, zeros), here)
-                    _begin(load_some(starts, c * n_out + first, present, zeros), here[PAIR:])
+                    begin_sum(load_some(starts, b * n_out + first, present, zeros), here)
+                    begin_sum(load_some(starts, c * n_out + first, present, zeros), here[PAIR:])
                 state[:] = here
                 at0, at1 = b * wanted * n_out + first, c * wanted * n_out + first
                 _forward_pair(

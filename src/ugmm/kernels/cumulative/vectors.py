@@ -5,28 +5,13 @@
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ugmm.kernels.compiled.base2 import LN_2
-from ugmm.kernels.compiled.vectors import LANES, VECTOR, WIDE, call_fma, constant, emit_exp2
+from ugmm.kernels.compiled.vectors import LANES, VECTOR, emit_exp2
 
-__all__ = ["any_above", "exp2_pair", "log_scaled", "where_above"]
-
-# log(1 + f) / f for sqrt(1/2) <= 1 + f < sqrt(2); times f to an absolute 4e-8.
-LOG = (
-    -0.10102234909798648,
-    0.1641998898401043,
-    -0.17333465480185622,
-    0.19873046554051366,
-    -0.2495934382306766,
-    0.33336182015425236,
-    -0.5000066739563246,
-    0.9999998139171736,
-)
-ROOT_HALF_BITS = 0x3F3504F3  # sqrt(1/2) as a float32
+__all__ = ["any_above", "exp2_pair"]
 
 
 @intrinsic
@@ -51,37 +36,3 @@ def any_above(_typing: Any, a: Any, b: Any, limit: Any) -> Any:
         return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
     return types.boolean(a, b, limit), codegen
-
-
-@intrinsic
-def where_above(_typing: Any, a: Any, limit: Any, yes: Any, no: Any) -> Any:
-    """`yes` in the lanes where `a` is above the limit, elsewhere, as at a NaN, `no`."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), *args[2:])
-
-    return VECTOR(a, limit, yes, no), codegen
-
-
-@intrinsic
-def log_scaled(_typing: Any, m: Any, e: Any) -> Any:
-    """log(m * 2**e) for a normal m and an integer e, to 1e-7; -inf if m is 0; a NaN stays one."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        m, e = args
-        kind = ir.VectorType(ir.IntType(32), LANES)
-        lowest, shift = (ir.Constant(kind, [n] * LANES) for n in (ROOT_HALF_BITS, 23))
-        bits = builder.bitcast(m, kind)
-        exponent = builder.ashr(builder.sub(bits, lowest), shift)
-        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, shift)), WIDE)
-        f = builder.fsub(mantissa, constant(1.0))
-        e = builder.fadd(e, builder.sitofp(exponent, WIDE))
-        p = constant(LOG[0])
-        for coefficient in LOG[1:]:
-            p = call_fma(builder, p, f, constant(coefficient))
-        value = call_fma(builder, e, constant(LN_2), builder.fmul(p, f))
-        value = builder.fadd(value, builder.fsub(m, m))
-        is_zero = builder.fcmp_ordered("==", m, constant(0.0))
-        return builder.select(is_zero, constant(-np.inf), value)
-
-    return VECTOR(m, e), codegen

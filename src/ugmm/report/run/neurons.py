@@ -214,10 +214,13 @@ def first_layer_images(
     return figure
 
 
-def tiles(rows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Images (n, H * W) side by side on one canvas, NaN between them."""
+def tiles(rows: np.ndarray, shape: tuple[int, int], columns: int | None = None) -> np.ndarray:
+    """Images (n, H * W) side by side on one canvas, NaN between them.
+
+    Where it is not said in how many columns, the canvas is half as wide again as high.
+    """
     height, width = shape
-    columns = math.ceil(math.sqrt(1.5 * len(rows)))
+    columns = columns or math.ceil(math.sqrt(1.5 * len(rows)))
     lines = math.ceil(len(rows) / columns)
     gap = max(1, width // 14)
     canvas = np.full((lines * (height + gap) - gap, columns * (width + gap) - gap), np.nan)

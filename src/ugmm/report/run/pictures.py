@@ -8,14 +8,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ugmm.nn import UGMM
+from ugmm.nn import UGMM, AutoregressiveUGMM
 from ugmm.nn.classifier import CanSample
 from ugmm.report.escaping import for_plot
 from ugmm.report.run.classification import confusion_matrix, reliability_diagram
 from ugmm.report.run.curves import training_curves
 from ugmm.report.run.neurons import first_layer_images, neuron_densities
 from ugmm.report.run.robustness import robustness_curves, robustness_tested
-from ugmm.report.run.samples import image_samples, pair_plot
+from ugmm.report.run.samples import image_completions, image_samples, pair_plot
 from ugmm.report.style import save, shorten
 from ugmm.runs import Run
 from ugmm.spec import Spec
@@ -23,6 +23,7 @@ from ugmm.spec import Spec
 __all__ = ["draw_run", "find_range"]
 
 _DRAWS, _IMAGES = 3000, 54
+_COMPLETED, _COMPLETIONS = 6, 8  # images, and how often each
 
 
 def draw_run(
@@ -69,6 +70,8 @@ def draw_run(
         figures["robustness"] = robustness_curves(results or {})
     if isinstance(network, CanSample):
         figures["samples"] = _samples(network, x, y, class_names, feature_names, image_shape)
+    if isinstance(network, AutoregressiveUGMM) and image_shape is not None:
+        figures["completions"] = _completions(network, x, image_shape)
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
     if layer is not None:
         low, high = find_range(x)
@@ -102,6 +105,17 @@ def _samples(
     names, of = (class_names, y) if labelled else (["all rows"], torch.zeros_like(y))
     rows = torch.randperm(len(x), generator=generator)[:_DRAWS]
     return pair_plot(x[rows], of[rows], draws, labels, names, feature_names)
+
+
+def _completions(network: AutoregressiveUGMM, x: Tensor, image_shape: tuple[int, int]) -> Figure:
+    """Give the network the upper halves of some images, and let it draw the lower."""
+    generator = torch.Generator().manual_seed(0)
+    lines = image_shape[0] // 2
+    x = x[:_COMPLETED]
+    given = x[:, : lines * image_shape[1]].repeat_interleave(_COMPLETIONS, 0)
+    draws, _ = network.cpu().eval().sample(len(given), generator=generator, given=given)
+    draws = draws.unflatten(0, (-1, _COMPLETIONS))
+    return image_completions(x, draws, image_shape, lines)
 
 
 def find_range(x: Tensor) -> tuple[float, float]:

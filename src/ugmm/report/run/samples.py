@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ugmm.report.run.neurons import tiles
 from ugmm.report.style import INK, MUTED, SERIES, new_figure, tidy
 
-__all__ = ["draw_contours", "image_samples", "pair_plot", "smooth_counts"]
+__all__ = ["draw_contours", "image_completions", "image_samples", "pair_plot", "smooth_counts"]
 
 _CELLS = 40  # of a grid on which draws are counted, along each side
 _SHARES = (0.9, 0.5)  # of the draws that lie within a contour
@@ -153,10 +153,37 @@ def image_samples(x: ArrayLike, draws: ArrayLike, image_shape: tuple[int, int]) 
     pictures = [tiles(np.asarray(rows, dtype=float), image_shape) for rows in (x, draws)]
     height = 5.7 * pictures[0].shape[0] / pictures[0].shape[1]
     figure = new_figure(12, height + 0.8, "")
-    sides = zip(figure.subplots(1, 2), pictures, ("data", "draws of the model"), strict=True)
-    for axes, picture, title in sides:
+    _show(figure, pictures, ["data", "draws of the model"])
+    return figure
+
+
+def image_completions(
+    x: ArrayLike, draws: ArrayLike, image_shape: tuple[int, int], lines: int
+) -> Figure:
+    """Draw images of the data, what the model was given of each, and how it completed them.
+
+    Args:
+        x: Data, (n, H * W).
+        draws: What the model drew given the first lines of each, (n, m, H * W).
+        image_shape: (H, W).
+        lines: How many lines were given.
+    """
+    x, draws = np.asarray(x, dtype=float), np.asarray(draws, dtype=float)
+    n, m, pixels = draws.shape
+    given = np.where(np.arange(pixels) < lines * image_shape[1], x, np.nan)
+    pictures = [tiles(x, image_shape, 1), tiles(given, image_shape, 1)]
+    pictures.append(tiles(draws.reshape(n * m, pixels), image_shape, m))
+    figure = new_figure(12, 12 / (m + 2) * n * image_shape[0] / image_shape[1] + 0.8, "")
+    _show(figure, pictures, ["data", "given", "the rest as the model drew it"])
+    return figure
+
+
+def _show(figure: Figure, pictures: Sequence[np.ndarray], titles: Sequence[str]) -> None:
+    """Show canvases of images side by side, in one scale of grey."""
+    widths = [picture.shape[1] for picture in pictures]
+    sides = figure.subplots(1, len(pictures), width_ratios=widths)
+    for axes, picture, title in zip(sides, pictures, titles, strict=True):
         tidy(axes, title=title)
         axes.set_axis_off()
         image = axes.imshow(picture, cmap="gray_r", vmin=0, vmax=np.nanmax(pictures[0]))
         image.set_cmap(image.get_cmap().with_extremes(bad="#9DB4C0"))  # what parts the tiles
-    return figure

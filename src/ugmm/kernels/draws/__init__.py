@@ -1,0 +1,1 @@
+"""Draws of an autoregressive network, feature by feature."""
