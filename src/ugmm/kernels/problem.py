@@ -1,7 +1,7 @@
 """What an operation is asked: its tensors, and whether they fit together."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Problem(NamedTuple):
     known: Tensor | None = None
     min_scale: float = 0.0
     prepared: Prepared | None = None
+    notes: dict[str, Any] | None = None  # what forward leaves for backward to use again
 
     def log_scales(self) -> Tensor:
         """The logarithms of the standard deviations, (out, in)."""
@@ -47,6 +48,10 @@ class Problem(NamedTuple):
             self.log_scale, torch.full_like(self.log_scale, math.log(self.min_scale))
         )
 
+    def noting(self) -> "Problem":
+        """The same, for a forward that a backward may follow."""
+        return self._replace(notes={})
+
     def score_shape(self) -> tuple[int, ...]:
         """The shape of the result."""
         return self.x.shape[0], self.loc.shape[0]
@@ -54,13 +59,14 @@ class Problem(NamedTuple):
     def empty_gradients(self, need_x: bool, need_parameters: bool) -> tuple[Tensor, ...]:
         """Contiguous, uninitialised gradients; of no element where not needed."""
         x, loc = self[:2]
-        parameter_shape = loc.shape if need_parameters else (0, 0)
-        return (
-            x.new_empty(x.shape if need_x else (0, 0)),
-            loc.new_empty(parameter_shape),
-            loc.new_empty(parameter_shape),
-            loc.new_empty(parameter_shape),
-        )
+        by_x = _empty_like(x) if need_x else x.new_empty(0, 0)
+        if need_parameters:
+            return by_x, _empty_like(loc), _empty_like(loc), _empty_like(loc)
+        return by_x, *(loc.new_empty(0, 0) for _ in range(3))
+
+
+def _empty_like(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
 class CumulativeProblem(NamedTuple):
@@ -75,6 +81,10 @@ class CumulativeProblem(NamedTuple):
     logits: Tensor
     start: Tensor
     positions: Tensor | None
+
+    def noting(self) -> "CumulativeProblem":
+        """The same: nothing is noted."""
+        return self
 
     def score_shape(self) -> tuple[int, ...]:
         """The shape of the result."""

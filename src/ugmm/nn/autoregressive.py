@@ -238,7 +238,8 @@ class AutoregressiveUGMM(Density):
         noise = self.head.noise(len(given), self.n_features - given.shape[1], generator)
         draw_binary = choose_draws(start, self.kernel)
         if draw_binary is None or self.layers or not isinstance(self.head, BernoulliHead):
-            return self._draw_in_turn(start, given, noise)
+            with self.prepared():
+                return self._draw_in_turn(start, given, noise)
         loc, rate, level = self._columns()
         steps = [level - 0.5 * ((value - loc) * rate).square() for value in (0, 1)]
         x = torch.cat([given, *noise], -1)

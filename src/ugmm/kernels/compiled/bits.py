@@ -5,7 +5,7 @@ tabulated, and a row's *code* says which it is. So a product takes a quarter of 
 one of two general matrices takes multiplications, and reads a bit where that reads a float.
 """
 
-# ruff: noqa: ANN202, ANN001
+# ruff: noqa: ANN001, ANN202, ARG001
 # mypy: ignore-errors
 # Numba, not Python, gives the functions of this file their types and some of their arguments.
 

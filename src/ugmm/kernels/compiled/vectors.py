@@ -145,6 +145,7 @@ floats = _pointer_to(types.float32)
 doubles = _pointer_to(types.float64)
 integers = _pointer_to(types.int64)
 short_integers = _pointer_to(types.int32)
+shorts = _pointer_to(types.int16)
 flags = _pointer_to(types.uint8)
 
 

@@ -27,16 +27,17 @@ _SOME_ROWS = 16  # to outlast the turning about of a layer's constants
 
 
 class _Constants:
-    """What the loops need of a layer's parameters: computed once a call, or for many calls."""
+    """Room for what the loops need of a layer's parameters, for one call or for many."""
 
     def __init__(self, problem: Problem) -> None:
         self.n_out, self.n_in = problem.loc.shape
-        self.table = problem.loc.new_empty(*_constants_shape(problem))
+        self.table = problem.loc.new_empty(_constants_shape(problem))
         self.offsets = problem.loc.new_empty(self.n_out, dtype=torch.float64)
-        run(neuron.passes()[:1], self._tasks(), **self.fields(), **layer_fields(problem))
 
-    def _tasks(self) -> int:
-        return min(self.n_out, thread_count(_EXPONENTIALS, self.n_out, self.n_in))
+    def compute(self, fields: dict[str, Tensor | float]) -> None:
+        """Fill it, where that is not done by the call that needs it."""
+        tasks = min(self.n_out, thread_count(_EXPONENTIALS, self.n_out, self.n_in))
+        run(neuron.passes()[:1], tasks, **{**fields, **self.fields()})
 
     def fields(self) -> dict[str, Tensor]:
         """The fields of a call in which they are."""
@@ -54,14 +55,16 @@ class _Constants:
         return table[:, neuron.WEIGHT, : self.n_in].t().contiguous()
 
 
-def _constants_of(problem: Problem) -> _Constants:
-    """Those of a problem, or those that were made of the same parameters before."""
+def _kept_constants(problem: Problem, fields: dict[str, Tensor | float]) -> _Constants | None:
+    """Those that calls with the same prepared parameters share, if they are prepared."""
     prepared = problem.prepared
     if prepared is None:
-        return _Constants(problem)
+        return None
     if prepared.constants is None:
         with torch.inference_mode(False):  # whose tensors no later call could differentiate by
-            prepared.constants = _Constants(problem)
+            constants = _Constants(problem)
+            constants.compute(fields)
+        prepared.constants = constants
     return cast("_Constants", prepared.constants)
 
 
@@ -88,23 +91,30 @@ def _saved_shapes(problem: Problem) -> tuple[Any, Any]:
 
 def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
-    constants, known = _constants_of(problem), problem.known
     score, sums = x.new_empty(batch, n_out), x.new_empty(_saved_shapes(problem)[0])
-    fields = {**_fields(problem, sums), **constants.fields(), "score": score}
+    fields, known, zero = _fields(problem, sums), problem.known, mostly_zero(problem)
+    constants = _kept_constants(problem, fields)
+    first: tuple[Any, ...] = ()
+    if constants is None:
+        constants = _Constants(problem)
+        if zero or known is not None:
+            constants.compute(fields)
+        else:
+            first = neuron.passes()[:1]
+    fields |= {**constants.fields(), "score": score}
     if known is not None:
         sums[1] = Bits.of(None, known).times(constants.weights)
-    if mostly_zero(problem):
-        _, make_lists, forward, _ = zeros.passes()
-        fields |= {**_lists(problem), **constants.columns}
-        run((make_lists,), _vectors(n_out), **fields)
+    if zero:
+        fields |= constants.columns
+        fields |= _lists(problem, fields)
         zero_sums = Bits.of(x, known).times(constants.columns["at_zero"])
-        run((forward,), _vectors(n_out), **fields, zero_sums=zero_sums)
+        run(zeros.passes()[2:3], _vectors(n_out), **fields, zero_sums=zero_sums)
     elif known is None and few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
-        run(narrow.passes(), len(tasks), **fields, tasks=tasks.ctypes.data)
+        run((*first, *narrow.passes()), len(tasks.lines), **fields, tasks=tasks.address)
     elif batch:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False)
-        run((loops.passes()[0],), len(tasks), **fields, tasks=tasks.ctypes.data)
+        run((*first, loops.passes()[0]), len(tasks.lines), **fields, tasks=tasks.address)
     return score, sums, constants.table
 
 
@@ -121,33 +131,30 @@ def _backward(
     results = problem.empty_gradients(need_x, need_parameters or batch > 0)
     if not batch:
         return tuple(result.zero_() for result in results)
-    gradients = dict(zip(("dx", "by_loc", "by_log_scale", "by_logits"), results, strict=True))
-    fields = {**_fields(problem, sums), **gradients, "grad": grad.contiguous()}
-    fields["constants"] = constants
+    fields = _fields(problem, sums)
+    fields |= zip(("dx", "by_loc", "by_log_scale", "by_logits"), results, strict=True)
+    fields |= {"grad": grad.contiguous(), "constants": constants}
     if problem.known is not None:
         shares = _divided(fields, sums[1])
         fields["by_kept"] = Bits.of(None, problem.known, across=True).times(shares)
     if not need_x and mostly_zero(problem):
-        _, make_lists, _, backward = zeros.passes()
-        fields |= {**_lists(problem), **_columns(constants, n_out, n_in)}
-        run((make_lists,), _vectors(n_out), **fields)
+        fields |= problem.notes or {**_lists(problem, fields), **_columns(constants, n_out, n_in)}
         weights = _divided(fields, sums[0])
         zero_weights = Bits.of(x, problem.known, across=True).times(weights)
-        run((backward,), _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
+        run(zeros.passes()[3:], _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
     elif problem.known is None and few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
-        lines = (len(tasks), _vectors(n_out), narrow_backward.line_size(n_in))
+        lines = (len(tasks.lines), _vectors(n_out), narrow_backward.line_size(n_in))
         fields["more_sums"] = x.new_empty(lines)
-        fields |= {"dx_rows": batch if need_x else 0, "tasks": tasks.ctypes.data}
-        run(narrow_backward.passes(), len(tasks), **fields)
+        fields |= {"dx_rows": batch if need_x else 0, "tasks": tasks.address}
+        run(narrow_backward.passes(), len(tasks.lines), **fields)
     else:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True)
-        parts_out, parts_rows = tasks[-1, 4:].tolist()
         dx_rows = batch if need_x else 0
-        fields["more_dx"] = x.new_empty(parts_out, dx_rows, n_in)
-        fields["more_sums"] = x.new_empty(parts_rows, 3, n_out, n_in)
-        fields |= {"dx_rows": dx_rows, "tasks": tasks.ctypes.data}
-        run(loops.passes()[1], len(tasks), **fields)
+        fields["more_dx"] = x.new_empty(tasks.more_outs, dx_rows, n_in)
+        fields["more_sums"] = x.new_empty(tasks.more_rows, 3, n_out, n_in)
+        fields |= {"dx_rows": dx_rows, "tasks": tasks.address}
+        run(loops.passes()[1], len(tasks.lines), **fields)
     if need_parameters:
         return tuple(results)
     return results[0], *(x.new_empty(0, 0) for _ in range(3))
@@ -155,7 +162,8 @@ def _backward(
 
 def _fields(problem: Problem, sums: Tensor) -> dict[str, Tensor | float]:
     """The fields of a call that both ways need."""
-    fields = layer_fields(problem) | {"total": sums[0]}
+    fields = layer_fields(problem)
+    fields["total"] = sums  # the first of them
     if problem.known is not None:
         fields |= {"known": problem.known.contiguous(), "kept": sums[1]}
     return fields
@@ -173,6 +181,8 @@ def _divided(fields: dict[str, Tensor | float], divisor: Tensor) -> Tensor:
 def mostly_zero(problem: Problem) -> bool:
     """Whether the way for inputs that are mostly zero pays, judged by a few rows."""
     x = problem.x
+    if problem.notes:
+        return True
     if len(problem.loc) < 2 * LANES or x.numel() < _MANY_INPUTS:
         return False
     step = max(1, len(x) // _SAMPLE)
@@ -194,16 +204,20 @@ def _vectors(n: int) -> int:
     return -(-n // LANES)
 
 
-def _lists(problem: Problem) -> dict[str, Tensor]:
-    """Room for the lists of `zeros`."""
+def _lists(problem: Problem, fields: dict[str, Tensor | float]) -> dict[str, Tensor]:
+    """The lists of `zeros`, noted for backward with the columns that are in the fields."""
     x, batch, n_in = problem.x, *problem.x.shape
-    lists = -(-batch // zeros.HEIGHT)
-    return {
-        "values": x.new_empty(lists, n_in, zeros.HEIGHT),
-        "rows": x.new_empty(lists, n_in, zeros.HEIGHT, dtype=torch.int32),
-        "counts": x.new_empty(lists, n_in, dtype=torch.int32),
+    shape = (-(-batch // zeros.HEIGHT), n_in)
+    lists = {
+        "values": x.new_empty(*shape, zeros.HEIGHT),
+        "rows": x.new_empty(*shape, zeros.HEIGHT, dtype=torch.int16),
+        "counts": x.new_empty(shape, dtype=torch.int32),
         "ordinary": x.new_ones(batch, dtype=torch.uint8),
     }
+    run(zeros.passes()[1:2], _vectors(len(problem.loc)), **fields, **lists)
+    if problem.notes is not None and not x.requires_grad:
+        problem.notes.update(lists, columns=fields["columns"], at_zero=fields["at_zero"])
+    return lists
 
 
 KERNEL = Kernel(

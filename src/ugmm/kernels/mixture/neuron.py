@@ -176,12 +176,10 @@ def finish_gradients(by_logits, by_loc, by_log_scale, constants, grad_sum):
 def _divide(address):
     """Divide the scores' gradients by sums, where rows are near; rows are padded to vectors."""
     call = carray(address, 1)[0]
-    shape, width = (call.batch, call.n_out), padded(call.n_out)
+    shape = (call.batch, call.n_out)
     grad, total = carray(floats(call.grad), shape), carray(floats(call.total), shape)
-    divisor, weights = (
-        carray(floats(call.divisor), shape),
-        carray(floats(call.weights), (call.batch, width)),
-    )
+    divisor = carray(floats(call.divisor), shape)
+    weights = carray(floats(call.weights), (call.batch, padded(call.n_out)))
     i = next_task(address)
     while i < call.n_tasks:
         for b in range(i * call.batch // call.n_tasks, (i + 1) * call.batch // call.n_tasks):
