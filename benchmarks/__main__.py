@@ -87,7 +87,7 @@ def measure(
             continue
         measured = Measured(measured.tables + found.tables, measured.records + found.records)
         print(f"({name}: {time.perf_counter() - began:.0f} s)", flush=True)
-    tables = [table.plain() for table in measured.tables]
+    tables = [table.plain() for table in measured.tables if table.rows]
     if holds := holds_table(measured.records, device):
         tables.insert(0, holds.plain())
     return {**about, "device": device, "tables": tables, "records": measured.records}, failed
