@@ -78,7 +78,7 @@ def register(kernel: Kernel) -> Callable[..., Tensor]:
         def forward(ctx: Any, *inputs: Any) -> Any:
             output = forward(*inputs)
             save(ctx, inputs, output)
-            return output
+            return output[0]
 
     n_inputs, n_tensors = len(_inputs(kernel.problem)), len(_tensors(kernel.problem))
 
@@ -90,7 +90,7 @@ def register(kernel: Kernel) -> Callable[..., Tensor]:
         if road is Road.DISPATCHER:
             return forward_op(*problem[:n_inputs])[0]
         if torch.is_grad_enabled():
-            return Direct.apply(*problem)[0]
+            return Direct.apply(*problem)
         return kernel.forward(problem)[0]
 
     return operator

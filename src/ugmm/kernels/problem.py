@@ -54,13 +54,14 @@ class Problem(NamedTuple):
     def empty_gradients(self, need_x: bool, need_parameters: bool) -> tuple[Tensor, ...]:
         """Contiguous, uninitialised gradients; of no element where not needed."""
         x, loc = self[:2]
-        parameter_shape = loc.shape if need_parameters else (0, 0)
-        return (
-            x.new_empty(x.shape if need_x else (0, 0)),
-            loc.new_empty(parameter_shape),
-            loc.new_empty(parameter_shape),
-            loc.new_empty(parameter_shape),
-        )
+        by_x = _empty_like(x) if need_x else x.new_empty(0, 0)
+        if need_parameters:
+            return by_x, _empty_like(loc), _empty_like(loc), _empty_like(loc)
+        return by_x, *(loc.new_empty(0, 0) for _ in range(3))
+
+
+def _empty_like(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
 class CumulativeProblem(NamedTuple):

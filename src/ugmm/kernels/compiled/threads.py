@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -101,18 +101,31 @@ def thread_count(batch: int, n_out: int, n_in: int) -> int:
     return torch.get_num_threads()
 
 
+class Split(NamedTuple):
+    """A layer's tasks.
+
+    Attributes:
+        lines: (task, 6): first and last row, first and last output, part of outputs and of rows.
+        address: where the lines lie.
+        more_outs: parts of outputs beyond the first.
+        more_rows: parts of rows beyond the first.
+    """
+
+    lines: np.ndarray
+    address: int
+    more_outs: int
+    more_rows: int
+
+
 @functools.lru_cache(maxsize=256)
 def split(
     batch: int, n_out: int, n_in: int, threads: int, backward: bool, rows_only: bool = False
-) -> Any:
-    """Split the layer over outputs and rows: one line a thread.
+) -> Split:
+    """Split the layer over outputs and rows, or over rows only: one task a thread.
 
     Splitting outputs needs a buffer a part for the input's gradient, splitting rows one for the
     parameters'. Among the splits whose buffers are small beside the problem the one with the
     least work a thread is taken; of equals the one with the fewest parts of rows.
-
-    Returns:
-        (thread, 6): first and last row, first and last output, part of outputs, part of rows.
     """
 
     def work(split: tuple[int, int]) -> tuple[int, int]:
@@ -135,7 +148,7 @@ def split(
     limit = 2 * (2 * batch * (n_in + n_out) + 6 * n_out * n_in)
     outs, rows = min((s for s in splits if s == (1, 1) or memory(s) < limit), key=work)
     height = -(-batch // (rows * ROWS)) * ROWS
-    return np.array(
+    lines = np.array(
         [
             (
                 min(r * height, batch),
@@ -148,3 +161,4 @@ def split(
             for o, r in itertools.product(range(outs), range(rows))
         ]
     )
+    return Split(lines, lines.ctypes.data, outs - 1, rows - 1)

@@ -26,16 +26,17 @@ _SOME_ROWS = 16  # to outlast the turning about of a layer's constants
 
 
 class _Constants:
-    """What the loops need of a layer's parameters: computed once a call, or for many calls."""
+    """Room for what the loops need of a layer's parameters, for one call or for many."""
 
     def __init__(self, problem: Problem) -> None:
         self.n_out, self.n_in = problem.loc.shape
-        self.table = problem.loc.new_empty(*_constants_shape(problem))
+        self.table = problem.loc.new_empty(_constants_shape(problem))
         self.offsets = problem.loc.new_empty(self.n_out, dtype=torch.float64)
-        run(neuron.passes(), self._tasks(), **self.fields(), **layer_fields(problem))
 
-    def _tasks(self) -> int:
-        return min(self.n_out, thread_count(_EXPONENTIALS, self.n_out, self.n_in))
+    def compute(self, fields: dict[str, Tensor | float]) -> None:
+        """Fill it, where that is not done by the call that needs it."""
+        tasks = min(self.n_out, thread_count(_EXPONENTIALS, self.n_out, self.n_in))
+        run(neuron.passes(), tasks, **{**fields, **self.fields()})
 
     def fields(self) -> dict[str, Tensor]:
         """The fields of a call in which they are."""
@@ -52,14 +53,16 @@ class _Constants:
         return known.to(weights.dtype) @ weights.t()
 
 
-def _constants_of(problem: Problem) -> _Constants:
-    """Those of a problem, or those that were made of the same parameters before."""
+def _kept_constants(problem: Problem, fields: dict[str, Tensor | float]) -> _Constants | None:
+    """Those that calls with the same prepared parameters share, if they are prepared."""
     prepared = problem.prepared
     if prepared is None:
-        return _Constants(problem)
+        return None
     if prepared.constants is None:
         with torch.inference_mode(False):  # whose tensors no later call could differentiate by
-            prepared.constants = _Constants(problem)
+            constants = _Constants(problem)
+            constants.compute(fields)
+        prepared.constants = constants
     return cast("_Constants", prepared.constants)
 
 
@@ -86,12 +89,20 @@ def _saved_shapes(problem: Problem) -> tuple[Any, Any]:
 
 def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
-    constants, known = _constants_of(problem), problem.known
     score, sums = x.new_empty(batch, n_out), x.new_empty(_saved_shapes(problem)[0])
-    fields = {**_fields(problem, sums), **constants.fields(), "score": score}
+    fields, known, zero = _fields(problem, sums), problem.known, mostly_zero(problem)
+    constants = _kept_constants(problem, fields)
+    first: tuple[Any, ...] = ()
+    if constants is None:
+        constants = _Constants(problem)
+        if zero or known is not None:
+            constants.compute(fields)
+        else:
+            first = neuron.passes()
+    fields |= {**constants.fields(), "score": score}
     if known is not None:
         sums[1] = constants.kept(known)
-    if mostly_zero(problem):
+    if zero:
         _, make_lists, forward, _ = zeros.passes()
         buffers, is_zero = _zero_buffers(problem)
         fields |= {**buffers, **constants.columns}
@@ -100,10 +111,10 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         run((forward,), _vectors(n_out), **fields, zero_sums=zero_sums)
     elif known is None and few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
-        run(narrow.passes(), len(tasks), **fields, tasks=tasks.ctypes.data)
+        run((*first, *narrow.passes()), len(tasks.lines), **fields, tasks=tasks.address)
     elif batch:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False)
-        run((loops.passes()[0],), len(tasks), **fields, tasks=tasks.ctypes.data)
+        run((*first, loops.passes()[0]), len(tasks.lines), **fields, tasks=tasks.address)
     return score, sums, constants.table
 
 
@@ -120,9 +131,9 @@ def _backward(
     results = problem.empty_gradients(need_x, need_parameters or batch > 0)
     if not batch:
         return tuple(result.zero_() for result in results)
-    gradients = dict(zip(("dx", "by_loc", "by_log_scale", "by_logits"), results, strict=True))
-    fields = {**_fields(problem, sums), **gradients, "grad": grad.contiguous()}
-    fields["constants"] = constants
+    fields = _fields(problem, sums)
+    fields |= zip(("dx", "by_loc", "by_log_scale", "by_logits"), results, strict=True)
+    fields |= {"grad": grad.contiguous(), "constants": constants}
     if problem.known is not None:
         fields["by_kept"] = _near(grad, sums[0], sums[1]).t() @ problem.known.to(x.dtype)
     if not need_x and mostly_zero(problem):
@@ -136,18 +147,17 @@ def _backward(
         run((backward,), _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
     elif problem.known is None and few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
-        lines = (len(tasks), _vectors(n_out), narrow_backward.line_size(n_in))
+        lines = (len(tasks.lines), _vectors(n_out), narrow_backward.line_size(n_in))
         fields["more_sums"] = x.new_empty(lines)
-        fields |= {"dx_rows": batch if need_x else 0, "tasks": tasks.ctypes.data}
-        run(narrow_backward.passes(), len(tasks), **fields)
+        fields |= {"dx_rows": batch if need_x else 0, "tasks": tasks.address}
+        run(narrow_backward.passes(), len(tasks.lines), **fields)
     else:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True)
-        parts_out, parts_rows = tasks[-1, 4:].tolist()
         dx_rows = batch if need_x else 0
-        fields["more_dx"] = x.new_empty(parts_out, dx_rows, n_in)
-        fields["more_sums"] = x.new_empty(parts_rows, 3, n_out, n_in)
-        fields |= {"dx_rows": dx_rows, "tasks": tasks.ctypes.data}
-        run(loops.passes()[1], len(tasks), **fields)
+        fields["more_dx"] = x.new_empty(tasks.more_outs, dx_rows, n_in)
+        fields["more_sums"] = x.new_empty(tasks.more_rows, 3, n_out, n_in)
+        fields |= {"dx_rows": dx_rows, "tasks": tasks.address}
+        run(loops.passes()[1], len(tasks.lines), **fields)
     if need_parameters:
         return tuple(results)
     return results[0], *(x.new_empty(0, 0) for _ in range(3))
@@ -155,7 +165,8 @@ def _backward(
 
 def _fields(problem: Problem, sums: Tensor) -> dict[str, Tensor | float]:
     """The fields of a call that both ways need."""
-    fields = layer_fields(problem) | {"total": sums[0]}
+    fields = layer_fields(problem)
+    fields["total"] = sums  # the first of them
     if problem.known is not None:
         fields |= {"known": problem.known.contiguous(), "kept": sums[1]}
     return fields
