@@ -91,17 +91,17 @@ def time_training() -> None:
     """Put clocks around the loss, backward, the optimiser, its schedule and the batches."""
     from ugmm.data.batches import TrainingBatches
     from ugmm.tasks import DiscriminativeTask
+    from ugmm.tasks.optimization import OPTIMIZERS
 
     task, adam, schedule = (
         DiscriminativeTask,
-        torch.optim.Adam,
+        OPTIMIZERS["adam"],
         torch.optim.lr_scheduler.OneCycleLR,
     )
     task.loss = clock.around("network and loss, forward", task.loss)
     torch.Tensor.backward = clock.around("network and loss, backward", torch.Tensor.backward)
     schedule.step = clock.around("optimiser and schedule", schedule.step)
-    zero = torch.optim.Optimizer.zero_grad
-    torch.optim.Optimizer.zero_grad = clock.around("optimiser and schedule", zero)
+    adam.zero_grad = clock.around("optimiser and schedule", adam.zero_grad)
     update, batches = clock.around("optimiser and schedule", adam.step), TrainingBatches.__iter__
 
     def step(self, closure=None):
