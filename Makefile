@@ -87,7 +87,7 @@ test-slow: $(READY) ## run the tests that take more than 10 s each
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: $(READY) ## measure all speeds into benchmarks/RESULTS.md: ARGS=--quick
+bench: $(READY) ## measure all speeds into benchmarks/RESULTS.md: ARGS="--quick --against COMMIT"
 	@$(BIN)/python benchmarks $(ARGS)
 
 clean: ## remove the environment and caches; runs/ stays

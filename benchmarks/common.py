@@ -1,25 +1,37 @@
-"""What the benchmarks share: alternating timings, tables, and a description of the machine."""
+"""What the benchmarks share: clocks, alternating timings, and tables. Imports nothing heavy."""
 
-import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from itertools import pairwise
 from typing import Any, NamedTuple
-
-import torch
 
 SLOW = 1.0  # seconds: a step this long gets 3 repetitions, and fills the caches by itself
 LEAST = 3  # repetitions
-PACKAGES = ("torch", "numba", "triton", "numpy", "lightning", "spflow")
 
-Step = Callable[[], tuple[float, ...]]
+
+class Lap(NamedTuple):
+    """Seconds of the clock on the wall, and of this process's work on all its threads."""
+
+    wall: float
+    cpu: float
+
+
+Step = Callable[[], list[Lap]]
+
+
+def now() -> Lap:
+    """What the clocks show; a graphics card that is in use has done its work by then."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return Lap(time.perf_counter(), time.process_time())
+
+
+def between(*moments: Lap) -> list[Lap]:
+    """The laps from each moment to the next."""
+    return [Lap(late.wall - early.wall, late.cpu - early.cpu) for early, late in pairwise(moments)]
 
 
 class Spread(NamedTuple):
@@ -30,11 +42,6 @@ class Spread(NamedTuple):
     high: float
     count: int
 
-    def milliseconds(self) -> list[str]:
-        """The median, the quartiles and the repetitions, as cells of a table."""
-        low, median, high = (f"{1e3 * value:.3f}" for value in self[:3])
-        return [median, f"{low}..{high}", str(self.count)]
-
 
 def spread(values: list[float]) -> Spread:
     """The quartiles of `values`; of one value alone, itself three times."""
@@ -44,19 +51,33 @@ def spread(values: list[float]) -> Spread:
     return Spread(low, middle, high, len(values))
 
 
-def spread_of_sums(steps: list[tuple[float, ...]]) -> Spread:
-    """The spread of whole steps, whose parts were timed."""
-    return spread([sum(parts) for parts in steps])
+class Timing(NamedTuple):
+    """What the steps of a contender took, in seconds.
 
+    Attributes:
+        cpu: Of whole steps, the process's own work.
+        wall: Of whole steps, by the clock on the wall.
+        seconds: The one of the two that counts.
+        parts: Medians of the work of each of their laps.
+    """
 
-def medians(steps: list[tuple[float, ...]]) -> list[float]:
-    """The median of each part of the steps."""
-    return [statistics.median(part) for part in zip(*steps, strict=True)]
+    cpu: Spread
+    wall: Spread
+    seconds: Spread
+    parts: list[float]
+
+    @classmethod
+    def of(cls, steps: list[list[Lap]], by_wall: bool = False) -> "Timing":
+        """Sum up timed steps."""
+        cpu = spread([sum(lap.cpu for lap in laps) for laps in steps])
+        wall = spread([sum(lap.wall for lap in laps) for laps in steps])
+        parts = [statistics.median(lap.cpu for lap in laps) for laps in zip(*steps, strict=True)]
+        return cls(cpu, wall, wall if by_wall else cpu, parts)
 
 
 def alternate(
-    steps: Mapping[str, Step], seconds: float, most: int = 300
-) -> tuple[dict[str, list[tuple[float, ...]]], dict[str, str]]:
+    steps: Mapping[Any, Step], seconds: float, most: int = 300, warm: bool = True
+) -> tuple[dict[Any, list[list[Lap]]], dict[Any, str]]:
     """Time contenders in turn, so that a noisy moment of the machine meets all of them.
 
     Each is called once to compile what it compiles. From then on, in every round, it is called
@@ -64,29 +85,46 @@ def alternate(
     in the first three rounds.
 
     Args:
-        steps: By name, what does one step and returns the seconds of its parts.
-        seconds: When no further round begins.
+        steps: By name, what does one step and returns its laps.
+        seconds: When, after the first three rounds, no further one begins.
         most: Rounds.
+        warm: Whether a step comes before those that are timed at all; else all are timed.
 
     Returns:
         by name, the timed steps; and, of those that failed, why.
     """
     failures = {}
-    for name, step in steps.items():
+    for name, step in steps.items() if warm else ():
+        say(f"{name}: the first step")
         try:
             step()
         except Exception as error:  # whatever it is, the others go on
-            failures[name] = f"{type(error).__name__}: {(str(error) or '-').splitlines()[0][:60]}"
-    results: dict[str, list[tuple[float, ...]]] = {n: [] for n in steps if n not in failures}
-    deadline, rounds = time.perf_counter() + seconds, 0
-    while rounds < LEAST or (time.perf_counter() < deadline and rounds < most):
+            failures[name] = described(error)
+    results: dict[Any, list[list[Lap]]] = {n: [] for n in steps if n not in failures}
+    deadline, rounds = 0.0, 0
+    while rounds < min(LEAST, most) or (time.perf_counter() < deadline and rounds < most):
         for name, done in results.items():
-            if rounds >= LEAST and sum(done[-1]) > SLOW:
+            if rounds >= LEAST and sum(lap.wall for lap in done[-1]) > SLOW:
                 continue
-            parts = steps[name]()
-            done.append(steps[name]() if sum(parts) <= SLOW else parts)
+            say(f"{name}: round {rounds + 1}")
+            laps = steps[name]()
+            again = warm and sum(lap.wall for lap in laps) <= SLOW
+            done.append(steps[name]() if again else laps)
         rounds += 1
+        if rounds == LEAST:  # the slow ones are done
+            deadline = time.perf_counter() + seconds
     return results, failures
+
+
+class BenchError(Exception):
+    """An error whose text says all there is to say."""
+
+
+def described(error: Exception) -> str:
+    """An error on one short line."""
+    if isinstance(error, BenchError):
+        return str(error)
+    return f"{type(error).__name__}: {(str(error) or '-').splitlines()[0][:80]}"
 
 
 class Table:
@@ -128,87 +166,26 @@ class Table:
         }
 
 
+def markdown(table: dict[str, Any]) -> list[str]:
+    """The lines of a Markdown file that show a table made plain."""
+    lines = [f"### {table['title']}", ""]
+    if table["note"]:
+        lines += [table["note"].replace("\n", " "), ""]
+    numbers = [
+        f"{'---:' if any(row[i][:1].isdigit() for row in table['rows']) else '---'}"
+        for i in range(len(table["columns"]))
+    ]
+    rows = [table["columns"], numbers, *table["rows"]]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds as a cell in milliseconds, with as many digits as mean something."""
+    value = 1e3 * seconds
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 100 else f"{value:.3f}"
+
+
 def say(what: str) -> None:
     """Show what is going on, in a terminal, until the next line takes its place."""
     if sys.stdout.isatty():
         print(f"\r\033[K... {what}" if what else "\r\033[K", end="", flush=True)
-
-
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
-    result = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    result.add_argument("--quick", action="store_true", help="fewer repetitions and sizes")
-    result.add_argument("--save", type=Path, help="also write what was measured, as JSON")
-    return result
-
-
-def save(
-    path: Path | None, part: str, tables: list[Table], data: Any, device: str = "cpu"
-) -> None:
-    """Write a part's results to `path`, if there is one, for `python benchmarks --add`."""
-    if path is not None:
-        plain = [table.plain() for table in tables]
-        content = {"part": part, "machine": machine(device), "versions": versions()}
-        path.write_text(json.dumps({**content, "tables": plain, "data": data}, indent=1))
-
-
-def announce(device: str = "cpu") -> None:
-    """Print what is measured on, unless the run of all parts has said so."""
-    if "UGMM_BENCH_ALL" not in os.environ:
-        print(f"{machine(device)}; {versions()}")
-
-
-def machine(device: str = "cpu") -> str:
-    """The processor or graphics card, and how much of it is used."""
-    if device == "cuda":
-        card = torch.cuda.get_device_properties(0)
-        return f"{card.name}, {card.multi_processor_count} SMs"
-    return f"{cpu_name()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads"
-
-
-def cpu_name() -> str:
-    """What the machine calls its processor."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
-
-
-def versions() -> str:
-    """Of Python and of those packages that are installed."""
-    found = [f"Python {platform.python_version()}"]
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
-
-
-def mib_available() -> float:
-    """Free memory."""
-    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) / 1024
-
-
-def mib_of_process(key: str) -> float:
-    """A figure of this process's memory: `VmRSS`, or its peak `VmHWM`."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) / 1024
-    raise KeyError(key)
-
-
-def mib_at_peak(run: Callable[[], object]) -> float:
-    """How far the resident memory of this process rises while `run` runs."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before = mib_of_process("VmRSS")
-    run()
-    return max(0.0, mib_of_process("VmHWM") - before)
-
-
-def in_fresh_process(script: str, *arguments: object) -> float | None:
-    """The number that a script prints last, run with hidden `arguments`; None if it failed."""
-    command = [sys.executable, script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return float(done.stdout.split()[-1]) if done.returncode == 0 else None

@@ -1,19 +1,18 @@
-"""How fast this machine can do the operation at best: `python benchmarks/limit.py`.
+"""How fast this machine could do a layer at best.
 
-The bare arithmetic of one component (an exponential and the formula's multiply-adds), written
-with the kernel's own vectors, in its own order (the fastest of those tried), on arrays that stay
-in the first-level cache, on all cores at once: no rows to fetch, no sums to finish, no far rows,
-no call from Python.
+On a CPU, the bare arithmetic of one component (an exponential and the formula's multiply-adds),
+written with the kernel's own vectors, in its own order (the fastest of those tried), on arrays
+that stay in the first-level cache: no rows to fetch, no sums to finish, no far rows, no call from
+Python. On a graphics card, its exponential units alone; and what else bounds a layer there.
 """
 
-import time
+import subprocess
 
-import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit
 
-from common import Table, alternate, announce, medians, parser, save, spread
+from common import Lap, Step, between, now
 from ugmm.kernels.compiled.base2 import SLOPE
 from ugmm.kernels.compiled.vectors import (
     LANES,
@@ -28,11 +27,16 @@ from ugmm.kernels.compiled.vectors import (
 from ugmm.kernels.mixture.neuron import near_pair
 
 INPUTS, ROWS = 256, 4  # forward then touches 7 KiB, backward 14 KiB
-REPEATS = 10_000  # of ROWS x INPUTS components, in each thread: some milliseconds
+REPEATS = 5_000  # of ROWS x INPUTS components: some milliseconds
 ZERO, WEIGHT = np.float32(0.0), np.float32(0.5)
 
+# Of a graphics card:
+EXPONENTIALS = 16  # a clock and multiprocessor, from compute capability 5.0 on
+CARD_LANES = 128  # float32 operations a clock and multiprocessor
+OPERATIONS = {"forward": 4, "backward": 9}  # float32 ones of the formula, beside the exponential
+STEPS, SHOWN = 5, 8
+
 _compiled = njit(error_model="numpy")
-_parallel = njit(error_model="numpy", parallel=True)
 
 
 @_compiled
@@ -75,81 +79,128 @@ def _backward(x, constants, out, dx, repeats, inputs):
             store(out, 2 * n + k, s2)
 
 
-@_parallel
-def _run(x, constants, out, dx, repeats, part):
-    for thread in prange(x.shape[0]):
-        if part == 0:
-            _forward(x[thread], constants[thread], out[thread], repeats)
-        else:
-            _backward(x[thread], constants[thread], out[thread], dx[thread], repeats, part == 1)
-
-
 class Limit:
-    """A step of the limit, and how many components it does.
+    """Steps of the bare arithmetic, on one thread.
 
     Arguments:
+        components: Of the layer that their laps are scaled to.
         repeats: Passes over the arrays.
     """
 
-    def __init__(self, repeats: int = REPEATS) -> None:
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    def __init__(self, components: int, repeats: int = REPEATS) -> None:
         random = np.random.default_rng(0)
-        self.x = random.random((threads, ROWS * INPUTS), np.float32)
-        constants = random.random((threads, 3, INPUTS), np.float32)
-        constants[:, 2] *= -1  # the level, at most 0
-        self.constants = constants.reshape(threads, -1)
-        self.out = np.zeros((threads, 3 * INPUTS), np.float32)
+        self.x = random.random(ROWS * INPUTS, np.float32)
+        constants = random.random((3, INPUTS), np.float32)
+        constants[2] *= -1  # the level, at most 0
+        self.constants = constants.reshape(-1)
+        self.out = np.zeros(3 * INPUTS, np.float32)
         self.dx = np.zeros_like(self.x)
-        self.repeats, self.threads = repeats, threads
-        self.components = threads * ROWS * INPUTS * repeats
+        self.repeats = repeats
+        self.share = components / (ROWS * INPUTS * repeats)
 
-    def __call__(self) -> tuple[float, float, float]:
-        """Seconds of forward, of backward, and of backward without the gradient by the input."""
-        numba.set_num_threads(self.threads)
-        seconds = []
-        for part in range(3):
-            self.out[:], self.dx[:] = 0, 0
-            start = time.perf_counter()
-            _run(self.x, self.constants, self.out, self.dx, self.repeats, part)
-            seconds.append(time.perf_counter() - start)
-        return seconds[0], seconds[1], seconds[2]
+    def step(self, inputs: bool = True) -> Step:
+        """A step: forward, and backward with or without the gradient by the input."""
 
-    def __str__(self) -> str:
-        """What it is."""
-        return f"the bare arithmetic in the first-level cache, on {self.threads} threads"
+        def run() -> list[Lap]:
+            x, constants, out, dx, repeats = (
+                self.x,
+                self.constants,
+                self.out,
+                self.dx,
+                self.repeats,
+            )
+            out[:], dx[:] = 0, 0
+            start = now()
+            _forward(x, constants, out, repeats)
+            middle = now()
+            out[:] = 0  # some hundred numbers, of millions
+            _backward(x, constants, out, dx, repeats, inputs)
+            laps = between(start, middle, now())
+            return [Lap(lap.wall * self.share, lap.cpu * self.share) for lap in laps]
 
-    def rates(self, steps: list[tuple[float, ...]]) -> dict[str, float]:
-        """Components a second, from steps: forward, backward, both, and the same without dx."""
-        forward, backward, short = medians(steps)
-        seconds = {
-            "forward": forward,
-            "backward": backward,
-            "both": forward + backward,
-            "backward, no dx": short,
-            "both, no dx": forward + short,
-        }
-        return {name: self.components / value for name, value in seconds.items()}
+        return run
 
 
-def main() -> None:
-    """Print the limit."""
-    options = parser(__doc__).parse_args()
-    announce()
-    limit = Limit()
-    steps = alternate({"limit": limit}, 1 if options.quick else 5)[0]["limit"]
-    found = limit.rates(steps)
-    table = Table(
-        "The machine's limit",
-        ["what:16", "10^9/s:7", "ms:9", "quartiles:16", "reps:4"],
-        f"10^9 components a second, {limit.threads} threads; ms for {limit.components:,} of them.",
+def card_limit(components: int) -> list[Lap]:
+    """What a layer takes if the exponential units, one a component and direction, never wait."""
+    seconds = components / (EXPONENTIALS * _processors() * _hertz())
+    return [Lap(seconds, seconds)] * 2
+
+
+def _processors() -> int:
+    return torch.cuda.get_device_properties(0).multi_processor_count
+
+
+def _hertz() -> float:
+    """The highest clock of the multiprocessors."""
+    try:
+        command = ["nvidia-smi", "--query-gpu=clocks.max.sm", "--format=csv,noheader,nounits"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return 1e6 * float(done.stdout.splitlines()[0])
+    except (OSError, subprocess.CalledProcessError, ValueError, IndexError):
+        return 1e3 * torch.cuda.get_device_properties(0).clock_rate
+
+
+def _bytes_per_second() -> float | None:
+    card = torch.cuda.get_device_properties(0)
+    try:  # both edges of the clock, in kHz; the bus in bits
+        return 2 * 1e3 * card.memory_clock_rate * card.memory_bus_width / 8
+    except AttributeError:
+        return None
+
+
+def profile(size: list[int]) -> tuple[str, list[list[str]]]:
+    """Where the card's time goes in a step of a layer of ours, and which of its units bound that.
+
+    Returns:
+        a note, and the rows of a table.
+    """
+    from layers import OURS, make, name_of
+
+    step = make(name_of(tuple(size)), OURS, "cuda")
+    for _ in range(3):
+        step()
+    seconds, events = _events(step)
+    busy = sum(event.self_device_time_total for event in events) * 1e-6 / STEPS
+    rows = []
+    for event in events[:SHOWN]:
+        took = event.self_device_time_total * 1e-6 / STEPS
+        name = event.key if len(event.key) <= 60 else event.key[:57] + "..."
+        share = f"{took / seconds:.1%}"
+        rows.append([name, str(event.count // STEPS), f"{1e3 * took:.3f}", share])
+    idle = seconds - busy
+    rows.append(["waiting for launches", "", f"{1e3 * idle:.3f}", f"{idle / seconds:.1%}"])
+    return _bound(size, seconds, busy), rows
+
+
+def _events(step: Step) -> tuple[float, list]:
+    """Seconds of a step, and what the card did in all of them, the longest first."""
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profiler:
+        seconds = sum(lap.wall for _ in range(STEPS) for lap in step()) / STEPS
+    on_card = torch.autograd.DeviceType.CUDA
+    events = [event for event in profiler.key_averages() if event.device_type == on_card]
+    return seconds, sorted(events, key=lambda event: -event.self_device_time_total)
+
+
+def _bound(size: list[int], seconds: float, busy: float) -> str:
+    """How long each unit would be busy, had it nothing to wait for; the longest bounds."""
+    batch, n_out, n_in = size
+    components = batch * n_out * n_in
+    clocks = {
+        "exponential units": 2 / EXPONENTIALS,
+        "float32 units (multiply-adds of the formula)": sum(OPERATIONS.values()) / CARD_LANES,
+    }
+    times = {name: components * each / (_processors() * _hertz()) for name, each in clocks.items()}
+    if rate := _bytes_per_second():
+        # In forward and in backward every input is read, in backward every gradient written.
+        floats = 3 * (batch * (n_in + n_out) + 3 * n_out * n_in)
+        times["memory (every tensor once in each direction)"] = 4 * floats / rate
+    times["launches and waits"] = seconds - busy
+    lines = [f"{name} {1e3 * t:.3f} ms, {t / seconds:.0%}" for name, t in times.items()]
+    worst = max(times, key=lambda name: times[name])
+    return (
+        f"A step takes {1e3 * seconds:.3f} ms. At full rate it would keep busy: "
+        + "; ".join(lines)
+        + f".\nWhat bounds it most: {worst}."
     )
-    for name, index in (("forward", 0), ("backward", 1), ("backward, no dx", 2)):
-        times = spread([parts[index] for parts in steps])
-        table.add(name, f"{found[name] / 1e9:.2f}", *times.milliseconds())
-    for name in ("both", "both, no dx"):
-        table.add(name, f"{found[name] / 1e9:.2f}")
-    save(options.save, "limit", [table], found)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,150 +1,155 @@
-"""Time and memory as batch, width and depth double: `python benchmarks/scaling.py`.
+"""How time and memory grow: a network as batch, width and depth double, a layer as all do."""
 
-Times are of forward and backward of a whole network, on one thread and on all, in turn. Memory is
-measured in fresh processes, as by `kernels.py`, and stands beside the unit that it should grow
-with: batch x (in + out) + in x out floats of each layer.
-"""
-
-import time
-from itertools import pairwise
+from pathlib import Path
 
 import torch
 
-from common import (
-    Table,
-    alternate,
-    announce,
-    in_fresh_process,
-    mib_at_peak,
-    parser,
-    save,
-    say,
-    spread_of_sums,
-)
-from kernels import extra_memory
+from cases import NOW, Case, Measured, label
+from common import BenchError, Lap, Step, Table, Timing, between, now, say
+from layers import COMPILED, DROPPED, EAGER, FIRST, OURS, module, name_of, needs_dx, tensors
+from trees import Worker
 from ugmm.nn import UGMMNetwork
+
+TITLE = "Scaling: forward and backward of a network as batch, width and depth double"
+NOTE = """Networks of layers of equal width, with LayerNorm, on one thread and on all. Quartiles
+and times are of the clock on the wall; 10^9/s: components a second."""
+COLUMNS = ("10^9/s:6",)
+BY_WALL = True
 
 BASE = {"batch": 128, "width": 256, "depth": 2}
 SWEEPS = {  # the base is where all three meet
-    "batch": (32, 64, 128, 256, 512, 1024, 2048),
+    "batch": (32, 128, 512, 2048),
     "width": (64, 128, 256, 512, 1024),
     "depth": (1, 2, 4, 8, 16),
 }
-QUICK = {"batch": (64, 128, 256), "width": (128, 256), "depth": (1, 2, 4)}
+QUICK = {"batch": (64, 256), "width": (128, 256), "depth": (1, 4)}
 CUBES = (256, 512, 1024, 2048)  # 2048: one (batch, out, in) tensor has 32 GiB
+SMALL = (64, 32, 128)  # warms up what the layers measured use: few inputs go other ways
 
 
-def step(size: dict[str, int], threads: int):
-    """A step of a network of `depth` layers of equal width, as `alternate` wants it."""
+def cases(quick: bool, device: str) -> list[Case]:
+    """What is timed: every size on one thread, and on all."""
+    if device != "cpu":
+        return []
+    counts = ["1 thread"]
+    if (most := torch.get_num_threads()) > 1:
+        counts.append(f"{most} threads")
+    return [
+        Case(f"{what} {value}", counts[:1], counts[1:], 1 if quick else 3)
+        for what, values in (QUICK if quick else SWEEPS).items()
+        for value in values
+    ]
+
+
+def size_of(case: str) -> dict[str, int]:
+    """The batch, width and depth of a case."""
+    what, value = case.split()
+    return BASE | {what: int(value)}
+
+
+def make(case: str, contender: str, device: str = "cpu") -> Step:
+    """A step: forward and backward of a network."""
+    size, threads = size_of(case), int(contender.split()[0])
     torch.manual_seed(0)
-    network = UGMMNetwork([size["width"]] * (size["depth"] + 1), norm="layer")
-    x = torch.rand(size["batch"], size["width"])
+    network = UGMMNetwork([size["width"]] * (size["depth"] + 1), norm="layer").to(device)
+    x = torch.rand(size["batch"], size["width"], device=device)
 
-    def run() -> tuple[float]:
+    def step() -> list[Lap]:
         torch.set_num_threads(threads)
         network.zero_grad()
-        start = time.perf_counter()
+        start = now()
         network(x).sum().backward()
-        return (time.perf_counter() - start,)
+        return between(start, now())
 
-    return run
+    return step
 
 
-def components(size: dict[str, int]) -> int:
+def components(case: str) -> int:
     """How many a step has."""
+    size = size_of(case)
     return size["batch"] * size["width"] ** 2 * size["depth"]
 
 
-def unit_mib(batch: int, widths: list[int]) -> float:
-    """What memory should grow with."""
-    floats = sum(batch * (n_in + n_out) + n_in * n_out for n_in, n_out in pairwise(widths))
-    return 4 * floats / 2**20
+def cells(case: str, contender: str, timing: Timing, peers: dict[str, Timing]) -> list[str]:  # noqa: ARG001
+    """The part's own columns."""
+    return [f"{components(case) / timing.seconds.median / 1e9:.2f}"]
 
 
-def measure_memory(batch: int, width: int, depth: int, threads: int) -> float:
-    """MiB at the peak of building a network and doing a step; in a process of its own."""
-    step({"batch": 64, "width": 64, "depth": 1}, threads)()  # large enough to start the threads
-    size = {"batch": batch, "width": width, "depth": depth}
-    return mib_at_peak(lambda: step(size, threads)())
-
-
-def add_sweep(table: Table, what: str, values: tuple[int, ...], seconds: float) -> list[dict]:
-    """The rows of one sweep, timed in turn; returns what the figure needs."""
-    sizes, most = [BASE | {what: value} for value in values], torch.get_num_threads()
-    counts = sorted({1, most})
-    say(f"{what} {values[0]} to {values[-1]}: timing")
-    steps = {(size[what], count): step(size, count) for size in sizes for count in counts}
-    results, _ = alternate(steps, seconds)
-    torch.set_num_threads(most)
-    data = []
-    for size in sizes:
-        spreads = {count: spread_of_sums(results[size[what], count]) for count in counts}
-        unit, cells = unit_mib(size["batch"], [size["width"]] * (size["depth"] + 1)), []
-        for count in counts:
-            say(f"{what} {size[what]}: memory")
-            peak = in_fresh_process(__file__, "--memory", *size.values(), count)
-            cells.append("failed" if peak is None else f"{peak:.1f}")
-            found = {"peak": peak, "unit": unit, "threads": count, "components": components(size)}
-            data.append(
-                {"what": what, "value": size[what], "seconds": spreads[count].median} | found
-            )
-        one, all_of = spreads[1].median, spreads[most].median
-        rate = f"{components(size) / all_of / 1e9:.2f}"
-        one_ms, all_ms = (spreads[count].milliseconds()[:2] for count in (1, most))
-        reps = spreads[most].count
-        speed_up = f"{one / all_of:.2f}x"
-        table.add(*size.values(), *one_ms, *all_ms, reps, speed_up, rate, *cells, f"{unit:.1f}")
-    return data
-
-
-def add_cube(table: Table, n: int) -> dict:
-    """Extra memory of one layer where everything doubles at once."""
-    say(f"{n}x{n}x{n}: memory")
-    extra, unit = extra_memory("cpu", (n, n, n), "cpu"), unit_mib(n, [n, n])
-    eager = 4 * n**3 / 2**30
-    cell = "failed" if extra is None else f"{extra:.1f}"
-    ratio = "-" if extra is None else f"{extra / unit:.2f}"
-    table.add(f"{n}x{n}x{n}", cell, f"{unit:.1f}", ratio, f"{eager:.2f}")
-    return {"n": n, "extra": extra, "unit": unit, "eager": 1024 * eager}
-
-
-def main() -> None:
-    """Print the tables."""
-    options = parser(__doc__)
-    options.add_argument("--memory", nargs=4, type=int, help="for this program's own use")
-    options = options.parse_args()
-    if options.memory:
-        print(measure_memory(*options.memory))
-        return
-    announce()
-    most = torch.get_num_threads()
-    memory = [f"MiB on {count}:8" for count in sorted({1, most})]
-    columns = ["batch:5", "width:5", "depth:5", "ms on 1:9", "quartiles:18", f"ms on {most}:9"]
-    columns += ["quartiles:18", "reps:4", "speed-up:8", "10^9/s:6", *memory, "unit:6"]
+def more(trees: dict[str, Path], quick: bool, device: str) -> Measured:
+    """Extra memory of a layer: of several at one size, and of ours as everything doubles."""
     table = Table(
-        "Scaling: forward and backward of a network as batch, width and depth double",
-        columns,
-        f"Medians on 1 thread and on {most}; 10^9/s: components a second, on {most}. Memory in "
-        "MiB: the peak of building the network\nand doing a step, parameters and gradients "
-        "included; unit: batch x (in + out) + in x out floats, summed over the layers.",
-    )
-    data = []
-    for what, values in (QUICK if options.quick else SWEEPS).items():
-        data += add_sweep(table, what, values, 1 if options.quick else 8)
-    cubes = Table(
         "Memory of one layer, beyond its inputs, outputs and gradients",
-        [
-            "batch x out x in:16",
-            "extra MiB:9",
-            "unit MiB:9",
-            "extra / unit:12",
-            "one tensor, GiB:15",
-        ],
-        "one tensor: a (batch, out, in) tensor, of which the eager code holds eight at its peak.",
+        ["case:16", "contender:34", "extra MiB:9", "tensors MiB:11", "one tensor MiB:14"],
+        "Forward and backward. extra: the peak of a step in a process of its own, less tensors: "
+        "inputs, outputs,\nparameters and gradients; one tensor: of (batch, out, in) numbers, of "
+        "which ours hold none.",
     )
-    memory = [add_cube(cubes, n) for n in CUBES]
-    save(options.save, "scaling", [table, cubes], {"sweeps": data, "cubes": memory})
+    cubes = [(n, n, n) for n in (CUBES[:3] if quick else CUBES)] if device == "cpu" else []
+    wanted = [(FIRST, name) for name in (OURS, OURS + DROPPED, EAGER, COMPILED)]
+    wanted += [(size, OURS) for size in cubes]
+    records = []
+    for size, contender in wanted:
+        for tree, folder in trees.items():
+            if tree != NOW and not contender.startswith(OURS):
+                continue
+            case = name_of(size)
+            say(f"{case} {contender}: memory")
+            one = 4 * size[0] * size[1] * size[2] / 2**20
+            try:
+                with Worker(folder) as worker:
+                    extra = worker.call("scaling", "extra_mib", contender, size, device)
+            except BenchError as error:
+                table.add(case, label(contender, tree, trees), error)
+                continue
+            tensors_mib = mib_of_tensors(contender, size)
+            cells = [f"{extra:.1f}", f"{tensors_mib:.1f}", f"{one:,.1f}"]
+            table.add(case, label(contender, tree, trees), *cells)
+            records.append(
+                {"part": "memory", "case": case, "contender": contender, "tree": tree}
+                | {"extra": extra, "tensors": tensors_mib, "one": one, "n": size[0]}
+            )
+    return Measured([table], records)
 
 
-if __name__ == "__main__":
-    main()
+def mib_of_tensors(contender: str, size: tuple[int, int, int]) -> float:
+    """Inputs, outputs and parameters of a layer, and all gradients."""
+    batch, n_out, n_in = size
+    without = 0 if needs_dx(contender) else batch * n_in
+    return 4 * (2 * (batch * (n_in + n_out) + 3 * n_out * n_in) - without) / 2**20
+
+
+def extra_mib(contender: str, size: tuple[int, int, int], device: str) -> float:
+    """The peak of building a layer and doing a step, less its tensors; in a process of its own."""
+
+    def step(size) -> None:
+        x, gradient = tensors(contender, size, device)
+        module(contender, size[2], size[1], device)(x).backward(gradient)
+
+    # Compiled code is for one size: it is compiled without counting that.
+    step(size if contender == COMPILED or device == "cuda" else SMALL)
+    peak = mib_at_peak_on_gpu if device == "cuda" else mib_at_peak
+    return max(0.0, peak(lambda: step(size)) - mib_of_tensors(contender, size))
+
+
+def mib_of_process(key: str) -> float:
+    """A figure of this process's memory: `VmRSS`, or its peak `VmHWM`."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) / 1024
+    raise KeyError(key)
+
+
+def mib_at_peak(run) -> float:
+    """How far the resident memory of this process rises while `run` runs."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    before = mib_of_process("VmRSS")
+    run()
+    return mib_of_process("VmHWM") - before
+
+
+def mib_at_peak_on_gpu(run) -> float:
+    """The same, as torch's allocator counts it."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20

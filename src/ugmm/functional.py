@@ -1,25 +1,53 @@
 """The operations: log-scores of a layer of univariate Gaussian mixture neurons."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ugmm.kernels import KernelName, choose_cumulative, choose_kernel
-from ugmm.kernels.problem import HALVES, check_layer, check_positions, check_start, check_tensors
+from ugmm.kernels.prepared import Prepared
+from ugmm.kernels.problem import (
+    HALVES,
+    check_known,
+    check_layer,
+    check_positions,
+    check_start,
+    check_tensors,
+)
 
 __all__ = ["cumulative_log_score", "mixture_log_score"]
 
 
 def mixture_log_score(
-    x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor, *, kernel: KernelName = "auto"
+    x: Tensor,
+    loc: Tensor,
+    log_scale: Tensor,
+    logits: Tensor,
+    *,
+    known: Tensor | None = None,
+    min_scale: float = 0.0,
+    kernel: KernelName = "auto",
+    prepared: Prepared | None = None,
 ) -> Tensor:
     r"""Log-score of every neuron of a layer, each a mixture with one component per input.
 
     With :math:`\pi_j = \mathrm{softmax}(\mathrm{logits}_j)` and
-    :math:`\sigma = \exp(\mathrm{log\_scale})`,
+    :math:`\sigma = \sigma_\text{min} + \exp(\mathrm{log\_scale})`,
 
     .. math::
         s_j(x) = \log \sum_{k=1}^{N} \pi_{jk} \,
             \mathcal{N}\left(x_k \mid \mu_{jk}, \sigma_{jk}^2\right)
+
+    Inputs that are not known are left out with the components that look at them, and the other
+    weights are renormalised; O are the known ones:
+
+    .. math::
+        s_j(x_O) = \log \sum_{k \in O} \pi_{jk} \,
+            \mathcal{N}\left(x_k \mid \mu_{jk}, \sigma_{jk}^2\right)
+            - \log \sum_{k \in O} \pi_{jk}
+
+    which is 0 where a neuron knows nothing: the density of nothing is 1.
 
     It is a *score*: for :math:`N \ge 2` not a normalised density of :math:`x`. A logit of
     -inf drops its component; the other weights are renormalised. Under autocast the operation
@@ -33,31 +61,46 @@ def mixture_log_score(
     Args:
         x: inputs, (..., N).
         loc: means of the components, (M, N).
-        log_scale: logarithms of their standard deviations, (M, N).
+        log_scale: logarithms of their standard deviations less `min_scale`, (M, N).
         logits: unnormalised logarithms of their weights, (M, N).
+        known: True where an input is known, of x's shape; what an unknown one holds, even NaN,
+            does not matter. None: all are known.
+        min_scale: the least standard deviation, at least 0.
         kernel: `auto`, `reference`, `cpu` or `cuda`; see `ugmm.kernels.choose_kernel`.
+        prepared: what a kernel has made of these very parameters, to be made once for many
+            calls; see `ugmm.nn.mixture.prepared`.
 
     Returns:
         scores, (..., M).
 
     Raises:
         TypeError: an argument is no tensor, or the tensors differ in type or are no floats.
-        ValueError: the shapes or devices do not fit together, or no kernel has this name.
+        ValueError: the shapes or devices do not fit together, no kernel has this name, or
+            `min_scale` is negative.
+        RuntimeError: the parameters are not those that were prepared.
     """
     check_tensors(x=x, loc=loc, log_scale=log_scale, logits=logits)
+    if prepared is not None:
+        prepared.check(loc, log_scale, logits)
     if _in_autocast(x):
         x, loc, log_scale, logits = (_widened(t) for t in (x, loc, log_scale, logits))
     check_layer(x, loc, log_scale, logits, "logits")
-    if x.dtype in HALVES:
-        wide = (t.float() for t in (x, loc, log_scale, logits))
-        return mixture_log_score(*wide, kernel=kernel).to(x.dtype)
-    operator = choose_kernel(x, kernel)
-    if x.dim() == 2:
-        return operator(x, loc, log_scale, logits)
-    # Not reshape(-1, N), which is refused where vmap maps over no rows.
-    rows = x.flatten(end_dim=-2) if x.dim() > 1 else x.unsqueeze(0)
-    score = operator(rows, loc, log_scale, logits)
-    return score.reshape(*x.shape[:-1], loc.shape[0])
+    if not 0 <= min_scale < math.inf:
+        raise ValueError(f"min_scale must be finite and not negative, not {min_scale}")
+    if known is not None:
+        check_tensors(known=known)
+        check_known(known, x)
+    dtype = x.dtype
+    if dtype in HALVES:
+        x, loc, log_scale, logits = (t.float() for t in (x, loc, log_scale, logits))
+        prepared = None
+    rows = _as_rows(x), loc, log_scale, logits, None if known is None else _as_rows(known)
+    if known is not None and x.is_cuda:
+        kernel = "reference"  # the fused kernel for such devices takes known inputs only
+    score = choose_kernel(x, kernel)(*rows, min_scale, prepared)
+    if x.dim() != 2:
+        score = score.reshape(*x.shape[:-1], loc.shape[0])
+    return score if dtype == score.dtype else score.to(dtype)
 
 
 def cumulative_log_score(
@@ -120,6 +163,13 @@ def cumulative_log_score(
         wide = [t.float() for t in tensors]
         return choose_cumulative(wide[0], kernel)(*wide, positions).to(x.dtype)
     return choose_cumulative(x, kernel)(*tensors, positions)
+
+
+def _as_rows(x: Tensor) -> Tensor:
+    if x.dim() == 2:
+        return x
+    # Not reshape(-1, N), which is refused where vmap maps over no rows.
+    return x.flatten(end_dim=-2) if x.dim() > 1 else x.unsqueeze(0)
 
 
 def _in_autocast(x: Tensor) -> bool:

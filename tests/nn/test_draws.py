@@ -203,6 +203,15 @@ def test_kernel_type_and_device_choose_the_road(monkeypatch):
     assert make(3).sample(2)[0].shape == (2, 3)
 
 
+@pytest.mark.parametrize("head", ["bernoulli", "gaussian"])
+def test_draws_have_the_networks_type_and_device(head):
+    network = make(3, 2, head=head)
+    for there in (network.bfloat16(), network.to("meta")):
+        x, y = there.sample(4)
+        assert (x.shape, x.dtype, x.device) == ((4, 3), torch.bfloat16, there.start.device)
+        assert (y.shape, y.dtype) == ((4,), torch.int64)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

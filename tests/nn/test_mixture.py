@@ -252,19 +252,16 @@ def test_known_inputs_of_tiny_weight_still_count():
 @pytest.mark.parametrize("kernel", ["reference", "cpu"])
 def test_input_dropout_leaves_inputs_of_each_row_out(kernel):
     torch.manual_seed(2)
-    layer = UGMM(12, 3, input_dropout=0.4, init="paper", kernel=kernel)
+    layer = UGMM(12, 3, input_dropout=0.4, kernel=kernel)
     x = torch.randn(2000, 12, requires_grad=True)
-    torch.manual_seed(3)
     scores = layer(x)
-    torch.manual_seed(3)
-    draw = torch.rand_like(x)
-    kept = (draw >= 0.4) | (draw == draw.amax(-1, keepdim=True))
-    assert kept.float().mean() == pytest.approx(0.6, abs=0.01)
-    torch.testing.assert_close(scores, layer.marginal_score(x, kept), rtol=1e-5, atol=1e-5)
     scores.sum().backward()
-    for parameter in (*layer.parameters(), x):
+    kept = x.grad != 0  # what was dropped has no gradient
+    assert kept.float().mean() == pytest.approx(0.6, abs=0.01)
+    assert kept.any(-1).all()
+    torch.testing.assert_close(scores, layer.marginal_score(x, kept), rtol=1e-5, atol=1e-5)
+    for parameter in layer.parameters():
         assert parameter.grad.isfinite().all()
-    assert (x.grad[~kept] == 0).all()
     layer.eval()
     np.testing.assert_allclose(
         layer(x).detach().numpy(), scipy_score(layer, x.detach()), rtol=1e-4, atol=1e-4

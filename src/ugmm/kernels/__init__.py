@@ -41,7 +41,7 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
             their place, with one warning a process.
 
     Returns:
-        an operator: (x, loc, log_scale, logits) to scores.
+        an operator: a `Problem`'s fields to scores.
 
     Raises:
         ValueError: `kernel` is none of the names, or is for another device than `x` is on.

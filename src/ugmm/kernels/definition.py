@@ -15,6 +15,7 @@ __all__ = ["Kernel", "register"]
 
 _LIBRARY = torch.library.Library("ugmm", "DEF")
 _Way = Callable[..., Any]
+_KINDS: dict[Any, str] = {Tensor: "Tensor", Tensor | None: "Tensor?", float: "float"}
 
 
 class Kernel(NamedTuple):
@@ -27,16 +28,17 @@ class Kernel(NamedTuple):
         backward: takes the scores' gradient, the two saved tensors, the problem and whether the
             gradient by x, and those by the parameters, are needed; returns the gradients
             of the inputs, empty where not needed.
-        saved_shapes: takes batch, out and in; returns the shapes of the two saved tensors.
+        saved_shapes: takes a problem; returns the shapes of the two saved tensors.
         dispatch_key: the devices it works on, in the dispatcher's words.
-        problem: the kind of problem; the inputs of the operator are its fields.
+        problem: the kind of problem; the inputs of the operator are its fields but `prepared`,
+            which only the direct road knows.
         saves_scores: whether backward takes the scores as the saved tensor about them.
     """
 
     name: str
     forward: Callable[[Any], tuple[Tensor, Tensor, Tensor]]
     backward: Callable[[Tensor, Tensor, Tensor, Any, bool, bool], tuple[Tensor, ...]]
-    saved_shapes: Callable[[Any, Any, Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
+    saved_shapes: Callable[[Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
     dispatch_key: str
     problem: type[Problem] | type[CumulativeProblem] = Problem
     saves_scores: bool = False
@@ -76,26 +78,33 @@ def register(kernel: Kernel) -> Callable[..., Tensor]:
         def forward(ctx: Any, *inputs: Any) -> Any:
             output = forward(*inputs)
             save(ctx, inputs, output)
-            return output
+            return output[0]
+
+    n_inputs, n_tensors = len(_inputs(kernel.problem)), len(_tensors(kernel.problem))
 
     def operator(*inputs: Any) -> Any:
-        road = choose_road(*inputs)
+        problem: Any = kernel.problem(*inputs)
+        road = choose_road(*problem[:n_tensors])
         if road is Road.FORMULA:
-            return score_by_formula(kernel.problem(*inputs))
-        way: Any = Direct.apply if road is Road.DIRECT else forward_op
-        return way(*inputs)[0]
+            return score_by_formula(problem)
+        if road is Road.DISPATCHER:
+            return forward_op(*problem[:n_inputs])[0]
+        if torch.is_grad_enabled():
+            return Direct.apply(*problem)
+        return kernel.forward(problem)[0]
 
     return operator
 
 
 def _define(kernel: Kernel) -> tuple[Any, Any]:
     """The two operators, still without what they do."""
-    name, schema = kernel.name, _schema(kernel.problem)
-    n_tensors = schema.count("Tensor ")  # an input that may be None has no gradient
+    name, inputs = kernel.name, _inputs(kernel.problem)
+    schema = ", ".join(f"{_KINDS[kind]} {field}" for field, kind in inputs.items())
+    n_gradients = list(inputs.values()).count(Tensor)  # an input that may be None has none
     _LIBRARY.define(f"{name}({schema}) -> (Tensor, Tensor, Tensor)")
     _LIBRARY.define(
         f"{name}_backward(Tensor grad, Tensor of_scores, Tensor of_parameters, {schema},"
-        f" bool need_x, bool need_parameters) -> ({', '.join(['Tensor'] * n_tensors)})"
+        f" bool need_x, bool need_parameters) -> ({', '.join(['Tensor'] * n_gradients)})"
     )
     operators = torch.ops.ugmm
     return getattr(operators, name).default, getattr(operators, f"{name}_backward").default
@@ -103,7 +112,7 @@ def _define(kernel: Kernel) -> tuple[Any, Any]:
 
 def _computed(kernel: Kernel) -> tuple[_Way, _Way]:
     """Forward and backward as the operators call them."""
-    problem_of, n_inputs = kernel.problem, len(kernel.problem._fields)
+    problem_of, n_inputs = kernel.problem, len(_inputs(kernel.problem))
 
     def forward(*inputs: Any) -> Any:
         return kernel.forward(problem_of(*inputs))
@@ -117,13 +126,12 @@ def _computed(kernel: Kernel) -> tuple[_Way, _Way]:
 
 def _fakes(kernel: Kernel) -> tuple[_Way, _Way]:
     """The same for tensors without numbers: results of the right shapes."""
-    problem_of, n_inputs = kernel.problem, len(kernel.problem._fields)
+    problem_of, n_inputs = kernel.problem, len(_inputs(kernel.problem))
 
     def forward(*inputs: Any) -> Any:
         problem = problem_of(*inputs)
-        loc, batch = problem.loc, problem.x.shape[0]
-        saved = (loc.new_empty(shape) for shape in kernel.saved_shapes(batch, *loc.shape))
-        return loc.new_empty(problem.score_shape()), *saved
+        saved = (problem.loc.new_empty(shape) for shape in kernel.saved_shapes(problem))
+        return problem.loc.new_empty(problem.score_shape()), *saved
 
     def backward(*args: Any) -> Any:
         return problem_of(*args[3 : 3 + n_inputs]).empty_gradients(*args[3 + n_inputs :])
@@ -133,29 +141,35 @@ def _fakes(kernel: Kernel) -> tuple[_Way, _Way]:
 
 def _autograd(kernel: Kernel, backward: _Way, backward_op: Any) -> tuple[_Way, _Way]:
     """What autograd keeps of forward; and how it asks for the gradients of the inputs."""
-    n_inputs = len(kernel.problem._fields)
+    n_inputs, n_tensors = len(_inputs(kernel.problem)), len(_tensors(kernel.problem))
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         of_scores = output[0] if kernel.saves_scores else output[1]
-        ctx.save_for_backward(of_scores, output[2], *inputs)
+        ctx.save_for_backward(of_scores, output[2], *inputs[:n_tensors])
+        ctx.numbers = inputs[n_tensors:n_inputs]
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
 
     def differentiate(ctx: Any, grad: Tensor | None, *_of_saved: None) -> Any:
+        needs = ctx.needs_input_grad
         if grad is None:
-            return (None,) * n_inputs
-        saved, needs = ctx.saved_tensors, ctx.needs_input_grad
+            return (None,) * len(needs)
+        saved = ctx.saved_tensors
         road = choose_road(grad, *saved)
         if road is Road.FORMULA or (torch.is_grad_enabled() and not torch.compiler.is_compiling()):
-            return gradients_by_formula(grad, kernel.problem(*saved[2:]), needs)
+            return gradients_by_formula(grad, kernel.problem(*saved[2:], *ctx.numbers), needs)
         way: Any = backward if road is Road.DIRECT else backward_op
-        results = way(grad, *saved, needs[0], any(needs[1:]))
+        results = way(grad, *saved, *ctx.numbers, needs[0], any(needs[1:]))
         return tuple(r if need else None for r, need in zip_longest(results, needs))
 
     return save, differentiate
 
 
-def _schema(problem_of: Any) -> str:
-    """A problem's fields, in the words of a registration."""
-    kinds = {Tensor: "Tensor", Tensor | None: "Tensor?"}
-    return ", ".join(f"{kinds[kind]} {name}" for name, kind in problem_of.__annotations__.items())
+def _inputs(problem_of: Any) -> dict[str, Any]:
+    """The fields of a problem that a registered operator takes, with their kinds."""
+    return {name: kind for name, kind in problem_of.__annotations__.items() if kind in _KINDS}
+
+
+def _tensors(problem_of: Any) -> list[str]:
+    """Those that are tensors, or None: the first ones."""
+    return [name for name, kind in _inputs(problem_of).items() if kind is not float]

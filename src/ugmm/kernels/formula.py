@@ -23,7 +23,15 @@ def score_by_formula(problem: Problem | CumulativeProblem) -> Tensor:
     """The scores of a problem."""
     if isinstance(problem, CumulativeProblem):
         return _cumulative(problem)
-    return _components(problem, problem.logits.log_softmax(-1)).logsumexp(-1)
+    p = problem._replace(log_scale=problem.log_scales(), min_scale=0.0)
+    if p.known is None:
+        return _components(p, p.logits.log_softmax(-1)).logsumexp(-1)
+    unknown = ~p.known
+    p = p._replace(x=p.x.masked_fill(unknown, 0.0))
+    logits = p.logits.masked_fill(unknown.unsqueeze(-2), -torch.inf)
+    nothing = (logits == -torch.inf).all(-1, keepdim=True)  # is known: a density of 1
+    parts = (t.masked_fill(nothing, 0.0) for t in (_components(p, logits), logits))
+    return torch.sub(*(part.logsumexp(-1) for part in parts))
 
 
 def gradients_by_formula(
@@ -35,9 +43,9 @@ def gradients_by_formula(
     """
     with torch.enable_grad():
         # Names of their own: a tensor may be there twice, or be computed from another.
-        inputs = [None if tensor is None else tensor.view_as(tensor) for tensor in problem]
+        inputs = [v.view_as(v) if isinstance(v, Tensor) else v for v in problem]
         scores = score_by_formula(type(problem)(*inputs))  # type: ignore[arg-type]
-    wanted: list[Any] = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    wanted: list[Any] = [value for value, need in zip(inputs, needs, strict=False) if need]
     found = iter(torch.autograd.grad(scores, wanted, grad, create_graph=torch.is_grad_enabled()))
     return tuple(next(found) if need else None for need in needs)
 

@@ -1,16 +1,19 @@
 """What an operation is asked: its tensors, and whether they fit together."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ugmm.kernels.prepared import Prepared
 from ugmm.kernels.roads import has_numbers, untraced
 
 __all__ = [
     "HALVES",
     "CumulativeProblem",
     "Problem",
+    "check_known",
     "check_layer",
     "check_positions",
     "check_start",
@@ -22,12 +25,27 @@ _FLOATS = (torch.float32, torch.float64, *HALVES)
 
 
 class Problem(NamedTuple):
-    """The tensors of one layer: x (batch, in); the others (out, in)."""
+    """One layer: x and known (batch, in); the other tensors (out, in).
+
+    A standard deviation is min_scale + e**log_scale. An input that is not known is left out, with
+    all components that look at it; without `known` every input is known.
+    """
 
     x: Tensor
     loc: Tensor
     log_scale: Tensor
     logits: Tensor
+    known: Tensor | None = None
+    min_scale: float = 0.0
+    prepared: Prepared | None = None
+
+    def log_scales(self) -> Tensor:
+        """The logarithms of the standard deviations, (out, in)."""
+        if self.min_scale == 0:
+            return self.log_scale
+        return torch.logaddexp(
+            self.log_scale, torch.full_like(self.log_scale, math.log(self.min_scale))
+        )
 
     def score_shape(self) -> tuple[int, ...]:
         """The shape of the result."""
@@ -36,13 +54,14 @@ class Problem(NamedTuple):
     def empty_gradients(self, need_x: bool, need_parameters: bool) -> tuple[Tensor, ...]:
         """Contiguous, uninitialised gradients; of no element where not needed."""
         x, loc = self[:2]
-        parameter_shape = loc.shape if need_parameters else (0, 0)
-        return (
-            x.new_empty(x.shape if need_x else (0, 0)),
-            loc.new_empty(parameter_shape),
-            loc.new_empty(parameter_shape),
-            loc.new_empty(parameter_shape),
-        )
+        by_x = _empty_like(x) if need_x else x.new_empty(0, 0)
+        if need_parameters:
+            return by_x, _empty_like(loc), _empty_like(loc), _empty_like(loc)
+        return by_x, *(loc.new_empty(0, 0) for _ in range(3))
+
+
+def _empty_like(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
 class CumulativeProblem(NamedTuple):
@@ -121,6 +140,17 @@ def check_layer(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor, name:
             f"x, loc, log_scale and {name} must be on one device, not {x.device}, {loc.device}, "
             f"{log_scale.device} and {logits.device}"
         )
+
+
+@untraced
+def check_known(known: Tensor, x: Tensor) -> None:
+    """Raise an error unless this says of an input's values which are known."""
+    if known.dtype != torch.bool:
+        raise TypeError(f"known must be bool, True where an input is known, not {known.dtype}")
+    if known.shape != x.shape:
+        raise ValueError(f"known must be of x's shape {tuple(x.shape)}, not {tuple(known.shape)}")
+    if known.device != x.device:
+        raise ValueError(f"known must be on x's device {x.device}, not on {known.device}")
 
 
 @untraced

@@ -32,12 +32,26 @@ def _components(
     return z, z.square().mul_(-0.5).add_(log_weight - p.log_scale - _HALF_LOG_2PI)
 
 
+def _terms(p: Problem, rows: slice, log_weight: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Of some rows z; the components; and, where inputs are unknown, the kept log-weights."""
+    x, known = p.x[rows], None if p.known is None else p.known[rows].unsqueeze(1)
+    if known is None:
+        return *_components(x, p, log_weight), None
+    z, components = _components(x.masked_fill(~known.squeeze(1), 0.0), p, log_weight)
+    weights = torch.where(known, log_weight, -torch.inf)
+    return z, components.masked_fill_(~known, -torch.inf), weights
+
+
 def _forward(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
-    score = p.x.new_empty(p.x.shape[0], p.loc.shape[0])
+    p = p._replace(log_scale=p.log_scales())
+    score = p.x.new_empty(p.score_shape())
     log_weight = p.logits.log_softmax(-1)
     for rows in _chunks(p):
-        _, components = _components(p.x[rows], p, log_weight)
+        _, components, weights = _terms(p, rows, log_weight)
         torch.logsumexp(components, -1, out=score[rows])
+        if weights is not None:
+            kept = weights.logsumexp(-1)
+            score[rows].sub_(kept).masked_fill_(kept == -torch.inf, 0.0)  # nothing is known
     return score, p.x.new_empty(0), p.x.new_empty(0)
 
 
@@ -49,14 +63,22 @@ def _backward(
     need_x: bool,
     need_parameters: bool,
 ) -> tuple[Tensor, ...]:
+    raw, p = p.log_scale, p._replace(log_scale=p.log_scales())
     log_weight, scale = p.logits.log_softmax(-1), p.log_scale.exp()
     by_x, by_loc, by_log_scale, by_logits = p.empty_gradients(need_x, need_parameters)
     for by_parameter in (by_loc, by_log_scale, by_logits):
         by_parameter.zero_()
     for rows in _chunks(p):
-        z, components = _components(p.x[rows], p, log_weight)
+        z, components, weights = _terms(p, rows, log_weight)
         w = torch.softmax(components, -1)
         del components
+        if weights is not None:
+            left_out = weights == -torch.inf
+            w.masked_fill_(left_out, 0.0)
+            if need_parameters:
+                kept = torch.softmax(weights, -1).masked_fill_(left_out, 0.0)
+                by_logits -= kept.mul_(grad[rows].unsqueeze(-1)).sum(0)
+                del kept
         # An infinite input has no gradient where its component has no responsibility.
         z.masked_fill_(w == 0, 0.0)
         w.mul_(grad[rows].unsqueeze(-1))
@@ -68,7 +90,9 @@ def _backward(
             by_logits += w.sum(0)
             by_log_scale += z.square_().sub_(1).mul_(w).sum(0)
     if need_parameters:
-        by_logits -= log_weight.exp() * grad.sum(0).unsqueeze(-1)
+        by_log_scale.mul_((raw - p.log_scale).exp())
+        if p.known is None:
+            by_logits -= log_weight.exp() * grad.sum(0).unsqueeze(-1)
     return by_x, by_loc, by_log_scale, by_logits
 
 
@@ -77,7 +101,7 @@ REFERENCE = register(
         name="mixture_log_score_reference",
         forward=_forward,
         backward=_backward,
-        saved_shapes=lambda _batch, _n_out, _n_in: ((0,), (0,)),
+        saved_shapes=lambda _problem: ((0,), (0,)),
         dispatch_key="CompositeExplicitAutograd",
     )
 )
@@ -148,7 +172,7 @@ CUMULATIVE_REFERENCE = register(
         name="cumulative_log_score_reference",
         forward=_cumulative_forward,
         backward=_cumulative_backward,
-        saved_shapes=lambda _batch, _n_out, _n_in: ((0,), (0,)),
+        saved_shapes=lambda _problem: ((0,), (0,)),
         dispatch_key="CompositeExplicitAutograd",
         problem=CumulativeProblem,
     )

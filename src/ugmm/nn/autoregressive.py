@@ -194,10 +194,12 @@ class AutoregressiveUGMM(Density):
             ValueError: If n is negative, if y are not n labels, or if what is given cannot be.
         """
         check_draws(n)
-        given = self.start.new_empty(0) if given is None else given
-        check_given(given, n, self.n_features)
-        if self.binary:
-            check_binary(given)
+        if given is None:
+            given = self.start.new_empty(0)
+        else:
+            check_given(given, n, self.n_features)
+            if self.binary:
+                check_binary(given)
         given = torch.atleast_2d(given).to(self.start)
         if y is None:
             y = self._draw_labels(n, given, generator)
@@ -236,7 +238,8 @@ class AutoregressiveUGMM(Density):
         noise = self.head.noise(len(given), self.n_features - given.shape[1], generator)
         draw_binary = choose_draws(start, self.kernel)
         if draw_binary is None or self.layers or not isinstance(self.head, BernoulliHead):
-            return self._draw_in_turn(start, given, noise)
+            with self.prepared():
+                return self._draw_in_turn(start, given, noise)
         loc, rate, level = self._columns()
         steps = [level - 0.5 * ((value - loc) * rate).square() for value in (0, 1)]
         x = torch.cat([given, *noise], -1)

@@ -1,6 +1,8 @@
 """The layer: neurons that are univariate Gaussian mixtures over their inputs."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -9,14 +11,13 @@ from torch.fx import wrap
 
 from ugmm.functional import mixture_log_score
 from ugmm.kernels import KernelName, check_kernel_name
+from ugmm.kernels.prepared import Prepared
 from ugmm.nn.checks import check_tensors
 
-__all__ = ["UGMM"]
+__all__ = ["UGMM", "prepared"]
 
 wrap("mixture_log_score")  # a leaf of torch.fx.symbolic_trace, which has no tensors to check
 
-# Takes the place of an unknown input: no component reaches that far. (Infinity has no gradient.)
-_FAR = 1e6
 _NEVER = 1e-12  # the largest chance of losing all components that a neuron may run
 
 # Initial scales are the data's standard deviations; that of a constant input would be 0.
@@ -70,6 +71,7 @@ class UGMM(nn.Module):
     loc: nn.Parameter
     raw_scale: nn.Parameter
     logits: nn.Parameter
+    _prepared: Prepared | None = None  # within `prepared`
 
     def __init__(
         self,
@@ -168,15 +170,25 @@ class UGMM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the log-scores of a batch: (..., N) to (..., M)."""
-        logits = self.masked_logits()
-        if self.training and self.input_dropout > 0:
+        if not self.training:
+            return self._score(x, self.logits)
+        known = None
+        if self.input_dropout > 0:
             check_tensors(x=x)
-            wide = torch.promote_types(logits.dtype, torch.float32)
-            draw = torch.rand_like(x, dtype=wide)
-            # The input with the largest draw always stays, so that no row loses them all.
-            kept = draw >= draw.amax(-1, keepdim=True).clamp(max=self.input_dropout)
-            return self._known_score(x, kept, logits, wide)
-        return mixture_log_score(x, self.loc, self.log_scale, logits, kernel=self.kernel)
+            known = _kept(x, self.input_dropout)
+        return self._score(x, self.masked_logits(), known)
+
+    def _score(self, x: Tensor, logits: Tensor, known: Tensor | None = None) -> Tensor:
+        return mixture_log_score(
+            x,
+            self.loc,
+            self.raw_scale,
+            logits,
+            known=known,
+            min_scale=self.min_scale,
+            kernel=self.kernel,
+            prepared=self._prepared if logits is self.logits else None,
+        )
 
     def marginal_score(self, x: Tensor, observed: Tensor) -> Tensor:
         r"""Return the log-scores where some inputs are unknown, without dropout: (..., M).
@@ -190,28 +202,16 @@ class UGMM(nn.Module):
 
         Args:
             x: Inputs, (..., N); the values of unknown ones are ignored.
-            observed: True where an input is known, (..., N); at least one in each row.
+            observed: True where an input is known, (..., N). A row in which none is has the
+                scores 0: nothing has a density of 1.
         """
-        check_tensors(x=x, observed=observed)
-        return self._known_score(x, observed, self.logits, torch.float64)
-
-    def _known_score(self, x: Tensor, known: Tensor, logits: Tensor, wide: torch.dtype) -> Tensor:
-        """Do what `marginal_score` says, adding up the known components' weights in type `wide`.
-
-        In training, where few inputs are missing, the sums are near 1; otherwise they may be tiny.
-        """
-        far = torch.where(known, x, _FAR)
-        score = mixture_log_score(far, self.loc, self.log_scale, logits, kernel=self.kernel)
-        # The device "meta" knows no autocast, and computes nothing that it could touch.
-        device = "cpu" if x.is_meta else x.device.type
-        with torch.autocast(device, enabled=False):
-            weight = nn.functional.linear(known.to(wide), logits.to(wide).softmax(-1))
-            return score - weight.clamp(min=torch.finfo(wide).tiny).log().to(score.dtype)
+        return self._score(x, self.logits, observed)
 
     def masked_logits(self) -> Tensor:
         """Return the logits, (M, N); in training, those of freshly dropped components are -inf."""
         if self.training and self.dropout > 0:
-            return torch.where(self._dropped(), -math.inf, self.logits)  # masked_fill is slower
+            kept = _kept(self.logits, self.dropout)
+            return torch.where(kept, self.logits, -math.inf)  # masked_fill is slower
         return self.logits
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
@@ -232,29 +232,24 @@ class UGMM(nn.Module):
             (..., C, M).
         """
         check_tensors(x=x, codes=codes)
-        log_scale, n = self.log_scale, x.shape[-1]
 
-        def part(inputs: Tensor, columns: slice) -> Tensor:
-            parameters = (t[:, columns] for t in (self.loc, log_scale, self.logits))
-            score = mixture_log_score(inputs, *parameters, kernel=self.kernel)
-            return score + self.logits[:, columns].logsumexp(-1)
+        def part(inputs: Tensor, prepared: Prepared) -> Tensor:
+            loc, raw_scale, logits = prepared.parameters
+            score = mixture_log_score(
+                inputs,
+                loc,
+                raw_scale,
+                logits,
+                min_scale=self.min_scale,
+                kernel=self.kernel,
+                prepared=prepared,
+            )
+            return score + logits.logsumexp(-1)
 
-        both = torch.logaddexp(part(x, slice(n)).unsqueeze(-2), part(codes, slice(n, None)))
+        whole = self._prepared or Prepared(self.loc, self.raw_scale, self.logits)
+        of_x, of_codes = whole.split(x.shape[-1])
+        both = torch.logaddexp(part(x, of_x).unsqueeze(-2), part(codes, of_codes))
         return both - self.logits.logsumexp(-1)
-
-    def _dropped(self) -> Tensor:
-        # Four draws of 16 bits in one number take a third of the time of floats.
-        n_in, low, high = self.in_features, -(2**63), 2**63 - 1
-        shape, device = (self.out_features, (n_in + 3) // 4), self.logits.device
-        draw = torch.randint(low, high, shape, device=device)
-        if torch.jit.is_tracing():  # which knows no views of another type
-            draw = torch.stack([draw >> bits for bits in (0, 16, 32, 48)], -1).to(torch.int16)
-            draw = draw.flatten(1)[:, :n_in]
-        else:
-            draw = draw.view(torch.int16)[:, :n_in]
-        # The component with the largest draw always stays, so that no neuron loses them all.
-        lowest_kept = round((self.dropout - 0.5) * 2**16)
-        return draw < draw.amax(1, keepdim=True).clamp(max=lowest_kept)
 
     def extra_repr(self) -> str:
         """Describe the layer in `repr`."""
@@ -263,3 +258,39 @@ class UGMM(nn.Module):
             if rate := getattr(self, name):
                 text += f", {name}={rate}"
         return text + f", min_scale={self.min_scale}, init={self.init!r}, kernel={self.kernel!r}"
+
+
+@contextlib.contextmanager
+def prepared(network: nn.Module) -> Iterator[None]:
+    """Prepare the parameters of all mixture layers of a network once, for the calls in a scope.
+
+    A call computes some constants of every component before it meets the inputs; in this scope
+    each layer's first call does so and the others use them. That pays where a call has few rows.
+
+    Raises:
+        RuntimeError: In a call, if a layer's parameters have changed since the scope was entered;
+            `ugmm.kernels.prepared.Prepared.check` says which changes are seen.
+    """
+    layers = [m for m in network.modules() if isinstance(m, UGMM) and m._prepared is None]
+    for layer in layers:
+        layer._prepared = Prepared(layer.loc, layer.raw_scale, layer.logits)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._prepared = None
+
+
+def _kept(x: Tensor, dropout: float) -> Tensor:
+    """Draw which elements of each row of `x` (..., N) are not dropped: bool, at least one."""
+    # Four draws of 16 bits in one number take a third of the time of floats.
+    n, low, high = x.shape[-1], -(2**63), 2**63 - 1
+    draw = torch.randint(low, high, (*x.shape[:-1], (n + 3) // 4), device=x.device)
+    if torch.jit.is_tracing():  # which knows no views of another type
+        draw = torch.stack([draw >> bits for bits in (0, 16, 32, 48)], -1).to(torch.int16)
+        draw = draw.flatten(-2)[..., :n]
+    else:
+        draw = draw.view(torch.int16)[..., :n]
+    # The element with the largest draw always stays, so that no row loses them all.
+    lowest_kept = round((dropout - 0.5) * 2**16)
+    return draw >= draw.amax(-1, keepdim=True).clamp(max=lowest_kept)

@@ -69,20 +69,29 @@ def eager(x, loc, log_scale, logits):
     return terms.logsumexp(-1)
 
 
-def by_numpy(layer):
-    """Score and gradients in float64, for inputs where that loses no digits."""
+def by_numpy(layer, known=None, min_scale=0.0):
+    """Score and gradients in float64, for inputs where that loses no digits.
+
+    Of rows and neurons that know nothing the score is 0, and the gradients are.
+    """
     x, loc, log_scale, logits, grad = layer
-    z = (x[:, None] - loc) / np.exp(log_scale)
-    log_weight = logits - logsumexp(logits, axis=1, keepdims=True)
-    terms = log_weight - log_scale - HALF_LOG_2PI - z**2 / 2
-    w = softmax(terms, axis=2) * grad[:, :, None]
-    by_mean = w * z / np.exp(log_scale)
+    known = np.ones(x.shape, bool) if known is None else known
+    scale = min_scale + np.exp(log_scale)
+    z = (np.where(known, x, 0.0)[:, None] - loc) / scale
+    log_weight = np.where(known[:, None], logits, -np.inf)
+    some = (log_weight > -np.inf).any(2)
+    log_weight = np.where(some[:, :, None], log_weight, 0.0)
+    terms = log_weight - np.log(scale) - HALF_LOG_2PI - z**2 / 2
+    g = np.where(some, grad, 0.0)[:, :, None]
+    w, weights = softmax(terms, axis=2) * g, softmax(log_weight, axis=2) * g
+    by_mean = w * z / scale
+    score = logsumexp(terms, axis=2) - logsumexp(log_weight, axis=2)
     return {
-        "score": logsumexp(terms, axis=2),
+        "score": np.where(some, score, 0.0),
         "x": -by_mean.sum(1),
         "loc": by_mean.sum(0),
-        "log_scale": (w * (z**2 - 1)).sum(0),
-        "logits": w.sum(0) - softmax(logits, axis=1) * grad.sum(0)[:, None],
+        "log_scale": (w * (z**2 - 1) * np.exp(log_scale) / scale).sum(0),
+        "logits": (w - weights).sum(0),
     }
 
 

@@ -27,14 +27,16 @@ def gradients(inputs, kernel, **options):
 @each_kernel
 def test_opcheck(kernel):
     operator = getattr(torch.ops.ugmm, f"mixture_log_score_{kernel}").default
-    inputs = layer()
-    torch.library.opcheck(operator, inputs)
-    torch.library.opcheck(operator, layer(requires_grad=False))
-    inputs = [i.detach() for i in inputs]
-    score, *saved = operator(*inputs)
-    backward = getattr(torch.ops.ugmm, f"mixture_log_score_{kernel}_backward").default
-    for needs in ((True, True), (True, False), (False, True)):
-        torch.library.opcheck(backward, (torch.ones_like(score), *saved, *inputs, *needs))
+    for rest in ((None, 0.0), (torch.rand(12, 20) < 0.5, 0.1)):
+        inputs = layer()
+        torch.library.opcheck(operator, (*inputs, *rest))
+        torch.library.opcheck(operator, (*layer(requires_grad=False), *rest))
+        inputs = [i.detach() for i in inputs]
+        score, *saved = operator(*inputs, *rest)
+        backward = getattr(torch.ops.ugmm, f"mixture_log_score_{kernel}_backward").default
+        for needs in ((True, True), (True, False), (False, True)):
+            arguments = (torch.ones_like(score), *saved, *inputs, *rest, *needs)
+            torch.library.opcheck(backward, arguments)
 
 
 @each_kernel
@@ -103,7 +105,7 @@ def test_no_component_tensor_is_saved(kernel):
         lambda tensor: sizes.append(tensor.numel()) or tensor, lambda tensor: tensor
     ):
         mixture_log_score(*inputs, kernel=kernel)
-    assert max(sizes) <= 4 * 32 * 48  # a few constants a parameter, not one number a component
+    assert max(sizes) <= 5 * 32 * 48  # a few constants a parameter, not one number a component
 
 
 @each_kernel

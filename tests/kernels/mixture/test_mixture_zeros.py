@@ -11,6 +11,7 @@ from mixture_oracle import NAMES, by_numpy, by_torch, ordinary_layer, rounded
 
 from ugmm.functional import mixture_log_score
 from ugmm.kernels.mixture import cpu
+from ugmm.kernels.problem import Problem
 
 PARAMETERS = NAMES[2:]
 
@@ -59,7 +60,7 @@ def assert_near(results, expected, tolerance=1e-5, names=("score", *PARAMETERS))
 )
 def test_ordinary_inputs(sizes, share, seed):
     layer = mostly_zero_layer(*sizes, seed, share)
-    assert cpu.mostly_zero(torch.tensor(layer.x), sizes[1])
+    assert cpu.mostly_zero(Problem(*(torch.tensor(tensor) for tensor in layer[:4])))
     assert_near(compute(layer), by_numpy(layer))
 
 

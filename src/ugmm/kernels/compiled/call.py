@@ -30,11 +30,12 @@ _FILES = sorted(Path(__file__).parents[1].glob("*/*.py"))
 _SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in _FILES))
 CALL = np.dtype(
     [
-        (name, np.int64)
+        (name, np.float64 if name == "min_scale" else np.int64)
         for name in (
             "counter", "n_tasks", "tasks", "batch", "n_out", "n_in", "dx_rows",
-            "x", "loc", "log_scale", "logits", "constants", "total", "offsets", "score",
-            "grad", "dx", "by_loc", "by_log_scale", "by_logits", "more_dx", "more_sums",
+            "x", "loc", "log_scale", "logits", "min_scale", "known",
+            "constants", "total", "kept", "offsets", "score",
+            "grad", "dx", "by_loc", "by_log_scale", "by_logits", "by_kept", "more_dx", "more_sums",
             "columns", "at_zero", "zero_sums", "values", "rows", "counts", "ordinary",
             "weights", "start", "dstart", "states", "after", "used", "wanted",
             f"sources_{_SOURCES}",

@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,17 +22,28 @@ TILE = 2**17  # floats in a block of rows: with its gradient 1 MiB, half a usual
 _SMALL = 2**15  # components: a smaller problem is done before a second thread has begun
 
 
-def layer_fields(problem: Problem) -> dict[str, Tensor | int]:
+def layer_fields(problem: Problem) -> dict[str, Tensor | float]:
     """The fields of a call that both ways need."""
-    tensors = {name: tensor.contiguous() for name, tensor in problem._asdict().items()}
     batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
-    return {**tensors, "batch": batch, "n_out": n_out, "n_in": n_in}
+    return {
+        "x": problem.x.contiguous(),
+        "loc": problem.loc.contiguous(),
+        "log_scale": problem.log_scale.contiguous(),
+        "logits": problem.logits.contiguous(),
+        "min_scale": problem.min_scale,
+        "batch": batch,
+        "n_out": n_out,
+        "n_in": n_in,
+    }
 
 
 class _Record(ctypes.Structure):
     """What a C function takes: a `CALL`."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in CALL.names or ()]
+    _fields_ = [
+        (name, ctypes.c_double if CALL[name] == np.float64 else ctypes.c_int64)
+        for name in CALL.names or ()
+    ]
 
 
 @functools.cache
@@ -55,7 +66,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked.set)
 
 
-def run(passes: Sequence[Any], n_tasks: int, **fields: Tensor | int) -> None:
+def run(passes: Sequence[Any], n_tasks: int, **fields: Tensor | float) -> None:
     """Do the tasks of passes one after the other, on as many threads as torch uses.
 
     The result does not depend on which thread does which task.
@@ -90,16 +101,31 @@ def thread_count(batch: int, n_out: int, n_in: int) -> int:
     return torch.get_num_threads()
 
 
+class Split(NamedTuple):
+    """A layer's tasks.
+
+    Attributes:
+        lines: (task, 6): first and last row, first and last output, part of outputs and of rows.
+        address: where the lines lie.
+        more_outs: parts of outputs beyond the first.
+        more_rows: parts of rows beyond the first.
+    """
+
+    lines: np.ndarray
+    address: int
+    more_outs: int
+    more_rows: int
+
+
 @functools.lru_cache(maxsize=256)
-def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> Any:
-    """Split the layer over outputs and rows: one line a thread.
+def split(
+    batch: int, n_out: int, n_in: int, threads: int, backward: bool, rows_only: bool = False
+) -> Split:
+    """Split the layer over outputs and rows, or over rows only: one task a thread.
 
     Splitting outputs needs a buffer a part for the input's gradient, splitting rows one for the
     parameters'. Among the splits whose buffers are small beside the problem the one with the
     least work a thread is taken; of equals the one with the fewest parts of rows.
-
-    Returns:
-        (thread, 6): first and last row, first and last output, part of outputs, part of rows.
     """
 
     def work(split: tuple[int, int]) -> tuple[int, int]:
@@ -113,15 +139,16 @@ def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> An
             return tiles
         return 2 * tiles + (outs - 1) * batch * n_in + (rows - 1) * 3 * n_out * n_in
 
+    most_outs = 1 if rows_only else n_out
     splits = [
         (outs, rows)
         for outs, rows in itertools.product(range(1, threads + 1), repeat=2)
-        if outs * rows <= threads and outs <= n_out and rows <= -(-batch // ROWS)
+        if outs * rows <= threads and outs <= most_outs and rows <= -(-batch // ROWS)
     ]
     limit = 2 * (2 * batch * (n_in + n_out) + 6 * n_out * n_in)
     outs, rows = min((s for s in splits if s == (1, 1) or memory(s) < limit), key=work)
     height = -(-batch // (rows * ROWS)) * ROWS
-    return np.array(
+    lines = np.array(
         [
             (
                 min(r * height, batch),
@@ -134,3 +161,4 @@ def split(batch: int, n_out: int, n_in: int, threads: int, backward: bool) -> An
             for o, r in itertools.product(range(outs), range(rows))
         ]
     )
+    return Split(lines, lines.ctypes.data, outs - 1, rows - 1)

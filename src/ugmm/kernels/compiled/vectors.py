@@ -69,7 +69,8 @@ def call_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return _call(builder, "fma", WIDE, a, b, c)
 
 
-def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Where sixteen floats of a flat array lie, from an index on."""
     array = context.make_array(signature.args[0])(context, builder, args[0])
     return builder.bitcast(builder.gep(array.data, [args[1]]), WIDE.as_pointer())
 
@@ -79,7 +80,7 @@ def load(_typing: Any, array: Any, index: Any) -> Any:
     """Sixteen floats of a flat array, from `index` on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(_pointer(context, builder, signature, args), align=4)
+        return builder.load(pointer(context, builder, signature, args), align=4)
 
     return VECTOR(array, types.intp), codegen
 
@@ -89,7 +90,7 @@ def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
     """Put sixteen floats into a flat array, from `index` on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _pointer(context, builder, signature, args), align=4)
+        builder.store(args[2], pointer(context, builder, signature, args), align=4)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), codegen

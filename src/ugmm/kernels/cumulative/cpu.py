@@ -45,8 +45,9 @@ def _blocks(n_out: int) -> int:
     return -(-n_out // LANES)
 
 
-def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
+def _saved_shapes(problem: CumulativeProblem) -> tuple[Any, Any]:
     """The sums of every pair of rows at every span; each block's prepared constants."""
+    batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
     blocks, spans = _blocks(n_out), -(-n_in // upward.SPAN)
     states = (blocks, spans, (batch + 1) // 2, 2 * upward.PAIR)
     return states, (blocks, n_in, upward.PARTS * LANES)
@@ -57,22 +58,22 @@ def _fields(problem: CumulativeProblem, after: Tensor, wanted: int, backward: bo
     batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
     threads = thread_count(batch, n_out, n_in)
     tasks = split(batch, _blocks(n_out), n_in, threads, backward)
-    more = {"start": problem.start.contiguous(), "tasks": tasks.ctypes.data}
+    more = {"start": problem.start.contiguous(), "tasks": tasks.address}
     more |= {"after": after, "used": len(after), "wanted": wanted}
     return tasks, {**layer_fields(Problem(*problem[:4])), **more}
 
 
 def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
     score = _in_huge_pages(problem.x.new_empty(problem.score_shape()))
-    batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
-    states, columns = (problem.x.new_empty(s) for s in _saved_shapes(batch, n_out, n_in))
+    batch = problem.x.shape[0]
+    states, columns = (problem.x.new_empty(s) for s in _saved_shapes(problem))
     after, wanted, empty = problem.wanted()
     if empty:
         score[:, 0] = problem.start
     if batch and len(after):
         tasks, fields = _fields(problem, after, wanted, False)
         results = {"score": score, "states": states, "columns": columns}
-        run(upward.passes(), len(tasks), **fields, **results)
+        run(upward.passes(), len(tasks.lines), **fields, **results)
     return score, states, columns
 
 
@@ -89,15 +90,14 @@ def _backward(
     after, wanted, empty = problem.wanted()
     if batch and len(after):
         tasks, fields = _fields(problem, after, wanted, True)
-        parts_out, parts_rows = tasks[-1, 4:].tolist()
         dx_rows = batch if need_x else 0
         names = ("dx", "by_loc", "by_log_scale", "by_logits", "dstart")
         fields |= dict(zip(names, results, strict=True))
-        fields["more_dx"] = x.new_empty(parts_out, dx_rows, n_in)
-        fields["more_sums"] = x.new_empty(parts_rows + 1, *columns.shape)
+        fields["more_dx"] = x.new_empty(tasks.more_outs, dx_rows, n_in)
+        fields["more_sums"] = x.new_empty(tasks.more_rows + 1, *columns.shape)
         fields |= {"dx_rows": dx_rows, "grad": grad.contiguous()}
         fields |= {"states": states, "columns": columns}
-        run(downward.passes(), len(tasks), **fields)
+        run(downward.passes(), len(tasks.lines), **fields)
     else:
         for result in results:
             result.zero_()

@@ -34,9 +34,11 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ugmm.kernels.compiled.base2 import HALF_LOG_2PI, LOG2_E_HIGH, MINUS_INF, rate_of
+from ugmm.kernels.compiled.base2 import HALF_LOG_2PI, LOG2_E_HIGH, MINUS_INF
 from ugmm.kernels.compiled.call import c_function, compiled, inlined
+from ugmm.kernels.compiled.lanes import where_above
 from ugmm.kernels.compiled.logarithm import log_scaled
+from ugmm.kernels.compiled.scales import rate_of
 from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
@@ -53,7 +55,7 @@ from ugmm.kernels.compiled.vectors import (
     subtract,
     subtract_product,
 )
-from ugmm.kernels.cumulative.vectors import any_above, exp2_pair, where_above
+from ugmm.kernels.cumulative.vectors import any_above, exp2_pair
 
 __all__ = [
     "COLUMN", "LIMIT", "PAIR", "PARTS", "SPAN", "STRIP",

@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 from ugmm.kernels.compiled.vectors import LANES, VECTOR, emit_exp2
 
-__all__ = ["any_above", "exp2_pair", "where_above"]
+__all__ = ["any_above", "exp2_pair"]
 
 
 @intrinsic
@@ -36,13 +36,3 @@ def any_above(_typing: Any, a: Any, b: Any, limit: Any) -> Any:
         return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
     return types.boolean(a, b, limit), codegen
-
-
-@intrinsic
-def where_above(_typing: Any, a: Any, limit: Any, yes: Any, no: Any) -> Any:
-    """`yes` in the lanes where `a` is above the limit, elsewhere, as at a NaN, `no`."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), *args[2:])
-
-    return VECTOR(a, limit, yes, no), codegen

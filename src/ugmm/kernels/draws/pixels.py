@@ -27,6 +27,7 @@ from numba import carray
 
 from ugmm.kernels.compiled.base2 import LOG2_E_HIGH, ZERO
 from ugmm.kernels.compiled.call import c_function, compiled, inlined
+from ugmm.kernels.compiled.lanes import where_above
 from ugmm.kernels.compiled.logarithm import log_scaled
 from ugmm.kernels.compiled.vectors import (
     LANES,
@@ -45,7 +46,7 @@ from ugmm.kernels.compiled.vectors import (
     subtract,
 )
 from ugmm.kernels.cumulative.upward import LIMIT, begin_sum, raise_sums
-from ugmm.kernels.cumulative.vectors import any_above, where_above
+from ugmm.kernels.cumulative.vectors import any_above
 
 __all__ = ["PARTS", "passes"]
 

@@ -1,6 +1,10 @@
-"""The score on a CPU in float32: compiled loops (`loops`, `zeros`), split over threads."""
+"""The score on a CPU in float32: compiled loops, split over threads.
 
-from typing import Any
+There are three ways: `loops`, `narrow` for few inputs and `zeros` for inputs that are mostly zero.
+"""
+
+import functools
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -8,43 +12,115 @@ from torch import Tensor
 from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.definition import Kernel, register
-from ugmm.kernels.mixture import loops, zeros
+from ugmm.kernels.mixture import loops, narrow, narrow_backward, neuron, zeros
+from ugmm.kernels.mixture.columns import COLUMN
 from ugmm.kernels.problem import Problem
 
-__all__ = ["CPU", "KERNEL", "mostly_zero"]
+__all__ = ["CPU", "KERNEL", "few_inputs", "mostly_zero"]
 
+_EXPONENTIALS = 3  # of the constants of a component, about
 _MANY_INPUTS = 2**12  # of a batch: fewer are not worth a look for zeros
 _SAMPLE = 16  # rows that are looked at, or up to twice as many
+_FEW_INPUTS = 64
+_SOME_ROWS = 16  # to outlast the turning about of a layer's constants
 
 
-def _saved_shapes(batch: Any, n_out: Any, n_in: Any) -> tuple[Any, Any]:
-    """The sum of each score; each neuron's prepared constants, padded to whole vectors."""
-    width = (n_in + LANES - 1) // LANES * LANES
-    return (batch, n_out), (n_out, loops.SLOTS * width)
+class _Constants:
+    """Room for what the loops need of a layer's parameters, for one call or for many."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.n_out, self.n_in = problem.loc.shape
+        self.table = problem.loc.new_empty(_constants_shape(problem))
+        self.offsets = problem.loc.new_empty(self.n_out, dtype=torch.float64)
+
+    def compute(self, fields: dict[str, Tensor | float]) -> None:
+        """Fill it, where that is not done by the call that needs it."""
+        tasks = min(self.n_out, thread_count(_EXPONENTIALS, self.n_out, self.n_in))
+        run(neuron.passes(), tasks, **{**fields, **self.fields()})
+
+    def fields(self) -> dict[str, Tensor]:
+        """The fields of a call in which they are."""
+        return {"constants": self.table, "offsets": self.offsets}
+
+    @functools.cached_property
+    def columns(self) -> dict[str, Tensor]:
+        """The same, as `zeros` needs them."""
+        return _columns(self.table, self.n_out, self.n_in)
+
+    def kept(self, known: Tensor) -> Tensor:
+        """The sums of the weights of known inputs, (batch, out)."""
+        weights = self.table.view(self.n_out, neuron.SLOTS, -1)[:, neuron.WEIGHT, : self.n_in]
+        return known.to(weights.dtype) @ weights.t()
+
+
+def _kept_constants(problem: Problem, fields: dict[str, Tensor | float]) -> _Constants | None:
+    """Those that calls with the same prepared parameters share, if they are prepared."""
+    prepared = problem.prepared
+    if prepared is None:
+        return None
+    if prepared.constants is None:
+        with torch.inference_mode(False):  # whose tensors no later call could differentiate by
+            constants = _Constants(problem)
+            constants.compute(fields)
+        prepared.constants = constants
+    return cast("_Constants", prepared.constants)
+
+
+def _columns(table: Tensor, n_out: int, n_in: int) -> dict[str, Tensor]:
+    blocks = _vectors(n_out)
+    columns = {
+        "columns": table.new_empty(blocks, n_in, COLUMN),
+        "at_zero": table.new_empty(n_in, blocks * LANES),
+    }
+    run(zeros.passes()[:1], blocks, **columns, constants=table, n_out=n_out, n_in=n_in)
+    return columns
+
+
+def _constants_shape(problem: Problem) -> tuple[Any, Any]:
+    n_out, n_in = problem.loc.shape
+    return n_out, neuron.SLOTS * _vectors(n_in) * LANES
+
+
+def _saved_shapes(problem: Problem) -> tuple[Any, Any]:
+    """The sums of each score, and of its kept weights; each neuron's constants, whole vectors."""
+    sums = 1 if problem.known is None else 2
+    return (sums, *problem.score_shape()), _constants_shape(problem)
 
 
 def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
-    score = x.new_empty(batch, n_out)
-    total, constants = (x.new_empty(shape) for shape in _saved_shapes(batch, n_out, n_in))
-    offsets = x.new_empty(n_out, dtype=torch.float64)
-    results = {"score": score, "total": total, "constants": constants, "offsets": offsets}
-    fields = {**layer_fields(problem), **results}
-    if mostly_zero(x, n_out):
-        prepare, set_up, forward, _ = zeros.passes()
-        blocks, buffers, is_zero = _zero_buffers(problem)
-        run((prepare, set_up), blocks, **fields, **buffers)
-        zero_sums = is_zero @ buffers["at_zero"]
-        run((forward,), blocks, **fields, **buffers, zero_sums=zero_sums)
+    score, sums = x.new_empty(batch, n_out), x.new_empty(_saved_shapes(problem)[0])
+    fields, known, zero = _fields(problem, sums), problem.known, mostly_zero(problem)
+    constants = _kept_constants(problem, fields)
+    first: tuple[Any, ...] = ()
+    if constants is None:
+        constants = _Constants(problem)
+        if zero or known is not None:
+            constants.compute(fields)
+        else:
+            first = neuron.passes()
+    fields |= {**constants.fields(), "score": score}
+    if known is not None:
+        sums[1] = constants.kept(known)
+    if zero:
+        _, make_lists, forward, _ = zeros.passes()
+        buffers, is_zero = _zero_buffers(problem)
+        fields |= {**buffers, **constants.columns}
+        run((make_lists,), _vectors(n_out), **fields)
+        zero_sums = is_zero @ constants.columns["at_zero"]
+        run((forward,), _vectors(n_out), **fields, zero_sums=zero_sums)
+    elif known is None and few_inputs(batch, n_out, n_in):
+        tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
+        run((*first, *narrow.passes()), len(tasks.lines), **fields, tasks=tasks.address)
     elif batch:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False)
-        run(loops.passes()[0], len(tasks), **fields, tasks=tasks.ctypes.data)
-    return score, total, constants
+        run((*first, loops.passes()[0]), len(tasks.lines), **fields, tasks=tasks.address)
+    return score, sums, constants.table
 
 
 def _backward(
     grad: Tensor,
-    total: Tensor,
+    sums: Tensor,
     constants: Tensor,
     problem: Problem,
     need_x: bool,
@@ -55,51 +131,88 @@ def _backward(
     results = problem.empty_gradients(need_x, need_parameters or batch > 0)
     if not batch:
         return tuple(result.zero_() for result in results)
-    gradients = dict(zip(("dx", "by_loc", "by_log_scale", "by_logits"), results, strict=True))
-    saved = {"grad": grad.contiguous(), "total": total, "constants": constants}
-    fields = {**layer_fields(problem), **gradients, **saved}
-    if not need_x and mostly_zero(x, n_out):
-        _, set_up, _, backward = zeros.passes()
-        blocks, buffers, is_zero = _zero_buffers(problem)
-        run((set_up,), blocks, **fields, **buffers)
-        weights = torch.where(total > 0, grad / total, 0.0)  # of far rows none
-        weights = torch.nn.functional.pad(weights, (0, blocks * LANES - n_out))
+    fields = _fields(problem, sums)
+    fields |= zip(("dx", "by_loc", "by_log_scale", "by_logits"), results, strict=True)
+    fields |= {"grad": grad.contiguous(), "constants": constants}
+    if problem.known is not None:
+        fields["by_kept"] = _near(grad, sums[0], sums[1]).t() @ problem.known.to(x.dtype)
+    if not need_x and mostly_zero(problem):
+        _, make_lists, _, backward = zeros.passes()
+        buffers, is_zero = _zero_buffers(problem)
+        fields |= {**buffers, **_columns(constants, n_out, n_in)}
+        run((make_lists,), _vectors(n_out), **fields)
+        weights = _near(grad, sums[0], sums[0])
+        weights = torch.nn.functional.pad(weights, (0, _vectors(n_out) * LANES - n_out))
         zero_weights = is_zero.t() @ weights
-        run((backward,), blocks, **fields, **buffers, weights=weights, zero_sums=zero_weights)
+        run((backward,), _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
+    elif problem.known is None and few_inputs(batch, n_out, n_in):
+        tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
+        lines = (len(tasks.lines), _vectors(n_out), narrow_backward.line_size(n_in))
+        fields["more_sums"] = x.new_empty(lines)
+        fields |= {"dx_rows": batch if need_x else 0, "tasks": tasks.address}
+        run(narrow_backward.passes(), len(tasks.lines), **fields)
     else:
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True)
-        parts_out, parts_rows = tasks[-1, 4:].tolist()
         dx_rows = batch if need_x else 0
-        fields["more_dx"] = x.new_empty(parts_out, dx_rows, n_in)
-        fields["more_sums"] = x.new_empty(parts_rows, 3, n_out, n_in)
-        fields |= {"dx_rows": dx_rows, "tasks": tasks.ctypes.data}
-        run(loops.passes()[1], len(tasks), **fields)
+        fields["more_dx"] = x.new_empty(tasks.more_outs, dx_rows, n_in)
+        fields["more_sums"] = x.new_empty(tasks.more_rows, 3, n_out, n_in)
+        fields |= {"dx_rows": dx_rows, "tasks": tasks.address}
+        run(loops.passes()[1], len(tasks.lines), **fields)
     if need_parameters:
         return tuple(results)
     return results[0], *(x.new_empty(0, 0) for _ in range(3))
 
 
-def mostly_zero(x: Tensor, n_out: int) -> bool:
+def _fields(problem: Problem, sums: Tensor) -> dict[str, Tensor | float]:
+    """The fields of a call that both ways need."""
+    fields = layer_fields(problem)
+    fields["total"] = sums  # the first of them
+    if problem.known is not None:
+        fields |= {"known": problem.known.contiguous(), "kept": sums[1]}
+    return fields
+
+
+def _near(grad: Tensor, total: Tensor, sums: Tensor) -> Tensor:
+    """The scores' gradients divided by some sums, of near rows; of far ones 0."""
+    return torch.where(total > 0, grad / sums, 0.0)
+
+
+def mostly_zero(problem: Problem) -> bool:
     """Whether the way for inputs that are mostly zero pays, judged by a few rows."""
-    if n_out < 2 * LANES or x.numel() < _MANY_INPUTS:
+    x = problem.x
+    if len(problem.loc) < 2 * LANES or x.numel() < _MANY_INPUTS:
         return False
-    some = x[:: max(1, len(x) // _SAMPLE)]
+    step = max(1, len(x) // _SAMPLE)
+    some = x[::step]
+    if problem.known is not None:
+        some = some.masked_fill(~problem.known[::step], 0.0)
     return 2 * int(some.count_nonzero()) < some.numel()
 
 
-def _zero_buffers(problem: Problem) -> tuple[int, dict[str, Tensor], Tensor]:
-    """How many blocks of neurons; what `zeros` sets up; and the matrix of which inputs are 0."""
-    x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
-    blocks, lists = -(-n_out // LANES), -(-batch // zeros.HEIGHT)
+def few_inputs(batch: int, n_out: int, n_in: int) -> bool:
+    """Whether the way for few inputs pays: whether it goes through fewer vectors."""
+    if n_in > _FEW_INPUTS or batch < _SOME_ROWS:
+        return False
+    vectors = _vectors(n_out) * n_in
+    return 2 * vectors < n_out * (2 * _vectors(n_in) + 3)  # 3/2 to finish each neuron's score
+
+
+def _vectors(n: int) -> int:
+    return -(-n // LANES)
+
+
+def _zero_buffers(problem: Problem) -> tuple[dict[str, Tensor], Tensor]:
+    """Room for the lists of `zeros`; and the matrix of which inputs are known to be 0."""
+    x, batch, n_in = problem.x, *problem.x.shape
+    lists = -(-batch // zeros.HEIGHT)
     buffers = {
-        "columns": x.new_empty(blocks, n_in, zeros.PARTS * LANES),
-        "at_zero": x.new_empty(n_in, blocks * LANES),
         "values": x.new_empty(lists, n_in, zeros.HEIGHT),
         "rows": x.new_empty(lists, n_in, zeros.HEIGHT, dtype=torch.int32),
         "counts": x.new_empty(lists, n_in, dtype=torch.int32),
         "ordinary": x.new_ones(batch, dtype=torch.uint8),
     }
-    return blocks, buffers, torch.eq(x, 0, out=torch.empty_like(x))
+    is_zero = torch.eq(x, 0, out=torch.empty_like(x))
+    return buffers, is_zero if problem.known is None else is_zero.mul_(problem.known)
 
 
 KERNEL = Kernel(

@@ -61,7 +61,8 @@ class _Layer:
     """One call's tensors, contiguous, and the constants of its parameters."""
 
     def __init__(self, problem: Problem) -> None:
-        self.x, *self.parameters = (tensor.contiguous() for tensor in problem)
+        tensors = (problem.x, problem.loc, problem.log_scales(), problem.logits)
+        self.x, *self.parameters = (tensor.contiguous() for tensor in tensors)
         self.batch, self.n_in = self.x.shape
         self.n_out = self.parameters[0].shape[0]
         self.sizes = (self.batch, self.n_out, self.n_in)
@@ -124,6 +125,8 @@ def _backward(
         dx, sums = _sums(layer, grad, total, need_x, need_parameters)
         none = [layer.new(0, 0) for _ in range(3)]
         by_parameters = _finished(layer, grad, sums) if need_parameters else none
+        if need_parameters and problem.min_scale > 0:
+            by_parameters[1] *= (problem.log_scale - problem.log_scales()).exp()
         # One part is the result; of none, where not needed, the sum is as empty as it must be.
         by_x = (dx[0] if len(dx) == 1 else dx.sum(0)).to(layer.x.dtype)
     return by_x, *by_parameters
@@ -182,7 +185,7 @@ KERNEL = Kernel(
     name="mixture_log_score_cuda",
     forward=_forward,
     backward=_backward,
-    saved_shapes=lambda batch, n_out, _n_in: ((batch, n_out), (0,)),
+    saved_shapes=lambda problem: (problem.score_shape(), (0,)),
     dispatch_key="CUDA",
 )
 CUDA = register(KERNEL)

@@ -2,6 +2,7 @@
 
 Notation as in `neuron`. The near rows are written with explicit vectors (`compiled.vectors`), in
 blocks of four rows, which lie in a tile that stays in the cache while all neurons pass over it.
+Where inputs are unknown a second tile, of as many rows, has 1 for each known input and else 0.
 """
 
 # ruff: noqa: ANN001, ANN202
@@ -32,42 +33,59 @@ from ugmm.kernels.compiled.vectors import (
     store,
     subtract,
     sum_lanes,
+    weigh_terms,
 )
+from ugmm.kernels.mixture.far import add_far_rows, finish_scores, subtract_kept
 from ugmm.kernels.mixture.neuron import (
     OVERFLOW,
     SLOTS,
-    add_far_rows,
     finish_gradients,
-    finish_scores,
+    known_of,
     layer_of,
     near_pair,
-    prepare_all,
 )
 
 __all__ = ["passes"]
 
 
 @compiled
-def _load_rows(x, start, stop, tile, width, ordinary):
-    """Copy rows into a padded tile; a row with a huge or non-finite input is left 0."""
+def _load_known(x, known, start, stop, tile, mask, width):
+    """Copy the known inputs of rows into a padded tile, and 1 for each into another."""
+    n = x.shape[1]
+    tile[:], mask[:] = ZERO, ZERO
+    for b in range(start, stop):
+        at = (b - start) * width
+        for k in range(n):
+            mask[at + k] = np.float32(known[b, k] != 0)
+            tile[at + k] = x[b, k] if known[b, k] else ZERO
+
+
+@compiled
+def _mark_rows(tile, width, ordinary):
+    """Set a row of a tile that has a huge or non-finite input to 0, and mark it."""
+    for i in range(ordinary.size):
+        row = tile[i * width : (i + 1) * width]
+        bad = splat(ZERO)
+        for k in range(0, width, LANES):
+            scaled = multiply(load(row, k), splat(OVERFLOW))
+            bad = add(bad, subtract(scaled, scaled))  # inf - inf and NaN - NaN are NaN
+        ordinary[i] = sum_lanes(bad) == ZERO
+        if not ordinary[i]:
+            row[:] = ZERO
+
+
+@compiled
+def _load_rows(x, start, stop, tile, width):
+    """Copy rows into a padded tile."""
     n = x.shape[1]
     whole = n // LANES * LANES
     for b in range(start, stop):
         row, at = x[b], (b - start) * width
-        bad = splat(ZERO)
         for k in range(0, whole, LANES):
-            value = load(row, k)
-            store(tile, at + k, value)
-            scaled = multiply(value, splat(OVERFLOW))
-            bad = add(bad, subtract(scaled, scaled))  # inf - inf and NaN - NaN are NaN
-        bad_rest = sum_lanes(bad)
+            store(tile, at + k, load(row, k))
         for k in range(whole, n):
             tile[at + k] = row[k]
-            bad_rest += row[k] * OVERFLOW - row[k] * OVERFLOW
         tile[at + n : at + width] = ZERO
-        ordinary[b - start] = bad_rest == ZERO
-        if not ordinary[b - start]:
-            tile[at : at + width] = ZERO
     tile[(stop - start) * width :] = ZERO
 
 
@@ -87,76 +105,129 @@ def _near_sums(tile, at, constants):
     return sum_lanes(total0), sum_lanes(total1), sum_lanes(total2), sum_lanes(total3)
 
 
-@inlined
-def _height(task, width):
-    """Rows in a tile."""
-    rows = (task[1] - task[0] + ROWS - 1) // ROWS
-    return min(max(TILE // width // ROWS, 1), rows) * ROWS
-
-
 @compiled
-def _forward_block(x, loc, log_scale, logits, constants, offsets, score, total, task):
-    """Scores and sums of the rows task[0]:task[1] and the outputs task[2]:task[3]."""
-    n = loc.shape[1]
-    width = padded(n)
-    height = _height(task, width)
-    tile, ordinary = np.empty(height * width, np.float32), np.empty(height, np.bool_)
-    far = np.empty((4, n))
-    for start in range(task[0], task[1], height):
-        stop = min(start + height, task[1])
-        _load_rows(x, start, stop, tile, width, ordinary)
-        for j in range(task[2], task[3]):
-            for b in range(start, stop, ROWS):
-                sums = _near_sums(tile, (b - start) * width, constants[j])
-                for i in range(min(ROWS, stop - b)):
-                    total[b + i, j] = sums[i]
-            rows = (x[start:stop], total[start:stop], score[start:stop], ordinary)
-            finish_scores(*rows, loc[j], log_scale[j], logits[j], offsets[j], j, far)
-
-
-@compiled
-def _near_gradients(tile, dtile, at, constants, weights, sums, inputs):
-    """Add four rows to the sums of w, w * z and w * z**2, which lie one after another."""
+def _known_sums(tile, mask, at, constants):
+    """As `_near_sums`, of the known inputs."""
     width = constants.size // SLOTS
-    w0, w1, w2, w3 = splat(weights[0]), splat(weights[1]), splat(weights[2]), splat(weights[3])
+    total0, total1, total2, total3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
     for k in range(0, width, LANES):
         m, r, c = load(constants, k), load(constants, k + width), load(constants, k + 2 * width)
-        s0, s1, s2 = load(sums, k), load(sums, width + k), load(sums, 2 * width + k)
-        slope = multiply(r, splat(SLOPE))
         i0 = at + k
         i1, i2, i3 = i0 + width, i0 + 2 * width, i0 + 3 * width
-        x0, x1 = load(tile, i0), load(tile, i1)
-        s0, s1, s2, wz0, wz1 = near_pair(x0, x1, w0, w1, m, r, c, s0, s1, s2)
-        if inputs:
-            store(dtile, i0, add_product(load(dtile, i0), wz0, slope))
-            store(dtile, i1, add_product(load(dtile, i1), wz1, slope))
-        x2, x3 = load(tile, i2), load(tile, i3)
-        s0, s1, s2, wz2, wz3 = near_pair(x2, x3, w2, w3, m, r, c, s0, s1, s2)
-        if inputs:
-            store(dtile, i2, add_product(load(dtile, i2), wz2, slope))
-            store(dtile, i3, add_product(load(dtile, i3), wz3, slope))
-        store(sums, k, s0)
-        store(sums, width + k, s1)
-        store(sums, 2 * width + k, s2)
+        x0, x1, known0, known1 = load(tile, i0), load(tile, i1), load(mask, i0), load(mask, i1)
+        _, _, w0, w1 = weigh_terms(x0, x1, known0, known1, m, r, c)
+        x2, x3, known2, known3 = load(tile, i2), load(tile, i3), load(mask, i2), load(mask, i3)
+        _, _, w2, w3 = weigh_terms(x2, x3, known2, known3, m, r, c)
+        total0, total1 = add(total0, w0), add(total1, w1)
+        total2, total3 = add(total2, w2), add(total3, w3)
+    return sum_lanes(total0), sum_lanes(total1), sum_lanes(total2), sum_lanes(total3)
+
+
+@inlined
+def _tiles(task, n, masked):
+    """Room for a block of rows: the inputs, which are known, and which rows are ordinary."""
+    width, rows = padded(n), (task[1] - task[0] + ROWS - 1) // ROWS
+    height = min(max(TILE // width // ROWS, 1), rows) * ROWS
+    tile, mask = np.empty(height * width, np.float32), np.empty(0, np.float32)
+    if masked:
+        mask = np.empty(height * width, np.float32)
+    return height, tile, mask, np.empty(height, np.bool_)
+
+
+@inlined
+def _fill_tiles(x, known, start, stop, tile, mask, ordinary):
+    """Load a block of rows."""
+    width = padded(x.shape[1])
+    if mask.size > 0:
+        _load_known(x, known, start, stop, tile, mask, width)
+    else:
+        _load_rows(x, start, stop, tile, width)
+    _mark_rows(tile, width, ordinary)
 
 
 @compiled
-def _backward_block(grad, total, x, loc, log_scale, logits, constants, dx, sums, inputs, task):
+def _forward_block(layer, rows_known, min_scale, offsets, score, task):
+    """Scores and sums of the rows task[0]:task[1] and the outputs task[2]:task[3]."""
+    x, loc, log_scale, logits, constants, total = layer
+    known, kept = rows_known
+    width, far = padded(loc.shape[1]), np.empty((4, loc.shape[1]))
+    height, tile, mask, ordinary = _tiles(task, loc.shape[1], kept.size > 0)
+    for start in range(task[0], task[1], height):
+        stop = min(start + height, task[1])
+        _fill_tiles(x, known, start, stop, tile, mask, ordinary)
+        for j in range(task[2], task[3]):
+            for b in range(start, stop, ROWS):
+                at = (b - start) * width
+                if mask.size > 0:
+                    sums = _known_sums(tile, mask, at, constants[j])
+                else:
+                    sums = _near_sums(tile, at, constants[j])
+                for i in range(min(ROWS, stop - b)):
+                    total[b + i, j] = sums[i]
+            some = slice(start, stop)
+            rows = (x[some], known[some], total[some], kept[some], score[some], ordinary)
+            neuron = (loc[j], log_scale[j], logits[j], min_scale, offsets[j])
+            finish_scores(*rows, *neuron, j, far)
+
+
+def _add_gradients(masked):
+    """The function that adds four rows to the sums, where inputs are unknown or where not.
+
+    The sums are of w, w * z and w * z**2, and lie one after another.
+    """
+
+    @compiled
+    def add_gradients(tile, mask, dtile, at, constants, weights, sums, inputs):
+        width = constants.size // SLOTS
+        w0, w1 = splat(weights[0]), splat(weights[1])
+        w2, w3 = splat(weights[2]), splat(weights[3])
+        for k in range(0, width, LANES):
+            m, r = load(constants, k), load(constants, k + width)
+            c, slope = load(constants, k + 2 * width), multiply(r, splat(SLOPE))
+            s0, s1, s2 = load(sums, k), load(sums, width + k), load(sums, 2 * width + k)
+            i0 = at + k
+            i1, i2, i3 = i0 + width, i0 + 2 * width, i0 + 3 * width
+            v0, v1, v2, v3 = w0, w1, w2, w3
+            if masked:
+                v0, v1 = multiply(w0, load(mask, i0)), multiply(w1, load(mask, i1))
+                v2, v3 = multiply(w2, load(mask, i2)), multiply(w3, load(mask, i3))
+            x0, x1 = load(tile, i0), load(tile, i1)
+            s0, s1, s2, wz0, wz1 = near_pair(x0, x1, v0, v1, m, r, c, s0, s1, s2)
+            if inputs:
+                store(dtile, i0, add_product(load(dtile, i0), wz0, slope))
+                store(dtile, i1, add_product(load(dtile, i1), wz1, slope))
+            x2, x3 = load(tile, i2), load(tile, i3)
+            s0, s1, s2, wz2, wz3 = near_pair(x2, x3, v2, v3, m, r, c, s0, s1, s2)
+            if inputs:
+                store(dtile, i2, add_product(load(dtile, i2), wz2, slope))
+                store(dtile, i3, add_product(load(dtile, i3), wz3, slope))
+            store(sums, k, s0)
+            store(sums, width + k, s1)
+            store(sums, 2 * width + k, s2)
+
+    return add_gradients
+
+
+_near_gradients, _known_gradients = _add_gradients(False), _add_gradients(True)
+
+
+@compiled
+def _backward_block(grad, layer, rows_known, min_scale, dx, sums, inputs, task):
     """The gradient by some rows, from some outputs; and those outputs' sums over the rows.
 
     The sums are of w, w * z and w * z**2, where w is a component's responsibility times the
     gradient of its score.
     """
+    x, loc, log_scale, logits, constants, total = layer
+    known, kept = rows_known
     n = loc.shape[1]
-    width = padded(n)
-    height = _height(task, width)
-    tile, ordinary = np.empty(height * width, np.float32), np.empty(height, np.bool_)
+    width, far = padded(n), np.empty((4, n))
+    height, tile, mask, ordinary = _tiles(task, n, kept.size > 0)
     dtile = np.empty(height * width if inputs else 0, np.float32)
     partial, weights = np.empty(3 * width, np.float32), np.empty(ROWS, np.float32)
-    far = np.empty((4, n))
     for start in range(task[0], task[1], height):
         stop = min(start + height, task[1])
-        _load_rows(x, start, stop, tile, width, ordinary)
+        _fill_tiles(x, known, start, stop, tile, mask, ordinary)
         dtile[:] = ZERO
         for j in range(task[2], task[3]):
             partial[:] = ZERO
@@ -165,9 +236,14 @@ def _backward_block(grad, total, x, loc, log_scale, logits, constants, dx, sums,
                 for i in range(ROWS):
                     near = b + i < stop and total[b + i, j] > ZERO
                     weights[i] = grad[b + i, j] / total[b + i, j] if near else ZERO
-                _near_gradients(tile, dtile, at, constants[j], weights, partial, inputs)
-            rows = (x[start:stop], total[start:stop], grad[start:stop])
-            add_far_rows(*rows, loc[j], log_scale[j], logits[j], j, far, partial, dtile, inputs)
+                rows = (tile, mask, dtile, at)
+                if mask.size > 0:
+                    _known_gradients(*rows, constants[j], weights, partial, inputs)
+                else:
+                    _near_gradients(*rows, constants[j], weights, partial, inputs)
+            rows = (x[start:stop], known[start:stop], total[start:stop], grad[start:stop])
+            neuron = (loc[j], log_scale[j], logits[j], min_scale)
+            add_far_rows(*rows, *neuron, j, far, partial, dtile, inputs)
             for part in range(3):
                 for k in range(n):
                     value = partial[part * width + k]
@@ -178,17 +254,20 @@ def _backward_block(grad, total, x, loc, log_scale, logits, constants, dx, sums,
 
 
 @compiled
-def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
+def _add_parts(grad, layer, rows_known, by_kept, dx, more_dx, sums, more_sums, chunks, i):
     """Add the parts up, always in the same order, and turn the sums into gradients."""
+    _, _, _, logits, constants, total = layer
+    known, kept = rows_known
     n_rows, n_out = dx.shape[0], constants.shape[0]
     for b in range(i * n_rows // chunks, (i + 1) * n_rows // chunks):
         for part in range(more_dx.shape[0]):
             dx[b] += more_dx[part, b]
     first, last = i * n_out // chunks, (i + 1) * n_out // chunks
     grad_sums = np.zeros(last - first)
-    for b in range(grad.shape[0]):
-        for j in range(first, last):
-            grad_sums[j - first] += np.float64(grad[b, j])
+    if kept.size == 0:
+        for b in range(grad.shape[0]):
+            for j in range(first, last):
+                grad_sums[j - first] += np.float64(grad[b, j])
     for j in range(first, last):
         by_logits, by_loc, by_log_scale = sums[0][j], sums[1][j], sums[2][j]
         for part in range(more_sums.shape[0]):
@@ -196,6 +275,8 @@ def _add_parts(grad, constants, dx, more_dx, sums, more_sums, chunks, i):
             by_loc += more_sums[part, 1, j]
             by_log_scale += more_sums[part, 2, j]
         finish_gradients(by_logits, by_loc, by_log_scale, constants[j], grad_sums[j - first])
+        if kept.size > 0:
+            subtract_kept(by_logits, constants[j], logits[j], grad, total, known, by_kept, j)
 
 
 @inlined
@@ -218,20 +299,20 @@ def _gradients(call, tasks):
 
 def _forward(address):
     call = carray(address, 1)[0]
-    x, loc, log_scale, logits, constants, total = layer_of(call)
+    layer, rows_known = layer_of(call), known_of(call)
     offsets = carray(doubles(call.offsets), call.n_out)
-    score = carray(floats(call.score), total.shape)
+    score = carray(floats(call.score), (call.batch, call.n_out))
     tasks = carray(integers(call.tasks), (call.n_tasks, 6))
     i = next_task(address)
     while i < call.n_tasks:
-        _forward_block(x, loc, log_scale, logits, constants, offsets, score, total, tasks[i])
+        _forward_block(layer, rows_known, call.min_scale, offsets, score, tasks[i])
         i = next_task(address)
 
 
 def _backward(address):
     """Part 0 of the outputs or rows writes into the results, the others into buffers."""
     call = carray(address, 1)[0]
-    x, loc, log_scale, logits, constants, total = layer_of(call)
+    layer, rows_known = layer_of(call), known_of(call)
     tasks = carray(integers(call.tasks), (call.n_tasks, 6))
     grad, dx, sums, more_dx, more_sums = _gradients(call, tasks)
     inputs = call.dx_rows > 0
@@ -244,27 +325,28 @@ def _backward(address):
         if task[5] > 0:
             part = more_sums[task[5] - 1]
             s = (part[0], part[1], part[2])
-        _backward_block(grad, total, x, loc, log_scale, logits, constants, d, s, inputs, task)
+        _backward_block(grad, layer, rows_known, call.min_scale, d, s, inputs, task)
         i = next_task(address)
 
 
 def _add_all(address):
     call = carray(address, 1)[0]
-    constants = layer_of(call)[4]
+    layer, rows_known = layer_of(call), known_of(call)
     tasks = carray(integers(call.tasks), (call.n_tasks, 6))
     grad, dx, sums, more_dx, more_sums = _gradients(call, tasks)
+    by_kept = carray(floats(call.by_kept), (call.n_out, call.n_in))
     i = next_task(address)
     while i < call.n_tasks:
-        _add_parts(grad, constants, dx, more_dx, sums, more_sums, call.n_tasks, i)
+        parts = (dx, more_dx, sums, more_sums)
+        _add_parts(grad, layer, rows_known, by_kept, *parts, call.n_tasks, i)
         i = next_task(address)
 
 
 @functools.cache
-def passes() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """The C functions of forward and of backward, to be called one after the other.
+def passes() -> tuple[Any, tuple[Any, Any]]:
+    """The C functions of forward and of backward, the latter to be called one after the other.
 
     Each takes the address of a `CALL` and does tasks until none is left, so that any number of
     threads may be in it at once. They are compiled here, or loaded from the disk cache.
     """
-    forward = c_function(prepare_all), c_function(_forward)
-    return forward, (c_function(_backward), c_function(_add_all))
+    return c_function(_forward), (c_function(_backward), c_function(_add_all))

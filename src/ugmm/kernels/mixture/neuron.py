@@ -1,4 +1,4 @@
-"""One neuron on a CPU, in float32: its constants, its far rows, its scores and gradients.
+"""One neuron on a CPU, in float32: its constants, its scores and gradients.
 
 Notation, for one neuron and input k, in base 2 so that an exponential needs no change of base:
 
@@ -6,42 +6,47 @@ Notation, for one neuron and input k, in base 2 so that an exponential needs no 
     t_k = level_k - z_k**2               level = log2(weight / scale), minus its row maximum
     score = offset + log(sum_k 2**t_k)
 
-Forward prepares these constants once a step and hands them to backward. No t_k exceeds 0, so
-the usual, *near* row needs no running maximum. A *far* row, whose sum would lose digits or
-underflow, or whose input is not finite, is computed in float64 around its true maximum. Forward
-saves one number a score, the sum, negative for a far row. Backward computes t_k again by the same
-operations, so its 2**t_k / sum repeats forward's to the bit.
+Of inputs that are not known the components are left out, and log(sum_k weight_k) of the *kept*
+weights, those of the known inputs, is subtracted; that sum is a product of two matrices.
 
-The loops over near rows are those of `loops`, and, for inputs that are mostly zero, of `zeros`.
+Forward prepares these constants once a step and hands them to backward. No t_k exceeds 0, so
+the usual, *near* row needs no running maximum. A *far* row (`far`), one of whose sums would lose
+digits or underflow, or whose input is not finite, is computed in float64 around its true maximum.
+Forward saves one number a score, the sum, negative for a far row, and the kept weights' sum where
+inputs are unknown. Backward computes t_k again by the same operations, so its 2**t_k / sum repeats
+forward's to the bit.
+
+The loops over near rows are those of `loops`, for few inputs of `narrow`, and for inputs that are
+mostly zero of `zeros`.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202
 # mypy: ignore-errors
 # Numba, not Python, gives the functions of this file their types.
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 from numba import carray
 
 from ugmm.kernels.compiled.base2 import (
     HALF_LOG_2PI,
-    LN_2,
-    LOG2_E,
     LOG2_E_HIGH,
     MINUS_INF,
-    ROOT,
     SLOPE,
     ZERO,
-    rate_of,
 )
-from ugmm.kernels.compiled.call import compiled, inlined, padded
+from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
+from ugmm.kernels.compiled.scales import widths_of
 from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
     add_product,
     doubles,
     exp2,
+    flags,
     floats,
     larger,
     largest,
@@ -56,12 +61,12 @@ from ugmm.kernels.compiled.vectors import (
 )
 
 __all__ = [
-    "LARGEST", "OVERFLOW", "SLOTS", "add_far_rows", "finish_gradients", "finish_scores",
-    "layer_of", "near_pair", "prepare_all",
+    "LARGEST", "OVERFLOW", "SLOTS", "WEIGHT", "finish_gradients", "known_of", "layer_of",
+    "near_pair", "passes",
 ]  # fmt: skip
 
-SLOTS = 4  # a neuron's prepared constants: mean, rate, level and weight
-NEAR = np.float32(2.0**-24)  # a smaller sum makes a far row
+SLOTS = 5  # a neuron's prepared constants: mean, rate, level, weight, and by how much ...
+WEIGHT, SLOPES = 3, 4  # ... the logarithm of its scale follows log_scale
 HUGE = 60  # inputs and rates from 2**HUGE on would make z infinite
 LARGEST = np.float32(2.0**HUGE)
 OVERFLOW = np.float32(2.0 ** (128 - HUGE))  # times such an input is infinite
@@ -81,12 +86,23 @@ def layer_of(call):
     )
 
 
+@inlined
+def known_of(call):
+    """The arrays of known inputs and of kept weights' sums; of no element where all are known."""
+    rows = call.batch if call.known else 0
+    return (
+        carray(flags(call.known), (rows, call.n_in)),
+        carray(floats(call.kept), (rows, call.n_out)),
+    )
+
+
 @compiled
-def _prepare(loc, log_scale, logits, constants):
+def _prepare(loc, log_scale, logits, min_scale, constants):
     """Fill one neuron's constants, one slot after another; return the offset of its scores."""
     n, width = loc.size, constants.size // SLOTS
     mean, rate = constants[:width], constants[width : 2 * width]
-    level, weight = constants[2 * width : 3 * width], constants[3 * width :]
+    level, weight = constants[2 * width : 3 * width], constants[3 * width : 4 * width]
+    slopes = constants[4 * width :]
     mean[:n] = loc
     rate[:n] = log_scale
     weight[:n] = logits
@@ -99,11 +115,13 @@ def _prepare(loc, log_scale, logits, constants):
     top_logit = largest(best)
     total, best = splat(ZERO), splat(MINUS_INF)
     for k in range(0, width, LANES):
-        logit, log_width = load(weight, k), load(rate, k)
+        logit = load(weight, k)
+        log_width, rates, slope = widths_of(load(rate, k), min_scale)
         e = exp2(multiply(subtract(logit, splat(top_logit)), log2_e))
         ratio = subtract(logit, log_width)
         total, best = add(total, e), larger(ratio, best)
-        store(rate, k, rate_of(log_width))
+        store(rate, k, rates)
+        store(slopes, k, slope)
         store(level, k, ratio)
         store(weight, k, e)
     sum_of_weights, top = sum_lanes(total), largest(best)
@@ -115,7 +133,7 @@ def _prepare(loc, log_scale, logits, constants):
     return np.float64(top) - log_total - HALF_LOG_2PI
 
 
-def prepare_all(address):
+def _prepare_all(address):
     """The tasks of a pass, as `loops.passes`: the constants and offsets of all neurons."""
     call = carray(address, 1)[0]
     _, loc, log_scale, logits, constants, _ = layer_of(call)
@@ -123,7 +141,7 @@ def prepare_all(address):
     i = next_task(address)
     while i < call.n_tasks:
         for j in range(i * call.n_out // call.n_tasks, (i + 1) * call.n_out // call.n_tasks):
-            offsets[j] = _prepare(loc[j], log_scale[j], logits[j], constants[j])
+            offsets[j] = _prepare(loc[j], log_scale[j], logits[j], call.min_scale, constants[j])
         i = next_task(address)
 
 
@@ -137,84 +155,25 @@ def near_pair(x0, x1, weight0, weight1, m, r, c, s0, s1, s2):
 
 
 @compiled
-def _prepare_far(log_scale, logits, rate, level):
-    """The constants of `_prepare` in float64; return the top log ratio."""
-    top = MINUS_INF
-    for k in range(log_scale.size):
-        ratio = logits[k] - log_scale[k]
-        top = ratio if ratio > top else top
-    for k in range(log_scale.size):
-        log_width = np.float64(log_scale[k])
-        rate[k] = ROOT * math.exp(min(-log_width, 300.0))
-        level[k] = (np.float64(logits[k]) - log_width - np.float64(top)) * LOG2_E
-
-
-@compiled
-def _far_terms(x, loc, rate, level, z, t):
-    """Fill z and t of one row in float64; return the largest t."""
-    shift = -1e300
-    for k in range(loc.size):
-        z[k] = (np.float64(x[k]) - np.float64(loc[k])) * rate[k]
-        t[k] = level[k] - z[k] * z[k]
-        shift = t[k] if t[k] > shift else shift
-    return shift
-
-
-@compiled
-def finish_scores(x, total, score, ordinary, loc, log_scale, logits, offset, j, far):
-    """Turn one neuron's sums of near rows into scores; compute its far rows.
-
-    `far` (4, inputs) is room for a neuron's far constants and a row's terms.
-    """
-    rate, level, z, t = far[0], far[1], far[2], far[3]
-    prepared = False
-    for b in range(x.shape[0]):
-        if total[b, j] >= NEAR and ordinary[b]:
-            score[b, j] = np.float32(offset) + math.log(total[b, j])
-            continue
-        if not prepared:
-            _prepare_far(log_scale, logits, rate, level)
-            prepared = True
-        shift = _far_terms(x[b], loc, rate, level, z, t)
-        far_sum = 0.0
-        for k in range(x.shape[1]):
-            far_sum += 2.0 ** (t[k] - shift)
-        total[b, j] = -far_sum
-        score[b, j] = offset + shift * LN_2 + math.log(far_sum)
-
-
-@compiled
-def add_far_rows(x, total, grad, loc, log_scale, logits, j, far, sums, dtile, inputs):
-    """Add one neuron's far rows to its sums and to their inputs' gradients."""
-    rate, level, z, t = far[0], far[1], far[2], far[3]
-    width = sums.size // 3
-    prepared = False
-    for b in range(x.shape[0]):
-        if total[b, j] > ZERO:
-            continue
-        if not prepared:
-            _prepare_far(log_scale, logits, rate, level)
-            prepared = True
-        shift = _far_terms(x[b], loc, rate, level, z, t)
-        weight = -np.float64(grad[b, j]) / np.float64(total[b, j])
-        for k in range(x.shape[1]):
-            w = 2.0 ** (t[k] - shift) * weight
-            if w != 0.0:  # an infinite input has no gradient where its component has no weight
-                wz = w * z[k]
-                sums[k] += np.float32(w)
-                sums[width + k] += np.float32(wz)
-                sums[2 * width + k] += np.float32(wz * z[k])
-                if inputs:
-                    dtile[b * width + k] += np.float32(wz * rate[k] * SLOPE)
-
-
-@compiled
 def finish_gradients(by_logits, by_loc, by_log_scale, constants, grad_sum):
-    """Turn a neuron's sums of w, w * z and w * z**2, in place, into its gradients."""
+    """Turn a neuron's sums of w, w * z and w * z**2, in place, into its gradients.
+
+    Of kept weights `far.subtract_kept` takes off the gradient of the sum; `grad_sum` is 0 then.
+    """
     width = constants.size // SLOTS
-    rate, weight, grad_sum = constants[width:], constants[3 * width :], np.float32(grad_sum)
+    rate, weight, slopes = (
+        constants[width:],
+        constants[WEIGHT * width :],
+        constants[SLOPES * width :],
+    )
     for k in range(by_loc.size):
         w = by_logits[k]
-        by_logits[k] = w - weight[k] * grad_sum
+        by_logits[k] = w - weight[k] * np.float32(grad_sum)
         by_loc[k] *= rate[k] * -SLOPE
-        by_log_scale[k] = by_log_scale[k] * -SLOPE - w
+        by_log_scale[k] = (by_log_scale[k] * -SLOPE - w) * slopes[k]
+
+
+@functools.cache
+def passes() -> tuple[Any]:
+    """The C function that prepares the constants, as in `loops.passes`."""
+    return (c_function(_prepare_all),)

@@ -8,11 +8,12 @@ A component whose input is 0 has the same value in every row, 2**t0_k. So in the
 whose first part is a product of two matrices, (x == 0) and 2**t0, and only the second needs
 exponentials. Backward's sums over the rows split likewise: with G the scores' gradient divided by
 their sum, (x == 0)^T G holds, of every component, the weight of all rows whose input is 0.
-Nothing is approximated, and as nothing is subtracted no digits are lost.
+Nothing is approximated, and as nothing is subtracted no digits are lost. An input that is not
+known is neither: it is in no list, and 0 in that matrix.
 
-The lanes of a vector are 16 neurons here, a *block*, and the rows whose input k is not 0 are
-listed: four of them go through their exponentials in step. The lists are of `HEIGHT` rows at most,
-whose sums, of one block, stay in the first-level cache.
+The lanes of a vector are the neurons of a *block* (`columns`), and the rows whose input k is not
+0 are listed: four of them go through their exponentials in step. The lists are of `HEIGHT` rows at
+most, whose sums, of one block, stay in the first-level cache.
 """
 
 # ruff: noqa: ANN001, ANN202
@@ -25,8 +26,8 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ugmm.kernels.compiled.base2 import MINUS_INF, ZERO
-from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
+from ugmm.kernels.compiled.base2 import ZERO
+from ugmm.kernels.compiled.call import c_function, compiled, inlined
 from ugmm.kernels.compiled.threads import ROWS
 from ugmm.kernels.compiled.vectors import (
     LANES,
@@ -44,31 +45,37 @@ from ugmm.kernels.compiled.vectors import (
     subtract,
     subtract_product,
 )
+from ugmm.kernels.mixture.columns import COLUMN, PARTS, make_columns, sums_of
+from ugmm.kernels.mixture.far import add_far_rows, finish_scores, subtract_kept
 from ugmm.kernels.mixture.neuron import (
     LARGEST,
-    SLOTS,
-    add_far_rows,
     finish_gradients,
-    finish_scores,
+    known_of,
     layer_of,
     near_pair,
-    prepare_all,
 )
 
-__all__ = ["HEIGHT", "PARTS", "passes"]
+__all__ = ["HEIGHT", "passes"]
 
 HEIGHT = 256  # rows in a list, at most
 SPARE = HEIGHT * LANES  # where the row begins that fills lists up to whole groups of rows
-PARTS = 3  # of a column: the means, rates and levels of a block's neurons for one input
 
 
 @inlined
-def _arrays(call):
-    """Of blocks their columns and values at 0; the lists; which rows are usual."""
-    blocks, lists = call.n_tasks, (call.batch + HEIGHT - 1) // HEIGHT
+def _blocks_of(call):
+    """The blocks' columns, and their values at 0."""
+    blocks = (call.n_out + LANES - 1) // LANES
     return (
-        carray(floats(call.columns), (blocks, call.n_in, PARTS * LANES)),
+        carray(floats(call.columns), (blocks, call.n_in, COLUMN)),
         carray(floats(call.at_zero), call.n_in * blocks * LANES),
+    )
+
+
+@inlined
+def _lists_of(call):
+    """The lists; and which rows are usual."""
+    lists = (call.batch + HEIGHT - 1) // HEIGHT
+    return (
         carray(floats(call.values), (lists, call.n_in, HEIGHT)),
         carray(short_integers(call.rows), (lists, call.n_in, HEIGHT)),
         carray(short_integers(call.counts), (lists, call.n_in)),
@@ -77,16 +84,9 @@ def _arrays(call):
 
 
 @compiled
-def _make_columns(constants, columns, at_zero, block):
-    """Turn the constants of a block's neurons about, and compute 2**t of an input 0."""
-    n_in, width, first = columns.shape[0], constants.shape[1] // SLOTS, block * LANES
-    present = min(LANES, len(constants) - first)
-    for k in range(n_in):
-        for part in range(PARTS):
-            for lane in range(present):
-                columns[k, part * LANES + lane] = constants[first + lane, part * width + k]
-            for lane in range(present, LANES):
-                columns[k, part * LANES + lane] = MINUS_INF if part == PARTS - 1 else ZERO
+def _values_at_zero(columns, at_zero, first):
+    """Compute 2**t of an input 0 for a block's neurons, the first of which is `first`."""
+    n_in = columns.shape[0]
     row = at_zero.size // n_in
     for k in range(n_in):
         m, r, c = load(columns[k], 0), load(columns[k], LANES), load(columns[k], 2 * LANES)
@@ -95,12 +95,14 @@ def _make_columns(constants, columns, at_zero, block):
 
 
 @compiled
-def _make_lists(x, values, rows, counts, ordinary, first, last):
+def _make_lists(x, known, values, rows, counts, ordinary, first, last):
     """List what is not 0 of the inputs first:last; a huge or non-finite input marks its row."""
     for k in range(first, last):
         n = 0
         for b in range(x.shape[0]):
             value = x[b, k]
+            if known.size > 0:
+                value = value if known[b, k] else ZERO
             usual = abs(value) < LARGEST  # neither is an infinite one nor a NaN
             if not usual:
                 ordinary[b] = 0
@@ -112,19 +114,28 @@ def _make_lists(x, values, rows, counts, ordinary, first, last):
         counts[k] = n
 
 
-def _set_up(address):
+def _make_all_columns(address):
     call = carray(address, 1)[0]
-    x, _, _, _, constants, _ = layer_of(call)
-    columns, at_zero, values, rows, counts, ordinary = _arrays(call)
+    constants = layer_of(call)[4]
+    columns, at_zero = _blocks_of(call)
     i = next_task(address)
     while i < call.n_tasks:
-        _make_columns(constants, columns[i], at_zero, i)
+        make_columns(constants, columns[i].reshape(columns[i].size), i)
+        _values_at_zero(columns[i], at_zero, i * LANES)
+        i = next_task(address)
+
+
+def _make_all_lists(address):
+    call = carray(address, 1)[0]
+    x, known = layer_of(call)[0], known_of(call)[0]
+    values, rows, counts, ordinary = _lists_of(call)
+    i = next_task(address)
+    while i < call.n_tasks:
         first, last = i * call.n_in // call.n_tasks, (i + 1) * call.n_in // call.n_tasks
         for part in range(len(counts)):
             some = slice(part * HEIGHT, (part + 1) * HEIGHT)
-            _make_lists(
-                x[some], values[part], rows[part], counts[part], ordinary[some], first, last
-            )
+            lists = (values[part], rows[part], counts[part], ordinary[some])
+            _make_lists(x[some], known[some], *lists, first, last)
         i = next_task(address)
 
 
@@ -157,7 +168,8 @@ def _load_tile(matrix, row, start, stop, first, tile):
 def _forward(address):
     call = carray(address, 1)[0]
     x, loc, log_scale, logits, _, total = layer_of(call)
-    columns, _, values, rows, counts, ordinary = _arrays(call)
+    (known, kept), columns = known_of(call), _blocks_of(call)[0]
+    values, rows, counts, ordinary = _lists_of(call)
     offsets = carray(doubles(call.offsets), call.n_out)
     score, row = carray(floats(call.score), total.shape), call.n_tasks * LANES
     zero_sums = carray(floats(call.zero_sums), call.batch * row)
@@ -169,11 +181,13 @@ def _forward(address):
             start, stop = part * HEIGHT, min((part + 1) * HEIGHT, call.batch)
             _load_tile(zero_sums, row, start, stop, first, tile)
             _add_listed(columns[i], values[part], rows[part], counts[part], tile)
-            some = (x[start:stop], total[start:stop], score[start:stop], ordinary[start:stop])
+            some = slice(start, stop)
+            of_rows = (x[some], known[some], total[some], kept[some], score[some], ordinary[some])
             for j in range(first, last):
                 for b in range(start, stop):
                     total[b, j] = tile[(b - start) * LANES + j - first]
-                finish_scores(*some, loc[j], log_scale[j], logits[j], offsets[j], j, far)
+                neuron = (loc[j], log_scale[j], logits[j], call.min_scale, offsets[j])
+                finish_scores(*of_rows, *neuron, j, far)
         i = next_task(address)
 
 
@@ -181,7 +195,7 @@ def _forward(address):
 def _sum_zeros(columns, at_zero, weights, row, first, sums):
     """The sums of w, w * z and w * z**2 over the rows in which an input is 0."""
     for k in range(len(columns)):
-        m, r, at = load(columns[k], 0), load(columns[k], LANES), k * PARTS * LANES
+        m, r, at = load(columns[k], 0), load(columns[k], LANES), k * COLUMN
         z = multiply(subtract(splat(ZERO), m), r)
         w = multiply(load(at_zero, k * row + first), load(weights, k * row + first))
         wz = multiply(w, z)
@@ -194,7 +208,7 @@ def _sum_zeros(columns, at_zero, weights, row, first, sums):
 def _sum_listed(columns, values, rows, counts, tile, sums):
     """Add the listed rows to the sums; the tile holds their weights."""
     for k in range(len(counts)):
-        column, at = columns[k], k * PARTS * LANES
+        column, at = columns[k], k * COLUMN
         m, r, c = load(column, 0), load(column, LANES), load(column, 2 * LANES)
         s0, s1, s2 = load(sums, at), load(sums, at + LANES), load(sums, at + 2 * LANES)
         for i in range(0, counts[k], 2):
@@ -209,16 +223,18 @@ def _sum_listed(columns, values, rows, counts, tile, sums):
 def _backward(address):
     call = carray(address, 1)[0]
     x, loc, log_scale, logits, constants, total = layer_of(call)
-    columns, at_zero, values, rows, counts, _ = _arrays(call)
-    n, width, row = call.n_in, padded(call.n_in), call.n_tasks * LANES
+    (known, kept), (columns, at_zero) = known_of(call), _blocks_of(call)
+    values, rows, counts, _ = _lists_of(call)
+    n, row = call.n_in, call.n_tasks * LANES
     grad = carray(floats(call.grad), total.shape)
     weights = carray(floats(call.weights), call.batch * row)
     zero_weights = carray(floats(call.zero_sums), n * row)
     by_loc = carray(floats(call.by_loc), loc.shape)
     by_log_scale = carray(floats(call.by_log_scale), loc.shape)
     by_logits = carray(floats(call.by_logits), loc.shape)
+    by_kept = carray(floats(call.by_kept), loc.shape)
     tile, far = np.empty(SPARE + LANES, np.float32), np.empty((4, n))
-    sums, partial = np.empty(n * PARTS * LANES, np.float32), np.empty(3 * width, np.float32)
+    sums, partial = np.empty(n * COLUMN, np.float32), np.empty(PARTS * n, np.float32)
     no_inputs = np.empty(0, np.float32)
     i = next_task(address)
     while i < call.n_tasks:
@@ -229,26 +245,27 @@ def _backward(address):
             _load_tile(weights, row, start, stop, first, tile)
             _sum_listed(columns[i], values[part], rows[part], counts[part], tile, sums)
         for j in range(first, last):
-            for part in range(PARTS):
-                for k in range(n):
-                    partial[part * width + k] = sums[(k * PARTS + part) * LANES + j - first]
-            add_far_rows(
-                x, total, grad, loc[j], log_scale[j], logits[j], j, far, partial, no_inputs, False
-            )
+            sums_of(j - first, sums, partial)
+            neuron = (loc[j], log_scale[j], logits[j], call.min_scale)
+            add_far_rows(x, known, total, grad, *neuron, j, far, partial, no_inputs, False)
             by_logits[j] = partial[:n]
-            by_loc[j] = partial[width : width + n]
-            by_log_scale[j] = partial[2 * width : 2 * width + n]
+            by_loc[j] = partial[n : 2 * n]
+            by_log_scale[j] = partial[2 * n :]
             grad_sum = 0.0
-            for b in range(call.batch):
+            for b in range(call.batch if kept.size == 0 else 0):
                 grad_sum += np.float64(grad[b, j])
             finish_gradients(by_logits[j], by_loc[j], by_log_scale[j], constants[j], grad_sum)
+            if kept.size > 0:
+                rest = (logits[j], grad, total, known, by_kept)
+                subtract_kept(by_logits[j], constants[j], *rest, j)
         i = next_task(address)
 
 
 @functools.cache
 def passes() -> tuple[Any, Any, Any, Any]:
-    """The C functions, as `loops.passes`: the constants, the set-up, forward and backward.
+    """The C functions, as `loops.passes`: the columns, the lists, forward and backward.
 
-    The set-up comes before either way; the products of matrices between it and that.
+    Columns and lists come before either way; products of matrices between them and that.
     """
-    return tuple(c_function(f) for f in (prepare_all, _set_up, _forward, _backward))
+    functions = (_make_all_columns, _make_all_lists, _forward, _backward)
+    return tuple(c_function(f) for f in functions)

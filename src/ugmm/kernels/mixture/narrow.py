@@ -1,0 +1,168 @@
+"""The compiled loops of the score on a CPU for few inputs, as convolutions and tables have.
+
+Notation as in `neuron`. Where a neuron has few inputs, vectors of inputs would be filled badly,
+and each score's own work, to add up the lanes and to take a logarithm, would outlast its
+exponentials. So the lanes of a vector are the neurons of a *block* here (`columns`): a score is a
+lane, and its logarithm one of 16. Four rows go in step, and their sums stay in registers.
+
+Forward is here, and what both ways need; backward is in `narrow_backward`.
+"""
+
+# ruff: noqa: ANN001, ANN201, ANN202
+# mypy: ignore-errors
+# Numba, not Python, gives the functions of this file their types.
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from ugmm.kernels.compiled.base2 import ZERO
+from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
+from ugmm.kernels.compiled.lanes import any_below, load_some, store_some
+from ugmm.kernels.compiled.logarithm import log_scaled
+from ugmm.kernels.compiled.threads import ROWS
+from ugmm.kernels.compiled.vectors import (
+    LANES,
+    add,
+    add_terms,
+    doubles,
+    floats,
+    integers,
+    load,
+    multiply,
+    next_task,
+    splat,
+    subtract,
+    sum_lanes,
+)
+from ugmm.kernels.mixture.columns import COLUMN, make_columns
+from ugmm.kernels.mixture.far import NEAR, score_far_rows
+from ugmm.kernels.mixture.neuron import OVERFLOW, known_of, layer_of
+
+__all__ = ["height_of", "lanes_of", "load_tile", "make_all_columns", "passes"]
+
+HEIGHT = 256  # rows of a tile, at most
+
+
+@inlined
+def height_of(task):
+    """Rows of a tile."""
+    return min(HEIGHT, (task[1] - task[0] + ROWS - 1) // ROWS * ROWS)
+
+
+@inlined
+def lanes_of(n_out, block, b, stop):
+    """How many lanes there are from a block's first on in four rows: none past the last row."""
+    some = n_out - block * LANES
+    return some, some * (b + 1 < stop), some * (b + 2 < stop), some * (b + 3 < stop)
+
+
+@compiled
+def make_all_columns(constants, n_in):
+    """The columns of all blocks, one line each."""
+    blocks = padded(len(constants)) // LANES
+    columns = np.empty((blocks, n_in * COLUMN), np.float32)
+    for i in range(blocks):
+        make_columns(constants, columns[i], i)
+    return columns
+
+
+@compiled
+def load_tile(x, tile, ordinary):
+    """Copy rows into a tile and fill it up with 0; return whether all are ordinary.
+
+    A row with a huge or non-finite input is not, and is left 0.
+    """
+    flat, bad = x.reshape(x.size), splat(ZERO)
+    tile[x.size :] = ZERO
+    for i in range(0, x.size, LANES):
+        value = load_some(flat, i, x.size - i, splat(ZERO))
+        scaled = multiply(value, splat(OVERFLOW))
+        bad = add(bad, subtract(scaled, scaled))  # inf - inf and NaN - NaN are NaN
+        store_some(tile, i, x.size - i, value)
+    ordinary[:] = True
+    if sum_lanes(bad) == ZERO:
+        return True
+    n = x.shape[1]
+    for b in range(len(x)):
+        for k in range(n):
+            scaled = x[b, k] * OVERFLOW
+            if scaled - scaled != ZERO:
+                ordinary[b] = False
+        if not ordinary[b]:
+            tile[b * n : (b + 1) * n] = ZERO
+    return False
+
+
+@compiled
+def _near_sums(tile, at, column):
+    """The sums of 2**t of four rows, the first of which begins at `at`, for a block."""
+    n = column.size // COLUMN
+    total0, total1, total2, total3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
+    for k in range(n):
+        i, m = at + k, load(column, k * COLUMN)
+        r, c = load(column, k * COLUMN + LANES), load(column, k * COLUMN + 2 * LANES)
+        x0, x1 = splat(tile[i]), splat(tile[i + n])
+        x2, x3 = splat(tile[i + 2 * n]), splat(tile[i + 3 * n])
+        total0, total1, total2, total3 = add_terms(
+            total0, total1, total2, total3, x0, x1, x2, x3, m, r, c
+        )
+    return total0, total1, total2, total3
+
+
+@inlined
+def _write(total, score, at, present, value, offset):
+    store_some(total, at, present, value)
+    store_some(score, at, present, add(offset, log_scaled(value, splat(ZERO))))
+
+
+@compiled
+def _forward_block(layer, rows_known, min_scale, columns, offsets, score, task):
+    """Scores and sums of the rows task[0]:task[1]."""
+    x, loc, log_scale, logits, _, total = layer
+    known, kept = rows_known
+    n_out, n = loc.shape
+    height = height_of(task)
+    tile, ordinary = np.empty(height * n, np.float32), np.empty(height, np.bool_)
+    all_total, all_score = total.reshape(total.size), score.reshape(score.size)
+    rounded, far = np.zeros(len(columns) * LANES, np.float32), np.empty((4, n))
+    rounded[:n_out] = offsets
+    for start in range(task[0], task[1], height):
+        stop = min(start + height, task[1])
+        any_far = not load_tile(x[start:stop], tile, ordinary)
+        for b in range(start, stop, ROWS):
+            for i in range(len(columns)):
+                t0, t1, t2, t3 = _near_sums(tile, (b - start) * n, columns[i])
+                any_far |= any_below(t0, t1, t2, t3, splat(NEAR))
+                some0, some1, some2, some3 = lanes_of(n_out, i, b, stop)
+                at, offset = b * n_out + i * LANES, load(rounded, i * LANES)
+                _write(all_total, all_score, at, some0, t0, offset)
+                _write(all_total, all_score, at + n_out, some1, t1, offset)
+                _write(all_total, all_score, at + 2 * n_out, some2, t2, offset)
+                _write(all_total, all_score, at + 3 * n_out, some3, t3, offset)
+        if any_far:
+            some = slice(start, stop)
+            rows = (x[some], known[some], total[some], kept[some], score[some], ordinary)
+            for j in range(n_out):
+                score_far_rows(*rows, loc[j], log_scale[j], logits[j], min_scale, j, far)
+
+
+def _forward(address):
+    call = carray(address, 1)[0]
+    layer, rows_known = layer_of(call), known_of(call)
+    offsets = carray(doubles(call.offsets), call.n_out)
+    score = carray(floats(call.score), (call.batch, call.n_out))
+    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    i = next_task(address)
+    while i < call.n_tasks:
+        columns = make_all_columns(layer[4], call.n_in)
+        _forward_block(layer, rows_known, call.min_scale, columns, offsets, score, tasks[i])
+        i = next_task(address)
+
+
+@functools.cache
+def passes() -> tuple[Any]:
+    """The C function of forward, as `loops.passes`."""
+    return (c_function(_forward),)

@@ -1,0 +1,243 @@
+"""The compiled loops of `narrow` backward.
+
+Of every block the sums over the rows lie one after another in a line: those of each input, like
+a column, then those of the scores' gradients. A line and its columns are passed over by four rows
+after four, so they have to stay in the first-level cache; of many neurons that is some blocks at
+a time. A row's gradients are sums over the lanes: they are added up for all blocks first.
+"""
+
+# ruff: noqa: ANN001, ANN202
+# mypy: ignore-errors
+# Numba, not Python, gives the functions of this file their types.
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from ugmm.kernels.compiled.base2 import SLOPE, ZERO
+from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
+from ugmm.kernels.compiled.lanes import (
+    any_below,
+    load_some,
+    store_some,
+    sum_across,
+    sum_quarters,
+    where_above,
+)
+from ugmm.kernels.compiled.threads import ROWS
+from ugmm.kernels.compiled.vectors import (
+    LANES,
+    add,
+    add_product,
+    divide,
+    floats,
+    integers,
+    load,
+    multiply,
+    next_task,
+    splat,
+    store,
+)
+from ugmm.kernels.mixture.columns import COLUMN, PARTS, put_sums, sums_of
+from ugmm.kernels.mixture.far import add_far_rows
+from ugmm.kernels.mixture.narrow import height_of, lanes_of, load_tile, make_all_columns
+from ugmm.kernels.mixture.neuron import finish_gradients, known_of, layer_of, near_pair
+
+__all__ = ["line_size", "passes"]
+
+CACHE = 2**14  # floats of lines and columns: 64 KiB, of which most stay in the first-level cache
+FOUR = 4  # the lanes of a quarter of a vector
+ONE = np.float32(1.0)
+
+
+def line_size(n_in: int) -> int:
+    """Floats of a block's sums."""
+    return n_in * COLUMN + LANES
+
+
+@inlined
+def _weigh(grad, total, at, present, weights, to):
+    """Store the weights of a block's scores in one row; return their gradients and sums.
+
+    Lanes that are not there have a gradient of 0 and a sum of 1.
+    """
+    g = load_some(grad, at, present, splat(ZERO))
+    t = load_some(total, at, present, splat(ONE))
+    store(weights, to, where_above(t, splat(ZERO), divide(g, t), splat(ZERO)))  # of far rows 0
+    return g, t
+
+
+@compiled
+def _weigh_rows(grad, total, n_out, b, stop, first, weights, sums):
+    """The weights of four rows' scores in some blocks; return whether a row is far."""
+    any_far, end = False, sums.shape[1] - LANES
+    for i in range(len(sums)):
+        at, to = b * n_out + (first + i) * LANES, i * ROWS * LANES
+        some0, some1, some2, some3 = lanes_of(n_out, first + i, b, stop)
+        g0, t0 = _weigh(grad, total, at, some0, weights, to)
+        g1, t1 = _weigh(grad, total, at + n_out, some1, weights, to + LANES)
+        g2, t2 = _weigh(grad, total, at + 2 * n_out, some2, weights, to + 2 * LANES)
+        g3, t3 = _weigh(grad, total, at + 3 * n_out, some3, weights, to + 3 * LANES)
+        any_far |= any_below(t0, t1, t2, t3, splat(ZERO))
+        store(sums[i], end, add(load(sums[i], end), add(add(g0, g1), add(g2, g3))))
+    return any_far
+
+
+@inlined
+def _slots(n):
+    """Floats of a row's sums of w * z * rate: for each input a quarter of a vector, in fours."""
+    return (n + FOUR - 1) // FOUR * LANES
+
+
+@compiled
+def _near_gradients(tile, at, columns, weights, sums, slopes, to, inputs):
+    """Add four rows, in some blocks, to the sums, and to the rows' w * z * rate.
+
+    In the tile the first row begins at `at`, in the slopes at `to`.
+    """
+    n = columns.shape[1] // COLUMN
+    for k in range(n):
+        x0, x1 = splat(tile[at + k]), splat(tile[at + n + k])
+        x2, x3 = splat(tile[at + 2 * n + k]), splat(tile[at + 3 * n + k])
+        d0, d1, d2, d3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
+        at0, at1, at2 = k * COLUMN, k * COLUMN + LANES, k * COLUMN + 2 * LANES
+        for i in range(len(columns)):
+            column, line, w = columns[i], sums[i], i * ROWS * LANES
+            m, r, c = load(column, at0), load(column, at1), load(column, at2)
+            s0, s1, s2 = load(line, at0), load(line, at1), load(line, at2)
+            w0, w1 = load(weights, w), load(weights, w + LANES)
+            s0, s1, s2, wz0, wz1 = near_pair(x0, x1, w0, w1, m, r, c, s0, s1, s2)
+            w2, w3 = load(weights, w + 2 * LANES), load(weights, w + 3 * LANES)
+            s0, s1, s2, wz2, wz3 = near_pair(x2, x3, w2, w3, m, r, c, s0, s1, s2)
+            store(line, at0, s0)
+            store(line, at1, s1)
+            store(line, at2, s2)
+            if inputs:
+                d0, d1 = add_product(d0, wz0, r), add_product(d1, wz1, r)
+                d2, d3 = add_product(d2, wz2, r), add_product(d3, wz3, r)
+        if inputs:
+            total = add(load(slopes, to + k * LANES), sum_quarters(d0, d1, d2, d3))
+            store(slopes, to + k * LANES, total)
+
+
+@compiled
+def _finish_inputs(slopes, dx):
+    """Turn the sums over blocks of w * z * rate into gradients."""
+    count, n = dx.shape
+    flat, slope = dx.reshape(dx.size), splat(SLOPE)
+    for b in range(0, count, ROWS):
+        for k in range(0, n, FOUR):
+            some, at, to = min(FOUR, n - k), b * _slots(n) + k * LANES, b * n + k
+            v0, v1 = load(slopes, at), load(slopes, at + LANES)
+            v2, v3 = load(slopes, at + 2 * LANES), load(slopes, at + 3 * LANES)
+            v0, v1, v2, v3 = sum_across(v0, v1, v2, v3)
+            store_some(flat, to, some, multiply(v0, slope))
+            store_some(flat, to + n, some * (b + 1 < count), multiply(v1, slope))
+            store_some(flat, to + 2 * n, some * (b + 2 < count), multiply(v2, slope))
+            store_some(flat, to + 3 * n, some * (b + 3 < count), multiply(v3, slope))
+
+
+@compiled
+def _add_far(rows, loc, log_scale, logits, min_scale, sums, dx, inputs):
+    """Add the far rows to the sums of all blocks and to their inputs' gradients."""
+    n_out, n = loc.shape
+    partial, far, flat = np.empty(PARTS * n, np.float32), np.empty((4, n)), dx.reshape(dx.size)
+    for j in range(n_out):
+        line, lane = sums[j // LANES], j % LANES
+        sums_of(lane, line, partial)
+        neuron = (loc[j], log_scale[j], logits[j], min_scale)
+        add_far_rows(*rows, *neuron, j, far, partial, flat, inputs)
+        put_sums(lane, line, partial)
+
+
+@compiled
+def _backward_block(grad, layer, known, min_scale, columns, dx, sums, inputs, task):
+    """The gradient by the rows task[0]:task[1]; and the sums over them."""
+    x, loc, log_scale, logits, _, total = layer
+    n_out, n = loc.shape
+    height, step = height_of(task), max(1, CACHE // (2 * columns.shape[1]))
+    tile, ordinary = np.empty(height * n, np.float32), np.empty(height, np.bool_)
+    slopes = np.empty(height * _slots(n) if inputs else 0, np.float32)
+    weights = np.empty(step * ROWS * LANES, np.float32)
+    all_grad, all_total = grad.reshape(grad.size), total.reshape(total.size)
+    sums[:] = ZERO
+    for start in range(task[0], task[1], height):
+        stop, any_far = min(start + height, task[1]), False
+        load_tile(x[start:stop], tile, ordinary)
+        slopes[:] = ZERO
+        for first in range(0, len(columns), step):
+            some, lines = columns[first : first + step], sums[first : first + step]
+            for b in range(start, stop, ROWS):
+                any_far |= _weigh_rows(all_grad, all_total, n_out, b, stop, first, weights, lines)
+                at, to = (b - start) * n, (b - start) * _slots(n)
+                _near_gradients(tile, at, some, weights, lines, slopes, to, inputs)
+        if inputs:
+            _finish_inputs(slopes, dx[start:stop])
+        if any_far:
+            some = slice(start, stop)
+            rows, neurons = (
+                (x[some], known[some], total[some], grad[some]),
+                (loc, log_scale, logits),
+            )
+            _add_far(rows, *neurons, min_scale, sums, dx[some], inputs)
+
+
+@inlined
+def _sums(call):
+    """A line for each part of the rows and each block."""
+    blocks = padded(call.n_out) // LANES
+    return carray(floats(call.more_sums), (call.n_tasks, blocks, call.n_in * COLUMN + LANES))
+
+
+def _backward(address):
+    call = carray(address, 1)[0]
+    layer, known = layer_of(call), known_of(call)[0]
+    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    grad = carray(floats(call.grad), (call.batch, call.n_out))
+    dx = carray(floats(call.dx), (call.dx_rows, call.n_in))
+    sums, inputs = _sums(call), call.dx_rows > 0
+    i = next_task(address)
+    while i < call.n_tasks:
+        columns, rest = make_all_columns(layer[4], call.n_in), (dx, sums[i], inputs, tasks[i])
+        _backward_block(grad, layer, known, call.min_scale, columns, *rest)
+        i = next_task(address)
+
+
+@compiled
+def _add_parts(sums):
+    """Add the parts of a block up, always in the same order."""
+    for part in range(1, len(sums)):
+        for at in range(0, sums.shape[1], LANES):
+            store(sums[0], at, add(load(sums[0], at), load(sums[part], at)))
+
+
+def _finish(address):
+    """Turn the sums into the gradients by the parameters."""
+    call = carray(address, 1)[0]
+    _, loc, _, _, constants, _ = layer_of(call)
+    by_loc = carray(floats(call.by_loc), loc.shape)
+    by_log_scale = carray(floats(call.by_log_scale), loc.shape)
+    by_logits = carray(floats(call.by_logits), loc.shape)
+    sums, n = _sums(call), call.n_in
+    partial, blocks = np.empty(PARTS * n, np.float32), sums.shape[1]
+    i = next_task(address)
+    while i < call.n_tasks:
+        for block in range(i * blocks // call.n_tasks, (i + 1) * blocks // call.n_tasks):
+            _add_parts(sums[:, block])
+            line = sums[0, block]
+            for j in range(block * LANES, min((block + 1) * LANES, call.n_out)):
+                sums_of(j % LANES, line, partial)
+                by_logits[j] = partial[:n]
+                by_loc[j] = partial[n : 2 * n]
+                by_log_scale[j] = partial[2 * n :]
+                grad_sum = line[n * COLUMN + j % LANES]
+                finish_gradients(by_logits[j], by_loc[j], by_log_scale[j], constants[j], grad_sum)
+        i = next_task(address)
+
+
+@functools.cache
+def passes() -> tuple[Any, Any]:
+    """The C functions of backward, as `loops.passes`."""
+    return c_function(_backward), c_function(_finish)
