@@ -13,6 +13,7 @@ from cases import NOW
 from ugmm.report.style import FIRST, INK, MUTED, SERIES, label_log, new_figure, save, tidy
 
 GREY = "#B8B8B8"
+MS = "ms of one thread, log scale"
 SHOWN = (layers.FIRST, layers.FEW, layers.LARGE)
 
 Record = dict[str, Any]
@@ -45,13 +46,13 @@ def _draw_layers(axes: Axes, records: list[Record]) -> None:
         hidden = (layers.LINEAR, layers.LIMIT + layers.NO_DX)
         found = [r for r in records if r["case"] == size and r["contender"] not in hidden]
         groups.append((size.replace("x", " x "), _bars_of(found)))
-    tidy(axes, "ms, log scale", title="One layer (batch x out x in), forward and backward")
+    tidy(axes, MS, title="One layer (batch x out x in), forward and backward")
     _bars(axes, groups)
 
 
 def _draw_steps(axes: Axes, records: list[Record]) -> None:
     found = [r for r in records if r["case"] == steps.TRAINING]
-    tidy(axes, "ms, log scale", title="One training step of mnist_disc and of its peers")
+    tidy(axes, MS, title="One training step of mnist_disc and of its peers")
     _bars(axes, [(f"batch {steps.BATCH}", _bars_of(found))])
 
 
@@ -125,7 +126,7 @@ def _draw_scaling(axes: Axes, records: list[Record]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     times = [1e3 * r["seconds"] for r in records]
-    label_log(axes.yaxis, min(times), 1000 * min(times))
+    label_log(axes.yaxis, min(times), max(times))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1e6:,.12g} M"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.legend(fontsize=9, frameon=False, labelcolor=INK)

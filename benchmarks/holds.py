@@ -20,6 +20,7 @@ class Hold(NamedTuple):
         faster: How many times as fast as that it must be at least; None: whatever it is.
         peer: A contender of the same case, or seconds.
         most: How many times as long as that it may take.
+        at: Where the peer was measured, if that is another case: part, case and contender.
     """
 
     part: str
@@ -29,6 +30,7 @@ class Hold(NamedTuple):
     faster: float | None = None
     peer: str | float = ""
     most: float | None = None
+    at: tuple[str, str, str] | None = None
 
 
 _FIRST, _FEW, _TINY, _LARGE = map(
@@ -38,7 +40,14 @@ _OURS = "ugmm"
 HOLDS = {
     "cpu": (
         Hold("steps", steps.TRAINING, _OURS, faster=1.4, peer=MLP_MANY, most=3.3),
-        Hold("commands", "iris_disc, a step", "iris_disc", faster=2.2),
+        Hold(
+            "commands",
+            "iris_disc, a step",
+            "iris_disc",
+            faster=2.2,
+            peer="a bare loop",
+            at=("steps", steps.IRIS, _OURS),
+        ),
         Hold("commands", "iris_disc, whole", "iris_disc", faster=1.8),
         Hold("steps", "predict 1", steps.PREPARED, _OURS, peer=MLP_SAME, most=4),
         Hold("steps", "predict 1", _OURS, peer=MLP_SAME),
@@ -73,7 +82,7 @@ def holds_table(records: list[dict[str, Any]], device: str) -> Table | None:
     if not rows:
         return None
     columns = (
-        "what:20 contender:24 before:9 now:9 faster:8 wanted:7 peer:24 its:9 times:7 wanted:7"
+        "what:28 contender:24 before:9 now:9 faster:8 wanted:7 peer:24 its:9 times:7 wanted:7"
     )
     table = Table(
         "What must hold",
@@ -84,10 +93,11 @@ def holds_table(records: list[dict[str, Any]], device: str) -> Table | None:
     for hold, took in rows:
         before = seconds.get((hold.part, hold.case, hold.before or hold.contender, BEFORE))
         by_name = isinstance(hold.peer, str)
-        peer = seconds.get((hold.part, hold.case, hold.peer, NOW)) if by_name else hold.peer
+        at = hold.at or (hold.part, hold.case, hold.peer)
+        peer = seconds.get((*at, NOW)) if by_name else hold.peer
         ratios = (before / took if before else None, took / peer if peer else None)
         table.add(
-            hold.case,
+            f"{hold.part}: {hold.case}",
             hold.contender,
             milliseconds(before) if before else "",
             milliseconds(took),

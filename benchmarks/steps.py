@@ -69,7 +69,10 @@ def network_of(case: str, contender: str) -> nn.Module:
     if case == IRIS:
         return (mlp_of if contender == MLP_SAME else classifier)(IRIS, *IRIS_ENDS)
     if contender in PEERS:
-        return PEERS[contender]()
+        try:
+            return PEERS[contender]()
+        except ModuleNotFoundError as error:
+            raise BenchError(f"{error.name} is not installed") from error
     other = {"input_dropout": 0.0} if contender == NO_DROPOUT else {}
     return classifier(TRAINING, SIZES[0], SIZES[-1], **other)
 

@@ -67,7 +67,7 @@ def test_contenders_alternate():
 
     steps = {
         "quick": lambda: step("quick", 0.1),
-        "slow": lambda: step("slow", 2),
+        "slow": lambda: step("slow", 4),
         "broken": fails,
     }
     results, failed = alternate(steps, 10, most=5)
@@ -230,6 +230,20 @@ def test_an_unknown_commit_is_one_line(repository, program, capsys):
     assert len(repository("worktree", "list").splitlines()) == 1
 
 
+def test_files_that_cannot_be_used_are_one_line(program, tmp_path, capsys):
+    (tmp_path / "bad.json").write_text("no")
+    for arguments in (
+        ["--add", str(tmp_path / "missing.json")],
+        ["--add", str(tmp_path / "bad.json")],
+        ["--save", str(tmp_path / "missing" / "file.json")],
+    ):
+        assert program["main"](arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert arguments[1] in said
+        assert said.count("\n") == 1
+
+
 def test_without_git_there_is_nothing_to_compare_with(monkeypatch, program, tmp_path, capsys):
     import trees
 
@@ -288,7 +302,7 @@ def test_what_must_hold():
         record("steps", "mnist_disc", "MLP, as many parameters", 0.004),
     ]
     rows = holds.holds_table(training, "cpu").rows
-    expected = ["mnist_disc", "ugmm", "15.000", "10.000", "1.50x", "at least 1.4"]
+    expected = ["steps: mnist_disc", "ugmm", "15.000", "10.000", "1.50x", "at least 1.4"]
     expected += ["MLP, as many parameters", "4.000", "2.50x", "at most 3.3", "yes"]
     assert rows == [expected]
     slow = [record("steps", "mnist_disc", "ugmm", 0.014), *training[1:]]
@@ -318,9 +332,11 @@ def test_the_names_of_what_must_hold_are_those_that_are_timed():
             for what in ("a step", "whole"):
                 timed["commands", f"{name}, {what}"] = [name]
         for hold in rows:
-            names = [hold.contender, hold.before or hold.contender]
-            names += [hold.peer] if isinstance(hold.peer, str) and hold.peer else []
-            assert set(names) <= set(timed[hold.part, hold.case])
+            ours, peer = (hold.part, hold.case), (hold.part, hold.case, hold.peer)
+            assert {hold.contender, hold.before or hold.contender} <= set(timed[ours])
+            if isinstance(hold.peer, str) and hold.peer:
+                *case, name = hold.at or peer
+                assert name in timed[tuple(case)]
 
 
 def test_the_results_keep_other_machines(program, capsys):

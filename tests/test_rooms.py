@@ -16,6 +16,7 @@ PACKAGE = SOURCES / "ugmm"
 # From the ground up: a room may import from those in lines above its own, and from itself.
 ORDER = (
     ("errors", "keys", "metrics", "terminal", "_lazy", "_torchvision"),
+    ("_lean",),
     ("writing",),
     ("reading",),
     ("runs", "kernels", "columns", "calibration", "yaml_text"),

@@ -9,10 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ugmm import __version__
+from ugmm._lean import starting
 from ugmm.cluster.signals import closing_cleanly, run_command
 from ugmm.errors import UserError, lacks_memory
 from ugmm.report.escaping import for_terminal
-from ugmm.terminal import guard_streams, loading
+from ugmm.terminal import guard_streams
 from ugmm.writing import explain
 
 if TYPE_CHECKING:
@@ -173,22 +174,21 @@ def _train(options: argparse.Namespace) -> None:
 
     run = find_resumed(options.resume) if options.resume else find_run(options.overrides)
     if run is not None:
-        with loading(told=is_leading()):
+        with starting(told=is_leading()):
             from ugmm.training.run import resume
 
         if run.has_ended and is_leading():
             sys.stdout.write("this run has ended already\n")
-        summary = resume(run)
+        resume(run, _print_results)
     else:
         from ugmm.config.compose import compose
 
         config = compose(options.experiment, options.overrides)  # before torch is imported
-        with loading():
+        with starting():
             from ugmm.training.run import start
 
-        run, summary = start(config, options.overrides)
+        run, _ = start(config, options.overrides, _print_results)
     if is_leading():
-        _print_results(summary, run.read_confusion())
         sys.stdout.write(f"run folder: {run.folder}\n")
 
 
@@ -196,7 +196,7 @@ def _eval(options: argparse.Namespace) -> None:
     from ugmm.runs import locate
 
     run, checkpoint = locate(options.run)
-    with loading():
+    with starting():
         from ugmm.training.run import evaluate
 
     _print_results(*evaluate(run, checkpoint))

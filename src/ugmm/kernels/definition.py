@@ -162,7 +162,7 @@ def _autograd(kernel: Kernel, backward_op: Any) -> tuple[_Way, _Way]:
         need = needs[0], any(needs[1:])
         if road is Road.DIRECT:
             problem = problem_of(*saved[2:], *ctx.numbers, *ctx.more)
-            results = kernel.backward(grad, *saved[:2], problem, *need)
+            results: Any = kernel.backward(grad, saved[0], saved[1], problem, *need)
         else:
             results = backward_op(grad, *saved, *ctx.numbers, *need)
         return tuple(r if needed else None for r, needed in zip_longest(results, needs))

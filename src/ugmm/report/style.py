@@ -30,12 +30,13 @@ __all__ = [
 # pale for a line on white, so a wine red stands in for it.
 FIRST, SECOND = "#0072B2", "#D55E00"
 SERIES = (FIRST, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", SECOND, "#882255", "#8C8C8C")
+_DPI = 150
 INK, MUTED, EMPTY = "#222222", "#6B6B6B", "#EDEDED"
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
     """Return an empty white figure of `width` x `height` inches that keeps its texts apart."""
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = Figure(figsize=(width, height), facecolor="white", dpi=_DPI)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)  # inches
     figure.suptitle(title, fontsize=12, color=INK)
     return figure
@@ -79,6 +80,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=150, facecolor="white")
+    if figure.axes and (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")  # or it would all be drawn twice
+    figure.savefig(drawn, format="png", dpi=_DPI, facecolor="white")
     make_folder(path.parent)
     write_atomic(path, drawn.getvalue())

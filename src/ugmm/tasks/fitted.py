@@ -5,10 +5,10 @@ from typing import Any
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from ugmm.errors import UserError
 from ugmm.nn import Classifier
+from ugmm.tasks.measures import Mean
 from ugmm.tasks.task import Batch, Task
 
 __all__ = ["FittedTask"]
@@ -31,7 +31,7 @@ class FittedTask(Task):
         super().__init__(network, n_classes, **training)
         self.automatic_optimization = False
         for metrics in (self.val_metrics, self.test_metrics):
-            metrics.add_metrics({"log_prob": MeanMetric()})
+            metrics.add_metrics({"log_prob": Mean()})
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
         """Fit.

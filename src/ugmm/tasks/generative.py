@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
 from ugmm.errors import UGMMWarning
 from ugmm.nn import Classifier
 from ugmm.objectives import Objective, RankingNCE
+from ugmm.tasks.measures import Mean
 from ugmm.tasks.remake import remake
 from ugmm.tasks.task import Batch, Task
 
@@ -61,12 +62,12 @@ class GenerativeTask(Task):
         self.z_draws = z_draws
         self.has_label = has_label
         for split, metrics in (("val", self.val_metrics), ("test", self.test_metrics)):
-            added: dict[str, Metric | MetricCollection] = {"log_prob": MeanMetric()}
+            added: dict[str, Metric | MetricCollection] = {"log_prob": Mean()}
             if self.objective.is_score:
-                added["score"] = MeanMetric()
+                added["score"] = Mean()
             metrics.add_metrics(added)
             if not has_label:
-                only = MetricCollection({"log_prob": MeanMetric()}, prefix=f"{split}/")
+                only = MetricCollection({"log_prob": Mean()}, prefix=f"{split}/")
                 setattr(self, f"{split}_metrics", only)
         self.last_batch: tuple[Tensor, Tensor, Tensor] | None = None
         self.estimates: list[tuple[Estimate, Estimate]] = []

@@ -1,8 +1,10 @@
 """Optimisers and learning-rate schedules by name."""
 
+import inspect
 import math
 from typing import Any, Literal
 
+import torch
 from torch import nn, optim
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
@@ -16,7 +18,26 @@ from torch.optim.lr_scheduler import (
 
 from ugmm.metrics import find_metric
 
-__all__ = ["make_optimizer", "make_schedule", "parameter_groups"]
+__all__ = ["OPTIMIZERS", "make_optimizer", "make_schedule", "parameter_groups"]
+
+
+def _never_compiled(kind: type[optim.Optimizer]) -> type[Any]:
+    """Return an optimiser of torch's without its ways around `torch.compile`.
+
+    By those the first optimiser of a process imports the whole compiler, and each step asks it
+    twice to look away.
+    """
+    names = ("add_param_group", "zero_grad", "step", "state_dict", "load_state_dict")
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    plain["step"] = torch.no_grad()(plain["step"])
+    return type(kind.__name__, (kind,), plain)
+
+
+OPTIMIZERS = {
+    "adam": _never_compiled(optim.Adam),
+    "adamw": _never_compiled(optim.AdamW),
+    "sgd": _never_compiled(optim.SGD),
+}
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -66,14 +87,12 @@ def make_optimizer(
         momentum: Of SGD.
         fused: Whether a step is one pass over all parameters.
     """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be 'adam', 'adamw' or 'sgd', got {name!r}")
+    own = {"momentum": momentum} if name == "sgd" else {"betas": betas}
     groups = parameter_groups(module, weight_decay)
-    if name == "adam":
-        return optim.Adam(groups, lr=lr, betas=betas, fused=fused)
-    if name == "adamw":
-        return optim.AdamW(groups, lr=lr, betas=betas, fused=fused)
-    if name == "sgd":
-        return optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
-    raise ValueError(f"optimizer must be 'adam', 'adamw' or 'sgd', got {name!r}")
+    optimizer: optim.Optimizer = OPTIMIZERS[name](groups, lr=lr, fused=fused, **own)
+    return optimizer
 
 
 def make_schedule(

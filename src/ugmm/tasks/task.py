@@ -12,23 +12,16 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-)
-from torchmetrics.utilities import dim_zero_cat
+from torchmetrics import MetricCollection
 
-from ugmm.calibration import bin_confidences
 from ugmm.nn import Classifier, Recorded
-from ugmm.nn.labels import pick_scores
 from ugmm.nn.recipe import class_path
 from ugmm.tasks.class_metrics import balanced_accuracy, macro_f1
+from ugmm.tasks.measures import Confusion, split_metrics, update_metrics
 from ugmm.tasks.optimization import make_optimizer, make_schedule
 from ugmm.tasks.remake import remake
 
-__all__ = ["Batch", "Task", "split_metrics", "update_metrics"]
+__all__ = ["Batch", "Task"]
 
 Batch = tuple[Tensor, Tensor]
 
@@ -75,9 +68,9 @@ class Task(Recorded, lightning.LightningModule, ABC):
             )
         self.optimizer = _without_numpy(optimizer or {})
         self.schedule = _without_numpy(schedule or {})
-        self.val_metrics = split_metrics("val", n_classes)
-        self.test_metrics = split_metrics("test", n_classes)
-        self.confusion = MulticlassConfusionMatrix(n_classes)
+        self.val_metrics = split_metrics("val")
+        self.test_metrics = split_metrics("test")
+        self.confusion = Confusion(n_classes)
         self.trained: dict[str, Tensor] = {}  # what is known of the last step
         self.test_record: dict[str, Tensor] = {}
 
@@ -165,10 +158,8 @@ class Task(Recorded, lightning.LightningModule, ABC):
         """Gather, from all ranks, what the confusion matrix and reliability diagram show."""
         calibration: Any = self.test_metrics["ece"]
         with calibration.sync_context(should_sync=self.trainer.world_size > 1):
-            self.test_record = {
-                "confidence": dim_zero_cat(calibration.confidences).cpu(),
-                "correct": dim_zero_cat(calibration.accuracies).cpu(),
-            }
+            confidence, correct = calibration.rows()
+            self.test_record = {"confidence": confidence, "correct": correct}
         confusion = self.confusion.compute().cpu()  # of all ranks
         self.confusion.reset()
         self.test_record["confusion"] = confusion
@@ -201,43 +192,6 @@ class Task(Recorded, lightning.LightningModule, ABC):
                 each.scheduler.step(float(self.trainer.callback_metrics[monitor]))
 
 
-class _CalibrationError(MulticlassCalibrationError):
-    """The expected calibration error, by the bins of the reliability diagram.
-
-    torchmetrics counts samples of confidence 1 as a bin of their own.
-    """
-
-    def compute(self) -> Tensor:
-        """Return the error of all rows, of all ranks."""
-        confidence, correct = dim_zero_cat(self.confidences), dim_zero_cat(self.accuracies)
-        binned = bin_confidences(confidence.cpu().numpy(), correct.cpu().numpy())
-        return confidence.new_tensor(binned.error)
-
-
 def _without_numpy(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return keywords with numbers of Python: a checkpoint that may hold others runs code."""
     return {k: v.item() if isinstance(v, np.generic) else v for k, v in keywords.items()}
-
-
-def split_metrics(split: str, n_classes: int) -> MetricCollection:
-    """Return what is measured of class scores: `split/accuracy`, `split/nll` and `split/ece`."""
-    metrics: dict[str, Metric | MetricCollection] = {
-        "accuracy": MulticlassAccuracy(n_classes, average="micro"),
-        "nll": MeanMetric(),
-        "ece": _CalibrationError(n_classes),
-    }
-    return MetricCollection(metrics, prefix=f"{split}/", compute_groups=False)
-
-
-def update_metrics(metrics: MetricCollection, scores: Tensor, y: Tensor) -> None:
-    """Add class scores (batch, classes) and labels (batch,) to what metrics there are."""
-    log_posterior = scores.float().log_softmax(-1)
-    metrics_of = {
-        "accuracy": (scores, y),
-        "nll": (-pick_scores(log_posterior, y),),
-        "ece": (log_posterior.exp(), y),
-        "log_prob": (pick_scores(scores, y),),
-    }
-    for name in metrics.keys(keep_base=True):
-        if name in metrics_of:
-            metrics[name].update(*metrics_of[name])

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import wandb
 
 from ugmm.errors import UserError
+from ugmm.tracking.mode import asked_mode
 
 __all__ = ["explain", "faulty_variables", "in_one_line", "obstacle", "resolve_mode", "without"]
 
 _CONNECT_SECONDS = 3
 _NO_ACCOUNT = "no W&B account is configured on this machine"
-_SYNONYMS = {"dryrun": "offline", "run": "online", "off": "disabled"}
 _SPECIAL = ("anonymous", "ignore_globs", "root_dir", "settings_system")  # W&B reads them otherwise
 
 
@@ -31,10 +31,7 @@ def resolve_mode(mode: str) -> tuple[str, str]:
     Raises:
         UserError: If the mode is `online` and W&B cannot be reached.
     """
-    asked = "tracking.mode"
-    if mode == "auto" and (wanted := os.environ.get("WANDB_MODE", "")):
-        asked, mode = "WANDB_MODE", wanted.lower()
-    mode = _SYNONYMS.get(mode, mode)
+    mode, asked = asked_mode(mode)
     if mode in ("offline", "disabled"):
         return mode, ""
     reason = obstacle()

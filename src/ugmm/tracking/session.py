@@ -32,8 +32,8 @@ _RETRIES, _RETRY_SECONDS = 4, 5
 
 
 @contextmanager
-def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run | None"]:
-    """Track a run in W&B while the body runs; give None where tracking is disabled.
+def tracked(config: Config, run: Run) -> Iterator["wandb.Run | None"]:
+    """Track a run in W&B while the body runs; give None where it cannot be, and need not.
 
     What W&B lacks of the rows that `metrics.csv` has already is logged first. However the body
     ends, the W&B run is finished: with exit code 0, with the code of a `SystemExit`, or with 1
@@ -42,10 +42,7 @@ def tracked(config: Config, run: Run, *, enabled: bool) -> Iterator["wandb.Run |
     Raises:
         UserError: If the mode is `online` and W&B cannot be reached.
     """
-    mode, reason = resolve_mode(config.tracking.mode) if enabled else ("disabled", "")
-    if mode == "disabled":
-        yield None
-        return
+    mode, reason = resolve_mode(config.tracking.mode)
     done = run.read_metrics()
     lost, held = lost_rows(run.folder, done) if done else ([], 0)
     logging.raiseExceptions = False  # a disk too full for W&B's own log is no reason to shout

@@ -3,18 +3,26 @@
 import math
 import random
 import signal
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.profilers import PassThroughProfiler
 from torch import nn
 
 from ugmm.cluster.signals import take_over
 from ugmm.errors import UserError
 
-__all__ = ["SeedEpochs", "StopOnNonFinite", "StopOnSignals", "leave_out_idle_hooks"]
+__all__ = [
+    "NoProfiler",
+    "SeedEpochs",
+    "StopOnNonFinite",
+    "StopOnSignals",
+    "leave_out_idle_hooks",
+]
 
 _HOOKS = (  # of every step or epoch
     "on_train_epoch_start",
@@ -26,6 +34,7 @@ _HOOKS = (  # of every step or epoch
     "on_train_batch_end",
     "on_train_epoch_end",
 )
+_NOTHING = nullcontext()
 
 
 def leave_out_idle_hooks(trainer: Trainer, task: LightningModule) -> None:
@@ -39,6 +48,14 @@ def leave_out_idle_hooks(trainer: Trainer, task: LightningModule) -> None:
         for hook in _HOOKS:
             if getattr(type(owner), hook) is getattr(base, hook):
                 setattr(owner, hook, None)
+
+
+class NoProfiler(PassThroughProfiler):
+    """Lightning's idle profiler, less the generator that it makes for each part of a step."""
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]  # noqa: ARG002
+        """Do nothing."""
+        return _NOTHING
 
 
 class SeedEpochs(Callback):

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -28,6 +28,7 @@ class MetricsCSV(Logger):
         super().__init__()
         self.run = run
         self.columns = ["epoch", "step"]
+        self.file: BinaryIO | None = None  # open: a small network's epoch is not much longer
         self._start(epoch)
 
     @rank_zero_only
@@ -60,14 +61,26 @@ class MetricsCSV(Logger):
             rows = self.run.read_metrics()
             self.columns += sorted(new)
             self._rewrite(rows)
-        with explaining(self.run.metrics), self.run.metrics.open("a", newline="") as file:
-            csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+        with explaining(self.run.metrics):
+            self.file = self.file or self.run.metrics.open("ab", buffering=0)
+            rest = _lines(self.columns, [row])
+            while rest:  # a disk that is getting full takes a part of it, and then complains
+                rest = rest[self.file.write(rest) :]
 
     def _rewrite(self, rows: list[dict[str, float | None]]) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            whole = {name: int(row[name] or 0) for name in ("epoch", "step")}
-            writer.writerow({**row, **whole})
-        write_atomic(self.run.metrics, text.getvalue())
+        header = dict(zip(self.columns, self.columns, strict=True))
+        whole = [{**row, **{n: int(row[n] or 0) for n in ("epoch", "step")}} for row in rows]
+        self.close()
+        write_atomic(self.run.metrics, _lines(self.columns, [header, *whole]))
+
+    def close(self) -> None:
+        """Let go of the file; the next row opens it again."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+
+def _lines(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -12,7 +12,7 @@ from ugmm.data import MNISTDataModule
 from ugmm.data.files.fashion import read_fashion
 from ugmm.data.images import observed_pixels, rotated
 from ugmm.nn import Classifier
-from ugmm.tasks.task import split_metrics, update_metrics
+from ugmm.tasks.measures import split_metrics, update_metrics
 
 __all__ = ["ANGLES", "MISSING", "score_robustness"]
 
@@ -46,7 +46,7 @@ def score_robustness(network: Classifier, data: MNISTDataModule) -> dict[str, fl
     results: dict[str, float] = {}
 
     def test(name: str, scores: Tensor) -> None:
-        metrics = split_metrics(name, data.n_classes)
+        metrics = split_metrics(name)
         update_metrics(metrics, scores, y)
         results.update({key: float(value) for key, value in metrics.compute().items()})
 

@@ -1,10 +1,10 @@
 """Running one experiment: train, test, draw, write down."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
@@ -27,7 +27,7 @@ from ugmm.report import draw_run
 from ugmm.runs import Confusion, Run
 from ugmm.tasks import Task
 from ugmm.terminal import say, warn
-from ugmm.tracking.session import log_results, tracked
+from ugmm.tracking.mode import asked_mode
 from ugmm.training.build import build, prepare
 from ugmm.training.callbacks import leave_out_idle_hooks
 from ugmm.training.checkpoint import StampCheckpoints
@@ -35,18 +35,30 @@ from ugmm.training.metrics_csv import MetricsCSV
 from ugmm.training.progress import make_progress
 from ugmm.training.resuming import find_best, find_validation, read_last, read_matching
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
-from ugmm.training.wandb_logger import LenientWandbLogger
 from ugmm.writing import WriteError, sweep
+
+if TYPE_CHECKING:
+    import wandb
 
 __all__ = ["evaluate", "resume", "start", "start_or_resume"]
 
+Show = Callable[[dict[str, float], Confusion | None], None]
 
-def start(config: Config, overrides: Sequence[str] = ()) -> tuple[Run, dict[str, float]]:
+
+def _show_nothing(summary: dict[str, float], confusion: Confusion | None) -> None:
+    """Leave it at what is written down."""
+
+
+def start(
+    config: Config, overrides: Sequence[str] = (), show: Show = _show_nothing
+) -> tuple[Run, dict[str, float]]:
     """Run an experiment in a new folder.
 
     Args:
         config: The resolved configuration.
         overrides: The command's settings, which other processes of the run were given too.
+        show: Is given the summary and how often each class was taken for each, in the leading
+            process, as soon as they are written: pictures take longer.
 
     Raises:
         UserError: If anything the user can mend keeps it from running.
@@ -56,7 +68,7 @@ def start(config: Config, overrides: Sequence[str] = ()) -> tuple[Run, dict[str,
     run = Run.create(config.runs_dir, config.group, config.name, launch_id())
     run.freeze(to_yaml(config), plugin_records())
     share_folder(run, overrides)
-    return run, execute(config, run)
+    return run, execute(config, run, show)
 
 
 def start_or_resume(config: Config, run_id: str) -> dict[str, float]:
@@ -74,25 +86,36 @@ def start_or_resume(config: Config, run_id: str) -> dict[str, float]:
     return resume(run)
 
 
-def resume(run: Run) -> dict[str, float]:
+def resume(run: Run, show: Show = _show_nothing) -> dict[str, float]:
     """Continue a run from its last checkpoint, with its frozen configuration.
 
     A run that has ended is left as it is.
+
+    Args:
+        run: The run.
+        show: See `start`.
 
     Raises:
         RunInUseError: If another process is at it.
         UserError: If its configuration or checkpoint cannot be used.
     """
     if run.has_ended:
-        return run.read_summary()
+        return _ended(run, show)
     config = read_config(run)
     check_hardware(config.trainer)
     tell_children(run)
-    return execute(config, run)
+    return execute(config, run, show)
 
 
-def execute(config: Config, run: Run) -> dict[str, float]:
-    """Train from the last checkpoint, if there is one, then test, draw and write the summary.
+def _ended(run: Run, show: Show) -> dict[str, float]:
+    summary = run.read_summary()
+    if is_leading():
+        show(summary, run.read_confusion())
+    return summary
+
+
+def execute(config: Config, run: Run, show: Show = _show_nothing) -> dict[str, float]:
+    """Train from the last checkpoint, if there is one, then test, write the summary and draw.
 
     Returns:
         The summary, on the leading process; on others, what they tested.
@@ -101,7 +124,7 @@ def execute(config: Config, run: Run) -> dict[str, float]:
         # The other processes of a launch work under the lock of the leading one.
         with holding(run) if is_leading() else nullcontext():
             # It may have ended while this process was starting.
-            return run.read_summary() if run.has_ended else _execute(config, run)
+            return _ended(run, show) if run.has_ended else _execute(config, run, show)
     except MisconfigurationException as error:
         raise UserError(f"Lightning refuses the settings of {run.folder}: {error}") from error
     except WriteError as error:
@@ -114,7 +137,16 @@ def _resume_command(run: Run) -> str:
     return shlex.join(["ugmm", "train", "--resume", str(run.folder), *plugins])
 
 
-def _execute(config: Config, run: Run) -> dict[str, float]:
+def _tracked(config: Config, run: Run) -> AbstractContextManager["wandb.Run | None"]:
+    """Track a run in W&B while the body runs, if that is wanted: see `ugmm.tracking.session`."""
+    if not is_leading() or asked_mode(config.tracking.mode)[0] == "disabled":
+        return nullcontext()
+    from ugmm.tracking.session import tracked
+
+    return tracked(config, run)
+
+
+def _execute(config: Config, run: Run, show: Show) -> dict[str, float]:
     data, task = build(config)
     if is_leading():
         sweep(run.folder)
@@ -125,12 +157,16 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
     epochs = last.epoch + 1 if last else 0  # that are done
     if last is not None and is_leading():
         say(f"going on after epoch {epochs}")
-    loggers: list[Logger] = [MetricsCSV(run, epochs)]  # without the rows of work to do again
     with (
         closing_cleanly(_resume_command(run)),
-        tracked(config, run, enabled=is_leading()) as tracked_run,
+        # Without the rows of work that will be done again; before W&B is told of the others.
+        closing(MetricsCSV(run, epochs)) as metrics,
+        _tracked(config, run) as tracked_run,
     ):
+        loggers: list[Logger] = [metrics]
         if tracked_run is not None:
+            from ugmm.training.wandb_logger import LenientWandbLogger
+
             loggers.append(LenientWandbLogger(experiment=tracked_run))
         before = last.stamp.seconds if last else 0.0
         stamp = StampCheckpoints(config, data, run.read_environment().get("run_id"), before)
@@ -155,8 +191,11 @@ def _execute(config: Config, run: Run) -> dict[str, float]:
         with suppress(OSError):  # a disk too full for this will tell of it below
             run.undrawn.touch()
         run.write_summary(results)  # whatever becomes of the pictures
+        show(results, confusion)
         plots = _draw(run, task, data, config, results)
         if tracked_run is not None:
+            from ugmm.tracking.session import log_results
+
             tested = tested_checkpoint(run, config)
             wanted = config.tracking.log_model and tested.is_file()
             log_results(tracked_run, run, results, plots, tested if wanted else None)

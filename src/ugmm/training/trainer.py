@@ -16,7 +16,7 @@ from ugmm.config.schema import Config, TrainerConfig
 from ugmm.errors import UserError
 from ugmm.metrics import Goal, find_metric
 from ugmm.runs import Run
-from ugmm.training.callbacks import SeedEpochs, StopOnNonFinite, StopOnSignals
+from ugmm.training.callbacks import NoProfiler, SeedEpochs, StopOnNonFinite, StopOnSignals
 from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, StampCheckpoints
 from ugmm.training.options.averaging import AverageWeights
 from ugmm.training.options.extra import check_extra
@@ -109,7 +109,7 @@ def make_trainer(
     plugins: list[Any] = [AtomicCheckpointIO(), launch_environment()]
     return Trainer(
         **settings,
-        **wanted.extra,
+        **{"profiler": NoProfiler(), **wanted.extra},
         # At least one validation, however few the epochs: it chooses the best checkpoint.
         check_val_every_n_epoch=min(wanted.check_val_every_n_epoch, wanted.max_epochs),
         callbacks=callbacks,
@@ -121,8 +121,9 @@ def make_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,  # the data modules divide batches among ranks themselves
         num_sanity_val_steps=0,
-        # On the CPU every operation used here is deterministic as it is.
-        deterministic=torch.cuda.is_available() and wanted.accelerator != "cpu",
+        # On the CPU every operation used here is deterministic as it is; saying so (False) would
+        # take half a second, in which torch imports its compiler.
+        deterministic=(torch.cuda.is_available() and wanted.accelerator != "cpu") or None,
     )
 
 

@@ -59,12 +59,12 @@ def test_ece_is_by_definition(bins):
 
 @pytest.mark.parametrize("sharpness", [1.0, 4.0, 300.0])  # 300: nearly all confidences are 1
 def test_the_picture_shows_the_error_that_is_measured(sharpness):
-    from ugmm.tasks.task import split_metrics, update_metrics
+    from ugmm.tasks.measures import split_metrics, update_metrics
 
     generator = torch.Generator().manual_seed(0)
     scores = sharpness * torch.randn(500, 10, generator=generator)
     labels = torch.randint(10, (500,), generator=generator)
-    metrics = split_metrics("test", 10)
+    metrics = split_metrics("test")
     update_metrics(metrics, scores, labels)
     confidence, predicted = scores.softmax(-1).max(-1)
     figure = reliability_diagram(confidence, predicted == labels)

@@ -14,8 +14,8 @@ from numba.extending import intrinsic
 from ugmm.kernels.compiled.vectors import LANES, VECTOR, WIDE, pointer
 
 __all__ = [
-    "any_below", "load_some", "masked_call", "store_some", "sum_across", "sum_quarters", "turn",
-    "where_above", "where_flagged",
+    "any_below", "load_some", "masked_call", "prefetch", "store_some", "sum_across",
+    "sum_quarters", "turn", "where_above", "where_flagged",
 ]  # fmt: skip
 
 _INT = ir.IntType(32)
@@ -64,6 +64,22 @@ def store_some(_typing: Any, array: Any, index: Any, count: Any, value: Any) -> 
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, value), codegen
+
+
+@intrinsic
+def prefetch(_typing: Any, array: Any, index: Any) -> Any:
+    """Ask for the line of memory in which a float lies, which may be past the array's end."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = pointer(context, builder, signature, args)
+        place = builder.bitcast(place, ir.IntType(8).as_pointer())
+        to_read, everywhere, data = (ir.Constant(_INT, n) for n in (0, 3, 1))
+        kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [place, to_read, everywhere, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
 
 
 @intrinsic

@@ -3,7 +3,8 @@
 Notation as in `neuron`. Where a neuron has few inputs, vectors of inputs would be filled badly,
 and each score's own work, to add up the lanes and to take a logarithm, would outlast its
 exponentials. So the lanes of a vector are the neurons of a *block* here (`columns`): a score is a
-lane, and its logarithm one of 16. Four rows go in step, and their sums stay in registers.
+lane, and its logarithm one of 16. Four rows go in step, and their sums stay in registers. So
+little is computed for a score that memory would be waited for, which is therefore asked for ahead.
 
 Forward is here, and what both ways need; backward is in `narrow_backward`.
 """
@@ -20,7 +21,7 @@ from numba import carray
 
 from ugmm.kernels.compiled.base2 import ZERO
 from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
-from ugmm.kernels.compiled.lanes import any_below, load_some, store_some
+from ugmm.kernels.compiled.lanes import any_below, load_some, prefetch, store_some
 from ugmm.kernels.compiled.logarithm import log_scaled
 from ugmm.kernels.compiled.threads import ROWS
 from ugmm.kernels.compiled.vectors import (
@@ -41,8 +42,9 @@ from ugmm.kernels.mixture.columns import COLUMN, make_columns
 from ugmm.kernels.mixture.far import NEAR, score_far_rows
 from ugmm.kernels.mixture.neuron import OVERFLOW, known_of, layer_of
 
-__all__ = ["height_of", "lanes_of", "load_tile", "make_all_columns", "passes"]
+__all__ = ["ahead_of", "height_of", "lanes_of", "load_tile", "make_all_columns", "passes"]
 
+AHEAD = 1024  # floats: a page of memory
 HEIGHT = 256  # rows of a tile, at most
 
 
@@ -50,6 +52,12 @@ HEIGHT = 256  # rows of a tile, at most
 def height_of(task):
     """Rows of a tile."""
     return min(HEIGHT, (task[1] - task[0] + ROWS - 1) // ROWS * ROWS)
+
+
+@inlined
+def ahead_of(n_out):
+    """How many floats ahead the rows of scores are asked for: whole rows."""
+    return max(ROWS, AHEAD // n_out) * n_out
 
 
 @inlined
@@ -113,7 +121,9 @@ def _near_sums(tile, at, column):
 
 
 @inlined
-def _write(total, score, at, present, value, offset):
+def _write(total, score, at, ahead, present, value, offset):
+    prefetch(total, at + ahead)
+    prefetch(score, at + ahead)
     store_some(total, at, present, value)
     store_some(score, at, present, add(offset, log_scaled(value, splat(ZERO))))
 
@@ -124,7 +134,7 @@ def _forward_block(layer, rows_known, min_scale, columns, offsets, score, task):
     x, loc, log_scale, logits, _, total = layer
     known, kept = rows_known
     n_out, n = loc.shape
-    height = height_of(task)
+    height, ahead = height_of(task), ahead_of(n_out)
     tile, ordinary = np.empty(height * n, np.float32), np.empty(height, np.bool_)
     all_total, all_score = total.reshape(total.size), score.reshape(score.size)
     rounded, far = np.zeros(len(columns) * LANES, np.float32), np.empty((4, n))
@@ -138,10 +148,10 @@ def _forward_block(layer, rows_known, min_scale, columns, offsets, score, task):
                 any_far |= any_below(t0, t1, t2, t3, splat(NEAR))
                 some0, some1, some2, some3 = lanes_of(n_out, i, b, stop)
                 at, offset = b * n_out + i * LANES, load(rounded, i * LANES)
-                _write(all_total, all_score, at, some0, t0, offset)
-                _write(all_total, all_score, at + n_out, some1, t1, offset)
-                _write(all_total, all_score, at + 2 * n_out, some2, t2, offset)
-                _write(all_total, all_score, at + 3 * n_out, some3, t3, offset)
+                _write(all_total, all_score, at, ahead, some0, t0, offset)
+                _write(all_total, all_score, at + n_out, ahead, some1, t1, offset)
+                _write(all_total, all_score, at + 2 * n_out, ahead, some2, t2, offset)
+                _write(all_total, all_score, at + 3 * n_out, ahead, some3, t3, offset)
         if any_far:
             some = slice(start, stop)
             rows = (x[some], known[some], total[some], kept[some], score[some], ordinary)

@@ -21,6 +21,7 @@ from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
 from ugmm.kernels.compiled.lanes import (
     any_below,
     load_some,
+    prefetch,
     store_some,
     sum_across,
     sum_quarters,
@@ -42,7 +43,13 @@ from ugmm.kernels.compiled.vectors import (
 )
 from ugmm.kernels.mixture.columns import COLUMN, PARTS, put_sums, sums_of
 from ugmm.kernels.mixture.far import add_far_rows
-from ugmm.kernels.mixture.narrow import height_of, lanes_of, load_tile, make_all_columns
+from ugmm.kernels.mixture.narrow import (
+    ahead_of,
+    height_of,
+    lanes_of,
+    load_tile,
+    make_all_columns,
+)
 from ugmm.kernels.mixture.neuron import finish_gradients, known_of, layer_of, near_pair
 
 __all__ = ["line_size", "passes"]
@@ -58,11 +65,13 @@ def line_size(n_in: int) -> int:
 
 
 @inlined
-def _weigh(grad, total, at, present, weights, to):
+def _weigh(grad, total, at, ahead, present, weights, to):
     """Store the weights of a block's scores in one row; return their gradients and sums.
 
     Lanes that are not there have a gradient of 0 and a sum of 1.
     """
+    prefetch(grad, at + ahead)
+    prefetch(total, at + ahead)
     g = load_some(grad, at, present, splat(ZERO))
     t = load_some(total, at, present, splat(ONE))
     store(weights, to, where_above(t, splat(ZERO), divide(g, t), splat(ZERO)))  # of far rows 0
@@ -72,14 +81,14 @@ def _weigh(grad, total, at, present, weights, to):
 @compiled
 def _weigh_rows(grad, total, n_out, b, stop, first, weights, sums):
     """The weights of four rows' scores in some blocks; return whether a row is far."""
-    any_far, end = False, sums.shape[1] - LANES
+    any_far, end, ahead = False, sums.shape[1] - LANES, ahead_of(n_out)
     for i in range(len(sums)):
         at, to = b * n_out + (first + i) * LANES, i * ROWS * LANES
         some0, some1, some2, some3 = lanes_of(n_out, first + i, b, stop)
-        g0, t0 = _weigh(grad, total, at, some0, weights, to)
-        g1, t1 = _weigh(grad, total, at + n_out, some1, weights, to + LANES)
-        g2, t2 = _weigh(grad, total, at + 2 * n_out, some2, weights, to + 2 * LANES)
-        g3, t3 = _weigh(grad, total, at + 3 * n_out, some3, weights, to + 3 * LANES)
+        g0, t0 = _weigh(grad, total, at, ahead, some0, weights, to)
+        g1, t1 = _weigh(grad, total, at + n_out, ahead, some1, weights, to + LANES)
+        g2, t2 = _weigh(grad, total, at + 2 * n_out, ahead, some2, weights, to + 2 * LANES)
+        g3, t3 = _weigh(grad, total, at + 3 * n_out, ahead, some3, weights, to + 3 * LANES)
         any_far |= any_below(t0, t1, t2, t3, splat(ZERO))
         store(sums[i], end, add(load(sums[i], end), add(add(g0, g1), add(g2, g3))))
     return any_far
