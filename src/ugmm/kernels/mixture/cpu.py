@@ -109,7 +109,7 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         run((make_lists,), _vectors(n_out), **fields)
         zero_sums = is_zero @ constants.columns["at_zero"]
         run((forward,), _vectors(n_out), **fields, zero_sums=zero_sums)
-    elif known is None and few_inputs(batch, n_out, n_in):
+    elif few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
         run((*first, *narrow.passes()), len(tasks.lines), **fields, tasks=tasks.address)
     elif batch:
@@ -145,7 +145,7 @@ def _backward(
         weights = torch.nn.functional.pad(weights, (0, _vectors(n_out) * LANES - n_out))
         zero_weights = is_zero.t() @ weights
         run((backward,), _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
-    elif problem.known is None and few_inputs(batch, n_out, n_in):
+    elif few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
         lines = (len(tasks.lines), _vectors(n_out), narrow_backward.line_size(n_in))
         fields["more_sums"] = x.new_empty(lines)
