@@ -163,18 +163,18 @@ def subtract_kept(by_logits, constants, logits, grad, total, known, by_kept, j):
 
     `by_kept` holds, of each input, the near rows' gradients divided by those sums, added up.
     """
-    subtract_near_kept(by_logits, constants, by_kept[j])
+    subtract_near_kept(by_logits, constants, by_kept, j)
     for b in range(grad.shape[0]):
         if not total[b, j] > ZERO:
             subtract_far_kept(by_logits, logits, grad[b, j], known[b])
 
 
 @compiled
-def subtract_near_kept(by_logits, constants, by_kept):
+def subtract_near_kept(by_logits, constants, by_kept, j):
     """The near rows' part of `subtract_kept`."""
     weight = constants[WEIGHT * (constants.size // SLOTS) :]
     for k in range(by_logits.size):
-        by_logits[k] -= weight[k] * by_kept[k]
+        by_logits[k] -= weight[k] * by_kept[k, j]
 
 
 @compiled

@@ -256,7 +256,7 @@ def _finish(address):
     by_loc = carray(floats(call.by_loc), loc.shape)
     by_log_scale = carray(floats(call.by_log_scale), loc.shape)
     by_logits = carray(floats(call.by_logits), loc.shape)
-    by_kept = carray(floats(call.by_kept), loc.shape)
+    by_kept = carray(floats(call.by_kept), (call.n_in, padded(call.n_out)))
     sums, n = _sums(call), call.n_in
     partial, blocks = np.empty(PARTS * n, np.float32), sums.shape[1]
     i = next_task(address)
@@ -272,7 +272,7 @@ def _finish(address):
                 grad_sum = line[n * COLUMN + j - first] if known.size == 0 else ZERO
                 finish_gradients(by_logits[j], by_loc[j], by_log_scale[j], constants[j], grad_sum)
                 if known.size > 0:
-                    subtract_near_kept(by_logits[j], constants[j], by_kept[j])
+                    subtract_near_kept(by_logits[j], constants[j], by_kept, j)
             if known.size > 0:
                 _subtract_far_kept(by_logits, logits, grad, total, known, first)
         i = next_task(address)
