@@ -17,6 +17,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ def machine(device: str) -> str:
         return f"{card.name}, {card.multi_processor_count} SMs"
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{(names or [platform.processor()])[0]}, {os.cpu_count()} CPUs"
+    name = (names or [platform.processor()])[0]
+    return f"{name}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads"
 
 
 def versions() -> str:
@@ -81,8 +83,9 @@ def measure(
             found = getattr(part, "measure", functools.partial(run_part, part))(
                 trees, quick, device
             )
-        except BenchError as error:  # the other parts go on
-            print(f"{name} failed: {error}", file=sys.stderr)
+        except Exception:  # whatever it is, the other parts go on
+            traceback.print_exc()
+            print(f"{name} failed", file=sys.stderr)
             failed.append(name)
             continue
         measured = Measured(measured.tables + found.tables, measured.records + found.records)
@@ -124,6 +127,14 @@ def write(found: list[dict[str, Any]]) -> None:
             print(f"written: {PICTURE}")
 
 
+def kept(path: Path) -> list[dict[str, Any]]:
+    """What `--save` wrote."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise BenchError(f"{path} was not written by --save: {error}") from error
+
+
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
     """What the command line says."""
     names = sorted({part for parts in PARTS.values() for part in parts})
@@ -143,8 +154,10 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Measure and write; returns the exit code."""
     if options.add:
-        write([one for path in options.add for one in json.loads(path.read_text())])
+        write([one for path in options.add for one in kept(path)])
         return 0
+    if options.save:
+        options.save.touch()  # complains before there is anything to lose
     with contextlib.ExitStack() as stack:
         trees = {NOW: ROOT}
         if options.against is not None:
@@ -168,11 +181,9 @@ def run(options: argparse.Namespace) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run; what the user can mend is told in one line."""
     options = options_of(arguments)
-    sys.path.insert(0, str(ROOT / "src"))  # what this process takes of ugmm is of this tree too
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by which worktrees are removed
     try:
         return run(options)
-    except BenchError as error:
+    except (BenchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -181,4 +192,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "src"))  # what this process takes of ugmm is of this tree too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by which worktrees are removed
     sys.exit(main())

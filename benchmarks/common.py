@@ -104,11 +104,11 @@ def alternate(
     deadline, rounds = 0.0, 0
     while rounds < min(LEAST, most) or (time.perf_counter() < deadline and rounds < most):
         for name, done in results.items():
-            if rounds >= LEAST and sum(lap.wall for lap in done[-1]) > SLOW:
+            if rounds >= LEAST and sum(lap.cpu for lap in done[-1]) > SLOW:
                 continue
             say(f"{name}: round {rounds + 1}")
             laps = steps[name]()
-            again = warm and sum(lap.wall for lap in laps) <= SLOW
+            again = warm and sum(lap.cpu for lap in laps) <= SLOW
             done.append(steps[name]() if again else laps)
         rounds += 1
         if rounds == LEAST:  # the slow ones are done

@@ -67,7 +67,7 @@ def test_contenders_alternate():
 
     steps = {
         "quick": lambda: step("quick", 0.1),
-        "slow": lambda: step("slow", 2),
+        "slow": lambda: step("slow", 4),
         "broken": fails,
     }
     results, failed = alternate(steps, 10, most=5)
@@ -228,6 +228,20 @@ def test_an_unknown_commit_is_one_line(repository, program, capsys):
             == f"error: --against: there is no commit {commit!r} here; see git log --oneline\n"
         )
     assert len(repository("worktree", "list").splitlines()) == 1
+
+
+def test_files_that_cannot_be_used_are_one_line(program, tmp_path, capsys):
+    (tmp_path / "bad.json").write_text("no")
+    for arguments in (
+        ["--add", str(tmp_path / "missing.json")],
+        ["--add", str(tmp_path / "bad.json")],
+        ["--save", str(tmp_path / "missing" / "file.json")],
+    ):
+        assert program["main"](arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert arguments[1] in said
+        assert said.count("\n") == 1
 
 
 def test_without_git_there_is_nothing_to_compare_with(monkeypatch, program, tmp_path, capsys):

@@ -30,9 +30,10 @@ class Kernel(NamedTuple):
             of the inputs, empty where not needed.
         saved_shapes: takes a problem; returns the shapes of the two saved tensors.
         dispatch_key: the devices it works on, in the dispatcher's words.
-        problem: the kind of problem; the inputs of the operator are its fields but `prepared`,
-            which only the direct road knows.
+        problem: the kind of problem; the inputs of the operator are its fields but `prepared`
+            and `notes`, which only the direct road knows.
         saves_scores: whether backward takes the scores as the saved tensor about them.
+        saved_dtype: the type of the two saved tensors; None: that of the parameters.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Kernel(NamedTuple):
     dispatch_key: str
     problem: type[Problem] | type[CumulativeProblem] = Problem
     saves_scores: bool = False
+    saved_dtype: torch.dtype | None = None
 
 
 def register(kernel: Kernel) -> Callable[..., Tensor]:
@@ -60,7 +62,7 @@ def register(kernel: Kernel) -> Callable[..., Tensor]:
     forward_op, backward_op = _define(kernel)
     forward, backward = _computed(kernel)
     fake_forward, fake_backward = _fakes(kernel)
-    save, differentiate = _autograd(kernel, backward, backward_op)
+    save, differentiate = _autograd(kernel, backward_op)
     _LIBRARY.impl(kernel.name, forward, kernel.dispatch_key)
     _LIBRARY.impl(f"{kernel.name}_backward", backward, kernel.dispatch_key)
     torch.library.register_fake(qualified, fake_forward, lib=_LIBRARY)
@@ -89,9 +91,9 @@ def register(kernel: Kernel) -> Callable[..., Tensor]:
             return score_by_formula(problem)
         if road is Road.DISPATCHER:
             return forward_op(*problem[:n_inputs])[0]
-        if torch.is_grad_enabled():
-            return Direct.apply(*problem)
-        return kernel.forward(problem)[0]
+        if not torch.is_grad_enabled():
+            return kernel.forward(problem)[0]
+        return Direct.apply(*problem.noting())
 
     return operator
 
@@ -130,8 +132,9 @@ def _fakes(kernel: Kernel) -> tuple[_Way, _Way]:
 
     def forward(*inputs: Any) -> Any:
         problem = problem_of(*inputs)
-        saved = (problem.loc.new_empty(shape) for shape in kernel.saved_shapes(problem))
-        return problem.loc.new_empty(problem.score_shape()), *saved
+        new, dtype = problem.loc.new_empty, kernel.saved_dtype
+        saved = (new(shape, dtype=dtype) for shape in kernel.saved_shapes(problem))
+        return new(problem.score_shape()), *saved
 
     def backward(*args: Any) -> Any:
         return problem_of(*args[3 : 3 + n_inputs]).empty_gradients(*args[3 + n_inputs :])
@@ -139,14 +142,15 @@ def _fakes(kernel: Kernel) -> tuple[_Way, _Way]:
     return forward, backward
 
 
-def _autograd(kernel: Kernel, backward: _Way, backward_op: Any) -> tuple[_Way, _Way]:
+def _autograd(kernel: Kernel, backward_op: Any) -> tuple[_Way, _Way]:
     """What autograd keeps of forward; and how it asks for the gradients of the inputs."""
-    n_inputs, n_tensors = len(_inputs(kernel.problem)), len(_tensors(kernel.problem))
+    problem_of: Any = kernel.problem
+    n_inputs, n_tensors = len(_inputs(problem_of)), len(_tensors(problem_of))
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         of_scores = output[0] if kernel.saves_scores else output[1]
         ctx.save_for_backward(of_scores, output[2], *inputs[:n_tensors])
-        ctx.numbers = inputs[n_tensors:n_inputs]
+        ctx.numbers, ctx.more = inputs[n_tensors:n_inputs], inputs[n_inputs:]
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
 
@@ -157,10 +161,14 @@ def _autograd(kernel: Kernel, backward: _Way, backward_op: Any) -> tuple[_Way, _
         saved = ctx.saved_tensors
         road = choose_road(grad, *saved)
         if road is Road.FORMULA or (torch.is_grad_enabled() and not torch.compiler.is_compiling()):
-            return gradients_by_formula(grad, kernel.problem(*saved[2:], *ctx.numbers), needs)
-        way: Any = backward if road is Road.DIRECT else backward_op
-        results = way(grad, *saved, *ctx.numbers, needs[0], any(needs[1:]))
-        return tuple(r if need else None for r, need in zip_longest(results, needs))
+            return gradients_by_formula(grad, problem_of(*saved[2:], *ctx.numbers), needs)
+        need = needs[0], any(needs[1:])
+        if road is Road.DIRECT:
+            problem = problem_of(*saved[2:], *ctx.numbers, *ctx.more)
+            results: Any = kernel.backward(grad, saved[0], saved[1], problem, *need)
+        else:
+            results = backward_op(grad, *saved, *ctx.numbers, *need)
+        return tuple(r if needed else None for r, needed in zip_longest(results, needs))
 
     return save, differentiate
 

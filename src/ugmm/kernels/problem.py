@@ -1,7 +1,7 @@
 """What an operation is asked: its tensors, and whether they fit together."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Problem(NamedTuple):
     known: Tensor | None = None
     min_scale: float = 0.0
     prepared: Prepared | None = None
+    notes: dict[str, Any] | None = None  # what forward leaves for backward to use again
 
     def log_scales(self) -> Tensor:
         """The logarithms of the standard deviations, (out, in)."""
@@ -46,6 +47,10 @@ class Problem(NamedTuple):
         return torch.logaddexp(
             self.log_scale, torch.full_like(self.log_scale, math.log(self.min_scale))
         )
+
+    def noting(self) -> "Problem":
+        """The same, for a forward that a backward may follow."""
+        return self._replace(notes={})
 
     def score_shape(self) -> tuple[int, ...]:
         """The shape of the result."""
@@ -76,6 +81,10 @@ class CumulativeProblem(NamedTuple):
     logits: Tensor
     start: Tensor
     positions: Tensor | None
+
+    def noting(self) -> "CumulativeProblem":
+        """The same: nothing is noted."""
+        return self
 
     def score_shape(self) -> tuple[int, ...]:
         """The shape of the result."""

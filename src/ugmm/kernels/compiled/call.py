@@ -37,6 +37,7 @@ CALL = np.dtype(
             "constants", "total", "kept", "offsets", "score",
             "grad", "dx", "by_loc", "by_log_scale", "by_logits", "by_kept", "more_dx", "more_sums",
             "columns", "at_zero", "zero_sums", "values", "rows", "counts", "ordinary",
+            "codes", "across", "factor", "product", "divisor",
             "weights", "start", "dstart", "states", "after", "used", "wanted",
             f"sources_{_SOURCES}",
         )

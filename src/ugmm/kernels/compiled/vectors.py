@@ -69,10 +69,10 @@ def call_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return _call(builder, "fma", WIDE, a, b, c)
 
 
-def pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """Where sixteen floats of a flat array lie, from an index on."""
+def pointer(context: Any, builder: Any, signature: Any, args: Any, kind: Any = WIDE) -> Any:
+    """Where sixteen floats, or a vector of another kind, of a flat array lie, from an index on."""
     array = context.make_array(signature.args[0])(context, builder, args[0])
-    return builder.bitcast(builder.gep(array.data, [args[1]]), WIDE.as_pointer())
+    return builder.bitcast(builder.gep(array.data, [args[1]]), kind.as_pointer())
 
 
 @intrinsic
@@ -145,6 +145,7 @@ floats = _pointer_to(types.float32)
 doubles = _pointer_to(types.float64)
 integers = _pointer_to(types.int64)
 short_integers = _pointer_to(types.int32)
+shorts = _pointer_to(types.int16)
 flags = _pointer_to(types.uint8)
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ugmm.kernels.compiled.bits import Bits
 from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.definition import Kernel, register
@@ -36,7 +37,7 @@ class _Constants:
     def compute(self, fields: dict[str, Tensor | float]) -> None:
         """Fill it, where that is not done by the call that needs it."""
         tasks = min(self.n_out, thread_count(_EXPONENTIALS, self.n_out, self.n_in))
-        run(neuron.passes(), tasks, **{**fields, **self.fields()})
+        run(neuron.passes()[:1], tasks, **{**fields, **self.fields()})
 
     def fields(self) -> dict[str, Tensor]:
         """The fields of a call in which they are."""
@@ -47,10 +48,11 @@ class _Constants:
         """The same, as `zeros` needs them."""
         return _columns(self.table, self.n_out, self.n_in)
 
-    def kept(self, known: Tensor) -> Tensor:
-        """The sums of the weights of known inputs, (batch, out)."""
-        weights = self.table.view(self.n_out, neuron.SLOTS, -1)[:, neuron.WEIGHT, : self.n_in]
-        return known.to(weights.dtype) @ weights.t()
+    @functools.cached_property
+    def weights(self) -> Tensor:
+        """Each component's, (in, out)."""
+        table = self.table.view(self.n_out, neuron.SLOTS, -1)
+        return table[:, neuron.WEIGHT, : self.n_in].t().contiguous()
 
 
 def _kept_constants(problem: Problem, fields: dict[str, Tensor | float]) -> _Constants | None:
@@ -98,18 +100,16 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         if zero or known is not None:
             constants.compute(fields)
         else:
-            first = neuron.passes()
+            first = neuron.passes()[:1]
     fields |= {**constants.fields(), "score": score}
     if known is not None:
-        sums[1] = constants.kept(known)
+        sums[1] = Bits.of(None, known).times(constants.weights)
     if zero:
-        _, make_lists, forward, _ = zeros.passes()
-        buffers, is_zero = _zero_buffers(problem)
-        fields |= {**buffers, **constants.columns}
-        run((make_lists,), _vectors(n_out), **fields)
-        zero_sums = is_zero @ constants.columns["at_zero"]
-        run((forward,), _vectors(n_out), **fields, zero_sums=zero_sums)
-    elif known is None and few_inputs(batch, n_out, n_in):
+        fields |= constants.columns
+        fields |= _lists(problem, fields)
+        zero_sums = Bits.of(x, known).times(constants.columns["at_zero"])
+        run(zeros.passes()[2:3], _vectors(n_out), **fields, zero_sums=zero_sums)
+    elif few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
         run((*first, *narrow.passes()), len(tasks.lines), **fields, tasks=tasks.address)
     elif batch:
@@ -135,17 +135,14 @@ def _backward(
     fields |= zip(("dx", "by_loc", "by_log_scale", "by_logits"), results, strict=True)
     fields |= {"grad": grad.contiguous(), "constants": constants}
     if problem.known is not None:
-        fields["by_kept"] = _near(grad, sums[0], sums[1]).t() @ problem.known.to(x.dtype)
+        shares = _divided(fields, sums[1])
+        fields["by_kept"] = Bits.of(None, problem.known, across=True).times(shares)
     if not need_x and mostly_zero(problem):
-        _, make_lists, _, backward = zeros.passes()
-        buffers, is_zero = _zero_buffers(problem)
-        fields |= {**buffers, **_columns(constants, n_out, n_in)}
-        run((make_lists,), _vectors(n_out), **fields)
-        weights = _near(grad, sums[0], sums[0])
-        weights = torch.nn.functional.pad(weights, (0, _vectors(n_out) * LANES - n_out))
-        zero_weights = is_zero.t() @ weights
-        run((backward,), _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
-    elif problem.known is None and few_inputs(batch, n_out, n_in):
+        fields |= problem.notes or {**_lists(problem, fields), **_columns(constants, n_out, n_in)}
+        weights = _divided(fields, sums[0])
+        zero_weights = Bits.of(x, problem.known, across=True).times(weights)
+        run(zeros.passes()[3:], _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
+    elif few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
         lines = (len(tasks.lines), _vectors(n_out), narrow_backward.line_size(n_in))
         fields["more_sums"] = x.new_empty(lines)
@@ -172,14 +169,20 @@ def _fields(problem: Problem, sums: Tensor) -> dict[str, Tensor | float]:
     return fields
 
 
-def _near(grad: Tensor, total: Tensor, sums: Tensor) -> Tensor:
-    """The scores' gradients divided by some sums, of near rows; of far ones 0."""
-    return torch.where(total > 0, grad / sums, 0.0)
+def _divided(fields: dict[str, Tensor | float], divisor: Tensor) -> Tensor:
+    """The scores' gradients divided by some sums, of near rows; of far ones 0: (batch, blocks)."""
+    batch, n_out = divisor.shape
+    weights = divisor.new_empty(batch, _vectors(n_out) * LANES)
+    tasks = min(batch, thread_count(batch, n_out, 1))
+    run(neuron.passes()[1:], tasks, **fields | {"divisor": divisor, "weights": weights})
+    return weights
 
 
 def mostly_zero(problem: Problem) -> bool:
     """Whether the way for inputs that are mostly zero pays, judged by a few rows."""
     x = problem.x
+    if problem.notes:
+        return True
     if len(problem.loc) < 2 * LANES or x.numel() < _MANY_INPUTS:
         return False
     step = max(1, len(x) // _SAMPLE)
@@ -201,18 +204,20 @@ def _vectors(n: int) -> int:
     return -(-n // LANES)
 
 
-def _zero_buffers(problem: Problem) -> tuple[dict[str, Tensor], Tensor]:
-    """Room for the lists of `zeros`; and the matrix of which inputs are known to be 0."""
+def _lists(problem: Problem, fields: dict[str, Tensor | float]) -> dict[str, Tensor]:
+    """The lists of `zeros`, noted for backward with the columns that are in the fields."""
     x, batch, n_in = problem.x, *problem.x.shape
-    lists = -(-batch // zeros.HEIGHT)
-    buffers = {
-        "values": x.new_empty(lists, n_in, zeros.HEIGHT),
-        "rows": x.new_empty(lists, n_in, zeros.HEIGHT, dtype=torch.int32),
-        "counts": x.new_empty(lists, n_in, dtype=torch.int32),
+    shape = (-(-batch // zeros.HEIGHT), n_in)
+    lists = {
+        "values": x.new_empty(*shape, zeros.HEIGHT),
+        "rows": x.new_empty(*shape, zeros.HEIGHT, dtype=torch.int16),
+        "counts": x.new_empty(shape, dtype=torch.int32),
         "ordinary": x.new_ones(batch, dtype=torch.uint8),
     }
-    is_zero = torch.eq(x, 0, out=torch.empty_like(x))
-    return buffers, is_zero if problem.known is None else is_zero.mul_(problem.known)
+    run(zeros.passes()[1:2], _vectors(len(problem.loc)), **fields, **lists)
+    if problem.notes is not None and not x.requires_grad:
+        problem.notes.update(lists, columns=fields["columns"], at_zero=fields["at_zero"])
+    return lists
 
 
 KERNEL = Kernel(

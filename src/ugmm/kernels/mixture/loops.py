@@ -334,7 +334,7 @@ def _add_all(address):
     layer, rows_known = layer_of(call), known_of(call)
     tasks = carray(integers(call.tasks), (call.n_tasks, 6))
     grad, dx, sums, more_dx, more_sums = _gradients(call, tasks)
-    by_kept = carray(floats(call.by_kept), (call.n_out, call.n_in))
+    by_kept = carray(floats(call.by_kept), (call.n_in, padded(call.n_out)))
     i = next_task(address)
     while i < call.n_tasks:
         parts = (dx, more_dx, sums, more_sums)

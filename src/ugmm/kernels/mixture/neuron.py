@@ -173,7 +173,24 @@ def finish_gradients(by_logits, by_loc, by_log_scale, constants, grad_sum):
         by_log_scale[k] = (by_log_scale[k] * -SLOPE - w) * slopes[k]
 
 
+def _divide(address):
+    """Divide the scores' gradients by sums, where rows are near; rows are padded to vectors."""
+    call = carray(address, 1)[0]
+    shape = (call.batch, call.n_out)
+    grad, total = carray(floats(call.grad), shape), carray(floats(call.total), shape)
+    divisor = carray(floats(call.divisor), shape)
+    weights = carray(floats(call.weights), (call.batch, padded(call.n_out)))
+    i = next_task(address)
+    while i < call.n_tasks:
+        for b in range(i * call.batch // call.n_tasks, (i + 1) * call.batch // call.n_tasks):
+            for j in range(call.n_out):
+                near = total[b, j] > ZERO
+                weights[b, j] = grad[b, j] / divisor[b, j] if near else ZERO
+            weights[b, call.n_out :] = ZERO
+        i = next_task(address)
+
+
 @functools.cache
-def passes() -> tuple[Any]:
-    """The C function that prepares the constants, as in `loops.passes`."""
-    return (c_function(_prepare_all),)
+def passes() -> tuple[Any, Any]:
+    """The C functions, as `loops.passes`, that prepare the constants and divide gradients."""
+    return c_function(_prepare_all), c_function(_divide)

@@ -28,6 +28,7 @@ from numba import carray
 
 from ugmm.kernels.compiled.base2 import ZERO
 from ugmm.kernels.compiled.call import c_function, compiled, inlined
+from ugmm.kernels.compiled.lanes import turn, where_flagged
 from ugmm.kernels.compiled.threads import ROWS
 from ugmm.kernels.compiled.vectors import (
     LANES,
@@ -40,12 +41,13 @@ from ugmm.kernels.compiled.vectors import (
     multiply,
     next_task,
     short_integers,
+    shorts,
     splat,
     store,
     subtract,
     subtract_product,
 )
-from ugmm.kernels.mixture.columns import COLUMN, PARTS, make_columns, sums_of
+from ugmm.kernels.mixture.columns import COLUMN, PARTS, make_columns, turn_sums
 from ugmm.kernels.mixture.far import add_far_rows, finish_scores, subtract_kept
 from ugmm.kernels.mixture.neuron import (
     LARGEST,
@@ -77,7 +79,7 @@ def _lists_of(call):
     lists = (call.batch + HEIGHT - 1) // HEIGHT
     return (
         carray(floats(call.values), (lists, call.n_in, HEIGHT)),
-        carray(short_integers(call.rows), (lists, call.n_in, HEIGHT)),
+        carray(shorts(call.rows), (lists, call.n_in, HEIGHT)),
         carray(short_integers(call.counts), (lists, call.n_in)),
         carray(flags(call.ordinary), call.batch),
     )
@@ -95,19 +97,39 @@ def _values_at_zero(columns, at_zero, first):
 
 
 @compiled
-def _make_lists(x, known, values, rows, counts, ordinary, first, last):
+def _load_columns(x, known, first, last, tile):
+    """The known inputs first:last of rows, one input's after the other's; unknown ones are 0."""
+    height, n = x.shape
+    flat, flags, square = x.reshape(x.size), known.reshape(known.size), tile[LANES * HEIGHT :]
+    whole = height // LANES * LANES if last - first == LANES else 0
+    for b in range(0, whole, LANES):
+        if known.size == 0:
+            turn(flat, b * n + first, n, tile, b, HEIGHT)
+            continue
+        for i in range(LANES):
+            at = (b + i) * n + first
+            store(square, i * LANES, where_flagged(flags, at, load(flat, at)))
+        turn(square, 0, LANES, tile, b, HEIGHT)
+    for b in range(whole, height):
+        for k in range(first, last):
+            here = known.size == 0 or known[b, k]
+            tile[(k - first) * HEIGHT + b] = x[b, k] if here else ZERO
+
+
+@compiled
+def _make_lists(x, known, values, rows, counts, ordinary, first, last, tile):
     """List what is not 0 of the inputs first:last; a huge or non-finite input marks its row."""
     for k in range(first, last):
-        n = 0
+        if (k - first) % LANES == 0:
+            _load_columns(x, known, k, min(k + LANES, last), tile)
+        n, column = 0, tile[(k - first) % LANES * HEIGHT :]
         for b in range(x.shape[0]):
-            value = x[b, k]
-            if known.size > 0:
-                value = value if known[b, k] else ZERO
+            value = column[b]
             usual = abs(value) < LARGEST  # neither is an infinite one nor a NaN
             if not usual:
                 ordinary[b] = 0
             values[k, n], rows[k, n] = value, b * LANES
-            n += usual and value != ZERO
+            n += np.intp(usual) & np.intp(value != ZERO)  # not `and`, which would be a branch
         while n % ROWS:
             values[k, n], rows[k, n] = ZERO, SPARE
             n += 1
@@ -129,13 +151,14 @@ def _make_all_lists(address):
     call = carray(address, 1)[0]
     x, known = layer_of(call)[0], known_of(call)[0]
     values, rows, counts, ordinary = _lists_of(call)
+    tile = np.empty(LANES * (HEIGHT + LANES), np.float32)
     i = next_task(address)
     while i < call.n_tasks:
         first, last = i * call.n_in // call.n_tasks, (i + 1) * call.n_in // call.n_tasks
         for part in range(len(counts)):
             some = slice(part * HEIGHT, (part + 1) * HEIGHT)
             lists = (values[part], rows[part], counts[part], ordinary[some])
-            _make_lists(x[some], known[some], *lists, first, last)
+            _make_lists(x[some], known[some], *lists, first, last, tile)
         i = next_task(address)
 
 
@@ -232,9 +255,9 @@ def _backward(address):
     by_loc = carray(floats(call.by_loc), loc.shape)
     by_log_scale = carray(floats(call.by_log_scale), loc.shape)
     by_logits = carray(floats(call.by_logits), loc.shape)
-    by_kept = carray(floats(call.by_kept), loc.shape)
+    by_kept = carray(floats(call.by_kept), (n, row))
     tile, far = np.empty(SPARE + LANES, np.float32), np.empty((4, n))
-    sums, partial = np.empty(n * COLUMN, np.float32), np.empty(PARTS * n, np.float32)
+    sums, lines = np.empty(n * COLUMN, np.float32), np.empty((LANES, PARTS * n), np.float32)
     no_inputs = np.empty(0, np.float32)
     i = next_task(address)
     while i < call.n_tasks:
@@ -244,8 +267,9 @@ def _backward(address):
             start, stop = part * HEIGHT, min((part + 1) * HEIGHT, call.batch)
             _load_tile(weights, row, start, stop, first, tile)
             _sum_listed(columns[i], values[part], rows[part], counts[part], tile, sums)
+        turn_sums(sums, lines)
         for j in range(first, last):
-            sums_of(j - first, sums, partial)
+            partial = lines[j - first]
             neuron = (loc[j], log_scale[j], logits[j], call.min_scale)
             add_far_rows(x, known, total, grad, *neuron, j, far, partial, no_inputs, False)
             by_logits[j] = partial[:n]
