@@ -100,8 +100,6 @@ def mixture_log_score(
         x, loc, log_scale, logits = (t.float() for t in (x, loc, log_scale, logits))
         prepared = None
     rows = _as_rows(x), loc, log_scale, logits, None if known is None else _as_rows(known)
-    if known is not None and x.is_cuda:
-        kernel = "reference"  # the fused kernel for such devices takes known inputs only
     score = choose_kernel(x, kernel)(*rows, min_scale, prepared)
     if x.dim() != 2:
         score = score.reshape(*x.shape[:-1], loc.shape[0])

@@ -14,11 +14,10 @@ from triton.compiler import ASTSource
 
 from ugmm.kernels.cumulative import cuda as cumulative_cuda
 from ugmm.kernels.cumulative import triton_kernels as cumulative_kernels
-from ugmm.kernels.mixture import triton_far
-from ugmm.kernels.mixture import triton_kernels as mixture_kernels
+from ugmm.kernels.mixture.triton import finish, near, parameters
 
-DOUBLES = ("rates", "neurons", "shift", "grads")  # of the mixture's kernels
 MULTIPLES = ("padded", "outs_each")  # of 16, which Triton sees
+KINDS = {"place": "*i64", "known": "*i1", "table": "*fp64", "saved": "*fp64", "min_scale": "fp64"}
 
 
 def compiled(function, constants, capability, warps):
@@ -26,8 +25,8 @@ def compiled(function, constants, capability, warps):
     signature = {}
     for name in function.arg_names:
         size = name in function.do_not_specialize or name in MULTIPLES
-        pointer = {"place": "*i64"}.get(name, "*fp64" if name in DOUBLES else "*fp32")
-        signature[name] = "constexpr" if name in constants else "i32" if size else pointer
+        kind = KINDS.get(name, "i32" if size else "*fp32")
+        signature[name] = "constexpr" if name in constants else kind
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, (name, kind) in enumerate(signature.items())
@@ -59,20 +58,21 @@ def check(function, constants, capability, warps, components=None):
 
 
 def mixture():
-    """Backward and forward: one exponential a component."""
+    """Of near components one exponential each, with a mask or without."""
     every = {"NEED_X": True, "NEED_PARAMETERS": True}
-    for tuned, constants in ((mixture_kernels.forward, {}), (mixture_kernels.backward, every)):
-        for capability, configs in ((80, tuned.configs[:1]), (90, tuned.configs)):
-            for config in configs:
-                tile = config.kwargs
-                components = tile["BB"] * tile["BM"] * tile["BK"] // 32
-                check(tuned.fn, constants | tile, capability, config.num_warps, components)
-    far = {"BB": 64, "BM": 8, "BK": 128}
-    compiled(mixture_kernels.prepare, {"BK": 256}, 90, 4)
-    compiled(mixture_kernels.finish, {"BK": 256}, 90, 4)
-    compiled(triton_far.revisit, far, 90, 4)
-    compiled(triton_far.weigh, far, 90, 4)
-    compiled(triton_far.far_backward, far | every, 90, 4)
+    far = 3 * near.FAR.value // 32  # exponentials of forward in the code for far scores
+    for tuned, constants, more in ((near.forward, {}, far), (near.backward, every, 0)):
+        for capability in (80, 90):
+            for mask, times in (({"known": None}, 1), ({}, 2)):
+                for config in tuned.configs if capability == 90 else tuned.configs[:1]:
+                    tile = config.kwargs
+                    components = tile["BB"] * tile["BM"] * tile["BK"] // 32
+                    constants_here = constants | mask | tile
+                    check(tuned.fn, constants_here, capability, 1, components + times * more)
+    for capability in (80, 90):
+        check(parameters.prepare, {"BK": 256}, capability, 4)
+        for mask in ({}, {"known": None}):
+            check(finish.finish, {"BK": 256, "FLOOR": True} | mask, capability, 4)
 
 
 def cumulative():

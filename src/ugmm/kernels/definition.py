@@ -33,6 +33,7 @@ class Kernel(NamedTuple):
         problem: the kind of problem; the inputs of the operator are its fields but `prepared`
             and `notes`, which only the direct road knows.
         saves_scores: whether backward takes the scores as the saved tensor about them.
+        saved_dtype: the type of the two saved tensors; None: that of the parameters.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Kernel(NamedTuple):
     dispatch_key: str
     problem: type[Problem] | type[CumulativeProblem] = Problem
     saves_scores: bool = False
+    saved_dtype: torch.dtype | None = None
 
 
 def register(kernel: Kernel) -> Callable[..., Tensor]:
@@ -130,8 +132,9 @@ def _fakes(kernel: Kernel) -> tuple[_Way, _Way]:
 
     def forward(*inputs: Any) -> Any:
         problem = problem_of(*inputs)
-        saved = (problem.loc.new_empty(shape) for shape in kernel.saved_shapes(problem))
-        return problem.loc.new_empty(problem.score_shape()), *saved
+        new, dtype = problem.loc.new_empty, kernel.saved_dtype
+        saved = (new(shape, dtype=dtype) for shape in kernel.saved_shapes(problem))
+        return new(problem.score_shape()), *saved
 
     def backward(*args: Any) -> Any:
         return problem_of(*args[3 : 3 + n_inputs]).empty_gradients(*args[3 + n_inputs :])

@@ -74,6 +74,16 @@ class Task(Recorded, lightning.LightningModule, ABC):
         self.trained: dict[str, Tensor] = {}  # what is known of the last step
         self.test_record: dict[str, Tensor] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, as a module does.
+
+        Forty times in a step Lightning notes which hook is running: no parameter is looked for.
+        """
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def prepare(self, x: Tensor, y: Tensor) -> None:
         """Look at the training rows (n, features) and labels (n,), once, before training."""
 
@@ -122,17 +132,19 @@ class Task(Recorded, lightning.LightningModule, ABC):
             row = {name: float(value) for name, value in metrics.items()}
             logger.log_metrics({**row, "epoch": self.current_epoch}, self.global_step - 1)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation metrics."""
         self.update(self.val_metrics, batch)
-        self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(batch[1]))
+        if batch_idx == 0:  # Lightning looks at them when all batches have been
+            self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(batch[1]))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the test metrics."""
         scores, y = self.update(self.test_metrics, batch)
         if self.has_label:
             self.confusion.update(scores, y)
-        self.log_dict(self.test_metrics, batch_size=len(y))
+        if batch_idx == 0:
+            self.log_dict(self.test_metrics, batch_size=len(y))
 
     def predict_step(
         self,

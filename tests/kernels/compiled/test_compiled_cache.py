@@ -183,3 +183,14 @@ def test_a_layer_trains_where_no_cache_can_be(tmp_path):
     assert done.stdout == "done\n"
     assert done.stderr.count("UGMMWarning: compiled kernels are kept in") == 1
     assert kept(tmp_path / "tmp")
+
+
+def test_what_is_kept_is_taken_before_anything_is_made_ready_to_compile(load, monkeypatch):
+    def get_ready(context):
+        raise AssertionError("nothing is to be compiled")
+
+    load()()
+    monkeypatch.setattr("numba.core.base.BaseContext.refresh", get_ready)
+    assert load()().ctypes(21) == 42
+    with pytest.raises(AssertionError, match="nothing is to be compiled"):
+        load("elsewhere")()

@@ -1,23 +1,10 @@
 """The Triton kernels of the score: on a GPU, else in Triton's interpreter on the CPU."""
 
-# ruff: noqa: E402
-
-import importlib
-import os
-import sys
+import functools
 
 import numpy as np
 import pytest
 import torch
-
-ON_GPU = torch.cuda.is_available()
-if not ON_GPU:
-    os.environ["TRITON_INTERPRET"] = "1"
-pytest.importorskip("triton")
-if not ON_GPU:  # lightning may have imported Triton before, when it was not to be interpreted
-    for library in ("triton.language.standard", "triton.language"):
-        importlib.reload(sys.modules[library])
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixture_oracle import (
@@ -32,24 +19,22 @@ from mixture_oracle import (
     wide_layer,
 )
 
-from ugmm.kernels.definition import register
-from ugmm.kernels.mixture.cuda import CUDA, KERNEL
+from ugmm.kernels.prepared import Prepared
 from ugmm.kernels.problem import Problem
 
-DEVICE = "cuda" if ON_GPU else "cpu"
-INTERPRETED = KERNEL._replace(name="mixture_log_score_interpreted", dispatch_key="CPU")
-OPERATOR = CUDA if ON_GPU else register(INTERPRETED)
+pytest.importorskip("triton")
+
+from mixture_interpreted import DEVICE, INTERPRETED, KERNEL, ON_GPU, score
+
+from ugmm.kernels.mixture import cuda
+
 TOLERANCE = 1e-5
 
 pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero)")
 
 
-def score(*inputs):
-    return OPERATOR(*(i.to(DEVICE) for i in inputs)).cpu()
-
-
-def compute(layer):
-    return by_torch(score, layer, torch.float32)
+def compute(layer, **options):
+    return by_torch(functools.partial(score, **options), layer, torch.float32)
 
 
 def relative(result, expected):
@@ -84,6 +69,34 @@ def test_ordinary_inputs(sizes, seed):
     # Of few inputs the gradients by logits cancel: they are measured by what they are made of.
     error = np.abs(results["logits"] - expected["logits"])
     assert error.max() <= TOLERANCE * np.abs(layer.grad).sum(0).max()
+
+
+@settings(derandomize=True, deadline=None, max_examples=8)
+@given(
+    sizes=st.tuples(st.integers(1, 40), st.integers(1, 10), st.integers(1, 50)),
+    share=st.sampled_from([0.05, 0.5, 0.9]),
+    min_scale=st.sampled_from([0.0, 0.2, 3.0]),
+    seed=st.integers(0, 1000),
+)
+def test_unknown_inputs_and_a_least_scale(sizes, share, min_scale, seed):
+    layer = rounded(ordinary_layer(*sizes, seed), torch.float32)
+    known = np.random.default_rng(seed).random(layer.x.shape) < share
+    results = compute(layer, known=torch.tensor(known), min_scale=min_scale)
+    expected = by_numpy(layer, known, min_scale)
+    for name in NAMES:
+        error = np.linalg.norm(results[name] - expected[name])
+        size = layer.grad if name == "logits" else expected[name]
+        assert error <= TOLERANCE * np.linalg.norm(size), name
+
+
+@pytest.mark.parametrize("log_scale", [-120.0, -12.0, 30.0])
+def test_scales_from_the_least_to_far_above_it(log_scale):
+    layer = ordinary_layer(20, 3, 18)
+    layer = rounded(layer._replace(log_scale=layer.log_scale + log_scale), torch.float32)
+    results, expected = compute(layer, min_scale=0.25), by_numpy(layer, None, 0.25)
+    for result in (results, expected):  # by logits they cancel: measured by what they are made of
+        result["logits"] = result["logits"] + layer.grad.sum(0)[:, None]
+    assert_near(results, expected)
 
 
 @pytest.mark.parametrize("sizes", [(128, 16, 784), (130, 3, 1025), (300, 2, 5)])
@@ -226,7 +239,23 @@ def test_opcheck():
     problem, _ = tensors(ordinary_layer(12, 5, 20))
     operator = getattr(torch.ops.ugmm, KERNEL.name if ON_GPU else INTERPRETED.name).default
     inputs = [t.requires_grad_() for t in problem[:4]]
+    known = (torch.arange(12 * 20).view(12, 20) % 3 > 0).to(DEVICE)
     torch.library.opcheck(operator, (*inputs, None, 0.1))
+    torch.library.opcheck(operator, (*inputs, known, 0.0))
+
+
+def test_parameters_are_prepared_once_in_a_scope(monkeypatch):
+    """And once a step outside it, for both ways."""
+    problem, grad = tensors(ordinary_layer(7, 5, 20))
+    made = []
+    prepare = cuda._table
+    monkeypatch.setattr(cuda, "_table", lambda p: made.append(prepare(p)) or made[-1])
+    expected = gradients(problem, grad)
+    assert len(made) == 1
+    inside = problem._replace(prepared=Prepared(*problem[1:4]))
+    for _ in range(3):
+        assert all(map(torch.equal, gradients(inside, grad), expected))
+    assert len(made) == 2
 
 
 @pytest.mark.skipif(not ON_GPU, reason="needs 20 GB")

@@ -15,6 +15,7 @@ from ugmm.kernels.formula import score_by_formula
 from ugmm.kernels.problem import Problem
 
 SIZES = st.tuples(st.integers(1, 70), st.integers(1, 20), st.integers(1, 70))
+pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero)")
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
@@ -31,6 +32,14 @@ WAYS = {
     ),
     "cpu": (functools.partial(mixture_log_score, kernel="cpu"), torch.float32),
 }
+QUICK = dict(WAYS)
+each_quick_way = pytest.mark.parametrize(("function", "dtype"), QUICK.values(), ids=QUICK)
+try:
+    from mixture_interpreted import score
+except ImportError:  # Triton is missing
+    pass
+else:
+    WAYS["cuda"] = (score, torch.float32)
 each_way = pytest.mark.parametrize(("function", "dtype"), WAYS.values(), ids=WAYS)
 
 
@@ -51,7 +60,7 @@ def assert_near(results, expected, layer, tolerance):
         assert error <= tolerance * max(size, 1e-30), name
 
 
-@each_way
+@each_quick_way  # an interpreted kernel is slow: test_mixture_cuda has fewer of these
 @settings(derandomize=True, deadline=None, max_examples=30)
 @given(
     sizes=SIZES,

@@ -26,8 +26,10 @@ def narrow_layer(batch, n_out, n_in, seed=0):
     return rounded(ordinary_layer(batch, n_out, n_in, seed), torch.float32)
 
 
-def compute(layer):
-    return by_torch(by_cpu, layer, torch.float32)
+def compute(layer, known=None, min_scale=0.0):
+    known = None if known is None else torch.tensor(known)
+    function = functools.partial(by_cpu, known=known, min_scale=min_scale)
+    return by_torch(function, layer, torch.float32)
 
 
 def assert_near(results, expected, tolerance=1e-5, names=NAMES):
@@ -157,6 +159,35 @@ def test_scores_do_not_depend_on_the_other_rows():
     same = [b for b in range(300) if b not in (1, 17, 130)]
     torch.testing.assert_close(changed[same], expected[same], rtol=0, atol=0)
     torch.testing.assert_close(by_cpu(x[200:], *parameters), changed[200:], rtol=0, atol=0)
+
+
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(
+    sizes=SIZES,
+    share=st.sampled_from([0.05, 0.5, 0.9]),
+    min_scale=st.sampled_from([0.0, 0.2]),
+    seed=st.integers(0, 1000),
+)
+def test_unknown_inputs(sizes, share, min_scale, seed):
+    layer = narrow_layer(*sizes, seed)
+    known = np.random.default_rng(seed).random(layer.x.shape) < share
+    results, expected = compute(layer, known, min_scale), by_numpy(layer, known, min_scale)
+    assert_near(results, expected, names=NAMES[:-1])
+    error = np.linalg.norm(results["logits"] - expected["logits"])
+    assert error < 1e-5 * np.linalg.norm(layer.grad)
+
+
+def test_unknown_inputs_of_far_rows_and_rows_of_which_nothing_is_known():
+    layer = narrow_layer(300, 20, 9)
+    layer.x[::3] += np.sign(layer.x[::3]) * 50.0
+    layer.logits[:, :4] -= 60.0  # what is kept of a row that knows only these is next to nothing
+    layer = rounded(layer, torch.float32)
+    known = np.random.default_rng(3).random(layer.x.shape) < 0.7
+    known[7], known[11] = False, np.arange(9) < 4
+    assert_near(compute(layer, known), by_numpy(layer, known))
+    held = layer._replace(x=np.where(known, layer.x, np.nan))
+    for name, result in compute(held, known).items():
+        np.testing.assert_array_equal(result, compute(layer, known)[name])
 
 
 def test_results_repeat_and_hardly_depend_on_threads():

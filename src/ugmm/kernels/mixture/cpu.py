@@ -109,7 +109,7 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         fields |= _lists(problem, fields)
         zero_sums = Bits.of(x, known).times(constants.columns["at_zero"])
         run(zeros.passes()[2:3], _vectors(n_out), **fields, zero_sums=zero_sums)
-    elif known is None and few_inputs(batch, n_out, n_in):
+    elif few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
         run((*first, *narrow.passes()), len(tasks.lines), **fields, tasks=tasks.address)
     elif batch:
@@ -142,7 +142,7 @@ def _backward(
         weights = _divided(fields, sums[0])
         zero_weights = Bits.of(x, problem.known, across=True).times(weights)
         run(zeros.passes()[3:], _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
-    elif problem.known is None and few_inputs(batch, n_out, n_in):
+    elif few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
         lines = (len(tasks.lines), _vectors(n_out), narrow_backward.line_size(n_in))
         fields["more_sums"] = x.new_empty(lines)

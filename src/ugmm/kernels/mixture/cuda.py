@@ -1,9 +1,12 @@
-"""The score on a CUDA device in float32, by Triton kernels (`triton_kernels`, `triton_far`).
+"""The score on a CUDA device in float32, by Triton kernels (`triton`).
 
 Parameters are float32, inputs float32, bf16 or fp16; everything is computed and accumulated in
-float32. Besides its results a call needs memory for the parameters' constants (20 bytes each) and,
-in backward, for two numbers a score (12 bytes) and at most `_MOST_PARTS` gradients by the inputs
-and as many by the parameters.
+float32. Besides its results a call needs memory for the table of the parameters (32 bytes each)
+and a few numbers a score, and in backward for at most `_MOST_PARTS` gradients by the inputs and as
+many by the parameters.
+
+Launches from Python are what small layers wait for: a step has four, or three where parameters
+are prepared for many calls.
 """
 
 import functools
@@ -12,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ugmm.kernels.definition import Kernel, register
-from ugmm.kernels.mixture import triton_far, triton_kernels
+from ugmm.kernels.mixture.triton import finish, near, parameters
 from ugmm.kernels.problem import Problem
 
 __all__ = ["CUDA", "KERNEL"]
@@ -20,9 +23,7 @@ __all__ = ["CUDA", "KERNEL"]
 _MOST_PARTS = 8
 _WARPS = 12  # programs of backward, each one warp, that an SM holds: registers allow no more
 _STRIP = 32  # outputs and rows are split into multiples of this
-# A far score's tile is small, lest a few far scores make most tiles far. Its kernels round t_k
-# alike, without fused multiply-adds: of differences of huge t_k, the last digit counts.
-_FAR = {"BB": 64, "BM": 8, "BK": 128, "num_warps": 4, "enable_fp_fusion": False}
+_BLOCK = 256  # components that a program prepares or finishes at once
 
 
 def _ceil_div(a: int, b: int) -> int:
@@ -57,127 +58,108 @@ def _split(batch: int, n_out: int, n_in: int, programs: int) -> tuple[int, int]:
     return min(splits, key=cost)
 
 
-class _Layer:
-    """One call's tensors, contiguous, and the constants of its parameters."""
+def _table_of(problem: Problem) -> Tensor:
+    """The parameters' table, made now or for the same parameters before."""
+    prepared = problem.prepared
+    if prepared is None:
+        return _table(problem)
+    if prepared.constants is None:
+        with torch.inference_mode(False):  # whose tensors no later call could differentiate by
+            prepared.constants = _table(problem)
+    return prepared.constants
 
-    def __init__(self, problem: Problem) -> None:
-        tensors = (problem.x, problem.loc, problem.log_scales(), problem.logits)
-        self.x, *self.parameters = (tensor.contiguous() for tensor in tensors)
-        self.batch, self.n_in = self.x.shape
-        self.n_out = self.parameters[0].shape[0]
-        self.sizes = (self.batch, self.n_out, self.n_in)
-        self.width = _padded(self.n_in, triton_kernels.PADDING.value)
-        self.constants = self.new(self.n_out, 3 * self.width)
-        self.rates = self.new(self.n_out, self.n_in, dtype=torch.float64)
-        self.neurons = self.new(3, self.n_out, dtype=torch.float64)
-        results = (self.constants, self.rates, self.neurons)
-        sizes = (self.n_out, self.n_in, self.width)
-        triton_kernels.prepare[(self.n_out,)](
-            *self.parameters, *results, *sizes, BK=256, num_warps=4
-        )
 
-    def new(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return self.x.new_empty(shape, dtype=dtype)
+def _table(problem: Problem) -> Tensor:
+    n_out, n_in = problem.loc.shape
+    table = problem.loc.new_empty(parameters.table_size(n_out, n_in), dtype=torch.float64)
+    tensors = (tensor.contiguous() for tensor in problem[1:4])
+    parameters.prepare[(n_out,)](
+        *tensors, problem.min_scale, table, *_sizes(problem)[1:], BK=_BLOCK, num_warps=4
+    )
+    return table
 
-    def exact(self) -> tuple[Tensor, ...]:
-        """What a far score is computed from."""
-        return self.x, *self.parameters, self.rates, self.neurons
 
-    def tiles(self, width: int, rows: int, outs: int) -> tuple[int]:
-        return (_ceil_div(self.batch, rows) * _ceil_div(width, outs),)
+def _sizes(problem: Problem) -> tuple[int, int, int, int]:
+    """Batch, outputs, inputs, and how many numbers of a neuron lie together in the table."""
+    n_out, n_in = problem.loc.shape
+    return len(problem.x), n_out, n_in, parameters.stride_of(n_in)
+
+
+def _inputs(problem: Problem, table: Tensor) -> tuple[Tensor | None, ...]:
+    """What both ways read."""
+    known, logits = problem.known, problem.logits
+    return (
+        problem.x.contiguous(),
+        None if known is None else known.contiguous(),
+        problem.loc.contiguous(),
+        logits.contiguous(),
+        table,
+    )
+
+
+def _saved_shapes(problem: Problem) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The sums of scores, two float32 each, and what far ones need; and the table."""
+    planes = 2 if problem.known is None else 3
+    return (planes, *problem.score_shape()), (parameters.table_size(*problem.loc.shape),)
 
 
 def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
-    x, n_out = problem.x, problem.loc.shape[0]
-    score, total = (problem.loc.new_empty(x.shape[0], n_out) for _ in range(2))
-    if x.shape[0]:
-        with torch.cuda.device_of(x):  # Triton launches on the current device
-            layer = _Layer(problem)
-            triton_kernels.forward[lambda tile: layer.tiles(n_out, tile["BB"], tile["BM"])](
-                layer.x,
-                layer.constants,
-                layer.neurons,
-                score,
-                total,
-                *layer.sizes,
-                layer.width,
-                layer.batch.bit_length(),
+    loc, sizes = problem.loc, _sizes(problem)
+    score = loc.new_empty(problem.score_shape())
+    saved = loc.new_empty(_saved_shapes(problem)[0], dtype=torch.float64)
+    with torch.cuda.device_of(loc):  # Triton launches on the current device
+        table = _table_of(problem)
+        if batch := sizes[0]:
+            near.forward[lambda t: (_tiles(*sizes[:2], t["BB"], t["BM"]),)](
+                *_inputs(problem, table), score, saved, *sizes, batch.bit_length()
             )
-            grid = layer.tiles(n_out, _FAR["BB"], _FAR["BM"])
-            triton_far.revisit[grid](*layer.exact(), score, total, *layer.sizes, **_FAR)
-    return score, total, total.new_empty(0)
+    return score, saved, table
+
+
+def _tiles(batch: int, n_out: int, rows: int, outs: int) -> int:
+    return _ceil_div(batch, rows) * _ceil_div(n_out, outs)
 
 
 def _backward(
     grad: Tensor,
-    total: Tensor,
-    _of_parameters: Tensor,
+    saved: Tensor,
+    table: Tensor,
     problem: Problem,
     need_x: bool,
     need_parameters: bool,
 ) -> tuple[Tensor, ...]:
-    if not problem.x.shape[0]:
-        results = problem.empty_gradients(need_x, need_parameters)
+    by_x, *_ = results = problem.empty_gradients(need_x, need_parameters)
+    sizes = batch, n_out, n_in, _ = _sizes(problem)
+    if not batch:
         return tuple(result.zero_() for result in results)
-    with torch.cuda.device_of(problem.x):
-        layer = _Layer(problem)
-        grad = grad.contiguous()
-        dx, sums = _sums(layer, grad, total, need_x, need_parameters)
-        none = [layer.new(0, 0) for _ in range(3)]
-        by_parameters = _finished(layer, grad, sums) if need_parameters else none
-        if need_parameters and problem.min_scale > 0:
-            by_parameters[1] *= (problem.log_scale - problem.log_scales()).exp()
-        # One part is the result; of none, where not needed, the sum is as empty as it must be.
-        by_x = (dx[0] if len(dx) == 1 else dx.sum(0)).to(layer.x.dtype)
-    return by_x, *by_parameters
-
-
-def _sums(
-    layer: _Layer, grad: Tensor, total: Tensor, need_x: bool, need_parameters: bool
-) -> tuple[Tensor, Tensor]:
-    """Gradients by the inputs, one a part of the outputs; the sums, one set a part of the rows."""
-    batch, n_out, n_in = layer.sizes
-    programs = _WARPS * _multiprocessors(layer.x.device)
+    new, masked = problem.loc.new_empty, problem.known is not None
+    programs = _WARPS * _multiprocessors(problem.x.device)
     outs_each, rows_each = _split(batch, n_out, n_in, programs)
     outs, rows = _ceil_div(n_out, outs_each), _ceil_div(batch, rows_each)
-    dx = layer.new(outs, batch, n_in) if need_x else layer.new(1, 0, 0)
-    sums = layer.new(rows, 3, n_out, n_in) if need_parameters else layer.new(0)
+    alone = outs == 1 and by_x.dtype == torch.float32
+    dx = by_x if alone else new((outs, batch, n_in) if need_x else 0)
+    sums = new((rows, 4 if masked else 3, n_out, n_in) if need_parameters else 0)
+    notes = new(rows, 2, n_out)
     padded = _padded(n_out, _STRIP)
-    weight, shift = layer.new(batch, padded), layer.new(batch, n_out, dtype=torch.float64)
-    grid = layer.tiles(padded, _FAR["BB"], _FAR["BM"])
-    scores = (grad, total, weight, shift)
-    triton_far.weigh[grid](*layer.exact(), *scores, *layer.sizes, padded, **_FAR)
-    needs = {"NEED_X": need_x, "NEED_PARAMETERS": need_parameters}
-    triton_kernels.backward[lambda tile: (_ceil_div(n_in, tile["BK"]), outs, rows)](
-        layer.x,
-        layer.constants,
-        weight,
-        dx,
-        sums,
-        *layer.sizes,
-        layer.width,
-        padded,
-        rows_each,
-        outs_each,
-        batch.bit_length(),
-        **needs,
-    )
-    parts = (rows_each, outs_each)
-    inputs = (*layer.exact(), grad, total, shift)
-    triton_far.far_backward[(_ceil_div(n_in, _FAR["BK"]), outs, rows)](
-        *inputs, dx, sums, *layer.sizes, *parts, **needs, **_FAR
-    )
-    return dx, sums
-
-
-def _finished(layer: _Layer, grad: Tensor, sums: Tensor) -> list[Tensor]:
-    """The gradients by loc, log_scale and logits."""
-    n_out, n_in = layer.n_out, layer.n_in
-    results = [layer.new(n_out, n_in) for _ in range(3)]
-    grads = grad.sum(0, dtype=torch.float64)
-    inputs = (sums, grads, layer.rates, layer.neurons, layer.parameters[2])
-    grid = (n_out, _ceil_div(n_in, 256))
-    triton_kernels.finish[grid](*inputs, *results, len(sums), n_out, n_in, BK=256, num_warps=4)
+    weight = new(2 if masked else 1, batch, padded)
+    grad, inputs = grad.contiguous(), _inputs(problem, table)
+    with torch.cuda.device_of(problem.x):
+        near.backward[lambda tile: (_ceil_div(n_in, tile["BK"]), outs, rows)](
+            *(*inputs[:2], table, grad, saved, weight, dx, sums, notes),
+            *(*sizes, padded, rows_each, outs_each, batch.bit_length()),
+            NEED_X=need_x,
+            NEED_PARAMETERS=need_parameters,
+        )
+        chunks = _ceil_div(n_in, _BLOCK)
+        of_parameters = n_out * chunks if need_parameters else 0
+        of_inputs = batch * chunks if need_x else 0
+        finish.finish[(of_parameters + of_inputs,)](
+            *(*inputs, problem.log_scale.contiguous(), grad, saved, dx, sums, notes),
+            *(*results, *sizes, rows_each, rows, outs, of_parameters),
+            FLOOR=problem.min_scale > 0,
+            BK=_BLOCK,
+            num_warps=4,
+        )
     return results
 
 
@@ -185,7 +167,8 @@ KERNEL = Kernel(
     name="mixture_log_score_cuda",
     forward=_forward,
     backward=_backward,
-    saved_shapes=lambda problem: (problem.score_shape(), (0,)),
+    saved_shapes=_saved_shapes,
     dispatch_key="CUDA",
+    saved_dtype=torch.float64,
 )
 CUDA = register(KERNEL)

@@ -15,7 +15,10 @@ from ugmm.kernels.compiled.base2 import HALF_LOG_2PI, LN_2, LOG2_E, MINUS_INF, R
 from ugmm.kernels.compiled.call import compiled, inlined
 from ugmm.kernels.mixture.neuron import SLOTS, WEIGHT
 
-__all__ = ["NEAR", "add_far_rows", "finish_scores", "score_far_rows", "subtract_kept"]
+__all__ = [
+    "NEAR", "add_far_rows", "finish_scores", "score_far_rows", "subtract_far_kept",
+    "subtract_kept", "subtract_near_kept",
+]  # fmt: skip
 
 NEAR = np.float32(2.0**-24)  # a smaller sum, of components or of kept weights, makes a far row
 
@@ -160,15 +163,26 @@ def subtract_kept(by_logits, constants, logits, grad, total, known, by_kept, j):
 
     `by_kept` holds, of each input, the near rows' gradients divided by those sums, added up.
     """
+    subtract_near_kept(by_logits, constants, by_kept, j)
+    for b in range(grad.shape[0]):
+        if not total[b, j] > ZERO:
+            subtract_far_kept(by_logits, logits, grad[b, j], known[b])
+
+
+@compiled
+def subtract_near_kept(by_logits, constants, by_kept, j):
+    """The near rows' part of `subtract_kept`."""
     weight = constants[WEIGHT * (constants.size // SLOTS) :]
     for k in range(by_logits.size):
         by_logits[k] -= weight[k] * by_kept[k, j]
-    for b in range(grad.shape[0]):
-        if total[b, j] > ZERO:
-            continue
-        log_weights = _log_sum(logits, known[b])
-        if log_weights != MINUS_INF:
-            for k in range(by_logits.size):
-                if known[b, k]:
-                    share = math.exp(np.float64(logits[k]) - log_weights)
-                    by_logits[k] -= np.float32(share * np.float64(grad[b, j]))
+
+
+@compiled
+def subtract_far_kept(by_logits, logits, grad, known):
+    """A far row's part of `subtract_kept`."""
+    log_weights = _log_sum(logits, known)
+    if log_weights != MINUS_INF:
+        for k in range(by_logits.size):
+            if known[k]:
+                share = math.exp(np.float64(logits[k]) - log_weights)
+                by_logits[k] -= np.float32(share * np.float64(grad))

@@ -28,6 +28,7 @@ from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
     add_terms,
+    divide,
     doubles,
     floats,
     integers,
@@ -37,14 +38,25 @@ from ugmm.kernels.compiled.vectors import (
     splat,
     subtract,
     sum_lanes,
+    weigh_terms,
 )
 from ugmm.kernels.mixture.columns import COLUMN, make_columns
 from ugmm.kernels.mixture.far import NEAR, score_far_rows
 from ugmm.kernels.mixture.neuron import OVERFLOW, known_of, layer_of
 
-__all__ = ["ahead_of", "height_of", "lanes_of", "load_tile", "make_all_columns", "passes"]
+__all__ = [
+    "ONE",
+    "ahead_of",
+    "height_of",
+    "lanes_of",
+    "load_tiles",
+    "make_all_columns",
+    "passes",
+    "tiles_of",
+]
 
 AHEAD = 1024  # floats: a page of memory
+ONE = np.float32(1.0)
 HEIGHT = 256  # rows of a tile, at most
 
 
@@ -77,30 +89,50 @@ def make_all_columns(constants, n_in):
     return columns
 
 
+@inlined
+def tiles_of(height, n, masked):
+    """Room for a tile of rows, for which of its inputs are known, and which rows are ordinary."""
+    mask = np.empty(height * n if masked else 0, np.float32)
+    return np.empty(height * n, np.float32), mask, np.empty(height, np.bool_)
+
+
 @compiled
-def load_tile(x, tile, ordinary):
+def load_tiles(x, known, tile, mask, ordinary):
     """Copy rows into a tile and fill it up with 0; return whether all are ordinary.
 
-    A row with a huge or non-finite input is not, and is left 0.
+    A row with a huge or non-finite input is not, and is left 0. Where inputs are unknown they are
+    0 too, and the mask has 1 for each known one and else 0.
     """
     flat, bad = x.reshape(x.size), splat(ZERO)
+    if mask.size > 0:
+        flags = known.reshape(known.size)
+        for i in range(x.size):
+            mask[i] = np.float32(flags[i] != 0)
+            tile[i] = flat[i] if flags[i] else ZERO
+        mask[x.size :] = ONE
+    else:
+        for i in range(0, x.size, LANES):
+            store_some(tile, i, x.size - i, load_some(flat, i, x.size - i, splat(ZERO)))
     tile[x.size :] = ZERO
     for i in range(0, x.size, LANES):
-        value = load_some(flat, i, x.size - i, splat(ZERO))
-        scaled = multiply(value, splat(OVERFLOW))
+        scaled = multiply(load_some(tile, i, x.size - i, splat(ZERO)), splat(OVERFLOW))
         bad = add(bad, subtract(scaled, scaled))  # inf - inf and NaN - NaN are NaN
-        store_some(tile, i, x.size - i, value)
     ordinary[:] = True
-    if sum_lanes(bad) == ZERO:
-        return True
-    n = x.shape[1]
-    for b in range(len(x)):
+    return sum_lanes(bad) == ZERO or _mark_rows(tile, ordinary)
+
+
+@compiled
+def _mark_rows(tile, ordinary):
+    """Set the rows of a tile that are not ordinary to 0, and mark them; there are some."""
+    n = tile.size // ordinary.size
+    for b in range(ordinary.size):
+        row = tile[b * n : (b + 1) * n]
         for k in range(n):
-            scaled = x[b, k] * OVERFLOW
+            scaled = row[k] * OVERFLOW
             if scaled - scaled != ZERO:
                 ordinary[b] = False
         if not ordinary[b]:
-            tile[b * n : (b + 1) * n] = ZERO
+            row[:] = ZERO
     return False
 
 
@@ -120,12 +152,36 @@ def _near_sums(tile, at, column):
     return total0, total1, total2, total3
 
 
+@compiled
+def _known_sums(tile, mask, at, column):
+    """As `_near_sums`, of the known inputs."""
+    n = column.size // COLUMN
+    total0, total1, total2, total3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
+    for k in range(n):
+        i0, m = at + k, load(column, k * COLUMN)
+        r, c = load(column, k * COLUMN + LANES), load(column, k * COLUMN + 2 * LANES)
+        i1, i2, i3 = i0 + n, i0 + 2 * n, i0 + 3 * n
+        x0, x1, known0, known1 = splat(tile[i0]), splat(tile[i1]), splat(mask[i0]), splat(mask[i1])
+        _, _, w0, w1 = weigh_terms(x0, x1, known0, known1, m, r, c)
+        x2, x3, known2, known3 = splat(tile[i2]), splat(tile[i3]), splat(mask[i2]), splat(mask[i3])
+        _, _, w2, w3 = weigh_terms(x2, x3, known2, known3, m, r, c)
+        total0, total1 = add(total0, w0), add(total1, w1)
+        total2, total3 = add(total2, w2), add(total3, w3)
+    return total0, total1, total2, total3
+
+
 @inlined
-def _write(total, score, at, ahead, present, value, offset):
+def _write(total, kept, score, at, ahead, present, value, offset):
+    """Store the sums and scores of a block in one row; return the kept weights' sums."""
     prefetch(total, at + ahead)
     prefetch(score, at + ahead)
     store_some(total, at, present, value)
+    weights = splat(ONE)
+    if kept.size > 0:
+        weights = load_some(kept, at, present, weights)
+        value = divide(value, weights)
     store_some(score, at, present, add(offset, log_scaled(value, splat(ZERO))))
+    return weights
 
 
 @compiled
@@ -135,25 +191,29 @@ def _forward_block(layer, rows_known, min_scale, columns, offsets, score, task):
     known, kept = rows_known
     n_out, n = loc.shape
     height, ahead = height_of(task), ahead_of(n_out)
-    tile, ordinary = np.empty(height * n, np.float32), np.empty(height, np.bool_)
-    all_total, all_score = total.reshape(total.size), score.reshape(score.size)
+    tile, mask, ordinary = tiles_of(height, n, kept.size > 0)
+    scores = (total.reshape(total.size), kept.reshape(kept.size), score.reshape(score.size))
     rounded, far = np.zeros(len(columns) * LANES, np.float32), np.empty((4, n))
     rounded[:n_out] = offsets
     for start in range(task[0], task[1], height):
         stop = min(start + height, task[1])
-        any_far = not load_tile(x[start:stop], tile, ordinary)
+        some = slice(start, stop)
+        any_far = not load_tiles(x[some], known[some], tile, mask, ordinary)
         for b in range(start, stop, ROWS):
             for i in range(len(columns)):
-                t0, t1, t2, t3 = _near_sums(tile, (b - start) * n, columns[i])
-                any_far |= any_below(t0, t1, t2, t3, splat(NEAR))
+                if mask.size > 0:
+                    t0, t1, t2, t3 = _known_sums(tile, mask, (b - start) * n, columns[i])
+                else:
+                    t0, t1, t2, t3 = _near_sums(tile, (b - start) * n, columns[i])
                 some0, some1, some2, some3 = lanes_of(n_out, i, b, stop)
                 at, offset = b * n_out + i * LANES, load(rounded, i * LANES)
-                _write(all_total, all_score, at, ahead, some0, t0, offset)
-                _write(all_total, all_score, at + n_out, ahead, some1, t1, offset)
-                _write(all_total, all_score, at + 2 * n_out, ahead, some2, t2, offset)
-                _write(all_total, all_score, at + 3 * n_out, ahead, some3, t3, offset)
+                k0 = _write(*scores, at, ahead, some0, t0, offset)
+                k1 = _write(*scores, at + n_out, ahead, some1, t1, offset)
+                k2 = _write(*scores, at + 2 * n_out, ahead, some2, t2, offset)
+                k3 = _write(*scores, at + 3 * n_out, ahead, some3, t3, offset)
+                any_far |= any_below(t0, t1, t2, t3, splat(NEAR))
+                any_far |= any_below(k0, k1, k2, k3, splat(NEAR))
         if any_far:
-            some = slice(start, stop)
             rows = (x[some], known[some], total[some], kept[some], score[some], ordinary)
             for j in range(n_out):
                 score_far_rows(*rows, loc[j], log_scale[j], logits[j], min_scale, j, far)

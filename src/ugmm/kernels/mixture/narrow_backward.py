@@ -42,13 +42,15 @@ from ugmm.kernels.compiled.vectors import (
     store,
 )
 from ugmm.kernels.mixture.columns import COLUMN, PARTS, put_sums, sums_of
-from ugmm.kernels.mixture.far import add_far_rows
+from ugmm.kernels.mixture.far import add_far_rows, subtract_far_kept, subtract_near_kept
 from ugmm.kernels.mixture.narrow import (
+    ONE,
     ahead_of,
     height_of,
     lanes_of,
-    load_tile,
+    load_tiles,
     make_all_columns,
+    tiles_of,
 )
 from ugmm.kernels.mixture.neuron import finish_gradients, known_of, layer_of, near_pair
 
@@ -56,7 +58,6 @@ __all__ = ["line_size", "passes"]
 
 CACHE = 2**14  # floats of lines and columns: 64 KiB, of which most stay in the first-level cache
 FOUR = 4  # the lanes of a quarter of a vector
-ONE = np.float32(1.0)
 
 
 def line_size(n_in: int) -> int:
@@ -100,35 +101,47 @@ def _slots(n):
     return (n + FOUR - 1) // FOUR * LANES
 
 
-@compiled
-def _near_gradients(tile, at, columns, weights, sums, slopes, to, inputs):
-    """Add four rows, in some blocks, to the sums, and to the rows' w * z * rate.
+def _add_gradients(masked):
+    """The function that adds four rows, in some blocks, to the sums and to the rows' w * z * rate.
 
-    In the tile the first row begins at `at`, in the slopes at `to`.
+    There is one for where inputs are unknown and one for where not. In the tile the first row
+    begins at `at`, in the slopes at `to`.
     """
-    n = columns.shape[1] // COLUMN
-    for k in range(n):
-        x0, x1 = splat(tile[at + k]), splat(tile[at + n + k])
-        x2, x3 = splat(tile[at + 2 * n + k]), splat(tile[at + 3 * n + k])
-        d0, d1, d2, d3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
-        at0, at1, at2 = k * COLUMN, k * COLUMN + LANES, k * COLUMN + 2 * LANES
-        for i in range(len(columns)):
-            column, line, w = columns[i], sums[i], i * ROWS * LANES
-            m, r, c = load(column, at0), load(column, at1), load(column, at2)
-            s0, s1, s2 = load(line, at0), load(line, at1), load(line, at2)
-            w0, w1 = load(weights, w), load(weights, w + LANES)
-            s0, s1, s2, wz0, wz1 = near_pair(x0, x1, w0, w1, m, r, c, s0, s1, s2)
-            w2, w3 = load(weights, w + 2 * LANES), load(weights, w + 3 * LANES)
-            s0, s1, s2, wz2, wz3 = near_pair(x2, x3, w2, w3, m, r, c, s0, s1, s2)
-            store(line, at0, s0)
-            store(line, at1, s1)
-            store(line, at2, s2)
+
+    @compiled
+    def add_gradients(tile, mask, at, columns, weights, sums, slopes, to, inputs):
+        n = columns.shape[1] // COLUMN
+        for k in range(n):
+            i0 = at + k
+            i1, i2, i3 = i0 + n, i0 + 2 * n, i0 + 3 * n
+            x0, x1, x2, x3 = splat(tile[i0]), splat(tile[i1]), splat(tile[i2]), splat(tile[i3])
+            d0, d1, d2, d3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
+            at0, at1, at2 = k * COLUMN, k * COLUMN + LANES, k * COLUMN + 2 * LANES
+            for i in range(len(columns)):
+                column, line, w = columns[i], sums[i], i * ROWS * LANES
+                m, r, c = load(column, at0), load(column, at1), load(column, at2)
+                s0, s1, s2 = load(line, at0), load(line, at1), load(line, at2)
+                w0, w1 = load(weights, w), load(weights, w + LANES)
+                w2, w3 = load(weights, w + 2 * LANES), load(weights, w + 3 * LANES)
+                if masked:
+                    w0, w1 = multiply(w0, splat(mask[i0])), multiply(w1, splat(mask[i1]))
+                    w2, w3 = multiply(w2, splat(mask[i2])), multiply(w3, splat(mask[i3]))
+                s0, s1, s2, wz0, wz1 = near_pair(x0, x1, w0, w1, m, r, c, s0, s1, s2)
+                s0, s1, s2, wz2, wz3 = near_pair(x2, x3, w2, w3, m, r, c, s0, s1, s2)
+                store(line, at0, s0)
+                store(line, at1, s1)
+                store(line, at2, s2)
+                if inputs:
+                    d0, d1 = add_product(d0, wz0, r), add_product(d1, wz1, r)
+                    d2, d3 = add_product(d2, wz2, r), add_product(d3, wz3, r)
             if inputs:
-                d0, d1 = add_product(d0, wz0, r), add_product(d1, wz1, r)
-                d2, d3 = add_product(d2, wz2, r), add_product(d3, wz3, r)
-        if inputs:
-            total = add(load(slopes, to + k * LANES), sum_quarters(d0, d1, d2, d3))
-            store(slopes, to + k * LANES, total)
+                total = add(load(slopes, to + k * LANES), sum_quarters(d0, d1, d2, d3))
+                store(slopes, to + k * LANES, total)
+
+    return add_gradients
+
+
+_near_gradients, _known_gradients = _add_gradients(False), _add_gradients(True)
 
 
 @compiled
@@ -167,30 +180,30 @@ def _backward_block(grad, layer, known, min_scale, columns, dx, sums, inputs, ta
     x, loc, log_scale, logits, _, total = layer
     n_out, n = loc.shape
     height, step = height_of(task), max(1, CACHE // (2 * columns.shape[1]))
-    tile, ordinary = np.empty(height * n, np.float32), np.empty(height, np.bool_)
+    tile, mask, ordinary = tiles_of(height, n, known.size > 0)
     slopes = np.empty(height * _slots(n) if inputs else 0, np.float32)
     weights = np.empty(step * ROWS * LANES, np.float32)
     all_grad, all_total = grad.reshape(grad.size), total.reshape(total.size)
     sums[:] = ZERO
     for start in range(task[0], task[1], height):
         stop, any_far = min(start + height, task[1]), False
-        load_tile(x[start:stop], tile, ordinary)
+        rows = slice(start, stop)
+        load_tiles(x[rows], known[rows], tile, mask, ordinary)
         slopes[:] = ZERO
         for first in range(0, len(columns), step):
             some, lines = columns[first : first + step], sums[first : first + step]
             for b in range(start, stop, ROWS):
                 any_far |= _weigh_rows(all_grad, all_total, n_out, b, stop, first, weights, lines)
                 at, to = (b - start) * n, (b - start) * _slots(n)
-                _near_gradients(tile, at, some, weights, lines, slopes, to, inputs)
+                if mask.size > 0:
+                    _known_gradients(tile, mask, at, some, weights, lines, slopes, to, inputs)
+                else:
+                    _near_gradients(tile, mask, at, some, weights, lines, slopes, to, inputs)
         if inputs:
-            _finish_inputs(slopes, dx[start:stop])
+            _finish_inputs(slopes, dx[rows])
         if any_far:
-            some = slice(start, stop)
-            rows, neurons = (
-                (x[some], known[some], total[some], grad[some]),
-                (loc, log_scale, logits),
-            )
-            _add_far(rows, *neurons, min_scale, sums, dx[some], inputs)
+            of_rows = (x[rows], known[rows], total[rows], grad[rows])
+            _add_far(of_rows, loc, log_scale, logits, min_scale, sums, dx[rows], inputs)
 
 
 @inlined
@@ -222,27 +235,46 @@ def _add_parts(sums):
             store(sums[0], at, add(load(sums[0], at), load(sums[part], at)))
 
 
+@compiled
+def _subtract_far_kept(by_logits, logits, grad, total, known, first):
+    """Take off what the sums of kept weights take off in the far rows of a block."""
+    n_out, flat = len(logits), total.reshape(total.size)
+    last = min(first + LANES, n_out)
+    for b in range(len(grad)):
+        t = load_some(flat, b * n_out + first, last - first, splat(ONE))
+        if any_below(t, t, t, t, splat(ZERO)):
+            for j in range(first, last):
+                if not total[b, j] > ZERO:
+                    subtract_far_kept(by_logits[j], logits[j], grad[b, j], known[b])
+
+
 def _finish(address):
     """Turn the sums into the gradients by the parameters."""
     call = carray(address, 1)[0]
-    _, loc, _, _, constants, _ = layer_of(call)
+    _, loc, _, logits, constants, total = layer_of(call)
+    known, grad = known_of(call)[0], carray(floats(call.grad), total.shape)
     by_loc = carray(floats(call.by_loc), loc.shape)
     by_log_scale = carray(floats(call.by_log_scale), loc.shape)
     by_logits = carray(floats(call.by_logits), loc.shape)
+    by_kept = carray(floats(call.by_kept), (call.n_in, padded(call.n_out)))
     sums, n = _sums(call), call.n_in
     partial, blocks = np.empty(PARTS * n, np.float32), sums.shape[1]
     i = next_task(address)
     while i < call.n_tasks:
         for block in range(i * blocks // call.n_tasks, (i + 1) * blocks // call.n_tasks):
             _add_parts(sums[:, block])
-            line = sums[0, block]
-            for j in range(block * LANES, min((block + 1) * LANES, call.n_out)):
-                sums_of(j % LANES, line, partial)
+            line, first = sums[0, block], block * LANES
+            for j in range(first, min(first + LANES, call.n_out)):
+                sums_of(j - first, line, partial)
                 by_logits[j] = partial[:n]
                 by_loc[j] = partial[n : 2 * n]
                 by_log_scale[j] = partial[2 * n :]
-                grad_sum = line[n * COLUMN + j % LANES]
+                grad_sum = line[n * COLUMN + j - first] if known.size == 0 else ZERO
                 finish_gradients(by_logits[j], by_loc[j], by_log_scale[j], constants[j], grad_sum)
+                if known.size > 0:
+                    subtract_near_kept(by_logits[j], constants[j], by_kept, j)
+            if known.size > 0:
+                _subtract_far_kept(by_logits, logits, grad, total, known, first)
         i = next_task(address)
 
 

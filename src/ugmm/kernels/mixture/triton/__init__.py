@@ -1,0 +1,1 @@
+"""The Triton kernels of the score, for CUDA devices."""
