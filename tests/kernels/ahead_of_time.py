@@ -64,7 +64,7 @@ def mixture():
     for tuned, constants, more in ((near.forward, {}, far), (near.backward, every, 0)):
         for capability in (80, 90):
             for mask, times in (({"known": None}, 1), ({}, 2)):
-                for config in tuned.configs if capability == 90 else tuned.configs[:1]:
+                for config in tuned.configs if capability == 90 else tuned.configs[1:2]:
                     tile = config.kwargs
                     components = tile["BB"] * tile["BM"] * tile["BK"] // 32
                     constants_here = constants | mask | tile

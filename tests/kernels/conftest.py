@@ -1,5 +1,6 @@
 """What the tests of both Triton kernels share."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,12 +10,18 @@ import pytest
 
 
 @pytest.fixture
-def compile_ahead_of_time(tmp_path):
-    """Compile an operation's kernels for GPUs, in a process that has no interpreter."""
+def without_interpreter(tmp_path):
+    """Run a script of this folder in a process in which Triton compiles."""
 
-    def run(operation):
+    def run(script, *arguments):
         environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-        command = [sys.executable, str(Path(__file__).with_name("ahead_of_time.py")), operation]
+        command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
         subprocess.run(command, check=True, timeout=300, env=environment)
 
     return run
+
+
+@pytest.fixture
+def compile_ahead_of_time(without_interpreter):
+    """Compile an operation's kernels for GPUs."""
+    return functools.partial(without_interpreter, "ahead_of_time.py")

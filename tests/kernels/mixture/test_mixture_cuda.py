@@ -274,3 +274,8 @@ def test_offsets_beyond_32_bits():
 def test_compiles_ahead_of_time(compile_ahead_of_time):
     """For two GPUs: one exponential a component, no atomics, no register spilled."""
     compile_ahead_of_time("mixture")
+
+
+def test_the_second_launch_of_a_kind_is_as_the_first(without_interpreter):
+    """Four launches a step; three where parameters are prepared."""
+    without_interpreter("launches.py")

@@ -10,12 +10,14 @@ are prepared for many calls.
 """
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ugmm.kernels.definition import Kernel, register
 from ugmm.kernels.mixture.triton import finish, near, parameters
+from ugmm.kernels.mixture.triton.launch import Launcher
 from ugmm.kernels.problem import Problem
 
 __all__ = ["CUDA", "KERNEL"]
@@ -24,6 +26,9 @@ _MOST_PARTS = 8
 _WARPS = 12  # programs of backward, each one warp, that an SM holds: registers allow no more
 _STRIP = 32  # outputs and rows are split into multiples of this
 _BLOCK = 256  # components that a program prepares or finishes at once
+
+_PREPARE, _FORWARD = Launcher(parameters.prepare), Launcher(near.forward)
+_BACKWARD, _FINISH = Launcher(near.backward), Launcher(finish.finish)
 
 
 def _ceil_div(a: int, b: int) -> int:
@@ -72,11 +77,26 @@ def _table_of(problem: Problem) -> Tensor:
 def _table(problem: Problem) -> Tensor:
     n_out, n_in = problem.loc.shape
     table = problem.loc.new_empty(parameters.table_size(n_out, n_in), dtype=torch.float64)
-    tensors = (tensor.contiguous() for tensor in problem[1:4])
-    parameters.prepare[(n_out,)](
-        *tensors, problem.min_scale, table, *_sizes(problem)[1:], BK=_BLOCK, num_warps=4
+    tensors = [tensor.contiguous() for tensor in problem[1:4]]
+    _PREPARE(
+        _kind(*tensors),
+        lambda _: (n_out, 1, 1),
+        *(*tensors, problem.min_scale, table, *_sizes(problem)[1:]),
+        BK=_BLOCK,
+        num_warps=4,
     )
     return table
+
+
+def _kind(*tensors: Tensor | None) -> tuple[Any, ...] | None:
+    """What `Launcher` asks for, of tensors all of which but the first have a type of their own."""
+    bits = 0
+    for tensor in tensors:
+        if tensor is not None:
+            bits |= tensor.data_ptr()
+    first, second = tensors[:2]
+    assert first is not None
+    return None if bits % 16 else (first.get_device(), first.dtype, second is None)
 
 
 def _sizes(problem: Problem) -> tuple[int, int, int, int]:
@@ -87,14 +107,9 @@ def _sizes(problem: Problem) -> tuple[int, int, int, int]:
 
 def _inputs(problem: Problem, table: Tensor) -> tuple[Tensor | None, ...]:
     """What both ways read."""
-    known, logits = problem.known, problem.logits
-    return (
-        problem.x.contiguous(),
-        None if known is None else known.contiguous(),
-        problem.loc.contiguous(),
-        logits.contiguous(),
-        table,
-    )
+    x, loc, _, logits, known, *_ = problem
+    known = None if known is None else known.contiguous()
+    return x.contiguous(), known, loc.contiguous(), logits.contiguous(), table
 
 
 def _saved_shapes(problem: Problem) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -105,19 +120,20 @@ def _saved_shapes(problem: Problem) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     loc, sizes = problem.loc, _sizes(problem)
+    batch, n_out, n_in, _ = sizes
     score = loc.new_empty(problem.score_shape())
     saved = loc.new_empty(_saved_shapes(problem)[0], dtype=torch.float64)
     with torch.cuda.device_of(loc):  # Triton launches on the current device
         table = _table_of(problem)
-        if batch := sizes[0]:
-            near.forward[lambda t: (_tiles(*sizes[:2], t["BB"], t["BM"]),)](
-                *_inputs(problem, table), score, saved, *sizes, batch.bit_length()
+        if batch:
+            inputs, bucket = _inputs(problem, table), batch.bit_length()
+            kind = _kind(*inputs)
+            _FORWARD(
+                kind and (*kind, bucket, n_out, n_in),
+                lambda tile: (_ceil_div(batch, tile["BB"]) * _ceil_div(n_out, tile["BM"]), 1, 1),
+                *(*inputs, score, saved, *sizes, bucket),
             )
     return score, saved, table
-
-
-def _tiles(batch: int, n_out: int, rows: int, outs: int) -> int:
-    return _ceil_div(batch, rows) * _ceil_div(n_out, outs)
 
 
 def _backward(
@@ -142,21 +158,28 @@ def _backward(
     notes = new(rows, 2, n_out)
     padded = _padded(n_out, _STRIP)
     weight = new(2 if masked else 1, batch, padded)
-    grad, inputs = grad.contiguous(), _inputs(problem, table)
+    grad, inputs, log_scale = grad.contiguous(), _inputs(problem, table), problem.log_scale
+    bucket, log_scale = batch.bit_length(), log_scale.contiguous()
+    kind, needs = _kind(*inputs, log_scale, grad, saved), (need_x, need_parameters)
+    chunks = _ceil_div(n_in, _BLOCK)
+    of_parameters = n_out * chunks if need_parameters else 0
+    of_inputs = batch * chunks if need_x else 0
     with torch.cuda.device_of(problem.x):
-        near.backward[lambda tile: (_ceil_div(n_in, tile["BK"]), outs, rows)](
+        _BACKWARD(
+            kind and (*kind, bucket, n_out, n_in, needs),
+            lambda tile: (_ceil_div(n_in, tile["BK"]), outs, rows),
             *(*inputs[:2], table, grad, saved, weight, dx, sums, notes),
-            *(*sizes, padded, rows_each, outs_each, batch.bit_length()),
+            *(*sizes, padded, rows_each, outs_each, bucket),
             NEED_X=need_x,
             NEED_PARAMETERS=need_parameters,
         )
-        chunks = _ceil_div(n_in, _BLOCK)
-        of_parameters = n_out * chunks if need_parameters else 0
-        of_inputs = batch * chunks if need_x else 0
-        finish.finish[(of_parameters + of_inputs,)](
-            *(*inputs, problem.log_scale.contiguous(), grad, saved, dx, sums, notes),
+        floor = problem.min_scale > 0
+        _FINISH(
+            kind and (*kind, floor),
+            lambda _: (of_parameters + of_inputs, 1, 1),
+            *(*inputs, log_scale, grad, saved, dx, sums, notes),
             *(*results, *sizes, rows_each, rows, outs, of_parameters),
-            FLOOR=problem.min_scale > 0,
+            FLOOR=floor,
             BK=_BLOCK,
             num_warps=4,
         )

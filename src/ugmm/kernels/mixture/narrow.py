@@ -171,17 +171,50 @@ def _known_sums(tile, mask, at, column):
 
 
 @inlined
-def _write(total, kept, score, at, ahead, present, value, offset):
+def _write(total, kept, score, at, ahead, present, value, offset, masked):
     """Store the sums and scores of a block in one row; return the kept weights' sums."""
     prefetch(total, at + ahead)
     prefetch(score, at + ahead)
     store_some(total, at, present, value)
     weights = splat(ONE)
-    if kept.size > 0:
+    if masked:
         weights = load_some(kept, at, present, weights)
         value = divide(value, weights)
     store_some(score, at, present, add(offset, log_scaled(value, splat(ZERO))))
     return weights
+
+
+def _score_tile(masked):
+    """The function that scores the rows of a tile, where inputs are unknown or where not.
+
+    It returns whether a row is far.
+    """
+
+    @compiled
+    def score_tile(tile, mask, columns, offsets, total, kept, score, n_out, start, stop):
+        n, ahead, any_far = columns.shape[1] // COLUMN, ahead_of(n_out), False
+        for b in range(start, stop, ROWS):
+            for i in range(len(columns)):
+                if masked:
+                    t0, t1, t2, t3 = _known_sums(tile, mask, (b - start) * n, columns[i])
+                else:
+                    t0, t1, t2, t3 = _near_sums(tile, (b - start) * n, columns[i])
+                any_far |= any_below(t0, t1, t2, t3, splat(NEAR))
+                some0, some1, some2, some3 = lanes_of(n_out, i, b, stop)
+                at0, offset = b * n_out + i * LANES, load(offsets, i * LANES)
+                at1, at2, at3 = at0 + n_out, at0 + 2 * n_out, at0 + 3 * n_out
+                k0 = _write(total, kept, score, at0, ahead, some0, t0, offset, masked)
+                k1 = _write(total, kept, score, at1, ahead, some1, t1, offset, masked)
+                k2 = _write(total, kept, score, at2, ahead, some2, t2, offset, masked)
+                k3 = _write(total, kept, score, at3, ahead, some3, t3, offset, masked)
+                if masked:
+                    any_far |= any_below(k0, k1, k2, k3, splat(NEAR))
+        return any_far
+
+    return score_tile
+
+
+_score_near, _score_known = _score_tile(False), _score_tile(True)
 
 
 @compiled
@@ -190,7 +223,7 @@ def _forward_block(layer, rows_known, min_scale, columns, offsets, score, task):
     x, loc, log_scale, logits, _, total = layer
     known, kept = rows_known
     n_out, n = loc.shape
-    height, ahead = height_of(task), ahead_of(n_out)
+    height = height_of(task)
     tile, mask, ordinary = tiles_of(height, n, kept.size > 0)
     scores = (total.reshape(total.size), kept.reshape(kept.size), score.reshape(score.size))
     rounded, far = np.zeros(len(columns) * LANES, np.float32), np.empty((4, n))
@@ -198,22 +231,12 @@ def _forward_block(layer, rows_known, min_scale, columns, offsets, score, task):
     for start in range(task[0], task[1], height):
         stop = min(start + height, task[1])
         some = slice(start, stop)
-        any_far = not load_tiles(x[some], known[some], tile, mask, ordinary)
-        for b in range(start, stop, ROWS):
-            for i in range(len(columns)):
-                if mask.size > 0:
-                    t0, t1, t2, t3 = _known_sums(tile, mask, (b - start) * n, columns[i])
-                else:
-                    t0, t1, t2, t3 = _near_sums(tile, (b - start) * n, columns[i])
-                some0, some1, some2, some3 = lanes_of(n_out, i, b, stop)
-                at, offset = b * n_out + i * LANES, load(rounded, i * LANES)
-                k0 = _write(*scores, at, ahead, some0, t0, offset)
-                k1 = _write(*scores, at + n_out, ahead, some1, t1, offset)
-                k2 = _write(*scores, at + 2 * n_out, ahead, some2, t2, offset)
-                k3 = _write(*scores, at + 3 * n_out, ahead, some3, t3, offset)
-                any_far |= any_below(t0, t1, t2, t3, splat(NEAR))
-                any_far |= any_below(k0, k1, k2, k3, splat(NEAR))
-        if any_far:
+        ordinary_rows = load_tiles(x[some], known[some], tile, mask, ordinary)
+        if mask.size > 0:
+            far_rows = _score_known(tile, mask, columns, rounded, *scores, n_out, start, stop)
+        else:
+            far_rows = _score_near(tile, mask, columns, rounded, *scores, n_out, start, stop)
+        if far_rows or not ordinary_rows:
             rows = (x[some], known[some], total[some], kept[some], score[some], ordinary)
             for j in range(n_out):
                 score_far_rows(*rows, loc[j], log_scale[j], logits[j], min_scale, j, far)

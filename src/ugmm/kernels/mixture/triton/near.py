@@ -56,7 +56,7 @@ NEAR = tl.constexpr(2.0**-24)  # a smaller sum makes a far score
 # is above 2**60.
 CLAMP = tl.constexpr(2.0**66)
 FAR = tl.constexpr(128)
-ROWS = tl.constexpr(32)  # that are weighed together
+ROWS = tl.constexpr(16)  # that are weighed together
 
 
 def _tuned(tiles, interpreted, key):
