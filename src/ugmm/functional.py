@@ -9,6 +9,7 @@ from ugmm.kernels import KernelName, choose_cumulative, choose_kernel
 from ugmm.kernels.prepared import Prepared
 from ugmm.kernels.problem import (
     HALVES,
+    check_input,
     check_known,
     check_layer,
     check_positions,
@@ -79,14 +80,18 @@ def mixture_log_score(
             `min_scale` is negative.
         RuntimeError: the parameters are not those that were prepared.
     """
-    check_tensors(x=x, loc=loc, log_scale=log_scale, logits=logits)
+    met = prepared is not None and prepared.constants is not None  # and so are these checked
+    check_tensors(x=x) if met else check_tensors(x=x, loc=loc, log_scale=log_scale, logits=logits)
     if prepared is not None:
         prepared.check(loc, log_scale, logits)
     if _in_autocast(x):
         x, loc, log_scale, logits = (_widened(t) for t in (x, loc, log_scale, logits))
-    check_layer(x, loc, log_scale, logits, "logits")
-    if not 0 <= min_scale < math.inf:
-        raise ValueError(f"min_scale must be finite and not negative, not {min_scale}")
+    if met:
+        check_input(x, loc)
+    else:
+        check_layer(x, loc, log_scale, logits, "logits")
+        if not 0 <= min_scale < math.inf:
+            raise ValueError(f"min_scale must be finite and not negative, not {min_scale}")
     if known is not None:
         check_tensors(known=known)
         check_known(known, x)

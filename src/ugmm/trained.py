@@ -143,7 +143,8 @@ class TrainedNetwork:
         parameter = next(self.network.parameters(), None)
         device = next(chain(self.network.parameters(), self.network.buffers())).device
         dtype = x.dtype if parameter is None else parameter.dtype
-        parts = [network.class_scores(part.to(device, dtype)) for part in x.split(_BATCH)]
+        with network.prepared():
+            parts = [network.class_scores(part.to(device, dtype)) for part in x.split(_BATCH)]
         return torch.cat(parts)
 
     def _normalize(self) -> None:

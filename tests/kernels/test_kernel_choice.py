@@ -108,8 +108,23 @@ assert kernels.cuda_operator("mixture") is None
 assert kernels.cuda_operator("cumulative") is None
 """
 
+BROKEN = """
+import sys
+sys.modules["ugmm.kernels.mixture.loops"] = None  # a file of this package that cannot be imported
+try:
+    import ugmm.kernels
+except ImportError:
+    sys.exit()
+raise AssertionError("the reference has silently taken the kernel's place")
+"""
 
-SCRIPTS = {"without Numba": WITHOUT_NUMBA, "without Triton": WITHOUT_TRITON, "light": LIGHT}
+
+SCRIPTS = {
+    "without Numba": WITHOUT_NUMBA,
+    "without Triton": WITHOUT_TRITON,
+    "light": LIGHT,
+    "broken": BROKEN,
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)

@@ -77,14 +77,16 @@ class TiltedGaussian(Density):
             n: Number of draws.
             seed: Seed of the draws: with the same one, the same network has the same Z.
         """
-        estimate = by_importance(self.log_weight, self.proposal, n, seed)
+        with self.score.prepared():
+            estimate = by_importance(self.log_weight, self.proposal, n, seed)
         self.log_z.fill_(estimate.value)
         self.log_z_error.fill_(estimate.error)
         return estimate
 
     def second_estimate(self, n: int = 2**16, seed: int = 0) -> Estimate:
         """Estimate Z from scrambled Sobol points, to check `normalize`, and keep nothing."""
-        return by_sobol(self.log_weight, self.proposal, n, seed)
+        with self.score.prepared():
+            return by_sobol(self.log_weight, self.proposal, n, seed)
 
     @torch.no_grad()
     def sample(
@@ -102,6 +104,14 @@ class TiltedGaussian(Density):
             generator: Source of randomness, on the CPU; by default, torch's own.
         """
         check_draws(n)
+        with self.score.prepared():
+            x = self._chains(n, steps, generator).to(self._dtype())
+            posterior = self.score.posterior(x).cpu()
+        y = torch.multinomial(posterior, 1, generator=generator).squeeze(-1)
+        return x, y.to(x.device)
+
+    def _chains(self, n: int, steps: int, generator: torch.Generator | None) -> Tensor:
+        """Return the features (n, D) that n chains of `sample` end at."""
         x = self.proposal.sample(n, generator)[torch.randperm(n, generator=generator)]
         weight = self.log_weight(x)
         for _ in range(steps):
@@ -112,10 +122,7 @@ class TiltedGaussian(Density):
             taken = chance.log() < new_weight - weight
             x = torch.where(taken.unsqueeze(-1), new, x)
             weight = torch.where(taken, new_weight, weight)
-        x = x.to(self._dtype())
-        posterior = self.score.posterior(x).cpu()
-        y = torch.multinomial(posterior, 1, generator=generator).squeeze(-1)
-        return x, y.to(x.device)
+        return x
 
     def extra_repr(self) -> str:
         """Describe the density in `repr`."""

@@ -15,12 +15,14 @@ _Operator = Callable[..., Tensor]
 CPU: _Operator | None
 CUMULATIVE_CPU: _Operator | None
 draw_binary: Callable[..., None] | None
-try:
+try:  # Numba alone: an error in a file of ours is to be seen
+    import numba  # noqa: F401
+except ImportError:
+    CPU = CUMULATIVE_CPU = draw_binary = None
+else:
     from ugmm.kernels.cumulative.cpu import CPU as CUMULATIVE_CPU
     from ugmm.kernels.draws.cpu import draw_binary
     from ugmm.kernels.mixture.cpu import CPU
-except ImportError:  # Numba is missing
-    CPU = CUMULATIVE_CPU = draw_binary = None
 
 __all__ = ["KernelName", "check_kernel_name", "choose_cumulative", "choose_draws", "choose_kernel"]
 
@@ -110,13 +112,14 @@ def cuda_operator(room: str) -> _Operator | None:
     if _without_triton:
         return None
     try:
-        if room == "mixture":
-            from ugmm.kernels.mixture.cuda import CUDA
-        else:
-            from ugmm.kernels.cumulative.cuda import CUDA
+        import triton  # noqa: F401
     except ImportError:
         _without_triton = True
         return None
+    if room == "mixture":
+        from ugmm.kernels.mixture.cuda import CUDA
+    else:
+        from ugmm.kernels.cumulative.cuda import CUDA
     return CUDA
 
 

@@ -82,11 +82,11 @@ def register(kernel: Kernel) -> Callable[..., Tensor]:
             save(ctx, inputs, output)
             return output[0]
 
-    n_inputs, n_tensors = len(_inputs(kernel.problem)), len(_tensors(kernel.problem))
+    n_inputs = len(_inputs(kernel.problem))
 
     def operator(*inputs: Any) -> Any:
         problem: Any = kernel.problem(*inputs)
-        road = choose_road(*problem[:n_tensors])
+        road = choose_road(*problem.strangers())
         if road is Road.FORMULA:
             return score_by_formula(problem)
         if road is Road.DISPATCHER:

@@ -21,7 +21,9 @@ class Prepared:
     def __init__(self, *parameters: Tensor) -> None:
         self.parameters = parameters
         self.constants: Any = None
-        self._states = [_state(tensor) for tensor in parameters]
+        # Tensors of inference mode count no versions.
+        self._versions = [None if t.is_inference() else t._version for t in parameters]
+        self._addresses = [t.data_ptr() for t in parameters]
         self._halves: dict[int, tuple[Prepared, Prepared]] = {}
 
     def split(self, n: int) -> tuple["Prepared", "Prepared"]:
@@ -39,14 +41,11 @@ class Prepared:
         A change is seen where torch counts it: in place, by an optimizer or `load_state_dict`,
         or by a move to other memory; not one through `.data` or a NumPy array.
         """
-        for kept, state, tensor in zip(self.parameters, self._states, parameters, strict=True):
-            if kept is not tensor or _state(tensor) != state:
+        states = zip(self.parameters, self._versions, self._addresses, parameters, strict=True)
+        for kept, version, address, tensor in states:
+            same = kept is tensor and tensor.data_ptr() == address
+            if not same or (version is not None and tensor._version != version):
                 raise RuntimeError(
                     "a layer's parameters were changed while prepared: leave `prepared()` first, "
                     "and enter it again after the change"
                 )
-
-
-def _state(tensor: Tensor) -> tuple[int, int]:
-    version = 0 if tensor.is_inference() else tensor._version
-    return version, tensor.data_ptr()

@@ -13,6 +13,7 @@ __all__ = [
     "HALVES",
     "CumulativeProblem",
     "Problem",
+    "check_input",
     "check_known",
     "check_layer",
     "check_positions",
@@ -48,6 +49,12 @@ class Problem(NamedTuple):
             self.log_scale, torch.full_like(self.log_scale, math.log(self.min_scale))
         )
 
+    def strangers(self) -> tuple[Tensor | None, ...]:
+        """The tensors that no call has met before."""
+        if self.prepared is None or self.prepared.constants is None:
+            return self[:5]
+        return self.x, self.known
+
     def noting(self) -> "Problem":
         """The same, for a forward that a backward may follow."""
         return self._replace(notes={})
@@ -81,6 +88,10 @@ class CumulativeProblem(NamedTuple):
     logits: Tensor
     start: Tensor
     positions: Tensor | None
+
+    def strangers(self) -> tuple[Tensor | None, ...]:
+        """The tensors that no call has met before: all."""
+        return self
 
     def noting(self) -> "CumulativeProblem":
         """The same: nothing is noted."""
@@ -120,6 +131,17 @@ def check_tensors(**values: object) -> None:
                 f"{name} must be a torch.Tensor, not {type(value).__name__}: torch.as_tensor "
                 "makes one of a list, and torch.from_numpy of a NumPy array"
             )
+
+
+@untraced
+def check_input(x: Tensor, loc: Tensor) -> None:
+    """Raise an error unless an input fits to a layer whose parameters are known to be right."""
+    if x.dim() == 0 or x.shape[-1] != loc.shape[1]:
+        raise ValueError(f"x {tuple(x.shape)} must end with loc's {loc.shape[1]} inputs")
+    if x.dtype != loc.dtype:
+        raise TypeError(f"x must have the parameters' dtype {loc.dtype}, not {x.dtype}")
+    if x.device != loc.device:
+        raise ValueError(f"x must be on the parameters' device {loc.device}, not on {x.device}")
 
 
 @untraced

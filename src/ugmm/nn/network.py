@@ -84,16 +84,17 @@ class UGMMNetwork(Classifier):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's log-scores: (..., sizes[0]) to (..., sizes[-1])."""
-        return self._after_first(self.layers[0](x))
+        first, *rest = self.layers
+        return self._after_first(first(x), rest)
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
         """See `Classifier.score_pairs`; the first layer computes each part of its inputs once."""
-        first = cast("UGMM", self.layers[0])
+        first, *rest = cast("list[UGMM]", list(self.layers))
         # Dropout could take all components of one of the two parts.
         if self.training and (first.dropout or first.input_dropout):
             return super().score_pairs(x, codes)
         check_tensors(x=x, codes=codes)
-        return self._after_first(first.score_pairs(x, codes.to(x.dtype)))
+        return self._after_first(first.score_pairs(x, codes.to(x.dtype)), rest)
 
     def marginal_class_scores(self, x: Tensor, observed: Tensor) -> Tensor:
         """Return the outputs where some inputs are unknown: the first layer leaves them out.
@@ -102,10 +103,11 @@ class UGMMNetwork(Classifier):
             x: (..., sizes[0]).
             observed: True where an input is known, (..., sizes[0]); see `UGMM.marginal_score`.
         """
-        return self._after_first(cast("UGMM", self.layers[0]).marginal_score(x, observed))
+        first, *rest = cast("list[UGMM]", list(self.layers))
+        return self._after_first(first.marginal_score(x, observed), rest)
 
-    def _after_first(self, x: Tensor) -> Tensor:
-        for layer, norm in zip(self.layers[1:], self.norms, strict=True):
+    def _after_first(self, x: Tensor, layers: Sequence[nn.Module]) -> Tensor:
+        for layer, norm in zip(layers, self.norms, strict=True):
             x = layer(norm(x))
         return x
 

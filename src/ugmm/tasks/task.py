@@ -4,6 +4,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import lightning
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
 
 from ugmm.nn import Classifier, Recorded
+from ugmm.nn.mixture import prepared
 from ugmm.nn.recipe import class_path
 from ugmm.tasks.class_metrics import balanced_accuracy, macro_f1
 from ugmm.tasks.measures import Confusion, split_metrics, update_metrics
@@ -73,6 +75,7 @@ class Task(Recorded, lightning.LightningModule, ABC):
         self.confusion = Confusion(n_classes)
         self.trained: dict[str, Tensor] = {}  # what is known of the last step
         self.test_record: dict[str, Tensor] = {}
+        self._evaluation = ExitStack()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, as a module does.
@@ -131,6 +134,22 @@ class Task(Recorded, lightning.LightningModule, ABC):
         for logger in self.loggers if logged else ():
             row = {name: float(value) for name, value in metrics.items()}
             logger.log_metrics({**row, "epoch": self.current_epoch}, self.global_step - 1)
+
+    def on_validation_start(self) -> None:
+        """Prepare the network, whose parameters do not change until the validation has ended."""
+        self._evaluation.enter_context(prepared(self.network))
+
+    def on_test_start(self) -> None:
+        """Prepare the network, as for a validation."""
+        self._evaluation.enter_context(prepared(self.network))
+
+    def on_test_end(self) -> None:
+        """Leave it."""
+        self._evaluation.close()
+
+    def teardown(self, stage: str) -> None:  # noqa: ARG002
+        """Leave what an interrupted evaluation has not left."""
+        self._evaluation.close()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation metrics."""
@@ -195,7 +214,8 @@ class Task(Recorded, lightning.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": described}
 
     def on_validation_end(self) -> None:
-        """Advance the schedule of a plateau."""
+        """Leave what was prepared; advance the schedule of a plateau."""
+        self._evaluation.close()
         if self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
             return
         for each in self.trainer.lr_scheduler_configs:

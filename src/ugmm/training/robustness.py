@@ -72,14 +72,15 @@ def _scores(network: Classifier, x: Tensor, observed: Tensor | None = None) -> T
     """Return the class scores of rows, on the CPU in float64."""
     like = next(network.parameters())
     parts = []
-    for start in range(0, len(x), _BATCH):
-        rows = x[start : start + _BATCH].to(like)
-        if observed is None:
-            scores = network.class_scores(rows)
-        else:
-            known = observed[start : start + _BATCH].to(like.device)
-            scores = cast(CanLeaveOut, network).marginal_class_scores(rows, known)
-        parts.append(scores.double().cpu())
+    with network.prepared():
+        for start in range(0, len(x), _BATCH):
+            rows = x[start : start + _BATCH].to(like)
+            if observed is None:
+                scores = network.class_scores(rows)
+            else:
+                known = observed[start : start + _BATCH].to(like.device)
+                scores = cast(CanLeaveOut, network).marginal_class_scores(rows, known)
+            parts.append(scores.double().cpu())
     return torch.cat(parts)
 
 

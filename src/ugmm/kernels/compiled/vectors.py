@@ -254,6 +254,20 @@ def add_terms(
 
 
 @intrinsic
+def add_powers(
+    _typing: Any, s0: Any, s1: Any, s2: Any, s3: Any, t0: Any, t1: Any, t2: Any, t3: Any
+) -> Any:
+    """Four sums with 2**t added, as `add_terms` does."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ps, powers = emit_exp2(builder, args[4:])
+        sums = [call_fma(builder, *three) for three in zip(ps, powers, args[:4], strict=True)]
+        return context.make_tuple(builder, signature.return_type, sums)
+
+    return types.UniTuple(VECTOR, 4)(s0, s1, s2, s3, t0, t1, t2, t3), codegen
+
+
+@intrinsic
 def weigh_terms(
     _typing: Any, x0: Any, x1: Any, weight0: Any, weight1: Any, mean: Any, rate: Any, level: Any
 ) -> Any:

@@ -21,6 +21,7 @@ from ugmm.kernels.compiled.threads import ROWS, TILE
 from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
+    add_powers,
     add_product,
     add_terms,
     doubles,
@@ -32,6 +33,7 @@ from ugmm.kernels.compiled.vectors import (
     splat,
     store,
     subtract,
+    subtract_product,
     sum_lanes,
     weigh_terms,
 )
@@ -105,6 +107,31 @@ def _near_sums(tile, at, constants):
     return sum_lanes(total0), sum_lanes(total1), sum_lanes(total2), sum_lanes(total3)
 
 
+@inlined
+def _exponent(x, constants, k, width):
+    """The t of a vector of components."""
+    z = multiply(subtract(x, load(constants, k)), load(constants, k + width))
+    return subtract_product(load(constants, k + 2 * width), z, z)
+
+
+@compiled
+def _sums_of_one(tile, constants, first, last):
+    """The sums of 2**t of one row: of four neurons, of which the last may be one several times.
+
+    To the bit those of `_near_sums`, which would go through three rows that are not there.
+    """
+    a, b = constants[first], constants[min(first + 1, last)]
+    c, d = constants[min(first + 2, last)], constants[min(first + 3, last)]
+    total0, total1, total2, total3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
+    width = a.size // SLOTS
+    for k in range(0, width, LANES):
+        x = load(tile, k)
+        t0, t1 = _exponent(x, a, k, width), _exponent(x, b, k, width)
+        t2, t3 = _exponent(x, c, k, width), _exponent(x, d, k, width)
+        total0, total1, total2, total3 = add_powers(total0, total1, total2, total3, t0, t1, t2, t3)
+    return sum_lanes(total0), sum_lanes(total1), sum_lanes(total2), sum_lanes(total3)
+
+
 @compiled
 def _known_sums(tile, mask, at, constants):
     """As `_near_sums`, of the known inputs."""
@@ -121,6 +148,19 @@ def _known_sums(tile, mask, at, constants):
         total0, total1 = add(total0, w0), add(total1, w1)
         total2, total3 = add(total2, w2), add(total3, w3)
     return sum_lanes(total0), sum_lanes(total1), sum_lanes(total2), sum_lanes(total3)
+
+
+@compiled
+def _sums_of_neuron(tile, mask, constants, total, j):
+    """The sums of the rows of a tile."""
+    width, count = constants.size // SLOTS, len(total)
+    for b in range(0, count, ROWS):
+        if mask.size > 0:
+            sums = _known_sums(tile, mask, b * width, constants)
+        else:
+            sums = _near_sums(tile, b * width, constants)
+        for i in range(min(ROWS, count - b)):
+            total[b + i, j] = sums[i]
 
 
 @inlined
@@ -150,21 +190,19 @@ def _forward_block(layer, rows_known, min_scale, offsets, score, task):
     """Scores and sums of the rows task[0]:task[1] and the outputs task[2]:task[3]."""
     x, loc, log_scale, logits, constants, total = layer
     known, kept = rows_known
-    width, far = padded(loc.shape[1]), np.empty((4, loc.shape[1]))
+    far = np.empty((4, loc.shape[1]))
     height, tile, mask, ordinary = _tiles(task, loc.shape[1], kept.size > 0)
     for start in range(task[0], task[1], height):
         stop = min(start + height, task[1])
         _fill_tiles(x, known, start, stop, tile, mask, ordinary)
+        some, alone = slice(start, stop), stop - start == 1 and mask.size == 0
         for j in range(task[2], task[3]):
-            for b in range(start, stop, ROWS):
-                at = (b - start) * width
-                if mask.size > 0:
-                    sums = _known_sums(tile, mask, at, constants[j])
-                else:
-                    sums = _near_sums(tile, at, constants[j])
-                for i in range(min(ROWS, stop - b)):
-                    total[b + i, j] = sums[i]
-            some = slice(start, stop)
+            if not alone:
+                _sums_of_neuron(tile, mask, constants[j], total[some], j)
+            elif (j - task[2]) % ROWS == 0:
+                sums = _sums_of_one(tile, constants, j, task[3] - 1)
+                for i in range(min(ROWS, task[3] - j)):
+                    total[start, j + i] = sums[i]
             rows = (x[some], known[some], total[some], kept[some], score[some], ordinary)
             neuron = (loc[j], log_scale[j], logits[j], min_scale, offsets[j])
             finish_scores(*rows, *neuron, j, far)
