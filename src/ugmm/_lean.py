@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -88,6 +87,8 @@ class _StandIn(ModuleType):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        from importlib.metadata import version  # a third of what the help takes
+
         spec = find_spec(name)
         assert spec is not None
         assert spec.loader is not None

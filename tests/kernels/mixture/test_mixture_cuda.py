@@ -279,3 +279,15 @@ def test_compiles_ahead_of_time(compile_ahead_of_time):
 def test_the_second_launch_of_a_kind_is_as_the_first(without_interpreter):
     """Four launches a step; three where parameters are prepared."""
     without_interpreter("launches.py")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "least"), [((1024, 1024, 1024), 0.9), ((8192, 32, 9), 0.03), ((65536, 64, 784), 0.9)]
+)
+def test_parts_keep_a_device_busy_without_a_second_turn(sizes, least):
+    programs = 12 * 132
+    outs_each, rows_each = cuda._split(*sizes, programs)
+    batch, n_out, n_in = sizes
+    parts = -(-n_out // outs_each) * -(-batch // rows_each)
+    assert least * programs <= parts * -(-n_in // 32) <= programs
+    assert outs_each * -(-n_out // outs_each) >= n_out

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
+from ugmm._lean import starting
 from ugmm.cluster.lock import RunInUseError
 from ugmm.report.escaping import for_terminal
 from ugmm.studies.ablation.definition import Ablation
@@ -114,11 +115,10 @@ def _log_to(ledger: Ledger) -> None:
 
 def _run(point: Point, ledger: Ledger, threads: int | None) -> bool:
     """Run a point; return whether it could be had."""
-    import ugmm._torchvision  # noqa: F401  (before lightning)
+    with starting(told=False):
+        import torch
 
-    import torch
-
-    from ugmm.training.run import start_or_resume
+        from ugmm.training.run import start_or_resume
 
     if threads is not None:
         torch.set_num_threads(threads)  # the point before may have set its own

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ugmm._lean import starting
 from ugmm.baselines.estimators import Estimator, LogJoint
 from ugmm.columns import fit_scaling
 from ugmm.config.schema import Config
@@ -229,4 +230,5 @@ def _warm_up(networks: bool) -> None:
     torch.set_num_threads(1)
     threadpool_limits(1)
     if networks:
-        import ugmm.training.fit  # noqa: F401
+        with starting(told=False):
+            import ugmm.training.fit  # noqa: F401
