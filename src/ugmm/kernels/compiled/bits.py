@@ -30,9 +30,11 @@ from ugmm.kernels.compiled.vectors import (
     constant,
     flags,
     floats,
+    integers,
     load,
     next_task,
     pointer,
+    short_integers,
     splat,
     store,
 )
@@ -43,7 +45,8 @@ FOUR = 4  # elements in a code
 CODES = 16
 PAIR = 2 * LANES  # columns of a factor that share the reading of a code
 STRIP = 128  # rows whose sums, and
-GROUPS = 8  # groups of elements whose tables, stay in the first-level cache together
+GROUPS = 8  # codes whose tables, stay in the first-level cache together: one number of 64 bits
+WORD = FOUR * GROUPS  # elements in it
 
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
 
@@ -52,7 +55,8 @@ class Bits(NamedTuple):
     """A matrix of zeros and ones, (rows, columns).
 
     Attributes:
-        codes: (ceil(columns / 4), rows), uint8: bit i of code g is column 4 g + i.
+        codes: (rows, ceil(columns / 4), to the next eight), uint8: bit i of code g is column
+            4 g + i.
         columns: how many.
     """
 
@@ -69,19 +73,19 @@ class Bits(NamedTuple):
             across: take the transposed matrix.
         """
         rows, columns = (x if known is None else known).shape
-        shape = (-(-rows // FOUR), columns) if across else (-(-columns // FOUR), rows)
-        codes = torch.empty(shape, dtype=torch.uint8)
+        shape = (columns, rows) if across else (rows, columns)
+        codes = torch.empty(shape[0], -(-shape[1] // WORD) * GROUPS, dtype=torch.uint8)
         fields = {} if x is None else {"x": x.contiguous()}
         if known is not None:
             fields["known"] = known.contiguous()
-        tasks = min(-(-rows // FOUR), thread_count(1, rows, columns))
+        tasks = min(-(-rows // WORD), thread_count(1, rows, columns))
         sizes = {"batch": rows, "n_in": columns, "across": across}
         run(_passes()[:1], tasks, **fields, **sizes, codes=codes)
         return cls(codes, rows if across else columns)
 
     def times(self, factor: Tensor) -> Tensor:
         """The product with a float32 factor, (columns, n): (rows, n)."""
-        rows, n = self.codes.shape[1], factor.shape[1]
+        rows, n = self.codes.shape[0], factor.shape[1]
         product = factor.new_empty(rows, n)
         tasks = min(-(-n // PAIR), thread_count(rows, n, self.columns))
         fields = {"codes": self.codes, "factor": factor.contiguous(), "product": product}
@@ -137,6 +141,27 @@ def _store_codes(
     return types.void(array, types.intp, types.intp, *four), codegen
 
 
+@intrinsic
+def _turn_codes(_typing: Any, lines: Any, at: Any, words: Any, index: Any, stride: Any) -> Any:
+    """Put 8 lines of 16 codes as 16 words of 8 into an array of 64-bit numbers, a stride apart."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(8), GROUPS * LANES)
+        lines = builder.load(pointer(context, builder, signature, args, kind), align=1)
+        order = [g * LANES + lane for lane in range(LANES) for g in range(GROUPS)]
+        numbers = ir.Constant(ir.VectorType(ir.IntType(32), GROUPS * LANES), order)
+        turned = builder.shuffle_vector(lines, lines, numbers)
+        turned = builder.bitcast(turned, ir.VectorType(ir.IntType(64), LANES))
+        target = context.make_array(signature.args[2])(context, builder, args[2])
+        for lane in range(LANES):
+            at = builder.add(args[3], builder.mul(args[4], ir.Constant(args[4].type, lane)))
+            word = builder.extract_element(turned, ir.Constant(ir.IntType(32), lane))
+            builder.store(word, builder.gep(target.data, [at]))
+        return context.get_dummy_value()
+
+    return types.void(lines, types.intp, words, types.intp, types.intp), codegen
+
+
 @inlined
 def _bits_at(x, known, at, count):
     """The bits of 16 elements; where there are none, 0."""
@@ -150,30 +175,43 @@ def _bits_at(x, known, at, count):
 
 @compiled
 def _pack_rows(x, known, codes, first, last):
-    """The codes of the rows first:last."""
-    groups, rows = codes.shape
+    """The codes of the rows first:last, of which four are one number of 32 bits."""
+    rows, width = codes.shape
     n = max(x.size, known.size) // rows
     for b in range(first, last):
-        for k in range(0, n, LANES):
-            bits = _bits_at(x, known, b * n + k, min(LANES, n - k))
-            g = k // FOUR
-            for i in range(min(LANES // FOUR, groups - g)):
-                codes[g + i, b] = (bits >> (FOUR * i)) & (CODES - 1)
+        for i in range(width):
+            at, k = b * n + i * LANES, i * LANES
+            bits = _bits_at(x, known, at, max(0, min(LANES, n - k)))
+            bits = (bits | bits << 8) & 0x00FF00FF
+            codes[b, i] = (bits | bits << 4) & 0x0F0F0F0F
 
 
 @compiled
-def _pack_across(x, known, codes, first, last):
-    """The codes of the columns, as far as they are of the rows first:last, groups of four."""
-    n = codes.shape[1]
-    rows, flat = max(x.size, known.size) // n, codes.reshape(codes.size)
-    for g in range(first // FOUR, (last + FOUR - 1) // FOUR):
+def _pack_across(x, known, words, first, last):
+    """The codes of the columns, as far as they are of the rows first:last, many times 32."""
+    n, width = words.shape
+    rows, flat = max(x.size, known.size) // n, words.reshape(words.size)
+    square = GROUPS * LANES
+    lines = np.empty((n + LANES - 1) // LANES * square, np.uint8)
+    for start in range(first, last, WORD):
+        for g in range(GROUPS):
+            b = start + FOUR * g
+            for k in range(0, n, LANES):
+                at, count = b * n + k, min(LANES, n - k)
+                b0 = _bits_at(x, known, at, count * (b < rows))
+                b1 = _bits_at(x, known, at + n, count * (b + 1 < rows))
+                b2 = _bits_at(x, known, at + 2 * n, count * (b + 2 < rows))
+                b3 = _bits_at(x, known, at + 3 * n, count * (b + 3 < rows))
+                _store_codes(lines, k * GROUPS + g * LANES, LANES, b0, b1, b2, b3)
         for k in range(0, n, LANES):
-            at, count = FOUR * g * n + k, min(LANES, n - k)
-            b0 = _bits_at(x, known, at, count)
-            b1 = _bits_at(x, known, at + n, count * (FOUR * g + 1 < rows))
-            b2 = _bits_at(x, known, at + 2 * n, count * (FOUR * g + 2 < rows))
-            b3 = _bits_at(x, known, at + 3 * n, count * (FOUR * g + 3 < rows))
-            _store_codes(flat, g * n + k, count, b0, b1, b2, b3)
+            if k + LANES <= n:
+                _turn_codes(lines, k * GROUPS, flat, k * width + start // WORD, width)
+                continue
+            for i in range(n - k):
+                word = np.int64(0)
+                for g in range(GROUPS):
+                    word |= np.int64(lines[k * GROUPS + g * LANES + i]) << (8 * g)
+                words[k + i, start // WORD] = word
 
 
 def _pack(address):
@@ -181,16 +219,17 @@ def _pack(address):
     size = call.batch * call.n_in
     x = carray(floats(call.x), size if call.x else 0)
     known = carray(flags(call.known), size if call.known else 0)
-    groups = (call.batch + FOUR - 1) // FOUR
+    blocks = (call.batch + WORD - 1) // WORD
     i = next_task(address)
     while i < call.n_tasks:
-        first = i * groups // call.n_tasks * FOUR
-        last = min((i + 1) * groups // call.n_tasks * FOUR, call.batch)
+        first = i * blocks // call.n_tasks * WORD
+        last = min((i + 1) * blocks // call.n_tasks * WORD, call.batch)
         if call.across:
-            _pack_across(x, known, carray(flags(call.codes), (groups, call.n_in)), first, last)
+            words = carray(integers(call.codes), (call.n_in, blocks))
+            _pack_across(x, known, words, first, last)
         else:
-            shape = ((call.n_in + FOUR - 1) // FOUR, call.batch)
-            _pack_rows(x, known, carray(flags(call.codes), shape), first, last)
+            shape = (call.batch, (call.n_in + WORD - 1) // WORD * GROUPS // FOUR)
+            _pack_rows(x, known, carray(short_integers(call.codes), shape), first, last)
         i = next_task(address)
 
 
@@ -209,18 +248,23 @@ def _tabulate(factor, k, first, table, at):
                 store(table, at + ((1 << i) + code) * PAIR + half, value)
 
 
+@inlined
+def _place(word, g):
+    """Where the sum that a word's code says lies in the table."""
+    return (g * CODES + (word >> (8 * g) & (CODES - 1))) * PAIR
+
+
 @compiled
-def _add_tabulated(codes, table, first, last, tile):
-    """Add what the table says of some groups to the sums of the rows first:last."""
+def _add_tabulated(words, table, first, last, tile):
+    """Add what the table says of eight codes to the sums of the rows first:last."""
     for b in range(first, last, ROWS):
         at = (b - first) * PAIR
-        b1, b2, b3 = min(b + 1, last - 1), min(b + 2, last - 1), min(b + 3, last - 1)
+        w0, w1 = words[b], words[min(b + 1, last - 1)]
+        w2, w3 = words[min(b + 2, last - 1)], words[min(b + 3, last - 1)]
         s0, s1, s2, s3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
         r0, r1, r2, r3 = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
-        for g in range(len(codes)):
-            place = g * CODES
-            i0, i1 = (place + codes[g, b]) * PAIR, (place + codes[g, b1]) * PAIR
-            i2, i3 = (place + codes[g, b2]) * PAIR, (place + codes[g, b3]) * PAIR
+        for g in range(GROUPS):
+            i0, i1, i2, i3 = _place(w0, g), _place(w1, g), _place(w2, g), _place(w3, g)
             s0, r0 = add(s0, load(table, i0)), add(r0, load(table, i0 + LANES))
             s1, r1 = add(s1, load(table, i1)), add(r1, load(table, i1 + LANES))
             s2, r2 = add(s2, load(table, i2)), add(r2, load(table, i2 + LANES))
@@ -239,8 +283,8 @@ def _add_to(tile, at, s, r):
 
 def _multiply(address):
     call = carray(address, 1)[0]
-    groups, rows, n = (call.n_in + FOUR - 1) // FOUR, call.batch, call.n_out
-    codes = carray(flags(call.codes), (groups, rows))
+    columns, rows, n = (call.n_in + WORD - 1) // WORD, call.batch, call.n_out
+    words = carray(integers(call.codes), (rows, columns))
     factor = carray(floats(call.factor), (call.n_in, n))
     product, pairs = carray(floats(call.product), rows * n), (n + PAIR - 1) // PAIR
     table = np.empty(GROUPS * CODES * PAIR, np.float32)
@@ -252,12 +296,11 @@ def _multiply(address):
             for start in range(0, rows, STRIP):
                 stop = min(start + STRIP, rows)
                 tile[:] = ZERO
-                for group in range(0, groups, GROUPS):
-                    some = codes[group : group + GROUPS]
-                    for g in range(len(some)):
+                for word in range(columns):
+                    for g in range(GROUPS):
                         at = g * CODES * PAIR
-                        _tabulate(factor, FOUR * (group + g), first, table, at)
-                    _add_tabulated(some, table, start, stop, tile)
+                        _tabulate(factor, word * WORD + FOUR * g, first, table, at)
+                    _add_tabulated(words[:, word], table, start, stop, tile)
                 for b in range(start, stop):
                     at, to = (b - start) * PAIR, b * n + first
                     store_some(product, to, min(LANES, n - first), load(tile, at))
