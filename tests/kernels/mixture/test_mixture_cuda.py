@@ -131,11 +131,19 @@ def test_digits_far_from_every_component(scale, size):
     assert_near(compute(layer), by_mpmath(layer)[0])
 
 
-def test_near_and_far_scores_in_every_part():
+@pytest.mark.parametrize("share", [None, 0.7])
+def test_near_and_far_scores_in_every_part(share):
     layer = ordinary_layer(70, 33, 260)
     layer.x[::20] *= 1e3
     layer = rounded(layer, torch.float32)
-    assert_near(compute(layer), by_numpy(layer))
+    if share is None:
+        assert_near(compute(layer), by_numpy(layer))
+        return
+    known = np.random.default_rng(3).random(layer.x.shape) < share
+    known[3::15] = np.arange(260) == 31  # one input alone
+    known[7] = False
+    results = compute(layer, known=torch.tensor(known), min_scale=0.1)
+    assert_near(results, by_numpy(layer, known, 0.1))
 
 
 def test_dropped_components():
