@@ -284,11 +284,6 @@ def test_compiles_ahead_of_time(compile_ahead_of_time):
     compile_ahead_of_time("mixture")
 
 
-def test_the_second_launch_of_a_kind_is_as_the_first(without_interpreter):
-    """Four launches a step; three where parameters are prepared."""
-    without_interpreter("launches.py")
-
-
 @pytest.mark.parametrize(
     ("sizes", "least"), [((1024, 1024, 1024), 0.9), ((8192, 32, 9), 0.03), ((65536, 64, 784), 0.9)]
 )
