@@ -70,9 +70,9 @@ def mixture():
                     constants_here = constants | mask | tile
                     check(tuned.fn, constants_here, capability, 1, components + times * more)
     for capability in (80, 90):
-        check(parameters.prepare, {"BK": 256}, capability, 4)
+        check(parameters.prepare, {"BK": parameters.BLOCK}, capability, 4)
         for mask in ({}, {"known": None}):
-            check(finish.finish, {"BK": 256, "FLOOR": True} | mask, capability, 4)
+            check(finish.finish, {"BK": parameters.BLOCK, "FLOOR": True} | mask, capability, 4)
 
 
 def cumulative():

@@ -145,12 +145,13 @@ def _fakes(kernel: Kernel) -> tuple[_Way, _Way]:
 def _autograd(kernel: Kernel, backward_op: Any) -> tuple[_Way, _Way]:
     """What autograd keeps of forward; and how it asks for the gradients of the inputs."""
     problem_of: Any = kernel.problem
-    n_inputs, n_tensors = len(_inputs(problem_of)), len(_tensors(problem_of))
+    n_tensors = len(_tensors(problem_of))
+    n_numbers = len(_inputs(problem_of)) - n_tensors
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         of_scores = output[0] if kernel.saves_scores else output[1]
         ctx.save_for_backward(of_scores, output[2], *inputs[:n_tensors])
-        ctx.numbers, ctx.more = inputs[n_tensors:n_inputs], inputs[n_inputs:]
+        ctx.more = inputs[n_tensors:]
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
 
@@ -160,14 +161,15 @@ def _autograd(kernel: Kernel, backward_op: Any) -> tuple[_Way, _Way]:
             return (None,) * len(needs)
         saved = ctx.saved_tensors
         road = choose_road(grad, *saved)
+        numbers = ctx.more[:n_numbers]
         if road is Road.FORMULA or (torch.is_grad_enabled() and not torch.compiler.is_compiling()):
-            return gradients_by_formula(grad, problem_of(*saved[2:], *ctx.numbers), needs)
+            return gradients_by_formula(grad, problem_of(*saved[2:], *numbers), needs)
         need = needs[0], any(needs[1:])
         if road is Road.DIRECT:
-            problem = problem_of(*saved[2:], *ctx.numbers, *ctx.more)
+            problem = problem_of(*saved[2:], *ctx.more)
             results: Any = kernel.backward(grad, saved[0], saved[1], problem, *need)
         else:
-            results = backward_op(grad, *saved, *ctx.numbers, *need)
+            results = backward_op(grad, *saved, *numbers, *need)
         return tuple(r if needed else None for r, needed in zip_longest(results, needs))
 
     return save, differentiate

@@ -57,7 +57,7 @@ class Problem(NamedTuple):
 
     def noting(self) -> "Problem":
         """The same, for a forward that a backward may follow."""
-        return self._replace(notes={})
+        return Problem(*self[:-1], {})
 
     def score_shape(self) -> tuple[int, ...]:
         """The shape of the result."""

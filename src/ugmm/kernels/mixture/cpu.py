@@ -31,7 +31,7 @@ class _Constants:
 
     def __init__(self, problem: Problem) -> None:
         self.n_out, self.n_in = problem.loc.shape
-        self.table = problem.loc.new_empty(_constants_shape(problem))
+        self.table = problem.loc.new_empty(*_constants_shape(problem))
         self.offsets = problem.loc.new_empty(self.n_out, dtype=torch.float64)
 
     def compute(self, fields: dict[str, Tensor | float]) -> None:
@@ -85,13 +85,16 @@ def _constants_shape(problem: Problem) -> tuple[Any, Any]:
 
 def _saved_shapes(problem: Problem) -> tuple[Any, Any]:
     """The sums of each score, and of its kept weights; each neuron's constants, whole vectors."""
-    sums = 1 if problem.known is None else 2
-    return (sums, *problem.score_shape()), _constants_shape(problem)
+    return (_sums(problem), *problem.score_shape()), _constants_shape(problem)
+
+
+def _sums(problem: Problem) -> int:
+    return 1 if problem.known is None else 2
 
 
 def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     x, batch, (n_out, n_in) = problem.x, problem.x.shape[0], problem.loc.shape
-    score, sums = x.new_empty(batch, n_out), x.new_empty(_saved_shapes(problem)[0])
+    score, sums = x.new_empty(batch, n_out), x.new_empty(_sums(problem), batch, n_out)
     fields, known, zero = _fields(problem, sums), problem.known, mostly_zero(problem)
     constants = _kept_constants(problem, fields)
     first: tuple[Any, ...] = ()
@@ -144,8 +147,8 @@ def _backward(
         run(zeros.passes()[3:], _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
     elif few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
-        lines = (len(tasks.lines), _vectors(n_out), narrow_backward.line_size(n_in))
-        fields["more_sums"] = x.new_empty(lines)
+        size = narrow_backward.line_size(n_in)
+        fields["more_sums"] = x.new_empty(len(tasks.lines), _vectors(n_out), size)
         fields |= {"dx_rows": batch if need_x else 0, "tasks": tasks.address}
         run(narrow_backward.passes(), len(tasks.lines), **fields)
     else:

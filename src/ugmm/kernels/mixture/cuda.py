@@ -3,29 +3,29 @@
 Parameters are float32, inputs float32, bf16 or fp16; everything is computed and accumulated in
 float32. Besides its results a call needs memory for the table of the parameters (32 bytes each)
 and a few numbers a score, and in backward for at most `_MOST_PARTS` gradients by the inputs and as
-many by the parameters.
+many by the parameters, or as many as fit into the size of the input.
 
 Launches from Python are what small layers wait for: a step has four, or three where parameters
 are prepared for many calls.
 """
 
 import functools
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ugmm.kernels.definition import Kernel, register
+from ugmm.kernels.launch import Launcher, kind_of
 from ugmm.kernels.mixture.triton import finish, near, parameters
-from ugmm.kernels.mixture.triton.launch import Launcher
 from ugmm.kernels.problem import Problem
 
 __all__ = ["CUDA", "KERNEL"]
 
-_MOST_PARTS = 8
+_MOST_PARTS = 8  # of outputs, and of rows unless the parts' sums are smaller than the input
+_MOST_PROGRAMS = 256  # along the rows
+_CLOCKS, _CLOCKS_OF_PART = 40, 500  # about: of a program's row and output; to add up a part
 _WARPS = 12  # programs of backward, each one warp, that an SM holds: registers allow no more
 _STRIP = 32  # outputs and rows are split into multiples of this
-_BLOCK = 256  # components that a program prepares or finishes at once
 
 _PREPARE, _FORWARD = Launcher(parameters.prepare), Launcher(near.forward)
 _BACKWARD, _FINISH = Launcher(near.backward), Launcher(finish.finish)
@@ -48,17 +48,23 @@ def _multiprocessors(device: torch.device) -> int:
 
 @functools.lru_cache(maxsize=256)
 def _split(batch: int, n_out: int, n_in: int, programs: int) -> tuple[int, int]:
-    """Outputs and rows of a part: enough parts for the device, with the least memory for them."""
-    needed = _ceil_div(programs, _ceil_div(n_in, 32))
+    """Outputs and rows of a part: what is soonest done by so many programs at a time.
+
+    Programs beyond these begin when the first end, and take as long again.
+    """
+    most_rows = min(_MOST_PROGRAMS, max(_MOST_PARTS, batch // (3 * n_out)))
     splits = {
         (_padded(_ceil_div(n_out, outs), _STRIP), _padded(_ceil_div(batch, rows), _STRIP))
         for outs in range(1, _MOST_PARTS + 1)
-        for rows in range(1, _MOST_PARTS + 1)
+        for rows in range(1, most_rows + 1)
     }
 
-    def cost(split: tuple[int, int]) -> tuple[int, int, int]:
+    def cost(split: tuple[int, int]) -> tuple[int, int]:
         outs, rows = _ceil_div(n_out, split[0]), _ceil_div(batch, split[1])
-        return max(0, needed - outs * rows), outs * batch + 3 * rows * n_out, rows
+        turns = _ceil_div(outs * rows * _ceil_div(n_in, 32), programs)
+        each = min(split[0], n_out) * min(split[1], batch)
+        clocks = turns * each * _CLOCKS + (outs + rows) * _CLOCKS_OF_PART
+        return clocks, outs * batch + 3 * rows * n_out
 
     return min(splits, key=cost)
 
@@ -79,24 +85,13 @@ def _table(problem: Problem) -> Tensor:
     table = problem.loc.new_empty(parameters.table_size(n_out, n_in), dtype=torch.float64)
     tensors = [tensor.contiguous() for tensor in problem[1:4]]
     _PREPARE(
-        _kind(*tensors),
+        kind_of(*tensors),
         lambda _: (n_out, 1, 1),
         *(*tensors, problem.min_scale, table, *_sizes(problem)[1:]),
-        BK=_BLOCK,
+        BK=parameters.BLOCK,
         num_warps=4,
     )
     return table
-
-
-def _kind(*tensors: Tensor | None) -> tuple[Any, ...] | None:
-    """What `Launcher` asks for, of tensors all of which but the first have a type of their own."""
-    bits = 0
-    for tensor in tensors:
-        if tensor is not None:
-            bits |= tensor.data_ptr()
-    first, second = tensors[:2]
-    assert first is not None
-    return None if bits % 16 else (first.get_device(), first.dtype, second is None)
 
 
 def _sizes(problem: Problem) -> tuple[int, int, int, int]:
@@ -127,7 +122,7 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         table = _table_of(problem)
         if batch:
             inputs, bucket = _inputs(problem, table), batch.bit_length()
-            kind = _kind(*inputs)
+            kind = kind_of(*inputs)
             _FORWARD(
                 kind and (*kind, bucket, n_out, n_in),
                 lambda tile: (_ceil_div(batch, tile["BB"]) * _ceil_div(n_out, tile["BM"]), 1, 1),
@@ -160,8 +155,8 @@ def _backward(
     weight = new(2 if masked else 1, batch, padded)
     grad, inputs, log_scale = grad.contiguous(), _inputs(problem, table), problem.log_scale
     bucket, log_scale = batch.bit_length(), log_scale.contiguous()
-    kind, needs = _kind(*inputs, log_scale, grad, saved), (need_x, need_parameters)
-    chunks = _ceil_div(n_in, _BLOCK)
+    kind, needs = kind_of(*inputs, log_scale, grad, saved), (need_x, need_parameters)
+    chunks = _ceil_div(n_in, parameters.BLOCK)
     of_parameters = n_out * chunks if need_parameters else 0
     of_inputs = batch * chunks if need_x else 0
     with torch.cuda.device_of(problem.x):
@@ -180,7 +175,7 @@ def _backward(
             *(*inputs, log_scale, grad, saved, dx, sums, notes),
             *(*results, *sizes, rows_each, rows, outs, of_parameters),
             FLOOR=floor,
-            BK=_BLOCK,
+            BK=parameters.BLOCK,
             num_warps=4,
         )
     return results

@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 
 __all__ = [
-    "INTERPRETED",
+    "BLOCK", "INTERPRETED",
     "LN_2",
     "LOG2_E",
     "MINUS_INF",
@@ -41,6 +41,7 @@ INTERPRETED = triton.knobs.runtime.interpret
 # Rows of constants are padded to a multiple of the inputs in a tile: forward has no mask for them.
 PADDING = tl.constexpr(256 if INTERPRETED else 32)
 SLOTS = tl.constexpr(4)
+BLOCK = 1024 if INTERPRETED else 256  # components that a program prepares or finishes at once
 
 LN_2 = tl.constexpr(math.log(2.0))
 LOG2_E = tl.constexpr(1.0 / math.log(2.0))
