@@ -29,7 +29,7 @@ NO_DX, ZEROS, DROPPED = ", no dx", ", zeros", ", zeros, dropped"
 FIRST = (256, 128, 784)  # the first layer of mnist_disc
 FEW, TINY, LARGE = (8192, 32, 9), (96, 10, 5), (1024, 1024, 1024)
 SIZES = ((128, 128, 784), FIRST, (128, 64, 128), (128, 10, 64), FEW, TINY, LARGE)
-QUICK = (FIRST, FEW, TINY)
+QUICK = (FIRST, FEW, TINY)  # on a CPU; a graphics card is quick with all
 MOST = 2**25  # components: above, the reference is left out
 COPIES = {EAGER: 8, COMPILED: 4}  # (batch, out, in) tensors alive at once, at most
 
@@ -37,7 +37,7 @@ COPIES = {EAGER: 8, COMPILED: 4}  # (batch, out, in) tensors alive at once, at m
 def cases(quick: bool, device: str) -> list[Case]:
     """What is timed: each size, and at one of pixels, ours with zeros and dropped inputs too."""
     found = []
-    for size in QUICK if quick else SIZES:
+    for size in QUICK if quick and device == "cpu" else SIZES:
         batch, n_out, n_in = size
         ours = [OURS, OURS + NO_DX]
         if n_in == FIRST[2]:

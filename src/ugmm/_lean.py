@@ -22,6 +22,7 @@ from ugmm.terminal import loading
 __all__ = ["starting"]
 
 _COMPILER = "torch._dynamo"
+_OBJECTS = 10_000  # between two searches for garbage: a step makes thousands, and hardly any
 
 
 @contextmanager
@@ -44,6 +45,7 @@ def starting(*, told: bool = True) -> Iterator[None]:
             yield
         finally:
             gc.freeze()  # what has been imported stays: later searches pass over it
+            gc.set_threshold(_OBJECTS)
             gc.enable()
 
 

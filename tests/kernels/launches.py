@@ -1,4 +1,4 @@
-"""Steps of the CUDA kernel on a driver that only notes what is launched: `python launches.py`.
+"""Steps of the CUDA kernels on a driver that only notes what is launched: `python launches.py`.
 
 Triton compiles, but its interpreter does not, and a process of tests may be the interpreter's.
 """
@@ -8,6 +8,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.autotuner import Autotuner
 
+from ugmm.kernels.cumulative import cuda as cumulative_cuda
 from ugmm.kernels.definition import register
 from ugmm.kernels.mixture import cuda
 from ugmm.kernels.prepared import Prepared
@@ -57,10 +58,8 @@ def launched(step):
     return list(noted)
 
 
-def main():
-    """Compare each kind's first step, launched by Triton, with its second, by `Launcher`."""
-    driver.set_active(Driver())
-    Autotuner._bench = lambda *_, **__: [1.0, 1.0, 1.0]
+def mixture():
+    """Each kind of step; and calls where parameters are prepared."""
     cuda._multiprocessors = lambda _device: 20
     operator = register(cuda.KERNEL._replace(name="noted", dispatch_key="CPU"))
     x = torch.randn(41, 70, requires_grad=True)
@@ -68,19 +67,41 @@ def main():
     known = torch.rand(41, 70) < 0.5
     shifted = torch.randn(41 * 70 + 1)[1:].view(41, 70)  # by 4 bytes
     for x_here, known_here, floor in ((x, None, 0.0), (x, known, 0.1), (shifted, None, 0.0)):
-        step = lambda x=x_here, known=known_here, floor=floor: (  # noqa: E731
-            operator(x, *parameters, known, floor, None).sum().backward()
-        )
+        inputs = (x_here, *parameters, known_here, floor, None)
         kinds = len(cuda._FORWARD._found)
-        first, second = launched(step), launched(step)
-        assert [launch[0] for launch in first] == ["prepare", "forward", "backward", "finish"]
-        assert second == first
+        twice(operator, inputs, ["prepare", "forward", "backward", "finish"])
         assert len(cuda._FORWARD._found) == kinds + (x_here is x), "launches of no kind are kept"
-    prepared = Prepared(*parameters)
-    inside = lambda: operator(x, *parameters, None, 0.0, prepared)  # noqa: E731
-    assert [launch[0] for launch in launched(inside)] == ["prepare", "forward"]
-    assert [launch[0] for launch in launched(inside)] == ["forward"]
+    inputs = (x, *parameters, None, 0.0, Prepared(*parameters))
+    assert names(launched(lambda: operator(*inputs))) == ["prepare", "forward"]
+    assert names(launched(lambda: operator(*inputs))) == ["forward"]
+
+
+def cumulative():
+    """Steps for all prefixes and for some, with the input's gradient and without."""
+    kernel = cumulative_cuda.KERNEL._replace(name="cumulative_noted", dispatch_key="CPU")
+    operator = register(kernel)
+    parameters = [torch.randn(33, 70, requires_grad=True) for _ in range(3)]
+    start = torch.randn(41, 33)
+    for x in (torch.randn(41, 70), torch.randn(41, 70, requires_grad=True)):
+        for positions in (None, torch.arange(0, 60, 7)):
+            inputs = (x, *parameters, start, positions)
+            forward, backward = ["prepare", "carry", "forward"], ["carry_back", "backward"]
+            twice(operator, inputs, [*forward, "prepare", *backward, "finish"])
+
+
+def names(launches):
+    return [name for name, *_ in launches]
+
+
+def twice(operator, inputs, expected):
+    """Compare a kind's first step, launched by Triton, with its second, by `Launcher`."""
+    first, second = (launched(lambda: operator(*inputs).sum().backward()) for _ in range(2))
+    assert names(first) == expected, names(first)
+    assert second == first
 
 
 if __name__ == "__main__":
-    main()
+    driver.set_active(Driver())
+    Autotuner._bench = lambda *_, **__: [1.0, 1.0, 1.0]
+    mixture()
+    cumulative()

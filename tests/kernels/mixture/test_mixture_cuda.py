@@ -131,11 +131,19 @@ def test_digits_far_from_every_component(scale, size):
     assert_near(compute(layer), by_mpmath(layer)[0])
 
 
-def test_near_and_far_scores_in_every_part():
+@pytest.mark.parametrize("share", [None, 0.7])
+def test_near_and_far_scores_in_every_part(share):
     layer = ordinary_layer(70, 33, 260)
     layer.x[::20] *= 1e3
     layer = rounded(layer, torch.float32)
-    assert_near(compute(layer), by_numpy(layer))
+    if share is None:
+        assert_near(compute(layer), by_numpy(layer))
+        return
+    known = np.random.default_rng(3).random(layer.x.shape) < share
+    known[3::15] = np.arange(260) == 31  # one input alone
+    known[7] = False
+    results = compute(layer, known=torch.tensor(known), min_scale=0.1)
+    assert_near(results, by_numpy(layer, known, 0.1))
 
 
 def test_dropped_components():
@@ -274,11 +282,6 @@ def test_offsets_beyond_32_bits():
 def test_compiles_ahead_of_time(compile_ahead_of_time):
     """For two GPUs: one exponential a component, no atomics, no register spilled."""
     compile_ahead_of_time("mixture")
-
-
-def test_the_second_launch_of_a_kind_is_as_the_first(without_interpreter):
-    """Four launches a step; three where parameters are prepared."""
-    without_interpreter("launches.py")
 
 
 @pytest.mark.parametrize(

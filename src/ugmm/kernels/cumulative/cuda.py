@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ugmm.kernels.cumulative import triton_kernels
 from ugmm.kernels.definition import Kernel, register
+from ugmm.kernels.launch import Launcher, kind_of
 from ugmm.kernels.problem import CumulativeProblem
 
 __all__ = ["BACKWARD", "CUDA", "FORWARD", "KERNEL", "MOST_PARTS", "PARAMETERS", "TILE"]
@@ -18,6 +19,10 @@ TILE = {"BM": 32, "BK": _CHUNK, "num_warps": 1}
 PARAMETERS = {**TILE, "num_warps": 4}
 FORWARD = {"BB": 4, **TILE}
 BACKWARD = {"BB": 8, **TILE}
+
+_PREPARE, _CARRY = Launcher(triton_kernels.prepare), Launcher(triton_kernels.carry)
+_FORWARD, _CARRY_BACK = Launcher(triton_kernels.forward), Launcher(triton_kernels.carry_back)
+_BACKWARD, _FINISH = Launcher(triton_kernels.backward), Launcher(triton_kernels.finish)
 
 
 def _ceil_div(a: int, b: int) -> int:
@@ -36,11 +41,15 @@ class _Layer:
         self.chunks = max(1, _ceil_div(self.n_in - 1, _CHUNK))
         self.sizes = (self.batch, self.n_out, self.n_in, self.wanted, self.chunks)
         self.tiles = _ceil_div(self.n_out, TILE["BM"])
-        self.grid = (_ceil_div(self.n_in, _CHUNK), self.tiles)
+        self.grid = (_ceil_div(self.n_in, _CHUNK), self.tiles, 1)
         self.columns = self.new(3, self.n_in, self.n_out)
-        parameters = (p.contiguous() for p in problem[1:4])
-        triton_kernels.prepare[self.grid](
-            *parameters, self.columns, self.n_out, self.n_in, **PARAMETERS
+        parameters = [p.contiguous() for p in problem[1:4]]
+        self.kind = kind_of(self.x, self.start, *parameters)
+        _PREPARE(
+            self.kind,
+            lambda _: self.grid,
+            *(*parameters, self.columns, self.n_out, self.n_in),
+            **PARAMETERS,
         )
 
     def _place(self, positions: Tensor | None) -> Tensor:
@@ -66,11 +75,19 @@ def _forward(problem: CumulativeProblem) -> tuple[Tensor, Tensor, Tensor]:
             layer = _Layer(problem)
             carries, (batch, n_out, n_in, _, chunks) = layer.carries(), layer.sizes
             inputs = (layer.x, layer.columns, layer.start)
-            triton_kernels.carry[(batch, layer.tiles)](
-                *inputs, carries, batch, n_out, n_in, chunks, **TILE
+            grid = batch, layer.tiles, 1
+            _CARRY(
+                layer.kind,
+                lambda _: grid,
+                *(*inputs, carries, batch, n_out, n_in, chunks),
+                **TILE,
             )
-            triton_kernels.forward[(_ceil_div(batch, FORWARD["BB"]), layer.tiles, chunks)](
-                *inputs, layer.place, carries, score, *layer.sizes, **FORWARD
+            tiles = _ceil_div(batch, FORWARD["BB"]), layer.tiles, chunks
+            _FORWARD(
+                layer.kind,
+                lambda _: tiles,
+                *(*inputs, layer.place, carries, score, *layer.sizes),
+                **FORWARD,
             )
     return score, score.new_empty(0), score.new_empty(0)
 
@@ -92,22 +109,29 @@ def _backward(
         layer = _Layer(problem)
         carries, batch, chunks = layer.carries(), layer.batch, layer.chunks
         scores = (layer.place, score.contiguous(), grad.contiguous(), carries)
-        triton_kernels.carry_back[(batch, layer.tiles)](*scores, *layer.sizes, **TILE)
+        kind = layer.kind and kind_of(*scores)
+        _CARRY_BACK(kind, lambda _: (batch, layer.tiles, 1), *scores, *layer.sizes, **TILE)
         rows_each = max(BACKWARD["BB"], _ceil_div(batch, MOST_PARTS))
         parts = _ceil_div(batch, rows_each)
         dx = layer.x.new_zeros((layer.tiles if need_x else 0, batch, layer.n_in))
         sums = layer.new(parts, 3, layer.n_in, layer.n_out)
-        triton_kernels.backward[(parts, layer.tiles, chunks)](
+        _BACKWARD(
+            kind and (*kind, need_x),
+            lambda _: (parts, layer.tiles, chunks),
             *(layer.x, layer.columns, layer.start, *scores),
-            *(dx, sums, by_start, *layer.sizes, rows_each, need_x),
+            *(dx, sums, by_start, *layer.sizes, rows_each),
+            NEED_X=need_x,
             **BACKWARD,
         )
         if need_x:
             torch.sum(dx, 0, out=by_x)
         if need_parameters:
             sizes = (layer.n_out, layer.n_in, parts)
-            triton_kernels.finish[layer.grid](
-                sums, layer.columns, *by_parameters, *sizes, **PARAMETERS
+            _FINISH(
+                layer.kind,
+                lambda _: layer.grid,
+                *(sums, layer.columns, *by_parameters, *sizes),
+                **PARAMETERS,
             )
     return results
 

@@ -10,14 +10,13 @@ are prepared for many calls.
 """
 
 import functools
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ugmm.kernels.definition import Kernel, register
+from ugmm.kernels.launch import Launcher, kind_of
 from ugmm.kernels.mixture.triton import finish, near, parameters
-from ugmm.kernels.mixture.triton.launch import Launcher
 from ugmm.kernels.problem import Problem
 
 __all__ = ["CUDA", "KERNEL"]
@@ -86,24 +85,13 @@ def _table(problem: Problem) -> Tensor:
     table = problem.loc.new_empty(parameters.table_size(n_out, n_in), dtype=torch.float64)
     tensors = [tensor.contiguous() for tensor in problem[1:4]]
     _PREPARE(
-        _kind(*tensors),
+        kind_of(*tensors),
         lambda _: (n_out, 1, 1),
         *(*tensors, problem.min_scale, table, *_sizes(problem)[1:]),
         BK=parameters.BLOCK,
         num_warps=4,
     )
     return table
-
-
-def _kind(*tensors: Tensor | None) -> tuple[Any, ...] | None:
-    """What `Launcher` asks for, of tensors all of which but the first have a type of their own."""
-    bits = 0
-    for tensor in tensors:
-        if tensor is not None:
-            bits |= tensor.data_ptr()
-    first, second = tensors[:2]
-    assert first is not None
-    return None if bits % 16 else (first.get_device(), first.dtype, second is None)
 
 
 def _sizes(problem: Problem) -> tuple[int, int, int, int]:
@@ -134,7 +122,7 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         table = _table_of(problem)
         if batch:
             inputs, bucket = _inputs(problem, table), batch.bit_length()
-            kind = _kind(*inputs)
+            kind = kind_of(*inputs)
             _FORWARD(
                 kind and (*kind, bucket, n_out, n_in),
                 lambda tile: (_ceil_div(batch, tile["BB"]) * _ceil_div(n_out, tile["BM"]), 1, 1),
@@ -167,7 +155,7 @@ def _backward(
     weight = new(2 if masked else 1, batch, padded)
     grad, inputs, log_scale = grad.contiguous(), _inputs(problem, table), problem.log_scale
     bucket, log_scale = batch.bit_length(), log_scale.contiguous()
-    kind, needs = _kind(*inputs, log_scale, grad, saved), (need_x, need_parameters)
+    kind, needs = kind_of(*inputs, log_scale, grad, saved), (need_x, need_parameters)
     chunks = _ceil_div(n_in, parameters.BLOCK)
     of_parameters = n_out * chunks if need_parameters else 0
     of_inputs = batch * chunks if need_x else 0

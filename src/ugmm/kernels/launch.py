@@ -4,10 +4,27 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["Launcher"]
+from torch import Tensor
+
+__all__ = ["Launcher", "kind_of"]
 
 _Grid = Callable[[Mapping[str, Any]], tuple[int, int, int]]
 _LOCK = threading.Lock()
+_ALIGNED = 16  # bytes: Triton compiles anew for pointers that are no multiples
+
+
+def kind_of(*tensors: Tensor | None) -> tuple[Any, ...] | None:
+    """The device of tensors, the first one's, and their types; None if one is not aligned."""
+    bits = 0
+    kind: list[Any] = []
+    for tensor in tensors:
+        if tensor is None:
+            kind.append(None)
+        else:
+            bits |= tensor.data_ptr()
+            kind.append(tensor.dtype)
+    assert tensors[0] is not None
+    return None if bits % _ALIGNED else (tensors[0].get_device(), *kind)
 
 
 class Launcher:
@@ -29,9 +46,8 @@ class Launcher:
         """Launch on the current device.
 
         Args:
-            kind: two launches of one kind have arguments of the same types and the same constants,
-                want the same tile, and are on one device; and all their tensors lie at multiples
-                of 16 bytes. None: the launch is of no kind.
+            kind: two launches of one kind have tensors of one `kind_of`, the same constants and
+                the same tile. None: it is of no kind.
             grid: the constants, those of the tile among them, to the numbers of programs.
             args: all parameters but constants.
             constants: the others, less those of the tile; and options of the compiler.
