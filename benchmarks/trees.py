@@ -46,10 +46,16 @@ def commit_of(tree: Path) -> str:
 
 
 def environment(tree: Path) -> dict[str, str]:
-    """The environment of a process that takes `ugmm` from a tree, on one thread."""
+    """The environment of a process that takes `ugmm` from a tree, on one thread.
+
+    Freed memory stays with the process: whether glibc gives it back after a step, to fetch it anew
+    page by page in the next one, hangs on chance, and takes up to a quarter of a step.
+    """
     others = os.environ.get("PYTHONPATH")
     path = str(tree / "src") + (os.pathsep + others if others else "")
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+    keep = {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"}
+    threads = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **threads, **keep, "WANDB_MODE": "offline"}
 
 
 @contextlib.contextmanager
