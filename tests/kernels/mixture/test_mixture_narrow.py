@@ -203,3 +203,14 @@ def test_results_repeat_and_hardly_depend_on_threads():
         np.testing.assert_array_equal(many[name], again[name])
         np.testing.assert_allclose(many[name], alone[name], rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(many["score"], alone["score"])
+
+
+def test_many_rows_lose_no_digits():
+    """What is added up over rows of one sign, as by a mean, drifts in a single float32 sum."""
+    layer = rounded(ordinary_layer(100, 16, 9), torch.float32)
+    layer = layer._replace(grad=np.ones_like(layer.grad))
+    many = layer._replace(x=np.tile(layer.x, (3000, 1)), grad=np.tile(layer.grad, (3000, 1)))
+    results, expected = by_torch(by_cpu, many, torch.float32), by_numpy(layer)
+    for name in ("loc", "log_scale", "logits"):
+        error = np.linalg.norm(results[name] - 3000 * expected[name])
+        assert error < 1e-5 * np.linalg.norm(3000 * expected[name]), name

@@ -175,6 +175,12 @@ def _add_far(rows, loc, log_scale, logits, min_scale, sums, dx, inputs):
 
 
 @compiled
+def _add_line(line, other):
+    for at in range(0, line.size, LANES):
+        store(line, at, add(load(line, at), load(other, at)))
+
+
+@compiled
 def _backward_block(grad, layer, known, min_scale, columns, dx, sums, inputs, task):
     """The gradient by the rows task[0]:task[1]; and the sums over them."""
     x, loc, log_scale, logits, _, total = layer
@@ -184,14 +190,16 @@ def _backward_block(grad, layer, known, min_scale, columns, dx, sums, inputs, ta
     slopes = np.empty(height * _slots(n) if inputs else 0, np.float32)
     weights = np.empty(step * ROWS * LANES, np.float32)
     all_grad, all_total = grad.reshape(grad.size), total.reshape(total.size)
+    part = np.empty_like(sums)  # of a tile: in one sum over many rows digits would be lost
     sums[:] = ZERO
     for start in range(task[0], task[1], height):
+        part[:] = ZERO
         stop, any_far = min(start + height, task[1]), False
         rows = slice(start, stop)
         load_tiles(x[rows], known[rows], tile, mask, ordinary)
         slopes[:] = ZERO
         for first in range(0, len(columns), step):
-            some, lines = columns[first : first + step], sums[first : first + step]
+            some, lines = columns[first : first + step], part[first : first + step]
             for b in range(start, stop, ROWS):
                 any_far |= _weigh_rows(all_grad, all_total, n_out, b, stop, first, weights, lines)
                 at, to = (b - start) * n, (b - start) * _slots(n)
@@ -203,7 +211,9 @@ def _backward_block(grad, layer, known, min_scale, columns, dx, sums, inputs, ta
             _finish_inputs(slopes, dx[rows])
         if any_far:
             of_rows = (x[rows], known[rows], total[rows], grad[rows])
-            _add_far(of_rows, loc, log_scale, logits, min_scale, sums, dx[rows], inputs)
+            _add_far(of_rows, loc, log_scale, logits, min_scale, part, dx[rows], inputs)
+        for i in range(len(sums)):
+            _add_line(sums[i], part[i])
 
 
 @inlined
@@ -231,8 +241,7 @@ def _backward(address):
 def _add_parts(sums):
     """Add the parts of a block up, always in the same order."""
     for part in range(1, len(sums)):
-        for at in range(0, sums.shape[1], LANES):
-            store(sums[0], at, add(load(sums[0], at), load(sums[part], at)))
+        _add_line(sums[0], sums[part])
 
 
 @compiled
