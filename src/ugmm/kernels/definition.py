@@ -145,13 +145,14 @@ def _fakes(kernel: Kernel) -> tuple[_Way, _Way]:
 def _autograd(kernel: Kernel, backward_op: Any) -> tuple[_Way, _Way]:
     """What autograd keeps of forward; and how it asks for the gradients of the inputs."""
     problem_of: Any = kernel.problem
-    n_tensors = len(_tensors(problem_of))
-    n_numbers = len(_inputs(problem_of)) - n_tensors
+    n_tensors, n_inputs = len(_tensors(problem_of)), len(_inputs(problem_of))
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         of_scores = output[0] if kernel.saves_scores else output[1]
-        ctx.save_for_backward(of_scores, output[2], *inputs[:n_tensors])
-        ctx.more = inputs[n_tensors:]
+        # Notes too are saved as tensors are: let go after backward, recomputed in a checkpoint.
+        notes = inputs[-1] if len(inputs) > n_inputs else {}
+        ctx.save_for_backward(of_scores, output[2], *inputs[:n_tensors], *notes.values())
+        ctx.numbers, ctx.noted = inputs[n_tensors:n_inputs], tuple(notes)
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
 
@@ -159,14 +160,16 @@ def _autograd(kernel: Kernel, backward_op: Any) -> tuple[_Way, _Way]:
         needs = ctx.needs_input_grad
         if grad is None:
             return (None,) * len(needs)
-        saved = ctx.saved_tensors
-        road = choose_road(grad, *saved)
-        numbers = ctx.more[:n_numbers]
+        kept = ctx.saved_tensors
+        saved, notes = kept[: 2 + n_tensors], kept[2 + n_tensors :]
+        road, numbers = choose_road(grad, *saved), ctx.numbers
         if road is Road.FORMULA or (torch.is_grad_enabled() and not torch.compiler.is_compiling()):
             return gradients_by_formula(grad, problem_of(*saved[2:], *numbers), needs)
         need = needs[0], any(needs[1:])
         if road is Road.DIRECT:
-            problem = problem_of(*saved[2:], *ctx.more)
+            problem = problem_of(*saved[2:], *numbers)
+            if notes:
+                problem = problem._replace(notes=dict(zip(ctx.noted, notes, strict=True)))
             results: Any = kernel.backward(grad, saved[0], saved[1], problem, *need)
         else:
             results = backward_op(grad, *saved, *numbers, *need)

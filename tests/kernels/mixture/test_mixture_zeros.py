@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixture_oracle import NAMES, by_numpy, by_torch, ordinary_layer, rounded
+from torch.utils.checkpoint import checkpoint
 
 from ugmm.functional import mixture_log_score
 from ugmm.kernels.mixture import cpu
+from ugmm.kernels.prepared import Prepared
 from ugmm.kernels.problem import Problem
 
 PARAMETERS = NAMES[2:]
@@ -141,3 +143,33 @@ def test_results_repeat_and_do_not_depend_on_threads():
     for name in ("score", *PARAMETERS):
         np.testing.assert_array_equal(both[name], again[name])
         np.testing.assert_allclose(both[name], alone[name], rtol=1e-4, atol=1e-6)
+
+
+def test_lists_are_saved_as_tensors_are():
+    """So they are let go after backward, though the score stays, and in a checkpoint."""
+    layer, packed = mostly_zero_layer(60, 40, 200), []
+    x, *parameters, grad = (torch.tensor(a, dtype=torch.float32) for a in layer)
+    parameters = [p.requires_grad_() for p in parameters]
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t):
+        score = mixture_log_score(x, *parameters, kernel="cpu")
+    assert torch.int16 in [t.dtype for t in packed]
+    first = torch.autograd.grad(score, parameters, grad, retain_graph=True)
+    second = torch.autograd.grad(score, parameters, grad)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    function = functools.partial(mixture_log_score, kernel="cpu")
+    score = checkpoint(function, x, *parameters, use_reentrant=False)
+    third = torch.autograd.grad(score, parameters, grad)
+    torch.testing.assert_close(first, third, rtol=0, atol=0)
+
+
+def test_columns_that_inference_prepared_serve_training():
+    layer = mostly_zero_layer(60, 40, 200)
+    x, *parameters, grad = (torch.tensor(a, dtype=torch.float32) for a in layer)
+    parameters = [p.requires_grad_() for p in parameters]
+    score = functools.partial(mixture_log_score, x, *parameters, kernel="cpu")
+    expected = torch.autograd.grad(score(), parameters, grad)
+    prepared = Prepared(*parameters)
+    with torch.inference_mode():
+        score(prepared=prepared)
+    found = torch.autograd.grad(score(prepared=prepared), parameters, grad)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -46,7 +46,8 @@ class _Constants:
     @functools.cached_property
     def columns(self) -> dict[str, Tensor]:
         """The same, as `zeros` needs them."""
-        return _columns(self.table, self.n_out, self.n_in)
+        with torch.inference_mode(False):  # as `_kept_constants`
+            return _columns(self.table, self.n_out, self.n_in)
 
     @functools.cached_property
     def weights(self) -> Tensor:
