@@ -78,12 +78,14 @@ def mixture_log_score(
         TypeError: an argument is no tensor, or the tensors differ in type or are no floats.
         ValueError: the shapes or devices do not fit together, no kernel has this name, or
             `min_scale` is negative.
-        RuntimeError: the parameters are not those that were prepared.
+        RuntimeError: the parameters or `min_scale` are not those that were prepared.
     """
+    if torch.compiler.is_compiling():  # into a graph that reads the parameters at every call
+        prepared = None
     met = prepared is not None and prepared.constants is not None  # and so are these checked
     check_tensors(x=x) if met else check_tensors(x=x, loc=loc, log_scale=log_scale, logits=logits)
     if prepared is not None:
-        prepared.check(loc, log_scale, logits)
+        prepared.check(loc, log_scale, logits, min_scale=min_scale)
     if _in_autocast(x):
         x, loc, log_scale, logits = (_widened(t) for t in (x, loc, log_scale, logits))
     if met:

@@ -1,5 +1,10 @@
 """The scope in which parameters do not change: the same numbers, and no stale ones."""
 
+import contextlib
+import copy
+import functools
+import pickle
+
 import pytest
 import torch
 
@@ -50,9 +55,9 @@ def test_gradients_are_the_same():
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def step(net):
+def step(net, n_in=40):
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
-    net(torch.randn(4, 40)).sum().backward()
+    net(torch.randn(4, n_in)).sum().backward()
     optimizer.step()
 
 
@@ -137,3 +142,119 @@ def test_an_input_is_checked_all_the_same(x, error):
     mixture_log_score(torch.randn(2, 9), *tensors, kernel="cpu", prepared=scope)
     with pytest.raises(error, match=r"^x "):
         mixture_log_score(x, *tensors, prepared=scope)
+
+
+def pairs(**options):
+    torch.manual_seed(0)
+    return JointScore(UGMMNetwork([24, 1], kernel="cpu", **options), 4).eval()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_of_joint_scores_are_the_same(mode):
+    net, x = pairs(), torch.randn(6, 20)
+    expected = torch.autograd.grad(net.class_scores(x).sum(), net.parameters())
+    with net.prepared():
+        with mode():
+            net.class_scores(x)
+        found = torch.autograd.grad(net.class_scores(x).sum(), net.parameters())
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+CHANGES_OF_JOINT_SCORES = {
+    "other tensors": lambda net: net.load_state_dict(
+        pairs(init="paper").state_dict(), assign=True
+    ),
+    "other memory": lambda net: setattr(net.network.layers[0].loc, "data", torch.zeros(1, 24)),
+    "the least scale": lambda net: setattr(net.network.layers[0], "min_scale", 2.0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_JOINT_SCORES.values(), ids=CHANGES_OF_JOINT_SCORES)
+def test_a_change_is_seen_in_joint_scores(change):
+    net, x = pairs(), torch.randn(6, 20)
+    with net.prepared():
+        net.class_scores(x)
+        change(net)
+        with pytest.raises(RuntimeError, match="changed while prepared"):
+            net.class_scores(x)
+
+
+COPIES = {"copied": copy.deepcopy, "pickled": lambda net: pickle.loads(pickle.dumps(net))}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_is_not_prepared(copied):
+    net, x = pairs(), torch.randn(6, 20)
+    with net.prepared():
+        expected = net.class_scores(x)
+        twin = copied(net)
+        assert torch.equal(twin.class_scores(x), expected)
+        step(twin.network, 24)
+        assert torch.equal(net.class_scores(x), expected)
+    assert not torch.equal(twin.class_scores(x), expected)
+
+
+class Twice(torch.nn.Module):
+    def forward(self, tensor):
+        return 2 * tensor
+
+
+def test_parameters_that_are_computed_at_each_look_are_not_prepared():
+    net, x = network(), torch.randn(4, 40)
+    torch.nn.utils.parametrize.register_parametrization(net.layers[0], "loc", Twice())
+    expected = net(x)
+    with net.prepared():
+        for _ in range(2):
+            assert torch.equal(net(x), expected)
+
+
+class Scoped(torch.nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        with self.net.prepared():
+            return self.net(x).sum()
+
+
+def test_the_scope_may_be_entered_in_a_transform():
+    net, x = Scoped(network()), torch.randn(4, 40)
+    parameters = dict(net.named_parameters())
+    expected = torch.autograd.grad(net(x), list(parameters.values()))
+    found = torch.func.grad(lambda p: torch.func.functional_call(net, p, x))(parameters)
+    torch.testing.assert_close(tuple(found.values()), expected)
+
+
+class Classes(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = pairs()
+
+    def forward(self, x):
+        return self.net.class_scores(x)
+
+
+@pytest.mark.parametrize("scope", [prepared, contextlib.nullcontext])
+def test_joint_scores_know_transforms_and_graphs(scope):
+    net, x = Classes(), torch.randn(6, 20, requires_grad=True)
+    parameters, expected = dict(net.named_parameters()), net(x)
+    by_x, *by_parameters = torch.autograd.grad(expected.sum(), (x, *parameters.values()))
+    with scope(net):
+        found = torch.func.grad(lambda x: net(x).sum())(x)
+        torch.testing.assert_close(found, by_x)
+        compiled = torch.compile(net, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), expected)
+    call = functools.partial(torch.func.functional_call, net)
+    found = torch.func.grad(lambda p: call(p, x).sum())(parameters)
+    torch.testing.assert_close(tuple(found.values()), tuple(by_parameters))
+
+
+def test_a_compiled_network_reads_its_parameters():
+    net, x = network(), torch.randn(4, 40)
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    with net.prepared(), torch.no_grad():
+        torch.testing.assert_close(compiled(x), net(x))
+        net.layers[1].logits[0] += 1.0
+        changed = compiled(x)
+    torch.testing.assert_close(changed, net(x))

@@ -2,8 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,15 @@ from torch.fx import wrap
 
 from ugmm.functional import mixture_log_score
 from ugmm.kernels import KernelName, check_kernel_name
-from ugmm.kernels.prepared import Prepared
+from ugmm.kernels.prepared import Prepared, split_columns
+from ugmm.kernels.roads import has_numbers
 from ugmm.nn.checks import check_tensors
 
 __all__ = ["UGMM", "prepared"]
 
 wrap("mixture_log_score")  # a leaf of torch.fx.symbolic_trace, which has no tensors to check
 
+_PARAMETERS = ("loc", "raw_scale", "logits")
 _NEVER = 1e-12  # the largest chance of losing all components that a neuron may run
 
 # Initial scales are the data's standard deviations; that of a constant input would be 0.
@@ -113,7 +115,7 @@ class UGMM(nn.Module):
         self.init = init
         self.loc_std = loc_std
         self.kernel = kernel
-        for name in ("loc", "raw_scale", "logits"):
+        for name in _PARAMETERS:
             empty = torch.empty(out_features, in_features, device=device, dtype=dtype)
             setattr(self, name, nn.Parameter(empty))
         self.reset_parameters()
@@ -232,10 +234,12 @@ class UGMM(nn.Module):
         """
         check_tensors(x=x, codes=codes)
 
-        def part(inputs: Tensor, prepared: Prepared) -> Tensor:
-            loc, raw_scale, logits = prepared.parameters
+        def part(
+            values: Tensor, parameters: Sequence[Tensor], prepared: Prepared | None = None
+        ) -> Tensor:
+            loc, raw_scale, logits = parameters
             score = mixture_log_score(
-                inputs,
+                values,
                 loc,
                 raw_scale,
                 logits,
@@ -245,10 +249,24 @@ class UGMM(nn.Module):
             )
             return score + logits.logsumexp(-1)
 
-        whole = self._prepared or Prepared(self.loc, self.raw_scale, self.logits)
-        of_x, of_codes = whole.split(x.shape[-1])
-        both = torch.logaddexp(part(x, of_x).unsqueeze(-2), part(codes, of_codes))
+        inputs, whole = (x, codes), (self.loc, self.raw_scale, self.logits)
+        if self._prepared is not None and has_numbers(x):
+            self._prepared.check(*whole, min_scale=self.min_scale)  # halves know only themselves
+            halves = zip(inputs, self._prepared.split(x.shape[-1]), strict=True)
+            of_x, of_codes = (part(values, half.parameters, half) for values, half in halves)
+        else:
+            columns = zip(inputs, split_columns(whole, x.shape[-1]), strict=True)
+            of_x, of_codes = (part(*each) for each in columns)
+        both = torch.logaddexp(of_x.unsqueeze(-2), of_codes)
         return both - self.logits.logsumexp(-1)
+
+    def _can_be_prepared(self) -> bool:
+        kept = [self._parameters.get(name) for name in _PARAMETERS]
+        return self._prepared is None and all(t is not None and has_numbers(t) for t in kept)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a file holds: nothing of a scope of `prepared`."""
+        return {name: value for name, value in vars(self).items() if name != "_prepared"}
 
     def extra_repr(self) -> str:
         """Describe the layer in `repr`."""
@@ -265,14 +283,17 @@ def prepared(network: nn.Module) -> Iterator[None]:
 
     A call computes some constants of every component before it meets the inputs; in this scope
     each layer's first call does so and the others use them. That pays where a call has few rows.
+    Layers whose parameters are computed at each look, as by `torch.nn.utils.parametrize`, or have
+    no numbers are left as they are; so are copies that are made within the scope.
 
     Raises:
         RuntimeError: In a call, if a layer's parameters have changed since the scope was entered;
             `ugmm.kernels.prepared.Prepared.check` says which changes are seen.
     """
-    layers = [m for m in network.modules() if isinstance(m, UGMM) and m._prepared is None]
+    layers = [m for m in network.modules() if isinstance(m, UGMM) and m._can_be_prepared()]
     for layer in layers:
-        layer._prepared = Prepared(layer.loc, layer.raw_scale, layer.logits)
+        parameters = layer.loc, layer.raw_scale, layer.logits
+        layer._prepared = Prepared(*parameters, min_scale=layer.min_scale)
     try:
         yield
     finally:
