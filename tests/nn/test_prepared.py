@@ -1,5 +1,8 @@
 """The scope in which parameters do not change: the same numbers, and no stale ones."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -137,3 +140,15 @@ def test_an_input_is_checked_all_the_same(x, error):
     mixture_log_score(torch.randn(2, 9), *tensors, kernel="cpu", prepared=scope)
     with pytest.raises(error, match=r"^x "):
         mixture_log_score(x, *tensors, prepared=scope)
+
+
+def test_a_copy_is_not_prepared():
+    net, x = network(), torch.randn(3, 40)
+    expected = net(x)
+    with net.prepared():
+        net(x)
+        copies = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+    for each in copies:
+        assert torch.equal(each(x), expected)
+        step(each)
+        assert not torch.equal(each(x), expected)

@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -250,6 +250,10 @@ class UGMM(nn.Module):
         both = torch.logaddexp(part(x, of_x).unsqueeze(-2), part(codes, of_codes))
         return both - self.logits.logsumexp(-1)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: of its own parameters nothing is prepared."""
+        return {**self.__dict__, "_prepared": None}
+
     def extra_repr(self) -> str:
         """Describe the layer in `repr`."""
         text = f"in_features={self.in_features}, out_features={self.out_features}"
@@ -260,19 +264,27 @@ class UGMM(nn.Module):
 
 
 @contextlib.contextmanager
-def prepared(network: nn.Module) -> Iterator[None]:
+def prepared(network: nn.Module, kept: dict[nn.Module, Prepared] | None = None) -> Iterator[None]:
     """Prepare the parameters of all mixture layers of a network once, for the calls in a scope.
 
     A call computes some constants of every component before it meets the inputs; in this scope
     each layer's first call does so and the others use them. That pays where a call has few rows.
+
+    Args:
+        network: Whose layers.
+        kept: Where it is kept what each layer has prepared, for scopes that follow this one: no
+            parameter may change between them.
 
     Raises:
         RuntimeError: In a call, if a layer's parameters have changed since the scope was entered;
             `ugmm.kernels.prepared.Prepared.check` says which changes are seen.
     """
     layers = [m for m in network.modules() if isinstance(m, UGMM) and m._prepared is None]
+    kept = {} if kept is None else kept
     for layer in layers:
-        layer._prepared = Prepared(layer.loc, layer.raw_scale, layer.logits)
+        if layer not in kept:
+            kept[layer] = Prepared(layer.loc, layer.raw_scale, layer.logits)
+        layer._prepared = kept[layer]
     try:
         yield
     finally:
