@@ -48,6 +48,8 @@ def test_the_rest_is_there_for_whoever_asks():
         assert type(torchmetrics) is type(sys)
         import torch._dynamo.eval_frame
         assert isinstance(torch.compile(torch.nn.Linear(1, 1)), torch._dynamo.OptimizedModule)
+        compiled = torch.compile(lightning.pytorch.LightningModule())
+        assert lightning.pytorch.utilities.compile._maybe_unwrap_optimized(compiled)
         print([name for name in {IDLE} if name not in sys.modules])
     """)
     assert loaded == "['wandb']"

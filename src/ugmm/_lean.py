@@ -72,10 +72,19 @@ def _without_compiler() -> ModuleType:
     """Return what Lightning takes from torch._dynamo for tasks that are compiled: none here is."""
     module = ModuleType(_COMPILER)
     module.__dict__.update(
-        OptimizedModule=type("OptimizedModule", (), {}),
+        OptimizedModule=_Compiled("OptimizedModule", (), {}),
         disable=lambda function, *_, **__: function,
     )
     return module
+
+
+class _Compiled(type):
+    """The type of a class whose instances are those of the compiler's, once that is imported."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        """Return whether it is a module that `torch.compile` has made."""
+        kind = getattr(sys.modules.get(_COMPILER), "OptimizedModule", None)
+        return kind is not None and kind is not cls and isinstance(instance, kind)
 
 
 class _StandIn(ModuleType):

@@ -1,9 +1,11 @@
 """Optimisers leave scales and logits undecayed; schedules follow their closed forms."""
 
 import math
+import pickle
 
 import pytest
 import torch
+from torch import nn
 
 from ugmm.baselines import MLP
 from ugmm.nn import UGMMNetwork
@@ -80,3 +82,14 @@ def test_unknown_names():
     optimizer = make_optimizer(network)
     with pytest.raises(ValueError, match="must be"):
         make_schedule(optimizer, 10, 5, "linear")
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_an_optimizer_can_be_pickled(name):
+    layer = nn.Linear(2, 1)
+    optimizer = make_optimizer(layer, name=name, lr=0.5)
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    found = pickle.loads(pickle.dumps(optimizer))
+    assert type(found) is type(optimizer)
+    assert repr(found.state_dict()) == repr(optimizer.state_dict())

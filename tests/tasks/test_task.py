@@ -1,9 +1,12 @@
 """Tasks, run by a real Trainer on a few rows: their metrics against scikit-learn and NumPy."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -13,7 +16,8 @@ from sklearn.metrics import (
 )
 from torch.utils.data import DataLoader, TensorDataset
 
-from ugmm.nn import UGMMNetwork
+from ugmm.kernels.prepared import Prepared
+from ugmm.nn import UGMMNetwork, mixture
 from ugmm.tasks import DiscriminativeTask
 
 
@@ -94,7 +98,7 @@ def test_on_a_plateau_the_rate_falls_at_validations(rows, every):
 
 
 def test_a_step_is_logged_only_where_that_is_read(rows, monkeypatch):
-    """By loggers every third step; by what shows it beside a validation, after the last batch."""
+    """By loggers every third step; by callbacks, after the last batch of an epoch."""
     task, seen = make(), []
 
     def record(metrics, *, logged=True):
@@ -110,4 +114,63 @@ def test_a_step_is_logged_only_where_that_is_read(rows, monkeypatch):
     batches = DataLoader(TensorDataset(*rows), batch_size=10)  # three, of which two make a step
     trainer.fit(task, batches, batches)
     rate = pytest.approx(0.05)
-    assert seen == [(3, True, rate), (4, False, rate), (6, True, rate), (8, False, rate)]
+    assert seen == [
+        (2, False, rate),
+        (3, True, rate),
+        (4, False, rate),
+        (6, True, rate),
+        (8, False, rate),
+    ]
+
+
+class Failing(Callback):
+    def on_validation_batch_end(self, *args):
+        raise OSError("the disk is full")
+
+
+class Copying(Callback):
+    copy = staticmethod(copy.deepcopy)
+
+    def on_validation_batch_end(self, trainer, task, *args):
+        self.task = self.copy(task)
+
+    on_validation_end = on_validation_batch_end
+
+
+class Pickling(Copying):
+    @staticmethod
+    def copy(task):
+        return pickle.loads(pickle.dumps(task))
+
+
+def test_after_a_validation_that_failed_the_network_can_be_trained_on(rows, run):
+    task, batches = make(), DataLoader(TensorDataset(*rows), batch_size=10)
+    with pytest.raises(OSError, match="full"):
+        run("validate", task, rows, callbacks=[Failing()])
+    task.train()
+    optimizer = torch.optim.SGD(task.network.parameters(), 0.1)
+    for x, y in batches:
+        task.loss(x, y).backward()
+        optimizer.step()
+    run("validate", task, rows)
+
+
+@pytest.mark.parametrize("kind", [Copying, Pickling])
+def test_a_task_may_be_copied_in_a_validation(rows, run, kind):
+    task, copying = make(), kind()
+    run("validate", task, rows, callbacks=[copying], inference_mode=False)
+    expected = task.network(rows[0])
+    assert torch.equal(copying.task.network(rows[0]), expected)
+    with torch.no_grad():
+        copying.task.network.layers[0].loc.add_(1)
+    assert not torch.equal(copying.task.network(rows[0]), expected)
+
+
+def test_a_validation_prepares_each_layer_once(rows, run, monkeypatch):
+    made = []
+    monkeypatch.setattr(mixture, "Prepared", lambda *of: made.append(of) or Prepared(*of))
+    task = make()
+    run("validate", task, rows)
+    assert len(made) == 2
+    run("test", task, rows)
+    assert len(made) == 4

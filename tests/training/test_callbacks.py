@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, seed_everything
+from lightning.pytorch.callbacks import LambdaCallback
 
 from ugmm.training.callbacks import SeedEpochs, leave_out_idle_hooks
 
@@ -43,3 +44,9 @@ def test_hooks_that_do_something_stay():
     assert callback.on_after_backward is None
     assert task.on_train_batch_end is None
     assert callable(task.on_validation_model_zero_grad)
+
+
+def test_hooks_of_one_callback_alone_stay():
+    callback = LambdaCallback(on_train_epoch_end=print)
+    leave_out_idle_hooks(SimpleNamespace(callbacks=[callback]), LightningModule())
+    assert callback.on_train_epoch_end is print

@@ -33,11 +33,10 @@ def _never_compiled(kind: type[optim.Optimizer]) -> type[Any]:
     return type(kind.__name__, (kind,), plain)
 
 
-OPTIMIZERS = {
-    "adam": _never_compiled(optim.Adam),
-    "adamw": _never_compiled(optim.AdamW),
-    "sgd": _never_compiled(optim.SGD),
-}
+# Each by its own name in this module, under which pickle finds it.
+Adam, AdamW, SGD = map(_never_compiled, (optim.Adam, optim.AdamW, optim.SGD))
+
+OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -4,17 +4,17 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
 
+from ugmm.kernels.prepared import Prepared
 from ugmm.nn import Classifier, Recorded
 from ugmm.nn.mixture import prepared
 from ugmm.nn.recipe import class_path
@@ -75,7 +75,7 @@ class Task(Recorded, lightning.LightningModule, ABC):
         self.confusion = Confusion(n_classes)
         self.trained: dict[str, Tensor] = {}  # what is known of the last step
         self.test_record: dict[str, Tensor] = {}
-        self._evaluation = ExitStack()
+        self._kept: dict[nn.Module, Prepared] = {}  # from batch to batch of an evaluation
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, as a module does.
@@ -112,15 +112,13 @@ class Task(Recorded, lightning.LightningModule, ABC):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Log the loss of a step and its learning rate, if that is read.
 
-        It is by the loggers every so many steps, and by whoever shows it beside a validation.
+        It is by the loggers every so many steps, and by callbacks at the end of an epoch.
         """
-        trainer, every = self.trainer, self.trainer.check_val_every_n_epoch
-        is_last = trainer.is_last_batch
+        trainer, is_last = self.trainer, self.trainer.is_last_batch
         if not (is_last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0):
             return
         logged = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-        shown = is_last and (not every or (trainer.current_epoch + 1) % every == 0)
-        if self.trained and (logged or shown):
+        if self.trained and (logged or is_last):
             loss = trainer.strategy.reduce(self.trained["train/loss"], reduce_op="mean")
             self.record({**self.trained, "train/loss": loss}, logged=logged)
 
@@ -136,30 +134,32 @@ class Task(Recorded, lightning.LightningModule, ABC):
             logger.log_metrics({**row, "epoch": self.current_epoch}, self.global_step - 1)
 
     def on_validation_start(self) -> None:
-        """Prepare the network, whose parameters do not change until the validation has ended."""
-        self._evaluation.enter_context(prepared(self.network))
+        """Forget what an evaluation that was interrupted has prepared."""
+        self._kept = {}
 
     def on_test_start(self) -> None:
-        """Prepare the network, as for a validation."""
-        self._evaluation.enter_context(prepared(self.network))
+        """Do the same."""
+        self._kept = {}
 
     def on_test_end(self) -> None:
-        """Leave it."""
-        self._evaluation.close()
+        """Forget what was prepared."""
+        self._kept = {}
 
-    def teardown(self, stage: str) -> None:  # noqa: ARG002
-        """Leave what an interrupted evaluation has not left."""
-        self._evaluation.close()
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: nothing is prepared of its parameters."""
+        return {**super().__getstate__(), "_kept": {}}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation metrics."""
-        self.update(self.val_metrics, batch)
+        with prepared(self.network, self._kept):  # until the end its parameters do not change
+            self.update(self.val_metrics, batch)
         if batch_idx == 0:  # Lightning looks at them when all batches have been
             self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(batch[1]))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the test metrics."""
-        scores, y = self.update(self.test_metrics, batch)
+        with prepared(self.network, self._kept):
+            scores, y = self.update(self.test_metrics, batch)
         if self.has_label:
             self.confusion.update(scores, y)
         if batch_idx == 0:
@@ -214,8 +214,8 @@ class Task(Recorded, lightning.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": described}
 
     def on_validation_end(self) -> None:
-        """Leave what was prepared; advance the schedule of a plateau."""
-        self._evaluation.close()
+        """Forget what was prepared; advance the schedule of a plateau."""
+        self._kept = {}
         if self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
             return
         for each in self.trainer.lr_scheduler_configs:

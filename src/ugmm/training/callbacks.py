@@ -46,7 +46,8 @@ def leave_out_idle_hooks(trainer: Trainer, task: LightningModule) -> None:
     owners = [(callback, Callback) for callback in trainer.callbacks]  # type: ignore[attr-defined]
     for owner, base in [*owners, (task, LightningModule)]:
         for hook in _HOOKS:
-            if getattr(type(owner), hook) is getattr(base, hook):
+            own = vars(owner).get(hook)  # as a LambdaCallback has
+            if own is None and getattr(type(owner), hook) is getattr(base, hook):
                 setattr(owner, hook, None)
 
 

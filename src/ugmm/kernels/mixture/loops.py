@@ -1,8 +1,8 @@
 """The compiled loops of the score on a CPU: forward and backward of one layer, in float32.
 
 Notation as in `neuron`. The near rows are written with explicit vectors (`compiled.vectors`), in
-blocks of four rows, which lie in a tile that stays in the cache while all neurons pass over it.
-Where inputs are unknown a second tile, of as many rows, has 1 for each known input and else 0.
+blocks of four rows, which lie in a tile (`tiles`) that stays in the cache while all neurons pass
+over it.
 """
 
 # ruff: noqa: ANN001, ANN202
@@ -17,7 +17,7 @@ from numba import carray
 
 from ugmm.kernels.compiled.base2 import SLOPE, ZERO
 from ugmm.kernels.compiled.call import c_function, compiled, inlined, padded
-from ugmm.kernels.compiled.threads import ROWS, TILE
+from ugmm.kernels.compiled.threads import ROWS
 from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
@@ -39,56 +39,15 @@ from ugmm.kernels.compiled.vectors import (
 )
 from ugmm.kernels.mixture.far import add_far_rows, finish_scores, subtract_kept
 from ugmm.kernels.mixture.neuron import (
-    OVERFLOW,
     SLOTS,
     finish_gradients,
     known_of,
     layer_of,
     near_pair,
 )
+from ugmm.kernels.mixture.tiles import fill_tiles, make_tiles
 
 __all__ = ["passes"]
-
-
-@compiled
-def _load_known(x, known, start, stop, tile, mask, width):
-    """Copy the known inputs of rows into a padded tile, and 1 for each into another."""
-    n = x.shape[1]
-    tile[:], mask[:] = ZERO, ZERO
-    for b in range(start, stop):
-        at = (b - start) * width
-        for k in range(n):
-            mask[at + k] = np.float32(known[b, k] != 0)
-            tile[at + k] = x[b, k] if known[b, k] else ZERO
-
-
-@compiled
-def _mark_rows(tile, width, ordinary):
-    """Set a row of a tile that has a huge or non-finite input to 0, and mark it."""
-    for i in range(ordinary.size):
-        row = tile[i * width : (i + 1) * width]
-        bad = splat(ZERO)
-        for k in range(0, width, LANES):
-            scaled = multiply(load(row, k), splat(OVERFLOW))
-            bad = add(bad, subtract(scaled, scaled))  # inf - inf and NaN - NaN are NaN
-        ordinary[i] = sum_lanes(bad) == ZERO
-        if not ordinary[i]:
-            row[:] = ZERO
-
-
-@compiled
-def _load_rows(x, start, stop, tile, width):
-    """Copy rows into a padded tile."""
-    n = x.shape[1]
-    whole = n // LANES * LANES
-    for b in range(start, stop):
-        row, at = x[b], (b - start) * width
-        for k in range(0, whole, LANES):
-            store(tile, at + k, load(row, k))
-        for k in range(whole, n):
-            tile[at + k] = row[k]
-        tile[at + n : at + width] = ZERO
-    tile[(stop - start) * width :] = ZERO
 
 
 @compiled
@@ -163,38 +122,16 @@ def _sums_of_neuron(tile, mask, constants, total, j):
             total[b + i, j] = sums[i]
 
 
-@inlined
-def _tiles(task, n, masked):
-    """Room for a block of rows: the inputs, which are known, and which rows are ordinary."""
-    width, rows = padded(n), (task[1] - task[0] + ROWS - 1) // ROWS
-    height = min(max(TILE // width // ROWS, 1), rows) * ROWS
-    tile, mask = np.empty(height * width, np.float32), np.empty(0, np.float32)
-    if masked:
-        mask = np.empty(height * width, np.float32)
-    return height, tile, mask, np.empty(height, np.bool_)
-
-
-@inlined
-def _fill_tiles(x, known, start, stop, tile, mask, ordinary):
-    """Load a block of rows."""
-    width = padded(x.shape[1])
-    if mask.size > 0:
-        _load_known(x, known, start, stop, tile, mask, width)
-    else:
-        _load_rows(x, start, stop, tile, width)
-    _mark_rows(tile, width, ordinary)
-
-
 @compiled
 def _forward_block(layer, rows_known, min_scale, offsets, score, task):
     """Scores and sums of the rows task[0]:task[1] and the outputs task[2]:task[3]."""
     x, loc, log_scale, logits, constants, total = layer
     known, kept = rows_known
     far = np.empty((4, loc.shape[1]))
-    height, tile, mask, ordinary = _tiles(task, loc.shape[1], kept.size > 0)
+    height, tile, mask, ordinary = make_tiles(task, loc.shape[1], kept.size > 0)
     for start in range(task[0], task[1], height):
         stop = min(start + height, task[1])
-        _fill_tiles(x, known, start, stop, tile, mask, ordinary)
+        fill_tiles(x, known, start, stop, tile, mask, ordinary)
         some, alone = slice(start, stop), stop - start == 1 and mask.size == 0
         for j in range(task[2], task[3]):
             if not alone:
@@ -260,12 +197,12 @@ def _backward_block(grad, layer, rows_known, min_scale, dx, sums, inputs, task):
     known, kept = rows_known
     n = loc.shape[1]
     width, far = padded(n), np.empty((4, n))
-    height, tile, mask, ordinary = _tiles(task, n, kept.size > 0)
+    height, tile, mask, ordinary = make_tiles(task, n, kept.size > 0)
     dtile = np.empty(height * width if inputs else 0, np.float32)
     partial, weights = np.empty(3 * width, np.float32), np.empty(ROWS, np.float32)
     for start in range(task[0], task[1], height):
         stop = min(start + height, task[1])
-        _fill_tiles(x, known, start, stop, tile, mask, ordinary)
+        fill_tiles(x, known, start, stop, tile, mask, ordinary)
         dtile[:] = ZERO
         for j in range(task[2], task[3]):
             partial[:] = ZERO
