@@ -36,6 +36,7 @@ def starting(*, told: bool = True) -> Iterator[None]:
         if "lightning" in sys.modules:  # a command that a program runs: all is there already
             yield
             return
+        collecting = gc.isenabled()
         gc.disable()  # imports leave no garbage; to look for some takes a quarter of their time
         try:
             import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
@@ -46,7 +47,8 @@ def starting(*, told: bool = True) -> Iterator[None]:
         finally:
             gc.freeze()  # what has been imported stays: later searches pass over it
             gc.set_threshold(_OBJECTS)
-            gc.enable()
+            if collecting:
+                gc.enable()
 
 
 def _import_lightning() -> None:
