@@ -168,7 +168,12 @@ def test_a_task_may_be_copied_in_a_validation(rows, run, kind):
 
 def test_a_validation_prepares_each_layer_once(rows, run, monkeypatch):
     made = []
-    monkeypatch.setattr(mixture, "Prepared", lambda *of: made.append(of) or Prepared(*of))
+
+    def make_prepared(*of, **options):
+        made.append(of)
+        return Prepared(*of, **options)
+
+    monkeypatch.setattr(mixture, "Prepared", make_prepared)
     task = make()
     run("validate", task, rows)
     assert len(made) == 2
