@@ -164,7 +164,7 @@ def test_gradcheck_to_the_second_order():
 
 
 @pytest.mark.parametrize("min_scale", [1e-3, 0.5])
-@pytest.mark.parametrize("log_scale", [-60.0, -12.0, 0.0, 30.0])
+@pytest.mark.parametrize("log_scale", [-60.0, -12.0, 0.0, 30.0, 100.0])
 def test_scales_from_the_floor_to_far_above_it(min_scale, log_scale):
     layer = ordinary_layer(20, 3, 18)
     layer = rounded(layer._replace(log_scale=layer.log_scale + log_scale), torch.float32)

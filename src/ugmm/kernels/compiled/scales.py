@@ -57,4 +57,5 @@ def widths_of(log_scale, min_scale):
     learned = exp2_of_sum(t, subtract_product(rest, minus, splat(LOG2_E_LOW)))
     scale = larger(splat(TINY), add(learned, splat(np.float32(min_scale))))
     rate = divide(splat(ROOT_HIGH), larger(splat(LOWEST_SCALE), scale))
-    return log_scaled(scale, splat(ZERO)), rate, divide(learned, scale)
+    log_width = larger(log_scale, log_scaled(scale, splat(ZERO)))  # the former where e** is cut
+    return log_width, rate, divide(learned, scale)
