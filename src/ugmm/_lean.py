@@ -2,8 +2,8 @@
 
 `import lightning` brings all of torchmetrics and torch._dynamo, and these bring scipy.signal,
 torchvision, sympy and more: half of the seconds until the first step, for the sake of three
-classes. Only the command does without, no program that imports ugmm: what else is imported there
-is not ours to decide.
+classes. Only the command does without, or a program that calls `ugmm.cli.main`, and no other that
+imports ugmm: what else is imported there is not ours to decide.
 """
 
 import gc

@@ -91,6 +91,12 @@ def test_far_rows(ways):
     assert ways == [True, True]
 
 
+def test_sums_over_many_rows_lose_no_digits():
+    layer = mostly_zero_layer(30_000, 32, 50)
+    layer = layer._replace(grad=np.ones_like(layer.grad))
+    assert_near(compute(layer), by_numpy(layer), 2e-6, ("loc", "log_scale"))
+
+
 def test_dropped_components(ways):
     layer = mostly_zero_layer(64, 33, 160)
     kept = np.random.default_rng(1).random(layer.loc.shape) < 0.5

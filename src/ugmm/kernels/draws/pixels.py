@@ -77,6 +77,7 @@ def _add_pixel(sums, column, pixel):
     for j in range(len(sums)):
         m, e = load(sums[j], 0), load(sums[j], LANES)
         t = where_above(pixel, half, splat(column[1, j]), splat(column[0, j]))
+        t = add(t, subtract(pixel, pixel))  # after a NaN all is
         u = subtract(t, e)
         if any_above(u, u, limit):
             m, e, _ = raise_sums(m, e, t)

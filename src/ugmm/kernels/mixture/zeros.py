@@ -32,6 +32,7 @@ from ugmm.kernels.compiled.lanes import turn, where_flagged
 from ugmm.kernels.compiled.threads import ROWS
 from ugmm.kernels.compiled.vectors import (
     LANES,
+    add,
     add_terms,
     doubles,
     exp2,
@@ -228,6 +229,14 @@ def _sum_zeros(columns, at_zero, weights, row, first, sums):
 
 
 @compiled
+def _move(listed, sums):
+    """Add the sums of one list to those of all: a sum of many rows by parts loses no digits."""
+    for at in range(0, sums.size, LANES):
+        store(sums, at, add(load(sums, at), load(listed, at)))
+        store(listed, at, splat(ZERO))
+
+
+@compiled
 def _sum_listed(columns, values, rows, counts, tile, sums):
     """Add the listed rows to the sums; the tile holds their weights."""
     for k in range(len(counts)):
@@ -257,16 +266,19 @@ def _backward(address):
     by_logits = carray(floats(call.by_logits), loc.shape)
     by_kept = carray(floats(call.by_kept), (n, row))
     tile, far = np.empty(SPARE + LANES, np.float32), np.empty((4, n))
+    listed = np.empty(n * COLUMN, np.float32)
     sums, lines = np.empty(n * COLUMN, np.float32), np.empty((LANES, PARTS * n), np.float32)
     no_inputs = np.empty(0, np.float32)
     i = next_task(address)
     while i < call.n_tasks:
         first, last = i * LANES, min((i + 1) * LANES, call.n_out)
         _sum_zeros(columns[i], at_zero, zero_weights, row, first, sums)
+        listed[:] = ZERO
         for part in range(len(counts)):
             start, stop = part * HEIGHT, min((part + 1) * HEIGHT, call.batch)
             _load_tile(weights, row, start, stop, first, tile)
-            _sum_listed(columns[i], values[part], rows[part], counts[part], tile, sums)
+            _sum_listed(columns[i], values[part], rows[part], counts[part], tile, listed)
+            _move(listed, sums)
         turn_sums(sums, lines)
         for j in range(first, last):
             partial = lines[j - first]
