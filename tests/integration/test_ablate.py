@@ -99,7 +99,9 @@ def test_two_share_the_points_and_one_is_killed(start, tmp_path):
 def test_a_failing_point_is_reported_and_retried(start, tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text(
-        TEXT.replace("dropout: {model.dropout: 0.3}", "broken: {optimizer.lr: 1.0e+6}")
+        TEXT.replace(
+            "dropout: {model.dropout: 0.3}", "broken: {optimizer.lr: 1.0e+6, model.min_scale: 0}"
+        )
     )
     code, output = ended(start())
     assert code == 1
