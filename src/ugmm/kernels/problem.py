@@ -133,11 +133,15 @@ def check_tensors(**values: object) -> None:
             )
 
 
+def _check_width(x: Tensor, loc: Tensor) -> None:
+    if x.dim() == 0 or x.shape[-1] != loc.shape[1]:
+        raise ValueError(f"x {tuple(x.shape)} must end with loc's {loc.shape[1]} inputs")
+
+
 @untraced
 def check_input(x: Tensor, loc: Tensor) -> None:
     """Raise an error unless an input fits to a layer whose parameters are known to be right."""
-    if x.dim() == 0 or x.shape[-1] != loc.shape[1]:
-        raise ValueError(f"x {tuple(x.shape)} must end with loc's {loc.shape[1]} inputs")
+    _check_width(x, loc)
     if x.dtype != loc.dtype:
         raise TypeError(f"x must have the parameters' dtype {loc.dtype}, not {x.dtype}")
     if x.device != loc.device:
@@ -154,8 +158,7 @@ def check_layer(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor, name:
             f"loc {tuple(loc.shape)}, log_scale {tuple(log_scale.shape)} and {name} "
             f"{tuple(logits.shape)} must have the same shape"
         )
-    if x.dim() == 0 or x.shape[-1] != loc.shape[1]:
-        raise ValueError(f"x {tuple(x.shape)} must end with loc's {loc.shape[1]} inputs")
+    _check_width(x, loc)
     if x.dtype not in _FLOATS:
         raise TypeError(
             f"x must be float32 or float64, or in half precision, not {x.dtype}: "

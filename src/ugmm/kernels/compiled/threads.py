@@ -13,13 +13,28 @@ import torch
 from torch import Tensor
 
 from ugmm.kernels.compiled.call import CALL
+from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.problem import Problem
 
-__all__ = ["ROWS", "TILE", "layer_fields", "openmp", "run", "split", "thread_count"]
+__all__ = [
+    "ROWS",
+    "TILE",
+    "count_vectors",
+    "layer_fields",
+    "openmp",
+    "run",
+    "split",
+    "thread_count",
+]
 
 ROWS = 4  # rows that share one load of a neuron's constants
 TILE = 2**17  # floats in a block of rows: with its gradient 1 MiB, half a usual L2 cache
 _SMALL = 2**15  # components: a smaller problem is done before a second thread has begun
+
+
+def count_vectors(n: int) -> int:
+    """How many vectors hold n numbers."""
+    return -(-n // LANES)
 
 
 def layer_fields(problem: Problem) -> dict[str, Tensor | float]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
+from ugmm.kernels.compiled.threads import count_vectors, layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.cumulative import downward, upward
 from ugmm.kernels.definition import Kernel, register
@@ -41,14 +41,10 @@ def _in_huge_pages(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _blocks(n_out: int) -> int:
-    return -(-n_out // LANES)
-
-
 def _saved_shapes(problem: CumulativeProblem) -> tuple[Any, Any]:
     """The sums of every pair of rows at every span; each block's prepared constants."""
     batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
-    blocks, spans = _blocks(n_out), -(-n_in // upward.SPAN)
+    blocks, spans = count_vectors(n_out), -(-n_in // upward.SPAN)
     states = (blocks, spans, (batch + 1) // 2, 2 * upward.PAIR)
     return states, (blocks, n_in, upward.PARTS * LANES)
 
@@ -57,7 +53,7 @@ def _fields(problem: CumulativeProblem, after: Tensor, wanted: int, backward: bo
     """The tasks; and the fields of a call that both ways need."""
     batch, (n_out, n_in) = problem.x.shape[0], problem.loc.shape
     threads = thread_count(batch, n_out, n_in)
-    tasks = split(batch, _blocks(n_out), n_in, threads, backward)
+    tasks = split(batch, count_vectors(n_out), n_in, threads, backward)
     more = {"start": problem.start.contiguous(), "tasks": tasks.address}
     more |= {"after": after, "used": len(after), "wanted": wanted}
     return tasks, {**layer_fields(Problem(*problem[:4])), **more}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ugmm.kernels.compiled.bits import Bits
-from ugmm.kernels.compiled.threads import layer_fields, run, split, thread_count
+from ugmm.kernels.compiled.threads import count_vectors, layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.definition import Kernel, register
 from ugmm.kernels.mixture import loops, narrow, narrow_backward, neuron, zeros
@@ -70,7 +70,7 @@ def _kept_constants(problem: Problem, fields: dict[str, Tensor | float]) -> _Con
 
 
 def _columns(table: Tensor, n_out: int, n_in: int) -> dict[str, Tensor]:
-    blocks = _vectors(n_out)
+    blocks = count_vectors(n_out)
     columns = {
         "columns": table.new_empty(blocks, n_in, COLUMN),
         "at_zero": table.new_empty(n_in, blocks * LANES),
@@ -81,7 +81,7 @@ def _columns(table: Tensor, n_out: int, n_in: int) -> dict[str, Tensor]:
 
 def _constants_shape(problem: Problem) -> tuple[Any, Any]:
     n_out, n_in = problem.loc.shape
-    return n_out, neuron.SLOTS * _vectors(n_in) * LANES
+    return n_out, neuron.SLOTS * count_vectors(n_in) * LANES
 
 
 def _saved_shapes(problem: Problem) -> tuple[Any, Any]:
@@ -112,7 +112,7 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         fields |= constants.columns
         fields |= _lists(problem, fields)
         zero_sums = Bits.of(x, known).times(constants.columns["at_zero"])
-        run(zeros.passes()[2:3], _vectors(n_out), **fields, zero_sums=zero_sums)
+        run(zeros.passes()[2:3], count_vectors(n_out), **fields, zero_sums=zero_sums)
     elif few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False, True)
         run((*first, *narrow.passes()), len(tasks.lines), **fields, tasks=tasks.address)
@@ -145,11 +145,17 @@ def _backward(
         fields |= problem.notes or {**_lists(problem, fields), **_columns(constants, n_out, n_in)}
         weights = _divided(fields, sums[0])
         zero_weights = Bits.of(x, problem.known, across=True).times(weights)
-        run(zeros.passes()[3:], _vectors(n_out), **fields, weights=weights, zero_sums=zero_weights)
+        run(
+            zeros.passes()[3:],
+            count_vectors(n_out),
+            **fields,
+            weights=weights,
+            zero_sums=zero_weights,
+        )
     elif few_inputs(batch, n_out, n_in):
         tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), True, True)
         size = narrow_backward.line_size(n_in)
-        fields["more_sums"] = x.new_empty(len(tasks.lines), _vectors(n_out), size)
+        fields["more_sums"] = x.new_empty(len(tasks.lines), count_vectors(n_out), size)
         fields |= {"dx_rows": batch if need_x else 0, "tasks": tasks.address}
         run(narrow_backward.passes(), len(tasks.lines), **fields)
     else:
@@ -176,7 +182,7 @@ def _fields(problem: Problem, sums: Tensor) -> dict[str, Tensor | float]:
 def _divided(fields: dict[str, Tensor | float], divisor: Tensor) -> Tensor:
     """The scores' gradients divided by some sums, of near rows; of far ones 0: (batch, blocks)."""
     batch, n_out = divisor.shape
-    weights = divisor.new_empty(batch, _vectors(n_out) * LANES)
+    weights = divisor.new_empty(batch, count_vectors(n_out) * LANES)
     tasks = min(batch, thread_count(batch, n_out, 1))
     run(neuron.passes()[1:], tasks, **fields | {"divisor": divisor, "weights": weights})
     return weights
@@ -200,12 +206,8 @@ def few_inputs(batch: int, n_out: int, n_in: int) -> bool:
     """Whether the way for few inputs pays: whether it goes through fewer vectors."""
     if n_in > _FEW_INPUTS or batch < _SOME_ROWS:
         return False
-    vectors = _vectors(n_out) * n_in
-    return 2 * vectors < n_out * (2 * _vectors(n_in) + 3)  # 3/2 to finish each neuron's score
-
-
-def _vectors(n: int) -> int:
-    return -(-n // LANES)
+    vectors = count_vectors(n_out) * n_in
+    return 2 * vectors < n_out * (2 * count_vectors(n_in) + 3)  # 3/2 to finish each neuron's score
 
 
 def _lists(problem: Problem, fields: dict[str, Tensor | float]) -> dict[str, Tensor]:
@@ -218,7 +220,7 @@ def _lists(problem: Problem, fields: dict[str, Tensor | float]) -> dict[str, Ten
         "counts": x.new_empty(shape, dtype=torch.int32),
         "ordinary": x.new_ones(batch, dtype=torch.uint8),
     }
-    run(zeros.passes()[1:2], _vectors(len(problem.loc)), **fields, **lists)
+    run(zeros.passes()[1:2], count_vectors(len(problem.loc)), **fields, **lists)
     if problem.notes is not None and not x.requires_grad:
         problem.notes.update(lists, columns=fields["columns"], at_zero=fields["at_zero"])
     return lists

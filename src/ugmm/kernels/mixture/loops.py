@@ -24,9 +24,7 @@ from ugmm.kernels.compiled.vectors import (
     add_powers,
     add_product,
     add_terms,
-    doubles,
     floats,
-    integers,
     load,
     multiply,
     next_task,
@@ -44,6 +42,8 @@ from ugmm.kernels.mixture.neuron import (
     known_of,
     layer_of,
     near_pair,
+    scores_of,
+    tasks_of,
 )
 from ugmm.kernels.mixture.tiles import fill_tiles, make_tiles
 
@@ -275,9 +275,8 @@ def _gradients(call, tasks):
 def _forward(address):
     call = carray(address, 1)[0]
     layer, rows_known = layer_of(call), known_of(call)
-    offsets = carray(doubles(call.offsets), call.n_out)
-    score = carray(floats(call.score), (call.batch, call.n_out))
-    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    offsets, score = scores_of(call)
+    tasks = tasks_of(call)
     i = next_task(address)
     while i < call.n_tasks:
         _forward_block(layer, rows_known, call.min_scale, offsets, score, tasks[i])
@@ -288,7 +287,7 @@ def _backward(address):
     """Part 0 of the outputs or rows writes into the results, the others into buffers."""
     call = carray(address, 1)[0]
     layer, rows_known = layer_of(call), known_of(call)
-    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    tasks = tasks_of(call)
     grad, dx, sums, more_dx, more_sums = _gradients(call, tasks)
     inputs = call.dx_rows > 0
     i = next_task(address)
@@ -307,7 +306,7 @@ def _backward(address):
 def _add_all(address):
     call = carray(address, 1)[0]
     layer, rows_known = layer_of(call), known_of(call)
-    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    tasks = tasks_of(call)
     grad, dx, sums, more_dx, more_sums = _gradients(call, tasks)
     by_kept = carray(floats(call.by_kept), (call.n_in, padded(call.n_out)))
     i = next_task(address)

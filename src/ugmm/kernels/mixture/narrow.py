@@ -29,9 +29,6 @@ from ugmm.kernels.compiled.vectors import (
     add,
     add_terms,
     divide,
-    doubles,
-    floats,
-    integers,
     load,
     multiply,
     next_task,
@@ -42,7 +39,13 @@ from ugmm.kernels.compiled.vectors import (
 )
 from ugmm.kernels.mixture.columns import COLUMN, make_columns
 from ugmm.kernels.mixture.far import NEAR, score_far_rows
-from ugmm.kernels.mixture.neuron import OVERFLOW, known_of, layer_of
+from ugmm.kernels.mixture.neuron import (
+    OVERFLOW,
+    known_of,
+    layer_of,
+    scores_of,
+    tasks_of,
+)
 
 __all__ = [
     "ONE",
@@ -245,9 +248,8 @@ def _forward_block(layer, rows_known, min_scale, columns, offsets, score, task):
 def _forward(address):
     call = carray(address, 1)[0]
     layer, rows_known = layer_of(call), known_of(call)
-    offsets = carray(doubles(call.offsets), call.n_out)
-    score = carray(floats(call.score), (call.batch, call.n_out))
-    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    offsets, score = scores_of(call)
+    tasks = tasks_of(call)
     i = next_task(address)
     while i < call.n_tasks:
         columns = make_all_columns(layer[4], call.n_in)

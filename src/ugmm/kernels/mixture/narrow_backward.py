@@ -34,7 +34,6 @@ from ugmm.kernels.compiled.vectors import (
     add_product,
     divide,
     floats,
-    integers,
     load,
     multiply,
     next_task,
@@ -52,7 +51,13 @@ from ugmm.kernels.mixture.narrow import (
     make_all_columns,
     tiles_of,
 )
-from ugmm.kernels.mixture.neuron import finish_gradients, known_of, layer_of, near_pair
+from ugmm.kernels.mixture.neuron import (
+    finish_gradients,
+    known_of,
+    layer_of,
+    near_pair,
+    tasks_of,
+)
 
 __all__ = ["line_size", "passes"]
 
@@ -226,7 +231,7 @@ def _sums(call):
 def _backward(address):
     call = carray(address, 1)[0]
     layer, known = layer_of(call), known_of(call)[0]
-    tasks = carray(integers(call.tasks), (call.n_tasks, 6))
+    tasks = tasks_of(call)
     grad = carray(floats(call.grad), (call.batch, call.n_out))
     dx = carray(floats(call.dx), (call.dx_rows, call.n_in))
     sums, inputs = _sums(call), call.dx_rows > 0

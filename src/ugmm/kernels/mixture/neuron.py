@@ -48,6 +48,7 @@ from ugmm.kernels.compiled.vectors import (
     exp2,
     flags,
     floats,
+    integers,
     larger,
     largest,
     load,
@@ -62,7 +63,7 @@ from ugmm.kernels.compiled.vectors import (
 
 __all__ = [
     "LARGEST", "OVERFLOW", "SLOTS", "WEIGHT", "finish_gradients", "known_of", "layer_of",
-    "near_pair", "passes",
+    "near_pair", "passes", "scores_of", "tasks_of",
 ]  # fmt: skip
 
 SLOTS = 5  # a neuron's prepared constants: mean, rate, level, weight, and by how much ...
@@ -94,6 +95,21 @@ def known_of(call):
         carray(flags(call.known), (rows, call.n_in)),
         carray(floats(call.kept), (rows, call.n_out)),
     )
+
+
+@inlined
+def scores_of(call):
+    """The arrays of the neurons' offsets and of the scores."""
+    return (
+        carray(doubles(call.offsets), call.n_out),
+        carray(floats(call.score), (call.batch, call.n_out)),
+    )
+
+
+@inlined
+def tasks_of(call):
+    """The lines of `threads.split`."""
+    return carray(integers(call.tasks), (call.n_tasks, 6))
 
 
 @compiled

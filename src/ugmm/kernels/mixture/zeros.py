@@ -34,7 +34,6 @@ from ugmm.kernels.compiled.vectors import (
     LANES,
     add,
     add_terms,
-    doubles,
     exp2,
     flags,
     floats,
@@ -56,6 +55,7 @@ from ugmm.kernels.mixture.neuron import (
     known_of,
     layer_of,
     near_pair,
+    scores_of,
 )
 
 __all__ = ["HEIGHT", "passes"]
@@ -194,8 +194,7 @@ def _forward(address):
     x, loc, log_scale, logits, _, total = layer_of(call)
     (known, kept), columns = known_of(call), _blocks_of(call)[0]
     values, rows, counts, ordinary = _lists_of(call)
-    offsets = carray(doubles(call.offsets), call.n_out)
-    score, row = carray(floats(call.score), total.shape), call.n_tasks * LANES
+    (offsets, score), row = scores_of(call), call.n_tasks * LANES
     zero_sums = carray(floats(call.zero_sums), call.batch * row)
     tile, far = np.empty(SPARE + LANES, np.float32), np.empty((4, call.n_in))
     i = next_task(address)
