@@ -18,6 +18,7 @@ __all__ = [
     "density",
     "errors",
     "functional",
+    "inference",
     "kernels",
     "keys",
     "load",

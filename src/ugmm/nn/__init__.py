@@ -5,6 +5,7 @@ What they are compared with is `ugmm.baselines`; both keep to the interface of `
 
 from ugmm.nn.autoregressive import AutoregressiveUGMM
 from ugmm.nn.classifier import Classifier, Density, JointScore
+from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import UGMMNetwork
 from ugmm.nn.recipe import Recorded
@@ -14,7 +15,11 @@ __all__ = [
     "AutoregressiveUGMM",
     "Classifier",
     "Density",
+    "Draws",
+    "Evidence",
     "JointScore",
+    "Marginal",
+    "Queryable",
     "Recorded",
     "UGMMNetwork",
 ]

@@ -1,0 +1,9 @@
+"""Queries on trained networks: posterior, marginal, conditional, samples and MPE.
+
+Everything here takes tensors in the model's units; `ugmm.load` returns an object that takes the
+user's own rows.
+"""
+
+from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal, Queryable
+
+__all__ = ["UNKNOWN", "Draws", "Evidence", "Marginal", "Queryable"]

@@ -1,0 +1,165 @@
+"""What densities are asked, and how they answer: evidence, and answers that say how sure they are.
+
+*Evidence* is what is known of a row: some of its features, perhaps its label. A density that can
+be queried is `Queryable`; `ugmm.inference` asks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+__all__ = ["UNKNOWN", "Draws", "Evidence", "Marginal", "Queryable"]
+
+UNKNOWN = -1  # in the place of a label
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of rows: features, each with its own mask, and labels.
+
+    Arguments:
+        x: Features in model units, (n, D), or (D,) for one row.
+        known: True where a feature is known, of the shape of `x`. By default, NaN in `x` says that
+            one is not. What `x` holds in the place of an unknown feature does not matter.
+        y: Labels, (n,) int64, `UNKNOWN` where one is not known; None if none is.
+
+    Attributes:
+        x: (n, D), 0 where a feature is not known.
+        known: (n, D), bool.
+        y: (n,), int64.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a value is not finite where one is known.
+    """
+
+    x: Tensor
+    known: Tensor = None  # type: ignore[assignment]  # __post_init__ makes all three tensors
+    y: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        x, known = torch.atleast_2d(self.x), self.known
+        known = ~x.isnan() if known is None else torch.atleast_2d(known)
+        if x.dim() != 2 or known.shape != x.shape or known.dtype != torch.bool:
+            raise ValueError(
+                "evidence is of features (n, D) and a bool mask of their shape, got "
+                f"{tuple(self.x.shape)} and {tuple(known.shape)} of {known.dtype}"
+            )
+        if (wrong := known & ~x.isfinite()).any():
+            row, feature = wrong.nonzero()[0].tolist()
+            raise ValueError(f"row {row}: feature {feature} is known, and not finite")
+        y = self.y
+        y = torch.full((len(x),), UNKNOWN, device=x.device) if y is None else torch.atleast_1d(y)
+        if y.shape != (len(x),) or y.is_floating_point():
+            raise ValueError(f"evidence of {len(x)} rows has labels {tuple(y.shape)} of {y.dtype}")
+        object.__setattr__(self, "x", x.masked_fill(~known, 0))
+        object.__setattr__(self, "known", known)
+        object.__setattr__(self, "y", y.long())
+
+    @classmethod
+    def nothing(cls, n_features: int, n: int = 1) -> "Evidence":
+        """Return n rows of which nothing is known."""
+        return cls(torch.zeros(n, n_features), torch.zeros(n, n_features, dtype=torch.bool))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Evidence":
+        """Return some of the rows: a slice, a mask or their numbers."""
+        return Evidence(self.x[rows], self.known[rows], self.y[rows])
+
+    def split(self, n: int) -> Iterator["Evidence"]:
+        """Yield the rows in parts of n, the last one perhaps smaller."""
+        for start in range(0, len(self), n):
+            yield self[start : start + n]
+
+    def patterns(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each mask (D,) that some rows share, and the numbers of those rows (m,)."""
+        masks, own = self.known.unique(dim=0, return_inverse=True)
+        for index, mask in enumerate(masks):
+            yield mask, (own == index).nonzero().squeeze(1)
+
+    def with_label(self, label: int) -> "Evidence":
+        """Return the same features with this label."""
+        return replace(self, y=torch.full_like(self.y, label))
+
+    def with_features(self, features: Tensor, values: Tensor) -> "Evidence":
+        """Return evidence in which some more features are known.
+
+        Args:
+            features: Their numbers, (m,).
+            values: (n, m), or (m,) for all rows.
+        """
+        x, known = self.x.clone(), self.known.clone()
+        x[:, features], known[:, features] = values.to(x), True
+        return Evidence(x, known, self.y)
+
+    def to(
+        self, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> "Evidence":
+        """Return the same on another device, its features of another type."""
+        x = self.x.to(device, dtype or self.x.dtype)
+        return Evidence(x, self.known.to(x.device), self.y.to(x.device))
+
+
+class Marginal(NamedTuple):
+    """How probable evidence is.
+
+    Attributes:
+        log_prob: log p of what is known of each row, in nats, (n,), float64.
+        error: Its standard error, (n,), float64; 0 where the answer is exact.
+        effective: The effective share of the draws behind it, (n,), float64 in (0, 1]; 1 where
+            the answer is exact. (The square of the mean weight over the mean of their squares.)
+        is_exact: Whether the answer is exact, up to rounding.
+    """
+
+    log_prob: Tensor
+    error: Tensor
+    effective: Tensor
+    is_exact: bool
+
+    @classmethod
+    def exact(cls, log_prob: Tensor) -> "Marginal":
+        """Return an answer without an error."""
+        log_prob = log_prob.double()
+        return cls(log_prob, torch.zeros_like(log_prob), torch.ones_like(log_prob), True)
+
+
+class Draws(NamedTuple):
+    """Weighted draws of whole rows, given evidence.
+
+    Attributes:
+        x: k draws a row of the evidence, (n, k, D); what was known is as it was.
+        y: Their labels, (n, k).
+        log_weight: Their weights' logarithms, (n, k), float64; the weights of a row sum to 1.
+        marginal: Of the evidence; found on the way.
+    """
+
+    x: Tensor
+    y: Tensor
+    log_weight: Tensor
+    marginal: Marginal
+
+
+@runtime_checkable
+class Queryable(Protocol):
+    """A density that answers queries about rows of which something is known.
+
+    Random numbers come from a generator on the CPU, wherever the density lives: so a seed decides
+    an answer. What is not exact may use about n draws (or points) for each row of the evidence.
+
+    Attributes:
+        n_features: D.
+        n_classes: C; 1 where there is no label.
+    """
+
+    n_features: int
+    n_classes: int
+
+    def marginal(self, evidence: Evidence, n: int, generator: torch.Generator) -> Marginal:
+        """Return log p of each row's evidence: features that are not known are integrated out."""
+
+    def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
+        """Return n weighted draws of whole rows for each row of the evidence."""
