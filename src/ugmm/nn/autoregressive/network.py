@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName, choose_draws
+from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
 from ugmm.nn.checks import check_binary, check_draws, check_given, check_positive, check_tensors
 from ugmm.nn.classifier import Density
-from ugmm.nn.heads import BernoulliHead, GaussianHead
 from ugmm.nn.labels import count_labels, draw_labels, rows_of, values_of
 from ugmm.nn.mixture import UGMM
 
