@@ -130,12 +130,16 @@ class TiltedGaussian(Density):
     def marginal(self, evidence: Evidence, n: int, generator: torch.Generator) -> Marginal:
         """Return log p of each row's evidence; see `weighing.estimate_marginal`.
 
+        The error is its own and that of log Z, which is `Marginal.shared`. Where everything is
+        known there is no other; where nothing is, the answer is 0, exactly.
+
         Raises:
             ValueError: If the evidence is not of this density's features and classes, or the
                 density cannot answer: Z is not known, or f is not fixed.
         """
         self._check_queries(evidence)
-        return estimate_marginal(self, evidence, n, generator)
+        found = estimate_marginal(self.score, self.proposal, evidence, n, generator)
+        return self._over_z(found, evidence)
 
     def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
         """Return n weighted draws for each row of the evidence; see `weighing.weighted_draws`.
@@ -144,7 +148,19 @@ class TiltedGaussian(Density):
             ValueError: See `marginal`.
         """
         self._check_queries(evidence)
-        return weighted_draws(self, evidence, n, generator)
+        found = weighted_draws(self.score, self.proposal, evidence, n, generator)
+        return found._replace(marginal=self._over_z(found.marginal, evidence))
+
+    def _over_z(self, found: Marginal, evidence: Evidence) -> Marginal:
+        """Return log p from log Z p."""
+        log_prob, own, effective, _, _ = found
+        nothing = (evidence.y < 0) & ~evidence.known.any(1)
+        nothing = nothing.to(own.device)
+        shared = self.log_z_error.expand_as(own).masked_fill(nothing, 0)
+        error = torch.hypot(own.masked_fill(nothing, 0), shared)
+        log_prob = (log_prob - self.log_z).masked_fill(nothing, 0)
+        effective = effective.masked_fill(nothing, 1)
+        return Marginal(log_prob, error, effective, not error.any(), shared)
 
     def _check_queries(self, evidence: Evidence) -> None:
         evidence.check(self.n_features, self.n_classes)

@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ugmm.density.conditional import ConditionalGaussians, DefensiveConditional
+from ugmm.density.gaussian import Gaussian, GaussianMixture
+from ugmm.nn import JointScore
 from ugmm.nn.checks import check_positive
 from ugmm.nn.evidence import Draws, Evidence, Marginal
-
-if TYPE_CHECKING:
-    from ugmm.density.gaussian import Gaussian
-    from ugmm.density.tilted import TiltedGaussian
 
 __all__ = ["estimate_marginal", "weighted_draws"]
 
@@ -25,99 +23,106 @@ _LOWEST = -1e300  # stands for a score below what the network's type can hold
 
 @torch.no_grad()
 def estimate_marginal(
-    density: "TiltedGaussian", evidence: Evidence, n: int, generator: torch.Generator
+    score: JointScore,
+    proposal: GaussianMixture,
+    evidence: Evidence,
+    n: int,
+    generator: torch.Generator,
 ) -> Marginal:
-    r"""Estimate log p of evidence by scrambled Sobol points of a `DefensiveConditional`.
+    r"""Estimate log Z p of evidence by scrambled Sobol points of a `DefensiveConditional`.
 
     .. math::
-        p(x_A) = \frac{b(x_A)}{Z} \, \mathrm{E}_{x_B \sim q(\cdot \mid x_A)} \left[
+        Z \, p(x_A) = b(x_A) \, \mathrm{E}_{x_B \sim q(\cdot \mid x_A)} \left[
             \frac{b(x_B \mid x_A)}{q(x_B \mid x_A)} \sum_c \exp f(x, c) \right]
 
     with c over the classes that the label, where it is known, leaves. The error is that of the
-    mean over 16 independent scramblings and that of log Z, which is `Marginal.shared`. All rows
-    meet the same points: what one is answered does not depend on the rows beside it, and what is
-    asked along a line changes smoothly.
+    mean over 16 independent scramblings. All rows meet the same points: what one is answered does
+    not depend on the rows beside it, and what is asked along a line changes smoothly.
 
     Args:
-        density: A normalized one with a fixed score.
-        evidence: Any, of m rows. Where everything is known, the answer is exact but for log Z;
-            where nothing is, it is 0.
+        score: f, a fixed one.
+        proposal: The base and the classes' Gaussians.
+        evidence: Any, of m rows.
         n: Number of points, in all scramblings together; at least one in each.
         generator: On the CPU.
     """
     check_positive(n=n)
-    evidence = evidence.to(density.log_z.device)
-    points = _sobol_points(density.n_features + 1, n, generator).to(evidence.x.device)
+    evidence = evidence.to(proposal.shares.device)
+    points = _sobol_points(evidence.x.shape[1] + 1, n, generator).to(evidence.x.device)
     log_prob, error, effective = evidence.x.new_zeros(3, len(evidence), dtype=torch.float64)
-    with density.score.prepared():
-        for numbers, rows, proposal, most in _groups(density, evidence, len(points)):
+    with score.prepared():
+        for numbers, rows, conditional, most in _groups(proposal, evidence, len(points)):
             some = points[:1] if rows.known.all() else points
-            logs = [
-                _weigh(density, rows, proposal, proposal.place(*_split(part, proposal)))[2]
-                for part in some.split(max(1, most // len(rows)))
-            ]
+            logs = []
+            for part in some.split(max(1, most // len(rows))):
+                normal = torch.special.ndtri(part[:, 1 : 1 + len(conditional.free)])
+                free = conditional.place(part[:, 0], normal)
+                logs.append(_weigh(score, rows, conditional, free)[2])
             log_w = torch.cat(logs, 1)
             means = log_w.reshape(len(rows), min(len(some), _SCRAMBLES), -1)
-            log_prob[numbers] = proposal.log_base + _log_mean(log_w)
-            error[numbers] = _relative_error(_log_mean(means))
+            log_prob[numbers] = conditional.log_base + _log_mean(log_w)
+            error[numbers] = _relative_error(_log_mean(means)) if len(some) > 1 else 0
             effective[numbers] = _effective(log_w)
-    return _answer(density, evidence, log_prob, error, effective)
+    return Marginal(log_prob, error, effective, not error.any())
 
 
 @torch.no_grad()
 def weighted_draws(
-    density: "TiltedGaussian", evidence: Evidence, n: int, generator: torch.Generator
+    score: JointScore,
+    proposal: GaussianMixture,
+    evidence: Evidence,
+    n: int,
+    generator: torch.Generator,
 ) -> Draws:
     """Return independent draws of a `DefensiveConditional`, with the weights that make them p's.
 
     The labels are drawn from their posteriors.
 
     Args:
-        density: A normalized one with a fixed score.
+        score: f, a fixed one.
+        proposal: The base and the classes' Gaussians.
         evidence: Any, of m rows.
         n: Number of draws for each row.
         generator: On the CPU.
     """
     check_positive(n=n)
-    evidence = evidence.to(density.log_z.device)
+    evidence = evidence.to(proposal.shares.device)
     device, m = evidence.x.device, len(evidence)
     x = evidence.x.unsqueeze(1).repeat(1, n, 1)
     y = torch.empty(m, n, dtype=torch.long, device=device)
-    log_w, log_base = (
-        torch.empty(m, n, dtype=torch.float64, device=device),
-        x.new_empty(m).double(),
-    )
-    with density.score.prepared():
-        for numbers, rows, proposal, most in _groups(density, evidence, n):
-            log_base[numbers] = proposal.log_base
+    log_w = x.new_empty(m, n, dtype=torch.float64)
+    log_base = x.new_empty(m, dtype=torch.float64)
+    with score.prepared():
+        for numbers, rows, conditional, most in _groups(proposal, evidence, n):
+            log_base[numbers] = conditional.log_base
             for columns in torch.arange(n).split(max(1, most // len(rows))):
                 shape, at = (len(rows), len(columns)), (numbers[:, None], columns.to(device))
                 choice = torch.rand(shape, generator=generator, dtype=torch.float64)
                 normal = torch.randn(
-                    *shape, len(proposal.free), generator=generator, dtype=torch.float64
+                    *shape, len(conditional.free), generator=generator, dtype=torch.float64
                 )
-                free = proposal.place(choice.to(device), normal.to(device))
-                whole, scores, log_w[at] = _weigh(density, rows, proposal, free)
+                free = conditional.place(choice.to(device), normal.to(device))
+                whole, scores, log_w[at] = _weigh(score, rows, conditional, free)
                 x[at] = torch.where(rows.known.unsqueeze(1), x[at], whole.to(x.dtype))
                 posterior = scores.softmax(-1).flatten(0, 1).cpu()
                 drawn = torch.multinomial(posterior, 1, generator=generator)
                 y[at] = drawn.reshape(shape).to(device)
     log_mean = _log_mean(log_w)
-    error = _relative_error(log_w)
-    marginal = _answer(density, evidence, log_base + log_mean, error, _effective(log_w))
+    error = _relative_error(log_w).masked_fill(evidence.known.all(1), 0)
+    marginal = Marginal(log_base + log_mean, error, _effective(log_w), not error.any())
     return Draws(x, y, log_w - log_mean.unsqueeze(1) - math.log(n), marginal)
 
 
 def _groups(
-    density: "TiltedGaussian", evidence: Evidence, n: int
+    proposal: GaussianMixture, evidence: Evidence, n: int
 ) -> Iterator[tuple[Tensor, Evidence, DefensiveConditional, int]]:
     """Yield rows that share a mask, as few at a time as memory asks for.
 
     Yields:
-        Their numbers, the rows, their proposal, and how many of their draws, n for each, may be
-        computed together.
+        Their numbers, the rows, their conditional proposal, and how many of their draws, n for
+        each, may be computed together.
     """
-    parts = cast("list[Gaussian]", list(density.proposal.parts))
+    parts = cast("list[Gaussian]", list(proposal.parts))
     means = torch.stack([part.mean.double() for part in parts])
     trils = torch.stack([part.tril.double() for part in parts])
     for mask, numbers in evidence.patterns():
@@ -130,7 +135,7 @@ def _groups(
 
 
 def _weigh(
-    density: "TiltedGaussian", rows: Evidence, proposal: DefensiveConditional, free: Tensor
+    score: JointScore, rows: Evidence, conditional: DefensiveConditional, free: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Complete rows by draws (m, k, b), and weigh them.
 
@@ -139,11 +144,11 @@ def _weigh(
         (m, k, C); the logarithms of the weights, whose means are Z p(x_A) / b(x_A), (m, k).
     """
     x = rows.x.double().unsqueeze(1).repeat(1, free.shape[1], 1)
-    x[..., proposal.free] = free
-    dtype = next(density.score.parameters()).dtype
-    scores = density.score.class_scores(x.to(dtype)).double().clamp(min=_LOWEST)
+    x[..., conditional.free] = free
+    dtype = next(score.parameters()).dtype
+    scores = score.class_scores(x.to(dtype)).double().clamp(min=_LOWEST)
     scores = rows.restrict(scores)
-    return x, scores, scores.logsumexp(-1) + proposal.log_ratio(free)
+    return x, scores, scores.logsumexp(-1) + conditional.log_ratio(free)
 
 
 def _sobol_points(width: int, n: int, generator: torch.Generator) -> Tensor:
@@ -156,11 +161,6 @@ def _sobol_points(width: int, n: int, generator: torch.Generator) -> Tensor:
     engine = torch.quasirandom.SobolEngine
     found = [engine(width, scramble=True, seed=first + index) for index in range(_SCRAMBLES)]
     return torch.cat([one.draw(each, dtype=torch.float64) for one in found]) + 2**-31
-
-
-def _split(points: Tensor, proposal: DefensiveConditional) -> tuple[Tensor, Tensor]:
-    """Return what of points `DefensiveConditional.place` makes draws of."""
-    return points[:, 0], torch.special.ndtri(points[:, 1 : 1 + len(proposal.free)])
 
 
 def _log_mean(logs: Tensor) -> Tensor:
@@ -178,18 +178,3 @@ def _relative_error(logs: Tensor) -> Tensor:
 
 def _effective(log_w: Tensor) -> Tensor:
     return (2 * _log_mean(log_w) - _log_mean(2 * log_w)).exp().clamp(max=1)
-
-
-def _answer(
-    density: "TiltedGaussian",
-    evidence: Evidence,
-    log_zp: Tensor,
-    error: Tensor,
-    effective: Tensor,
-) -> Marginal:
-    """Return the answer from log Z + log p: 0 where nothing is known."""
-    nothing = (evidence.y < 0) & ~evidence.known.any(1)
-    shared = density.log_z_error.expand_as(error).masked_fill(nothing, 0)
-    error = torch.hypot(error.masked_fill(nothing | evidence.known.all(1), 0), shared)
-    log_prob = (log_zp - density.log_z).masked_fill(nothing, 0)
-    return Marginal(log_prob, error, effective.masked_fill(nothing, 1), not error.any(), shared)
