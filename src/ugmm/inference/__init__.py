@@ -4,6 +4,15 @@ Everything here takes tensors in the model's units; `ugmm.load` returns an objec
 user's own rows.
 """
 
+from ugmm.inference.posteriors import Posterior, posterior
 from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal, Queryable
 
-__all__ = ["UNKNOWN", "Draws", "Evidence", "Marginal", "Queryable"]
+__all__ = [
+    "UNKNOWN",
+    "Draws",
+    "Evidence",
+    "Marginal",
+    "Posterior",
+    "Queryable",
+    "posterior",
+]
