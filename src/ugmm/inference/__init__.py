@@ -4,7 +4,9 @@ Everything here takes tensors in the model's units; `ugmm.load` returns an objec
 user's own rows.
 """
 
+from ugmm.inference.marginals import marginal
 from ugmm.inference.posteriors import Posterior, posterior
+from ugmm.inference.samples import Samples, sample
 from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal, Queryable
 
 __all__ = [
@@ -14,5 +16,8 @@ __all__ = [
     "Marginal",
     "Posterior",
     "Queryable",
+    "Samples",
+    "marginal",
     "posterior",
+    "sample",
 ]
