@@ -34,7 +34,7 @@ def every_row(network):
 
 
 def enumerate_evidence(network, evidence):
-    """log p of each row's evidence, the sum over all rows that agree with it: (n,)."""
+    """Log p of each row's evidence, the sum over all rows that agree with it: (n,)."""
     rows, scores = every_row(network)
     found = []
     for x, known, y in zip(evidence.x, evidence.known, evidence.y, strict=True):
