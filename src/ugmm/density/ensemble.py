@@ -38,6 +38,13 @@ class Ensemble(Density):
         scores = torch.stack([member.class_scores(x) for member in self])
         return scores.logsumexp(0) - math.log(len(self.members))
 
+    def coordinate_scores(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
+    ) -> Tensor:
+        """See `Classifier.coordinate_scores`: each member finds its own."""
+        scores = [member.coordinate_scores(x, values, coordinates) for member in self]
+        return torch.stack(scores).logsumexp(0) - math.log(len(self.members))
+
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
         """Set each member's initial parameters; see `Classifier.init_from`."""
         for member in self:

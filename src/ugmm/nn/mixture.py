@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import wrap
 
-from ugmm.functional import mixture_log_score
+from ugmm.functional import coordinate_blocks, mixture_log_score
 from ugmm.kernels import KernelName, check_kernel_name
 from ugmm.kernels.prepared import Prepared, split_columns
 from ugmm.kernels.roads import has_numbers
@@ -208,6 +208,32 @@ class UGMM(nn.Module):
                 scores 0: nothing has a density of 1.
         """
         return self._score(x, self.logits, observed)
+
+    def coordinate_blocks(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None, pairs: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the log-scores where one input has other values, without dropout, block by block.
+
+        See `ugmm.functional.coordinate_blocks`.
+
+        Args:
+            x: Inputs, (..., N).
+            values: Candidates, (G,), (C, G) or (..., C, G).
+            coordinates: Which inputs are replaced, (C,); None for all.
+            pairs: How many pairs of row and coordinate a block has, at most.
+        """
+        return coordinate_blocks(
+            x,
+            self.loc,
+            self.raw_scale,
+            self.logits,
+            values,
+            coordinates,
+            pairs=pairs,
+            min_scale=self.min_scale,
+            kernel=self.kernel,
+            prepared=self._prepared,
+        )
 
     def masked_logits(self) -> Tensor:
         """Return the logits, (M, N); in training, those of freshly dropped components are -inf."""
