@@ -114,6 +114,9 @@ class AutoregressiveConfig(ModelConfig):
     hidden: list[int] = key([128, 64], low=1, high=10**6)
     head: Literal["gaussian", "bernoulli"] = "gaussian"
     components: int = key(4, low=1, high=10_000)  # of the Gaussian head
+    # of the features: as they are numbered, or another at each training step
+    order: Literal["fixed", "random"] = "fixed"
+    orders: int = key(4, low=2, high=1000)  # mixed in evaluation, of a random order
     # conditionals a training step; null: all
     positions: int | None = key(None, low=1, high=10**6)
     dropout: float = key(0.0, low=0, below=1)
