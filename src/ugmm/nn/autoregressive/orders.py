@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["check_order", "draw", "draw_orders", "known_first", "marginal", "mixed", "sample"]
 
 _SEED = 0
-_SCORES = 2**22  # of prefixes, held at once
 
 
 def draw_orders(n_features: int, n: int) -> Tensor:
@@ -65,6 +64,8 @@ def check_order(order: Tensor, n_features: int) -> None:
     Raises:
         ValueError: If it is not.
     """
+    if torch.jit.is_tracing():  # where a size is a tensor
+        return
     if order.shape != (n_features,):
         raise ValueError(f"an order is ({n_features},), got {tuple(order.shape)}")
     if has_numbers(order):
@@ -104,18 +105,15 @@ class _Moved:
 
     def scores(self, evidence: Evidence) -> Tensor:
         """Return log p_k(x_E, c), (n, K, C), float64; -inf where the label is known and not c."""
-        x, y, log_prior = evidence.x, evidence.y, self.network.class_logits.log_softmax(0).double()
-        refuse_strangers(y[y != UNKNOWN], len(log_prior))
-        found = log_prior.new_full((len(x), len(self.orders), len(log_prior)), -math.inf)
-        chosen = torch.arange(self.n_known, device=x.device)
-        at_once = 1 + _SCORES // ((1 + self.n_known) * self.network.prefix.out_features)
-        for k, order in enumerate(self.orders):
-            twin, moved = self.network.in_order(order), x[:, order]
-            for c in range(len(log_prior)):
-                for rows in ((y == c) | (y == UNKNOWN)).nonzero().squeeze(1).split(at_once):
-                    given_c = twin.conditionals(moved[rows], torch.full_like(rows, c), chosen)
-                    found[rows, k, c] = log_prior[c] + given_c.double().sum(-1)
-        return found
+        y, n_classes = evidence.y, self.network.n_classes
+        refuse_strangers(y[y != UNKNOWN], n_classes)
+        k = torch.full_like(y, self.n_known)
+        twins = (self.network.in_order(order) for order in self.orders)
+        moved = (evidence.x[:, order] for order in self.orders)
+        found = [twin._prefix_class_scores(x, k) for twin, x in zip(twins, moved, strict=True)]
+        c = torch.arange(n_classes, device=y.device)
+        others = (y != UNKNOWN).unsqueeze(1) & (y.unsqueeze(1) != c)
+        return torch.stack(found, 1).masked_fill(others.unsqueeze(1), -math.inf)
 
     def draw(
         self, x: Tensor, scores: Tensor, n: int, generator: torch.Generator | None
@@ -199,7 +197,7 @@ def sample(
     """
     k, d = given.shape[1], network.n_features
     if y is not None:
-        refuse_strangers(y, len(network.class_logits))
+        refuse_strangers(y, network.n_classes)
         given = given.expand(n, k)
     x, known = F.pad(given, (0, d - k)), torch.arange(d, device=given.device) < k
     moved = _Moved(network, known)
