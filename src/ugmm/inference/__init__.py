@@ -5,6 +5,7 @@ user's own rows.
 """
 
 from ugmm.inference.marginals import marginal
+from ugmm.inference.posteriors import Posterior, posterior
 from ugmm.inference.samples import Samples, sample
 from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal, Queryable
 
@@ -13,8 +14,10 @@ __all__ = [
     "Draws",
     "Evidence",
     "Marginal",
+    "Posterior",
     "Queryable",
     "Samples",
     "marginal",
+    "posterior",
     "sample",
 ]
