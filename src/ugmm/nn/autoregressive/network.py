@@ -206,11 +206,11 @@ class AutoregressiveUGMM(Density):
         chosen: Tensor | None = None,
         order: Tensor | None = None,
     ) -> Tensor:
-        components = self.prefix.loc, self.prefix.log_scale, logits.log_softmax(-1)
+        parameters = [self.prefix.loc, self.prefix.log_scale, logits.log_softmax(-1)]
         if order is not None:  # by index_select, whose gradient takes a third of an index's time
-            components = tuple(each.index_select(1, order) for each in components)
+            parameters = [each.index_select(1, order) for each in parameters]
         start = rows_of(self.start, y)
-        return cumulative_log_score(x, *components, start, chosen, kernel=self.kernel)
+        return cumulative_log_score(x, *parameters, start, chosen, kernel=self.kernel)
 
     def prefix_log_prob(self, x: Tensor, y: Tensor, order: Tensor | None = None) -> Tensor:
         """Return log p(x_1, ..., x_d, y) for every d, exact marginals: (batch, D).

@@ -196,7 +196,9 @@ def sample(
     What is given is (1, k) or (n, k), and n is at least 1.
     """
     k, d = given.shape[1], network.n_features
-    if y is not None:
+    if y is None:
+        y = torch.full((len(given),), UNKNOWN, device=given.device)
+    else:
         refuse_strangers(y, network.n_classes)
         given = given.expand(n, k)
     x, known = F.pad(given, (0, d - k)), torch.arange(d, device=given.device) < k
