@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
 from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
-from ugmm.nn.autoregressive.orders import check_order, draw_orders, mixed, sample
+from ugmm.nn.autoregressive.orders import check_order, draw_orders, in_turn, mixed, sample
 from ugmm.nn.autoregressive.walk import Walk
 from ugmm.nn.checks import check_binary, check_draws, check_given, check_positive, check_tensors
 from ugmm.nn.classifier import Density
@@ -207,10 +207,11 @@ class AutoregressiveUGMM(Density):
         order: Tensor | None = None,
     ) -> Tensor:
         parameters = [self.prefix.loc, self.prefix.log_scale, logits.log_softmax(-1)]
-        if order is not None:  # by index_select, whose gradient takes a third of an index's time
-            parameters = [each.index_select(1, order) for each in parameters]
+        loc, log_scale, log_weights = in_turn(parameters, order)
         start = rows_of(self.start, y)
-        return cumulative_log_score(x, *parameters, start, chosen, kernel=self.kernel)
+        return cumulative_log_score(
+            x, loc, log_scale, log_weights, start, chosen, kernel=self.kernel
+        )
 
     def prefix_log_prob(self, x: Tensor, y: Tensor, order: Tensor | None = None) -> Tensor:
         """Return log p(x_1, ..., x_d, y) for every d, exact marginals: (batch, D).
@@ -294,7 +295,7 @@ class AutoregressiveUGMM(Density):
             return draw_labels(self.class_logits, n, generator)
         k = torch.full((len(given),), given.shape[1], device=given.device)
         x = nn.functional.pad(given, (0, self.n_features - given.shape[1]))
-        weights = self._prefix_class_scores(x, k).softmax(-1).expand(n, -1)
+        weights = self.prefix_class_scores(x, k).softmax(-1).expand(n, -1)
         return torch.multinomial(weights, 1, generator=generator).squeeze(1)
 
     def walk(self) -> Walk:
@@ -302,7 +303,7 @@ class AutoregressiveUGMM(Density):
         norm = None if self.layers else cast("nn.LayerNorm", self.norms[0])
         return Walk(self.head, self.start, self.prefix, self._after_first, norm, self.kernel)
 
-    def _prefix_class_scores(self, x: Tensor, k: Tensor) -> Tensor:
+    def prefix_class_scores(self, x: Tensor, k: Tensor) -> Tensor:
         """Return log p(x_1, ..., x_k, c) of rows (n, D), each with a k of its own: (n, C)."""
         scores = self.class_logits.log_softmax(0).double().repeat(len(x), 1)
         chosen = torch.arange(int(k.max()), device=x.device)
