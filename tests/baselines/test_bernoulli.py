@@ -74,5 +74,5 @@ def test_queries_are_answered_as_by_enumeration(mixture):
         frequency = torch.bincount(index, minlength=64) / 20_000
         torch.testing.assert_close(frequency.double(), (p / p.sum()).flatten(), atol=0.015, rtol=0)
     assert found.log_prob[3] == 0
-    with pytest.raises(ValueError, match="a feature is 0.5, and each must be 0 or 1"):
+    with pytest.raises(ValueError, match=r"a feature is 0\.5, and each must be 0 or 1"):
         mixture.marginal(Evidence(torch.full((1, 5), 0.5)), 1, generator)

@@ -105,7 +105,7 @@ class BernoulliMixture(Density):
         return Draws(x, (chosen // k).to(x.device), even, marginal)
 
     def _joint(self, x: Tensor, observed: Tensor) -> Tensor:
-        """Return log p(x_O, c, k) of every class's components: (..., D) to (..., C, K), float64."""
+        """Return log p(x_O, c, k) of each class's components: (..., D) to (..., C, K)."""
         check_tensors(x=x)
         known, logits = observed.double(), self.logits.double()
         values = x.double().masked_fill(~observed, 0)
