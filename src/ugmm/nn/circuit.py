@@ -216,8 +216,8 @@ class UGMMCircuit(Density):
 
     def _levels(self, evidence: Evidence) -> Iterator[tuple[Evidence, _Levels]]:
         """Yield parts of the evidence, on the circuit's device, with all that is known of them."""
-        components = max(layer.loc[0].numel() for layer in self.leaves.layers)
-        at_once = max(1, _NUMBERS // (len(self.order) * components))
+        largest = max(parameter.numel() for parameter in self.leaves.parameters())
+        at_once = max(1, _NUMBERS // largest)
         for part in evidence.split(at_once) if len(evidence) else [evidence]:
             moved = part.to(self.roots.device, self.roots.dtype)
             yield moved, self._ascend(moved.x, moved.known)

@@ -164,9 +164,9 @@ class MixtureLeaves(nn.Module):
 
         def draw(at: tuple[Tensor, Tensor, Tensor], generator: torch.Generator | None) -> Tensor:
             chosen = choose(layer.logits[at], uniform(at[2], generator))
-            at = (*at, chosen)
+            own = (*at, chosen)
             noise = torch.randn(chosen.shape, generator=generator, dtype=torch.float64)
-            return layer.loc[at] + layer.scale[at] * noise.to(layer.loc)
+            return layer.loc[own] + layer.scale[own] * noise.to(layer.loc)
 
         return draw
 
