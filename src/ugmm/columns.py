@@ -36,12 +36,14 @@ class Column:
             1; `UNKNOWN` among them stands for a missing value. Empty for a numeric column.
         unit: Of its numbers, such as "cm"; "" where it is not known.
         fill: What a missing number is replaced by; None where it is refused.
+        keeps_missing: Whether a missing value stays so: NaN in all features of the column.
     """
 
     name: str
     categories: tuple[str, ...] = ()
     unit: str = ""
     fill: float | None = None
+    keeps_missing: bool = False
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -55,7 +57,8 @@ class Column:
             values: (n,) numbers, or texts, which are read as numbers where the column is numeric.
 
         Returns:
-            (n, k) float64, k = 1 for a numeric column; NaN where a number is missing.
+            (n, k) float64, k = 1 for a numeric column; NaN where a number is missing, or a
+            category in a column that keeps that.
 
         Raises:
             UserError: If a value is no number, or none of the categories.
@@ -64,6 +67,11 @@ class Column:
             return self._read_numbers(values)[:, None]
         places = {identify(category): place for place, category in enumerate(self.categories)}
         numbers = {to_number(category): place for place, category in enumerate(self.categories)}
+        # One more place, for what is missing and stays so.
+        codes = np.eye(len(self.categories) + 1, len(self.categories))
+        codes[-1] = math.nan
+        if self.keeps_missing:
+            places[UNKNOWN] = len(self.categories)
         seen: dict[str, int] = {}
         chosen = []
         for row, value in enumerate(values):
@@ -79,7 +87,7 @@ class Column:
             if isinstance(value, str):
                 seen[value] = place
             chosen.append(place)
-        return np.eye(len(self.categories))[np.array(chosen, dtype=np.intp)]
+        return codes[np.array(chosen, dtype=np.intp)]
 
     def _read_numbers(self, values: Sequence[Any] | np.ndarray) -> np.ndarray:
         if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
@@ -130,12 +138,13 @@ def to_number(value: Any) -> float | None:
 def fit_scaling(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and the scale of each feature of x (n, N), by which to standardise: (N,).
 
-    The scale is the standard deviation; or 1 where a feature is constant, to which rounding may
+    They are those of the values that are known: NaN is left aside. The scale is the standard deviation; or 1 where a feature is constant, to which rounding may
     leave a tiny deviation. It is infinite or NaN where the squares are too large.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale[(np.ptp(x, axis=0) == 0) | (scale == 0)] = 1
+        mean, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+    spread = np.nanmax(x, axis=0) - np.nanmin(x, axis=0)
+    scale[(spread == 0) | (scale == 0)] = 1
     return mean, scale
 
 

@@ -89,7 +89,7 @@ class Spec:
                 one.
 
         Returns:
-            (n, N) float32.
+            (n, N) float32; NaN where a value is missing and the network takes it so.
 
         Raises:
             UserError: If the rows are not what the network was trained on; the line names the
@@ -105,6 +105,8 @@ class Spec:
 
     def decode(self, x: Any) -> np.ndarray:
         """Turn model units into raw rows, as `encode` takes them: the likeliest category wins.
+
+        NaN stays NaN.
 
         Args:
             x: (n, N), a tensor or an array.
@@ -123,13 +125,16 @@ class Spec:
             categories = self.columns[place].categories
             words = np.array(categories, dtype=object)
             rows[:, place] = words[part.argmax(axis=1)] if categories else part[:, 0]
+            rows[np.isnan(part[:, 0]), place] = math.nan
         return rows
 
     def to_model_units(self, features: np.ndarray) -> np.ndarray:
         """Standardise raw features (n, N), in float64, if the data set does so: float32.
 
+        NaN stays NaN.
+
         Raises:
-            UserError: If a value is not finite, or too large.
+            UserError: If a value is infinite, or too large.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # explained below, by name
             scaled = (
@@ -137,7 +142,7 @@ class Spec:
             )
             x = scaled.astype(np.float32)
         remedy = "mend it, or leave the row out"
-        self._refuse(~np.isfinite(x), "has an infinite or too large value", remedy)
+        self._refuse(~np.isfinite(x) & ~np.isnan(features), "has an infinite or too large value", remedy)
         return x
 
     def to_json(self) -> dict[str, Any]:
@@ -227,15 +232,16 @@ class Spec:
         return ordered
 
     def _fill(self, features: np.ndarray) -> np.ndarray:
-        """Replace missing numbers, or refuse them."""
+        """Replace missing numbers, keep or refuse them."""
         missing = np.isnan(features)
         if not missing.any():
             return features
         fills = [column.fill for column in self.columns for _ in column.features]
         known = np.array([math.nan if fill is None else fill for fill in fills or [None]])
         features = np.where(missing, known, features)
+        kept = [column.keeps_missing for column in self.columns for _ in column.features]
         remedy = "and none was missing in training; fill it in, or leave the row out"
-        self._refuse(np.isnan(features), "has no value", remedy)
+        self._refuse(np.isnan(features) & ~np.array(kept or [False]), "has no value", remedy)
         return features
 
     def _check_pixels(self, x: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -249,8 +255,8 @@ class Spec:
                         "pixels of type uint8 go from 0 to 255, these to 1; give them as floats"
                     )
                 x = unit_pixels(x)
-        least, most = float(x.min()), float(x.max())
-        if not low <= least <= most <= high:
+        least, most = float(np.fmin.reduce(x, None)), float(np.fmax.reduce(x, None))
+        if least < low or most > high:
             raise UserError(
                 f"the pixels go from {least:.9g} to {most:.9g}, and those trained on from "
                 f"{low:g} to {high:g}{remedy}"
