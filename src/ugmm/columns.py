@@ -36,29 +36,30 @@ class Column:
             1; `UNKNOWN` among them stands for a missing value. Empty for a numeric column.
         unit: Of its numbers, such as "cm"; "" where it is not known.
         fill: What a missing number is replaced by; None where it is refused.
-        keeps_missing: Whether a missing value stays so: NaN in all features of the column.
     """
 
     name: str
     categories: tuple[str, ...] = ()
     unit: str = ""
     fill: float | None = None
-    keeps_missing: bool = False
 
     @property
     def features(self) -> tuple[str, ...]:
         """The names of the features that the column becomes."""
         return tuple(f"{self.name}={category}" for category in self.categories) or (self.name,)
 
-    def encode(self, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    def encode(
+        self, values: Sequence[Any] | np.ndarray, *, keep_missing: bool = False
+    ) -> np.ndarray:
         """Turn a column's values into its features.
 
         Args:
             values: (n,) numbers, or texts, which are read as numbers where the column is numeric.
+            keep_missing: Whether a missing text becomes NaN in all of its features, instead of the
+                category `UNKNOWN`.
 
         Returns:
-            (n, k) float64, k = 1 for a numeric column; NaN where a number is missing, or a
-            category in a column that keeps that.
+            (n, k) float64, k = 1 for a numeric column; NaN where a number is missing.
 
         Raises:
             UserError: If a value is no number, or none of the categories.
@@ -67,16 +68,15 @@ class Column:
             return self._read_numbers(values)[:, None]
         places = {identify(category): place for place, category in enumerate(self.categories)}
         numbers = {to_number(category): place for place, category in enumerate(self.categories)}
-        # One more place, for what is missing and stays so.
-        codes = np.eye(len(self.categories) + 1, len(self.categories))
-        codes[-1] = math.nan
-        if self.keeps_missing:
-            places[UNKNOWN] = len(self.categories)
         seen: dict[str, int] = {}
         chosen = []
+        nothing = len(self.categories)  # the row of what is missing, below the categories' own
         for row, value in enumerate(values):
             if isinstance(value, str) and value in seen:
                 chosen.append(seen[value])
+                continue
+            if keep_missing and is_missing(value):
+                chosen.append(nothing)
                 continue
             text = UNKNOWN if is_missing(value) else " ".join(str(value).split())
             place = places.get(identify(text))
@@ -87,6 +87,7 @@ class Column:
             if isinstance(value, str):
                 seen[value] = place
             chosen.append(place)
+        codes = np.vstack([np.eye(nothing), np.full(nothing, math.nan)])
         return codes[np.array(chosen, dtype=np.intp)]
 
     def _read_numbers(self, values: Sequence[Any] | np.ndarray) -> np.ndarray:
@@ -138,8 +139,9 @@ def to_number(value: Any) -> float | None:
 def fit_scaling(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and the scale of each feature of x (n, N), by which to standardise: (N,).
 
-    They are those of the values that are known: NaN is left aside. The scale is the standard deviation; or 1 where a feature is constant, to which rounding may
-    leave a tiny deviation. It is infinite or NaN where the squares are too large.
+    They are those of the values that are known: NaN is left aside. The scale is the standard
+    deviation; or 1 where a feature is constant, to which rounding may leave a tiny deviation. It
+    is infinite or NaN where the squares are too large.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         mean, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)

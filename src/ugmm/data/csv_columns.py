@@ -100,8 +100,8 @@ def encode(column: Cells, kind: str | None, *, keep: bool = False) -> Features:
     content = f"{len(categories)}: {', '.join(categories)}" if categories[1:] else categories[0]
     if not keep:
         categories += [UNKNOWN] * (len(present) < len(values))
-    becomes = Column(name, tuple(categories), keeps_missing=keep)
-    return Features(becomes, becomes.encode(values), content)
+    becomes = Column(name, tuple(categories))
+    return Features(becomes, becomes.encode(values, keep_missing=keep), content)
 
 
 def _encode_numbers(column: Cells, numbers: list[float | None]) -> Features:

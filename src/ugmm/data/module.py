@@ -127,6 +127,7 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
             std=_numbers(self.std, self.n_features),
             image_shape=self.image_shape,
             pixel_range=self.pixel_range if self.image_shape else None,
+            keeps_missing=self.keeps_missing,
         )
 
     def rows(self) -> Split:

@@ -218,9 +218,8 @@ class TabularDataModule(InMemoryDataModule):
         table, place, columns = self.table, 0, []
         for column in table.columns:
             numeric = not column.categories
-            if self.keeps_missing:
-                column = replace(column, keeps_missing=True)
-            elif numeric and (table.fill_missing or np.isnan(table.x[:, place]).any()):
+            gaps = table.fill_missing or np.isnan(table.x[:, place]).any()
+            if numeric and gaps and not self.keeps_missing:
                 column = replace(column, fill=float(self._fills[place]))
             columns.append(column)
             place += len(column.features)
@@ -248,7 +247,8 @@ class TabularDataModule(InMemoryDataModule):
         mean, std = fit_scaling(x[rows["train"]])
         self._refuse(~np.isfinite(std), "too large to be squared; give it in another unit")
         self.mean, self.std = torch.from_numpy(mean), torch.from_numpy(std)
-        served = torch.from_numpy(self.describe_rows().to_model_units(x))
+        spec = self.describe_rows()
+        served = torch.from_numpy(spec.to_model_units(x, keep_missing=self.keeps_missing))
         y = torch.from_numpy(self.table.y)
         return {name: Split(served[index], y[index]) for name, index in rows.items()}
 

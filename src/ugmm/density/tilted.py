@@ -3,12 +3,14 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ugmm.density.gaussian import Gaussian, GaussianMixture
 from ugmm.density.partition import Estimate, by_importance, by_sobol
-from ugmm.nn import Density, JointScore
+from ugmm.density.weighing import estimate_marginal, weighted_draws
+from ugmm.nn import UGMM, Density, JointScore
 from ugmm.nn.checks import check_draws, check_tensors
+from ugmm.nn.evidence import Draws, Evidence, Marginal
 
 __all__ = ["TiltedGaussian"]
 
@@ -29,8 +31,8 @@ class TiltedGaussian(Density):
 
     Arguments:
         score: f, of the features and the encoded label.
-        n_features: Number of features.
-        n_classes: Number of classes; 1 where there is no label.
+        n_features: D.
+        n_classes: C; 1 where there is no label.
     """
 
     _INFLATION = 1.2  # a base with tails beyond the data's own
@@ -41,6 +43,7 @@ class TiltedGaussian(Density):
     def __init__(self, score: JointScore, n_features: int, n_classes: int) -> None:
         super().__init__()
         self.score = score
+        self.n_features, self.n_classes = n_features, n_classes
         self.base = Gaussian(n_features)
         self.proposal = GaussianMixture(self.base, n_classes)
         self.register_buffer("log_z", torch.tensor(math.nan, dtype=torch.float64))
@@ -124,9 +127,59 @@ class TiltedGaussian(Density):
             weight = torch.where(taken, new_weight, weight)
         return x
 
+    def marginal(self, evidence: Evidence, n: int, generator: torch.Generator) -> Marginal:
+        """Return log p of each row's evidence; see `weighing.estimate_marginal`.
+
+        The error is its own and that of log Z, which is `Marginal.shared`. Where everything is
+        known there is no other; where nothing is, the answer is 0, exactly.
+
+        Raises:
+            ValueError: If the evidence is not of this density's features and classes, or the
+                density cannot answer: Z is not known, or f is not fixed.
+        """
+        self._check_queries(evidence)
+        found = estimate_marginal(self.score, self.proposal, evidence, n, generator)
+        return self._over_z(found, evidence)
+
+    def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
+        """Return n weighted draws for each row of the evidence; see `weighing.weighted_draws`.
+
+        Raises:
+            ValueError: See `marginal`.
+        """
+        self._check_queries(evidence)
+        found = weighted_draws(self.score, self.proposal, evidence, n, generator)
+        return found._replace(marginal=self._over_z(found.marginal, evidence))
+
+    def _over_z(self, found: Marginal, evidence: Evidence) -> Marginal:
+        """Return log p from log Z p."""
+        log_prob, own, effective, _, _ = found
+        nothing = (evidence.y < 0) & ~evidence.known.any(1)
+        nothing = nothing.to(own.device)
+        shared = self.log_z_error.expand_as(own).masked_fill(nothing, 0)
+        error = torch.hypot(own.masked_fill(nothing, 0), shared)
+        log_prob = (log_prob - self.log_z).masked_fill(nothing, 0)
+        effective = effective.masked_fill(nothing, 1)
+        return Marginal(log_prob, error, effective, not error.any(), shared)
+
+    def _check_queries(self, evidence: Evidence) -> None:
+        evidence.check(self.n_features, self.n_classes)
+        if self.log_z.isnan():
+            raise ValueError("the density's Z is not known; call normalize() first")
+        if any(_is_random(module) for module in self.score.modules()):
+            raise ValueError("dropout changes the density from call to call; call eval() first")
+
     def extra_repr(self) -> str:
         """Describe the density in `repr`."""
-        return f"n_features={len(self.base.mean)}, n_classes={len(self.proposal.shares) - 1}"
+        return f"n_features={self.n_features}, n_classes={self.n_classes}"
 
     def _dtype(self) -> torch.dtype:
         return next(self.score.parameters()).dtype
+
+
+def _is_random(module: nn.Module) -> bool:
+    """Return whether a module's outputs depend on what was drawn, or on the rest of a batch."""
+    if not module.training:
+        return False
+    dropout = isinstance(module, UGMM) and bool(module.dropout or module.input_dropout)
+    return dropout or isinstance(module, nn.BatchNorm1d | nn.Dropout)
