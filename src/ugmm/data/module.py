@@ -191,9 +191,12 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
         if not len(x):
             return
         # The extremes are finite only if every value is, and cost no mask as large as x.
-        finite = all(extreme.isfinite() for extreme in torch.aminmax(x))
-        if not finite and (wrong := x.isinf() if self.keeps_missing else ~x.isfinite()).any():
-            row, column = wrong.nonzero()[0].tolist()
+        if not all(extreme.isfinite() for extreme in torch.aminmax(x)):
+            strange = (x.isinf() if self.keeps_missing else ~x.isfinite()).nonzero()
+        else:
+            strange = y[:0]
+        if len(strange):
+            row, column = strange[0].tolist()
             feature = self.feature_names[column] if self.feature_names else f"number {column}"
             raise UserError(
                 f"the {name} rows of {type(self).__name__} hold a value that is not finite (row "
