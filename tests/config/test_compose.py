@@ -41,6 +41,7 @@ def test_every_shipped_choice_can_be_chosen(group, name):
     together = {
         "autoregressive": ["task=likelihood"],
         "bernoulli_mixture": ["task=likelihood"],
+        "ugmm_circuit": ["task=likelihood"],
         "likelihood": ["model=autoregressive"],
         **{name: ["task=fitted"] for name in ("lda", "qda", "gmm")},
         "fitted": ["model=lda"],

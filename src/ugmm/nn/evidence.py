@@ -95,6 +95,10 @@ class Evidence:
         if len(wrong):
             raise ValueError(f"a label is {wrong[0].item()}, and it must be 0 to {n_classes - 1}")
 
+    def is_empty(self) -> Tensor:
+        """Return which rows nothing is known of, not even the label: (n,), bool."""
+        return (self.y == UNKNOWN) & ~self.known.any(1)
+
     def restrict(self, scores: Tensor) -> Tensor:
         """Return class scores (n, ..., C), -inf for each class that a row's label rules out."""
         labels = torch.arange(scores.shape[-1], device=scores.device)

@@ -193,7 +193,7 @@ class GenerativeConfig(TaskConfig):
             if not model.is_density:
                 raise UserError(
                     f"model={model.name} with {chosen}: task=likelihood needs a model that is "
-                    "normalised by construction, such as autoregressive, bernoulli_mixture or "
+                    "normalised by construction, such as autoregressive, ugmm_circuit or "
                     "spflow_rat"
                 )
             if self.label == "real":
