@@ -22,11 +22,13 @@ class Classifier(Recorded, nn.Module):
 
     Attributes:
         normalized: Whether the class scores are log p(x, c), normalised over x and c.
+        missing: Whether NaN in a feature says that it is not known; see `expect_missing`.
         binary: Whether features must be 0 or 1.
     """
 
     normalized = False
     binary = False
+    missing = False
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return one log-score per class: (..., features) to (..., classes)."""
@@ -94,6 +96,20 @@ class Classifier(Recorded, nn.Module):
             NotImplementedError: If this kind of network cannot be initialised from data.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot be initialised from data")
+
+    def expect_missing(self) -> None:
+        """From now on, take NaN in a feature as one that is not known, and score what is known.
+
+        Raises:
+            NotImplementedError: If this kind of network needs all features.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot do without features")
+
+    def set_prior(self, shares: Tensor) -> None:
+        """Say what the classes' shares are, (classes,): what a row says of which nothing is known.
+
+        A density knows by itself.
+        """
 
     def prepared(self) -> AbstractContextManager[None]:
         """Return a scope in which parameters do not change and calls are quicker.
@@ -210,6 +226,11 @@ class JointScore(Classifier):
         if y is None:
             raise ValueError("a joint score is initialised from features and labels")
         self.network.init_from(self._joined(x, y))
+
+    def expect_missing(self) -> None:
+        """See `Classifier.expect_missing`; the label is known."""
+        self.network.expect_missing()
+        self.missing = True
 
     def extra_repr(self) -> str:
         """Describe the score in `repr`."""

@@ -1,5 +1,6 @@
 """Feed-forward networks of mixture neurons."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, cast
@@ -39,8 +40,15 @@ class UGMMNetwork(Classifier):
         min_scale: Floor under every scale.
         kernel: See :func:`ugmm.functional.mixture_log_score`.
         input_dropout: Probability that an input of the network is dropped, row by row.
+        missing: Whether NaN in an input says that it is not known. The first layer leaves it out
+            then, and the class scores of a row of which nothing is known are `log_prior`.
         device: Where the parameters live.
         dtype: Their floating-point type.
+
+    Attributes:
+        missing: Whether it has been told so.
+        log_prior: With `missing`, the logarithms of the classes' shares, (sizes[-1],): all alike
+            before :meth:`set_prior`.
 
     Shapes:
         input (..., sizes[0]), output (..., sizes[-1]).
@@ -48,6 +56,8 @@ class UGMMNetwork(Classifier):
     Raises:
         ValueError: If an argument is out of its range.
     """
+
+    log_prior: Tensor
 
     def __init__(
         self,
@@ -58,6 +68,7 @@ class UGMMNetwork(Classifier):
         min_scale: float = 1e-3,
         kernel: KernelName = "auto",
         input_dropout: float = 0.0,
+        missing: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -84,11 +95,31 @@ class UGMMNetwork(Classifier):
             for i, (n_in, n_out) in enumerate(pairwise(sizes))
         )
         self.norms = nn.ModuleList(make_norm(norm, width, device, dtype) for width in sizes[1:-1])
+        if missing:
+            self.expect_missing()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's log-scores: (..., sizes[0]) to (..., sizes[-1])."""
         first, *rest = self.layers
         return self._after_first(first(x), rest)
+
+    def expect_missing(self) -> None:
+        """See `Classifier.expect_missing`: what its argument `missing` does."""
+        first = cast("UGMM", self.layers[0])
+        self.missing = first.missing = self.init_args["missing"] = True
+        prior = torch.full_like(first.loc[0, :1], -math.log(self.sizes[-1])).detach()
+        self.register_buffer("log_prior", prior.repeat(self.sizes[-1]))
+
+    def set_prior(self, shares: Tensor) -> None:
+        """See `Classifier.set_prior`."""
+        if self.missing:
+            self.log_prior.copy_(shares.log())
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Return the outputs as the classes' scores: (..., sizes[0]) to (..., sizes[-1])."""
+        check_tensors(x=x)
+        scores = self(x)
+        return self._or_prior(scores, ~x.isnan()) if self.missing else scores
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
         """See `Classifier.score_pairs`; the first layer computes each part of its inputs once."""
@@ -107,7 +138,12 @@ class UGMMNetwork(Classifier):
             observed: True where an input is known, (..., sizes[0]); see `UGMM.marginal_score`.
         """
         first, *rest = cast("list[UGMM]", list(self.layers))
-        return self._after_first(first.marginal_score(x, observed), rest)
+        scores = self._after_first(first.marginal_score(x, observed), rest)
+        return self._or_prior(scores, observed) if self.missing else scores
+
+    def _or_prior(self, scores: Tensor, known: Tensor) -> Tensor:
+        """Return the scores, but for rows of which no input is known."""
+        return scores.where(known.any(-1, keepdim=True), self.log_prior.to(scores.dtype))
 
     def coordinates_pay(self, n_candidates: int, n_codes: int = 1) -> bool:
         r"""Return whether `coordinate_scores` computes few enough components.
@@ -176,7 +212,8 @@ class UGMMNetwork(Classifier):
 
     def extra_repr(self) -> str:
         """Describe the network in `repr`; its layers describe themselves."""
-        return f"sizes={self.sizes}, init={self.init!r}"
+        text = f"sizes={self.sizes}, init={self.init!r}"
+        return text + ", missing=True" * self.missing
 
 
 def _per_layer(dropout: float | Sequence[float], n_layers: int) -> list[float]:

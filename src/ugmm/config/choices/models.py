@@ -43,6 +43,7 @@ class ModelConfig(Choice):
     is_density: ClassVar[bool] = False  # whether it is normalised by construction
     is_classifier: ClassVar[bool] = True  # whether it can be trained to tell classes apart
     is_fitted: ClassVar[bool] = False  # whether it is fitted at once, by task=fitted
+    takes_missing: ClassVar[bool] = False  # whether it does without values that are missing
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the model."""
@@ -98,6 +99,7 @@ class UGMMConfig(LayeredConfig):
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
     is_bounded = True
+    takes_missing = True
 
 
 @choice("model", "mlp", builds="ugmm.baselines.mlp:MLP")
