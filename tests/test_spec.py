@@ -287,3 +287,63 @@ def test_json_of_something_else_is_refused(content):
 def test_a_spec_must_fit_together(fields, line):
     with pytest.raises(UserError, match=line):
         Spec(2, ("a",), **fields)
+
+
+def test_what_is_missing_of_given_rows_is_unknown():
+    rows = {"width": [1.5, None, "?"], "garden": ["", "Rome", "Oslo"]}  # and no price
+    x = TABLE.encode_given(rows)
+    whole = encoded([[1.5, "Oslo", 90], [3, "Rome", 1], [3, "Oslo", 1]])
+    known = np.zeros((3, 6), dtype=bool)
+    known[0, 0] = known[1, 1:5] = known[2, 1:5] = True
+    assert np.array_equal(~np.isnan(x), known)
+    np.testing.assert_allclose(x[known], whole[known], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[1.5, None, 90], [np.nan, "Rome", ""]],
+        np.array([[1.5, np.nan, 90], [np.nan, "Rome", None]], dtype=object),
+        pd.DataFrame({"price": [90, None], "width": [1.5, pd.NA], "garden": [None, "Rome"]}),
+    ],
+)
+def test_rows_of_any_form_may_have_gaps(rows):
+    x = TABLE.encode_given(rows)
+    known = [[True, *[False] * 4, True], [False, *[True] * 4, False]]
+    assert (~np.isnan(x)).tolist() == known
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ({"widht": [1.0]}, "unknown column 'widht'.*width"),
+        ({"width": ["wide"]}, "column 'width' is numeric"),
+        ({"garden": ["Paris"]}, "none of its categories"),
+        ({"width": [math.inf]}, "infinite or too large"),
+        ({}, "there are no rows"),
+        ({"width": [1.0, 2.0], "price": [1.0]}, "make all of one length"),
+    ],
+)
+def test_what_is_known_is_checked(rows, complaint):
+    with pytest.raises(UserError, match=complaint):
+        TABLE.encode_given(rows)
+
+
+def test_images_may_have_gaps():
+    images = np.full((2, 28, 28), np.nan)
+    images[0, 3] = 0.5
+    x = IMAGES.encode_given(images)
+    assert x.shape == (2, 784)
+    assert np.isnan(x).sum() == 2 * 784 - 28
+    binary = Spec(784, IMAGES.class_names, pixel_range=(0, 1), image_shape=(28, 28), binary=True)
+    assert set(binary.encode_given(images + 0.1)[0, 84:112]) == {1.0}
+    with pytest.raises(UserError, match="the pixels go from"):
+        IMAGES.encode_given(images * 3)
+
+
+def test_labels_may_be_given():
+    assert TABLE.given_labels({"kind": ["b", None, "", " a "]}).tolist() == [1, -1, -1, 0]
+    assert TABLE.given_labels({"width": [1.0]}) is None
+    assert TABLE.given_labels([[1.5, "Oslo", 90]]) is None
+    with pytest.raises(UserError, match="column 'kind' has 'c' in row 0, which is no class"):
+        TABLE.given_labels({"kind": ["c"]})

@@ -48,11 +48,15 @@ class Column:
         """The names of the features that the column becomes."""
         return tuple(f"{self.name}={category}" for category in self.categories) or (self.name,)
 
-    def encode(self, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    def encode(
+        self, values: Sequence[Any] | np.ndarray, *, keep_missing: bool = False
+    ) -> np.ndarray:
         """Turn a column's values into its features.
 
         Args:
             values: (n,) numbers, or texts, which are read as numbers where the column is numeric.
+            keep_missing: Whether a missing text becomes NaN in all of its features, instead of the
+                category `UNKNOWN`.
 
         Returns:
             (n, k) float64, k = 1 for a numeric column; NaN where a number is missing.
@@ -66,9 +70,13 @@ class Column:
         numbers = {to_number(category): place for place, category in enumerate(self.categories)}
         seen: dict[str, int] = {}
         chosen = []
+        nothing = len(self.categories)  # the row of what is missing, below the categories' own
         for row, value in enumerate(values):
             if isinstance(value, str) and value in seen:
                 chosen.append(seen[value])
+                continue
+            if keep_missing and is_missing(value):
+                chosen.append(nothing)
                 continue
             text = UNKNOWN if is_missing(value) else " ".join(str(value).split())
             place = places.get(identify(text))
@@ -79,7 +87,8 @@ class Column:
             if isinstance(value, str):
                 seen[value] = place
             chosen.append(place)
-        return np.eye(len(self.categories))[np.array(chosen, dtype=np.intp)]
+        codes = np.vstack([np.eye(nothing), np.full(nothing, math.nan)])
+        return codes[np.array(chosen, dtype=np.intp)]
 
     def _read_numbers(self, values: Sequence[Any] | np.ndarray) -> np.ndarray:
         if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":

@@ -1,6 +1,7 @@
 """The run folder: its paths, what is written there, reading back. Imports no torch."""
 
 import csv
+import io
 import json
 import math
 import os
@@ -10,16 +11,21 @@ import secrets
 import subprocess
 import sys
 import time
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ugmm.errors import UserError
 from ugmm.reading import read_json, read_text, reading
 from ugmm.terminal import warn
 from ugmm.writing import WriteError, explaining, write_atomic
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Confusion", "Run", "locate", "run_folder"]
 
@@ -50,6 +56,7 @@ class Run:
         self.config = folder / "config.yaml"
         self.environment = folder / "environment.json"
         self.spec = folder / "spec.json"
+        self.rows = folder / "rows.npz"
         self.checkpoints = folder / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
@@ -148,6 +155,36 @@ class Run:
             UserError: If the file is damaged.
         """
         return read_json(self.spec, "train again") if self.spec.exists() else None
+
+    def write_rows(self, x: "np.ndarray") -> None:
+        """Write `rows.npz`: some training rows in model units, (m, N).
+
+        Where inputs are missing they say what might be in their place; see
+        `ugmm.inference.posterior`.
+        """
+        import numpy as np
+
+        content = io.BytesIO()
+        np.savez_compressed(content, x=x)
+        write_atomic(self.rows, content.getvalue())
+
+    def read_rows(self) -> "np.ndarray | None":
+        """Return the rows of `rows.npz`; None in the folder of a run from before there was one.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        if not self.rows.exists():
+            return None
+        import numpy as np
+
+        try:
+            with np.load(self.rows, allow_pickle=False) as content:
+                return content["x"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(
+                f"{self.rows} is damaged ({error}); remove it and do without the rows that it kept"
+            ) from error
 
     def read_metrics(self) -> list[dict[str, float | None]]:
         """Return the rows of `metrics.csv`: `epoch`, `step` and the metrics logged then.

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ugmm.columns import Column, columns_by_name, to_array
+from ugmm.columns import Column, columns_by_name, identify, is_missing, to_array
 from ugmm.errors import UserError, nearest
 
-__all__ = ["Column", "Spec", "unit_pixels"]
+__all__ = ["Column", "Spec", "column_of", "unit_pixels"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,49 @@ class Spec:
             features = self._check_pixels(features, *self.pixel_range)
         return self.to_model_units(features)
 
+    def encode_given(self, rows: Any) -> np.ndarray:
+        """Turn raw rows of which not everything is known into model units.
+
+        Args:
+            rows: As for `encode`. What is missing (None, NaN, an empty text) is not known, and
+                neither is a column that a data frame or a mapping has not got.
+
+        Returns:
+            (n, N) float32, NaN where a feature is not known.
+
+        Raises:
+            UserError: If what is known is not what the network was trained on.
+        """
+        features = self._read(rows, keep_missing=True)
+        if not len(features):
+            raise UserError("there are no rows; give at least one")
+        if self.pixel_range is not None:
+            features = self._check_pixels(features, *self.pixel_range)
+        return self.to_model_units(features, keep_missing=True)
+
+    def given_labels(self, rows: Any) -> np.ndarray | None:
+        """Return the classes' numbers in the label's column, -1 where it is empty: (n,) or None.
+
+        None where rows have no such column, as arrays have not.
+
+        Raises:
+            UserError: If there is a class that the network does not know.
+        """
+        named = dict(columns_by_name(rows) or []) if self.label is not None else {}
+        if self.label not in named:
+            return None
+        places = {identify(name): place for place, name in enumerate(self.class_names)}
+        found = []
+        for row, value in enumerate(named[self.label]):
+            place = -1 if is_missing(value) else places.get(identify(" ".join(str(value).split())))
+            if place is None:
+                raise UserError(
+                    f"column {self.label!r} has {value!r} in row {row}, which is no class; "
+                    f"{nearest(str(value), self.class_names)}"
+                )
+            found.append(place)
+        return np.array(found, dtype=np.int64)
+
     def decode(self, x: Any) -> np.ndarray:
         """Turn model units into raw rows, as `encode` takes them: the likeliest category wins.
 
@@ -125,11 +168,11 @@ class Spec:
             rows[:, place] = words[part.argmax(axis=1)] if categories else part[:, 0]
         return rows
 
-    def to_model_units(self, features: np.ndarray) -> np.ndarray:
+    def to_model_units(self, features: np.ndarray, *, keep_missing: bool = False) -> np.ndarray:
         """Standardise raw features (n, N), in float64, if the data set does so: float32.
 
         Raises:
-            UserError: If a value is not finite, or too large.
+            UserError: If a value is not finite, or too large; with `keep_missing`, it may be NaN.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # explained below, by name
             scaled = (
@@ -137,7 +180,8 @@ class Spec:
             )
             x = scaled.astype(np.float32)
         remedy = "mend it, or leave the row out"
-        self._refuse(~np.isfinite(x), "has an infinite or too large value", remedy)
+        wrong = ~np.isfinite(x) & ~(np.isnan(features) & keep_missing)
+        self._refuse(wrong, "has an infinite or too large value", remedy)
         return x
 
     def to_json(self) -> dict[str, Any]:
@@ -160,10 +204,11 @@ class Spec:
                 f"({error}); train again"
             ) from error
 
-    def _read(self, rows: Any) -> np.ndarray:
+    def _read(self, rows: Any, *, keep_missing: bool = False) -> np.ndarray:
         """Return the raw features of rows of any kind: (n, N), of any numeric type."""
         if self.columns and (named := columns_by_name(rows)) is not None:
-            return _encode(self.columns, self._put_in_order(named))
+            ordered = self._put_in_order(named, may_lack=keep_missing)
+            return _encode(self.columns, ordered, keep_missing)
         if isinstance(rows, Mapping):
             raise UserError("the network's columns have no names; give an array in their order")
         array = to_array(rows)
@@ -174,8 +219,8 @@ class Spec:
             )
         array = self._as_table(array)
         if array.dtype == object or any(column.categories for column in self.columns):
-            columns = self.columns or [Column(str(place)) for place in range(self.n_features)]
-            return _encode(columns, list(array.T))
+            columns = self.columns or [column_of(place) for place in range(self.n_features)]
+            return _encode(columns, list(array.T), keep_missing)
         return array
 
     def _as_table(self, array: np.ndarray) -> np.ndarray:
@@ -194,8 +239,10 @@ class Spec:
         of = f": {', '.join(names[:10])}{', ...' * (len(names) > 10)}" if names else ""
         raise UserError(f"the rows have shape {array.shape}, and it must be {wanted}{of}")
 
-    def _put_in_order(self, named: Sequence[tuple[str, np.ndarray]]) -> list[np.ndarray]:
-        """Return the columns' values in the order of `columns`."""
+    def _put_in_order(
+        self, named: Sequence[tuple[str, np.ndarray]], *, may_lack: bool = False
+    ) -> list[np.ndarray]:
+        """Return the columns' values in the order of `columns`; of one that is lacking, NaN."""
         names = {column.name: column.name for column in self.columns}
         names |= {f"{c.name} ({c.unit})": c.name for c in self.columns if c.unit}
         found: dict[str, np.ndarray] = {}
@@ -209,8 +256,11 @@ class Spec:
                     f"unknown column {name!r}; leave it out, or rename it: "
                     f"{nearest(name, [column.name for column in self.columns])}"
                 )
+        rows = next((len(values) for _, values in named if values.ndim), 0)
         for column in self.columns:
-            if column.name not in found:
+            if column.name not in found and may_lack:
+                found[column.name] = np.full(rows, math.nan)
+            elif column.name not in found:
                 raise UserError(f"column {column.name!r} is missing; add it to the rows")
         ordered = [found[column.name] for column in self.columns]
         for column, values in zip(self.columns, ordered, strict=True):
@@ -249,13 +299,14 @@ class Spec:
                         "pixels of type uint8 go from 0 to 255, these to 1; give them as floats"
                     )
                 x = unit_pixels(x)
-        least, most = float(x.min()), float(x.max())
+        known = x[~np.isnan(x)]
+        least, most = (float(known.min()), float(known.max())) if len(known) else (low, high)
         if not low <= least <= most <= high:
             raise UserError(
                 f"the pixels go from {least:.9g} to {most:.9g}, and those trained on from "
                 f"{low:g} to {high:g}{remedy}"
             )
-        return (x > 0.5).astype(np.float32) if self.binary else x
+        return np.where(np.isnan(x), x, x > 0.5).astype(np.float32) if self.binary else x
 
     def _refuse(self, wrong: np.ndarray, complaint: str, remedy: str) -> None:
         """Complain about the first of the values (n, N) that are marked, if any."""
@@ -265,6 +316,11 @@ class Spec:
             raise UserError(f"column {name} {complaint} in row {row}, {remedy}")
 
 
+def column_of(place: int) -> Column:
+    """Return the column of an input that has no name."""
+    return Column(str(place))
+
+
 def unit_pixels(images: np.ndarray) -> np.ndarray:
     """Scale pixels of type uint8 to float32 in [0, 1]."""
     x = images.astype(np.float32)
@@ -272,9 +328,11 @@ def unit_pixels(images: np.ndarray) -> np.ndarray:
     return x
 
 
-def _encode(columns: Sequence[Column], values: Sequence[np.ndarray]) -> np.ndarray:
-    parts = [column.encode(each) for column, each in zip(columns, values, strict=True)]
-    return np.hstack(parts)
+def _encode(
+    columns: Sequence[Column], values: Sequence[np.ndarray], keep_missing: bool
+) -> np.ndarray:
+    pairs = zip(columns, values, strict=True)
+    return np.hstack([column.encode(each, keep_missing=keep_missing) for column, each in pairs])
 
 
 def _with_tuples(content: Mapping[str, Any]) -> dict[str, Any]:

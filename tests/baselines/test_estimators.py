@@ -141,3 +141,37 @@ def test_without_zuko_the_remedy_is_one_line(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs zuko; install it with: pip install zuko"):
         BASELINES["maf"]().check()
+
+
+@pytest.mark.parametrize("name", ["lda", "qda", "gmm"])
+def test_gaussian_classes_answer_what_they_are_asked(flowers, name):
+    import torch
+
+    from ugmm.baselines import GaussianClasses
+    from ugmm.nn import Evidence, Queryable
+
+    x, y = (torch.from_numpy(each) for each in flowers)
+    model = GaussianClasses(4, 3, 1 + (name == "gmm"), BASELINES[name]().parts, free=0)
+    model.init_from(x, y)
+    assert isinstance(model, Queryable)
+    g = torch.Generator().manual_seed(0)
+    whole = model.marginal(Evidence(x, y=y), 1, g)
+    torch.testing.assert_close(whole.log_prob, model(x, y))
+    known = torch.tensor([True, False, True, True])
+    rows, mask = x[:3], known.expand(3, 4)
+    grid = torch.linspace(-12, 12, 4001, dtype=torch.float64)
+    points = rows.unsqueeze(1).repeat(1, len(grid), 1)
+    points[:, :, 1] = grid
+    expected = torch.trapezoid(model.class_scores(points).exp(), grid, dim=1).log()
+    torch.testing.assert_close(model.marginal_class_scores(rows, mask), expected)
+    found = model.marginal(Evidence(rows, mask), 1, g)
+    torch.testing.assert_close(found.log_prob, expected.logsumexp(1))
+    assert found.is_exact
+    drawn = model.draw(Evidence(rows, mask), 20_000, g)
+    p = model.log_prob(points).exp()
+    mean = torch.trapezoid(p * grid, grid, dim=1) / torch.trapezoid(p, grid, dim=1)
+    torch.testing.assert_close(drawn.x[:, :, 1].mean(1), mean, atol=0.03, rtol=0)
+    drawn_x, drawn_y = model.sample(20_000, generator=g)
+    torch.testing.assert_close(drawn_x.mean(0), x.mean(0), atol=0.05, rtol=0)
+    frequency = torch.bincount(drawn_y, minlength=3) / 20_000
+    torch.testing.assert_close(frequency.double(), model.log_prior.exp(), atol=0.02, rtol=0)

@@ -5,22 +5,9 @@ import pytest
 import torch
 from scipy.integrate import cubature
 from scipy.special import logsumexp
+from tilted_cases import make_tilted
 
-from ugmm.density import Ensemble, TiltedGaussian
-from ugmm.nn import JointScore, UGMMNetwork
-
-
-def make(n_features, n_classes=3, label="onehot", seed=0, min_scale=0.1):
-    torch.manual_seed(seed)
-    size = {"onehot": n_classes, "none": 0}[label]
-    network = UGMMNetwork([n_features + size, 6, 4, 1], min_scale=min_scale)
-    score = JointScore(network, n_classes, label)
-    density = TiltedGaussian(score, n_features, len(score.codes))
-    y = torch.arange(60) % n_classes
-    x = torch.randn(60, n_features) * 0.5 + y[:, None] - 1
-    density.fit_base(x, y if label == "onehot" else torch.zeros_like(y))
-    density.init_from(x, y if label == "onehot" else torch.zeros_like(y))
-    return density.eval(), x, y
+from ugmm.density import Ensemble
 
 
 @torch.no_grad()
@@ -37,13 +24,13 @@ def integral(density, width=9.0):
 
 @pytest.mark.parametrize(("d", "label"), [(1, "onehot"), (1, "none"), (2, "onehot"), (2, "none")])
 def test_the_density_integrates_to_one(d, label):
-    density, _, _ = make(d, label=label)
+    density, _, _ = make_tilted(d, label=label)
     density.normalize(2**16)
     assert integral(density) == pytest.approx(1, abs=0.01)
 
 
 def test_an_ensemble_is_the_mean_of_densities():
-    members = [make(2, seed=seed)[0] for seed in range(3)]
+    members = [make_tilted(2, seed=seed)[0] for seed in range(3)]
     for member in members:
         member.normalize(2**14)
     x = torch.randn(5, 2)
@@ -54,7 +41,7 @@ def test_an_ensemble_is_the_mean_of_densities():
 
 
 def test_the_posterior_does_not_depend_on_the_base():
-    density, x, y = make(3)
+    density, x, y = make_tilted(3)
     density.normalize(2**10)
     torch.testing.assert_close(density.posterior(x), density.score.posterior(x))
     joint = density(x, y)
@@ -63,7 +50,7 @@ def test_the_posterior_does_not_depend_on_the_base():
 
 
 def test_it_is_not_normalized_before_it_is():
-    assert make(2)[0].class_scores(torch.zeros(1, 2)).isnan().all()
+    assert make_tilted(2)[0].class_scores(torch.zeros(1, 2)).isnan().all()
 
 
 def energy_distance(a, b):
@@ -90,7 +77,7 @@ def by_rejection(density, n):
 
 
 def test_draws_are_those_of_rejection():
-    density, _, _ = make(2, min_scale=0.5)  # a lower bound on p / q: less is rejected
+    density, _, _ = make_tilted(2, min_scale=0.5)  # a lower bound on p / q: less is rejected
     torch.manual_seed(1)
     drawn, y = density.sample(1000)
     exact = by_rejection(density, 2000)
@@ -103,8 +90,3 @@ def test_draws_are_those_of_rejection():
     frequency = torch.bincount(y, minlength=3) / len(y)
     expected = density.score.posterior(exact).mean(0)
     torch.testing.assert_close(frequency, expected, atol=0.05, rtol=0)
-
-
-def test_an_ensemble_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="at least one member"):
-        Ensemble([])

@@ -68,3 +68,10 @@ def test_an_exact_answer_has_no_error():
         1.0,
         True,
     )
+
+
+def test_a_label_rules_out_the_other_classes():
+    evidence = Evidence(torch.ones(2, 1), y=torch.tensor([UNKNOWN, 1]))
+    scores = evidence.restrict(torch.zeros(2, 4, 3))
+    assert (scores[0] == 0).all()
+    assert scores[1].isfinite().all(0).tolist() == [False, True, False]

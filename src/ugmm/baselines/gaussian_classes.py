@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ugmm.density import ClassMixture
 from ugmm.nn import Density
-from ugmm.nn.checks import check_positive, check_tensors
+from ugmm.nn.checks import check_draws, check_positive, check_tensors
+from ugmm.nn.evidence import Draws, Evidence, Marginal
 from ugmm.nn.labels import count_labels
 
 __all__ = ["GaussianClasses", "Parts"]
@@ -66,6 +68,7 @@ class GaussianClasses(Density):
     ) -> None:
         super().__init__()
         check_positive(n_features=n_features, n_classes=n_classes, components=components)
+        self.n_features, self.n_classes = n_features, n_classes
         self.estimate, self.free = estimate, free
         shape = (n_classes, components)
         eye = torch.eye(n_features, dtype=torch.float64)
@@ -113,6 +116,52 @@ class GaussianClasses(Density):
         constant = log_det + 0.5 * self.means.shape[-1] * math.log(2 * math.pi)
         log_density = -0.5 * white.squeeze(-1).pow(2).sum(-1) - constant
         return (log_density + self.log_weights).logsumexp(-1) + self.log_prior
+
+    def marginal_class_scores(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Return log p(x_O, c) where only the features O are known: (..., D) to (..., C).
+
+        Args:
+            x: (..., D).
+            observed: True where a feature is known, (..., D).
+        """
+        rows = Evidence(x.flatten(0, -2), observed.flatten(0, -2))
+        return self.mixture().class_scores(rows).reshape(*x.shape[:-1], -1)
+
+    def marginal(self, evidence: Evidence, n: int, generator: torch.Generator) -> Marginal:  # noqa: ARG002
+        """Return log p of each row's evidence, exactly.
+
+        Raises:
+            ValueError: If the evidence is not of these features and classes.
+        """
+        evidence.check(self.n_features, self.n_classes)
+        return self.mixture().marginal(evidence)
+
+    def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
+        """Return n exact draws for each row of the evidence.
+
+        Raises:
+            ValueError: See `marginal`.
+        """
+        evidence.check(self.n_features, self.n_classes)
+        return self.mixture().draw(evidence, n, generator)
+
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw features (n, D), float64, and labels (n,).
+
+        Args:
+            n: Number of draws.
+            generator: Source of randomness, on the CPU; by default, torch's own.
+        """
+        check_draws(n)
+        return self.mixture().sample(n, generator)
+
+    def mixture(self) -> ClassMixture:
+        """Return all classes' Gaussians as those of one mixture."""
+        own = torch.block_diag(*torch.ones_like(self.log_weights)).bool()
+        shares = (self.log_weights + self.log_prior.unsqueeze(1)).flatten()
+        log_weights = shares.expand(own.shape).masked_fill(~own, -math.inf)
+        means, trils = self.means.flatten(0, 1), self.trils.flatten(0, 1)
+        return ClassMixture(log_weights.double(), means.double(), trils.double())
 
     def extra_repr(self) -> str:
         """Describe the classes in `repr`."""

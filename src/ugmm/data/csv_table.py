@@ -15,7 +15,7 @@ from ugmm.data.tabular import Table, has_decimals
 from ugmm.data.text_file import read_text
 from ugmm.errors import UserError, nearest
 
-__all__ = ["Missing", "read_csv"]
+__all__ = ["Missing", "read_cells", "read_csv"]
 
 Missing = Literal["refuse", "mean", "drop"]
 
@@ -60,10 +60,7 @@ def read_csv(
     """
     if not str(path):
         raise UserError("no file is named; set data.path=table.csv")
-    text, encoding = read_text(Path(path), encoding)
-    named, text = named_separator(text)
-    dialect = find_dialect(text, named or "auto" if separator == "auto" else separator, decimal)
-    columns = _split(text, dialect, path)
+    columns, how = read_cells(path, separator=separator, decimal=decimal, encoding=encoding)
     types = dict(types or {})
     _check_names(path, list(columns), label, types)
     used = [column for name, column in columns.items() if types.get(name) != "drop"]
@@ -88,12 +85,26 @@ def read_csv(
         fill_missing=missing == "mean",
         description="\n".join(
             [
-                _describe_file(path, f"{encoding}, {dialect}", columns, features, len(y)),
+                _describe_file(path, how, columns, features, len(y)),
                 *_describe_columns(columns, features, label, class_names),
                 *_notes(columns, features, classes),
             ]
         ),
     )
+
+
+def read_cells(
+    path: str | Path, *, separator: str = "auto", decimal: str = "auto", encoding: str = "auto"
+) -> tuple[dict[str, Cells], str]:
+    """Return the columns of a CSV file by name, as texts, and how it was read; see `read_csv`.
+
+    Raises:
+        UserError: If the file cannot be read, or its rows are of different lengths.
+    """
+    text, encoding = read_text(Path(path), encoding)
+    named, text = named_separator(text)
+    dialect = find_dialect(text, named or "auto" if separator == "auto" else separator, decimal)
+    return _split(text, dialect, path), f"{encoding}, {dialect}"
 
 
 def _split(text: str, dialect: Dialect, path: str | Path) -> dict[str, Cells]:

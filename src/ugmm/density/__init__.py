@@ -2,11 +2,13 @@
 
 from ugmm.density.ensemble import Ensemble
 from ugmm.density.gaussian import Gaussian, GaussianMixture, covariance
+from ugmm.density.mixture import ClassMixture
 from ugmm.density.partition import Estimate, by_importance, by_sobol
 from ugmm.density.tilted import TiltedGaussian
 from ugmm.density.vicinal import VicinalNoise, silverman_width
 
 __all__ = [
+    "ClassMixture",
     "Ensemble",
     "Estimate",
     "Gaussian",

@@ -3,12 +3,15 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ugmm.density.gaussian import Gaussian, GaussianMixture
+from ugmm.density.mixture import ClassMixture, mixture_of
 from ugmm.density.partition import Estimate, by_importance, by_sobol
-from ugmm.nn import Density, JointScore
+from ugmm.density.weighing import estimate_marginal, weighted_draws
+from ugmm.nn import UGMM, Density, JointScore
 from ugmm.nn.checks import check_draws, check_tensors
+from ugmm.nn.evidence import Draws, Evidence, Marginal
 
 __all__ = ["TiltedGaussian"]
 
@@ -29,8 +32,8 @@ class TiltedGaussian(Density):
 
     Arguments:
         score: f, of the features and the encoded label.
-        n_features: Number of features.
-        n_classes: Number of classes; 1 where there is no label.
+        n_features: D.
+        n_classes: C; 1 where there is no label.
     """
 
     _INFLATION = 1.2  # a base with tails beyond the data's own
@@ -41,6 +44,7 @@ class TiltedGaussian(Density):
     def __init__(self, score: JointScore, n_features: int, n_classes: int) -> None:
         super().__init__()
         self.score = score
+        self.n_features, self.n_classes = n_features, n_classes
         self.base = Gaussian(n_features)
         self.proposal = GaussianMixture(self.base, n_classes)
         self.register_buffer("log_z", torch.tensor(math.nan, dtype=torch.float64))
@@ -73,12 +77,17 @@ class TiltedGaussian(Density):
     def normalize(self, n: int = 2**16, seed: int = 0) -> Estimate:
         """Estimate Z by importance sampling from the proposal and keep it.
 
+        Z of a network of one layer is known exactly: its error is 0.
+
         Args:
             n: Number of draws.
             seed: Seed of the draws: with the same one, the same network has the same Z.
         """
-        with self.score.prepared():
-            estimate = by_importance(self.log_weight, self.proposal, n, seed)
+        with self.score.prepared(), torch.no_grad():
+            if exact := mixture_of(self.score, self.base):
+                estimate = Estimate(float(exact[1]), 0.0, 1.0)
+            else:
+                estimate = by_importance(self.log_weight, self.proposal, n, seed)
         self.log_z.fill_(estimate.value)
         self.log_z_error.fill_(estimate.error)
         return estimate
@@ -89,6 +98,15 @@ class TiltedGaussian(Density):
             return by_sobol(self.log_weight, self.proposal, n, seed)
 
     @torch.no_grad()
+    def mixture(self) -> ClassMixture | None:
+        """Return the mixture of Gaussians that this is, if the network has one layer; else None.
+
+        What is asked of such a density is answered by the mixture, exactly.
+        """
+        found = mixture_of(self.score, self.base)
+        return found and found[0]
+
+    @torch.no_grad()
     def sample(
         self, n: int, steps: int = 200, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -96,7 +114,7 @@ class TiltedGaussian(Density):
 
         A chain's distance from p in total variation falls as :math:`(1 - 1/B)^t` with B the
         largest :math:`p/q` (L. Tierney, Ann. Statist. 22 (1994), corollary 4): with this proposal
-        B is finite, so a chain converges from any start.
+        B is finite, so a chain converges from any start. A `mixture` is drawn from as such.
 
         Args:
             n: Number of draws.
@@ -104,6 +122,9 @@ class TiltedGaussian(Density):
             generator: Source of randomness, on the CPU; by default, torch's own.
         """
         check_draws(n)
+        if mixture := self.mixture():
+            x, y = mixture.sample(n, generator)
+            return x.to(self._dtype()), y
         with self.score.prepared():
             x = self._chains(n, steps, generator).to(self._dtype())
             posterior = self.score.posterior(x).cpu()
@@ -124,9 +145,81 @@ class TiltedGaussian(Density):
             weight = torch.where(taken, new_weight, weight)
         return x
 
+    def marginal(self, evidence: Evidence, n: int, generator: torch.Generator) -> Marginal:
+        """Return log p of each row's evidence, of a `mixture` exactly; else, see `estimate`.
+
+        Raises:
+            ValueError: If the evidence is not of this density's features and classes, or the
+                density cannot answer: Z is not known, or f is not fixed.
+        """
+        self._check_queries(evidence)
+        mixture = self.mixture()
+        return mixture.marginal(evidence) if mixture else self.estimate(evidence, n, generator)
+
+    def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
+        """Return n draws for each row of the evidence, exact ones of a `mixture`; see `weigh`.
+
+        Raises:
+            ValueError: See `marginal`.
+        """
+        self._check_queries(evidence)
+        if mixture := self.mixture():
+            return mixture.draw(evidence, n, generator)
+        return self.weigh(evidence, n, generator)
+
+    def estimate(self, evidence: Evidence, n: int, generator: torch.Generator) -> Marginal:
+        """Return log p of each row's evidence as `weighing.estimate_marginal` estimates it.
+
+        The error is its own and that of log Z, which is `Marginal.shared`. Where everything is
+        known there is no other; where nothing is, the answer is 0, exactly.
+
+        Args:
+            evidence: Of m rows.
+            n: Number of points for each.
+            generator: On the CPU.
+        """
+        found = estimate_marginal(self.score, self.proposal, evidence, n, generator)
+        return self._over_z(found, evidence)
+
+    def weigh(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
+        """Return n weighted draws for each row of the evidence; see `weighing.weighted_draws`.
+
+        Args:
+            evidence: Of m rows.
+            n: Number of draws for each.
+            generator: On the CPU.
+        """
+        found = weighted_draws(self.score, self.proposal, evidence, n, generator)
+        return found._replace(marginal=self._over_z(found.marginal, evidence))
+
+    def _over_z(self, found: Marginal, evidence: Evidence) -> Marginal:
+        """Return log p from log Z p."""
+        log_prob, own, effective, _, _ = found
+        nothing = evidence.is_empty().to(own.device)
+        shared = self.log_z_error.expand_as(own).masked_fill(nothing, 0)
+        error = torch.hypot(own.masked_fill(nothing, 0), shared)
+        log_prob = (log_prob - self.log_z).masked_fill(nothing, 0)
+        effective = effective.masked_fill(nothing, 1)
+        return Marginal(log_prob, error, effective, not error.any(), shared)
+
+    def _check_queries(self, evidence: Evidence) -> None:
+        evidence.check(self.n_features, self.n_classes)
+        if self.log_z.isnan():
+            raise ValueError("the density's Z is not known; call normalize() first")
+        if any(_is_random(module) for module in self.score.modules()):
+            raise ValueError("dropout changes the density from call to call; call eval() first")
+
     def extra_repr(self) -> str:
         """Describe the density in `repr`."""
-        return f"n_features={len(self.base.mean)}, n_classes={len(self.proposal.shares) - 1}"
+        return f"n_features={self.n_features}, n_classes={self.n_classes}"
 
     def _dtype(self) -> torch.dtype:
         return next(self.score.parameters()).dtype
+
+
+def _is_random(module: nn.Module) -> bool:
+    """Return whether a module's outputs depend on what was drawn, or on the rest of a batch."""
+    if not module.training:
+        return False
+    dropout = isinstance(module, UGMM) and bool(module.dropout or module.input_dropout)
+    return dropout or isinstance(module, nn.BatchNorm1d | nn.Dropout)

@@ -4,6 +4,20 @@ Everything here takes tensors in the model's units; `ugmm.load` returns an objec
 user's own rows.
 """
 
+from ugmm.inference.marginals import marginal
+from ugmm.inference.posteriors import Posterior, posterior
+from ugmm.inference.samples import Samples, sample
 from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal, Queryable
 
-__all__ = ["UNKNOWN", "Draws", "Evidence", "Marginal", "Queryable"]
+__all__ = [
+    "UNKNOWN",
+    "Draws",
+    "Evidence",
+    "Marginal",
+    "Posterior",
+    "Queryable",
+    "Samples",
+    "marginal",
+    "posterior",
+    "sample",
+]

@@ -81,6 +81,32 @@ class Evidence:
         for index, mask in enumerate(masks):
             yield mask, (own == index).nonzero().squeeze(1)
 
+    def check(self, n_features: int, n_classes: int) -> None:
+        """Check that a density of so many features and classes can be asked about the rows.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        if self.x.shape[1] != n_features:
+            raise ValueError(
+                f"evidence of {self.x.shape[1]} features, and the density has {n_features}"
+            )
+        wrong = self.y[(self.y < UNKNOWN) | (self.y >= n_classes)]
+        if len(wrong):
+            raise ValueError(f"a label is {wrong[0].item()}, and it must be 0 to {n_classes - 1}")
+
+    def is_empty(self) -> Tensor:
+        """Return which rows nothing is known of, not even the label: (n,), bool."""
+        return (self.y == UNKNOWN) & ~self.known.any(1)
+
+    def restrict(self, scores: Tensor) -> Tensor:
+        """Return class scores (n, ..., C), -inf for each class that a row's label rules out."""
+        labels = torch.arange(scores.shape[-1], device=scores.device)
+        y = self.y.to(scores.device).unsqueeze(1)
+        ruled_out = (y != UNKNOWN) & (labels != y)
+        each = (len(self), *[1] * (scores.dim() - 2), scores.shape[-1])
+        return scores.masked_fill(ruled_out.reshape(each), -torch.inf)
+
     def with_label(self, label: int) -> "Evidence":
         """Return the same features with this label."""
         return replace(self, y=torch.full_like(self.y, label))
@@ -113,12 +139,26 @@ class Marginal(NamedTuple):
         effective: The effective share of the draws behind it, (n,), float64 in (0, 1]; 1 where
             the answer is exact. (The square of the mean weight over the mean of their squares.)
         is_exact: Whether the answer is exact, up to rounding.
+        shared: Of the error, the part that is the same for all answers of this density, (n,),
+            float64, as the error of its log Z; None if there is none. It cancels in ratios.
     """
 
     log_prob: Tensor
     error: Tensor
     effective: Tensor
     is_exact: bool
+    shared: Tensor | None = None
+
+    def error_over(self, other: "Marginal") -> Tensor:
+        """Return the standard error of the logarithm of this over another of the same density.
+
+        Args:
+            other: Of as many rows, or of one.
+        """
+        zero = torch.zeros_like(self.error)
+        ours, theirs = (zero if m.shared is None else m.shared for m in (self, other))
+        own = self.error.square() - ours.square() + other.error.square() - theirs.square()
+        return (own.clamp(min=0) + (ours - theirs).square()).sqrt()
 
     @classmethod
     def exact(cls, log_prob: Tensor) -> "Marginal":

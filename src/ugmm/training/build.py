@@ -2,6 +2,7 @@
 
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
+import numpy as np
 import torch
 from lightning.pytorch import seed_everything
 
@@ -12,9 +13,10 @@ from ugmm.nn import Classifier
 from ugmm.nn.checks import check_binary
 from ugmm.tasks import Task
 
-__all__ = ["build", "build_task", "prepare"]
+__all__ = ["build", "build_task", "prepare", "some_rows"]
 
 _INIT_ROWS = 1000  # of the training data, for an initialisation that looks at it
+_KEPT_ROWS = 5000  # of the training data, which a run keeps beside its network
 
 
 def build(config: Config) -> tuple[InMemoryDataModule, Task]:
@@ -77,3 +79,11 @@ def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     task.prepare(x, y)
     if config.model.starts_from_data:
         task.network.init_from(x[:_INIT_ROWS], task.labels(y[:_INIT_ROWS]))
+
+
+def some_rows(x: torch.Tensor, seed: int) -> np.ndarray:
+    """Return up to 5,000 of the rows of x (n, N), chosen at random."""
+    if len(x) > _KEPT_ROWS:
+        generator = torch.Generator().manual_seed(seed)
+        x = x[torch.randperm(len(x), generator=generator)[:_KEPT_ROWS]]
+    return x.numpy()

@@ -28,7 +28,7 @@ from ugmm.runs import Confusion, Run
 from ugmm.tasks import Task
 from ugmm.terminal import say, warn
 from ugmm.tracking.mode import asked_mode
-from ugmm.training.build import build, prepare
+from ugmm.training.build import build, prepare, some_rows
 from ugmm.training.callbacks import leave_out_idle_hooks
 from ugmm.training.checkpoint import StampCheckpoints
 from ugmm.training.metrics_csv import MetricsCSV
@@ -177,6 +177,7 @@ def _execute(config: Config, run: Run, show: Show) -> dict[str, float]:
         prepare(task, data, config)  # for a resumed run too, whose checkpoint replaces the weights
         if is_leading():
             run.write_spec(data.spec.to_json())
+            run.write_rows(some_rows(data.splits["train"].x, config.seed))
         trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
         seconds = round(stamp.seconds(), 2)
         results = _test(trainer, task, data, config, run)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.functional import cumulative_log_score
-from ugmm.kernels import KernelName, choose_draws
+from ugmm.kernels import KernelName
+from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
+from ugmm.nn.autoregressive.walk import Walk
 from ugmm.nn.checks import check_binary, check_draws, check_given, check_positive, check_tensors
 from ugmm.nn.classifier import Density
-from ugmm.nn.heads import BernoulliHead, GaussianHead
 from ugmm.nn.labels import count_labels, draw_labels, rows_of, values_of
 from ugmm.nn.mixture import UGMM
 
@@ -92,7 +93,8 @@ class AutoregressiveUGMM(Density):
             raise ValueError("there must be at least one hidden width")
         if head not in ("gaussian", "bernoulli"):
             raise ValueError(f"head must be 'gaussian' or 'bernoulli', got {head!r}")
-        self.n_features, self.positions, self.kernel = n_features, positions, kernel
+        self.n_features, self.n_classes = n_features, n_classes
+        self.positions, self.kernel = positions, kernel
         self.binary = head == "bernoulli"
         self.prefix = UGMM(n_features, hidden[0], dropout, min_scale, kernel=kernel)
         # About as much as one of N components contributes at its mean.
@@ -166,7 +168,7 @@ class AutoregressiveUGMM(Density):
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
         check_tensors(x=x)
-        c = len(self.class_logits)
+        c = self.n_classes
         y = torch.arange(c, device=x.device).expand(*x.shape[:-1], c)
         return self(x.unsqueeze(-2).expand(*y.shape, self.n_features), y)
 
@@ -206,65 +208,42 @@ class AutoregressiveUGMM(Density):
         check_tensors(y=y)
         if y.shape != (n,):
             raise ValueError(f"y must be {n} labels, got {tuple(y.shape)}")
-        given = given.expand(n, -1)
+        given, walk = given.expand(n, -1), self.walk()
         x = self.start.new_empty(n, self.n_features)
-        for first in range(0, n, _ROWS):
-            rows = slice(first, first + _ROWS)
-            start = rows_of(self.start, y[rows])
-            x[rows] = self._draw_features(start, given[rows], generator)
+        with self.prepared():
+            for first in range(0, n, _ROWS):
+                rows = slice(first, first + _ROWS)
+                x[rows] = walk.draw(y[rows], given[rows], generator)
         return x, y
 
     def _draw_labels(self, n: int, given: Tensor, generator: torch.Generator | None) -> Tensor:
         """Draw labels (n,), given the first features of all draws (1, k) or of each (n, k)."""
-        n_classes, k = len(self.class_logits), given.shape[1]
-        if k == 0 or n_classes == 1 or n == 0:
+        if given.shape[1] == 0 or self.n_classes == 1 or n == 0:
             return draw_labels(self.class_logits, n, generator)
-        chosen = torch.arange(k, device=given.device)
-        x = nn.functional.pad(given, (0, self.n_features - k))
-        logits = self.class_logits.log_softmax(0).repeat(len(x), 1)
-        rows = 1 + _SCORES // (k * self.prefix.out_features)
-        for part, scores in zip(*(t.split(rows) for t in (x, logits)), strict=True):
-            for c in range(n_classes):
-                y = torch.full((len(part),), c, device=given.device)
-                g = self._after_first(self._prefix_scores(part, y, self.prefix.logits, chosen))
-                scores[:, c] += self.head(g, part, chosen).sum(-1)
-        weights = logits.softmax(-1).expand(n, -1)
+        k = torch.full((len(given),), given.shape[1], device=given.device)
+        x = nn.functional.pad(given, (0, self.n_features - given.shape[1]))
+        weights = self._prefix_class_scores(x, k).softmax(-1).expand(n, -1)
         return torch.multinomial(weights, 1, generator=generator).squeeze(1)
 
-    def _draw_features(
-        self, start: Tensor, given: Tensor, generator: torch.Generator | None
-    ) -> Tensor:
-        """Draw what follows the given features (n, k) of rows with these first scores: (n, D)."""
-        noise = self.head.noise(len(given), self.n_features - given.shape[1], generator)
-        draw_binary = choose_draws(start, self.kernel)
-        if draw_binary is None or self.layers or not isinstance(self.head, BernoulliHead):
-            with self.prepared():
-                return self._draw_in_turn(start, given, noise)
-        loc, rate, level = self._columns()
-        steps = [level - 0.5 * ((value - loc) * rate).square() for value in (0, 1)]
-        x = torch.cat([given, *noise], -1)
-        norm = cast("nn.LayerNorm", self.norms[0])
-        draw_binary(x, given.shape[1], start, *steps, *self.head.folded(norm), norm.eps)
-        return x
+    def walk(self) -> Walk:
+        """Return the parameters as they are now, for going from feature to feature."""
+        norm = None if self.layers else cast("nn.LayerNorm", self.norms[0])
+        return Walk(self.head, self.start, self.prefix, self._after_first, norm, self.kernel)
 
-    def _draw_in_turn(self, h: Tensor, given: Tensor, noise: Sequence[Tensor]) -> Tensor:
-        """Do the same in plain PyTorch, for every head, number of layers, device and type."""
-        loc, rate, level = (columns.contiguous() for columns in self._columns())
-        k = given.shape[1]
-        x = nn.functional.pad(given, (0, self.n_features - k))
-        for d in range(self.n_features):
-            if d >= k:
-                numbers = [each[:, d - k] for each in noise]
-                x[:, d] = self.head.draw(self._after_first(h), x, d, numbers)
-            z = (x[:, d, None] - loc[d]) * rate[d]
-            h = torch.logaddexp(h, level[d] - 0.5 * z.square())
-        return x
-
-    def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return each feature's components: means, 1 / scale, log-densities there: (D, M)."""
-        prefix, log_scale = self.prefix, self.prefix.log_scale
-        level = prefix.logits.log_softmax(-1) - log_scale - _LOG_SQRT_2PI
-        return prefix.loc.t(), (-log_scale).exp().t(), level.t()
+    def _prefix_class_scores(self, x: Tensor, k: Tensor) -> Tensor:
+        """Return log p(x_1, ..., x_k, c) of rows (n, D), each with a k of its own: (n, C)."""
+        scores = self.class_logits.log_softmax(0).double().repeat(len(x), 1)
+        chosen = torch.arange(int(k.max()), device=x.device)
+        if len(chosen) == 0:
+            return scores
+        rows = 1 + _SCORES // (len(chosen) * self.prefix.out_features)
+        for part, lengths, found in zip(*(t.split(rows) for t in (x, k, scores)), strict=True):
+            inside = chosen < lengths.unsqueeze(1)
+            for c in range(self.n_classes):
+                y = torch.full((len(part),), c, device=x.device)
+                g = self._after_first(self._prefix_scores(part, y, self.prefix.logits, chosen))
+                found[:, c] += self.head(g, part, chosen).double().where(inside, 0).sum(-1)
+        return scores
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -283,7 +262,7 @@ class AutoregressiveUGMM(Density):
             check_binary(x)
         self.prefix.init_from(x)
         if y is not None:
-            counts = count_labels(y, len(self.class_logits))
+            counts = count_labels(y, self.n_classes)
             self.class_logits.copy_((counts + 0.5).log())
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
         self.head.init_from(x)
@@ -295,8 +274,8 @@ class AutoregressiveUGMM(Density):
 
     def extra_repr(self) -> str:
         """Describe the network in `repr`; its layers and head describe themselves."""
-        n_classes = len(self.class_logits)
-        return f"n_features={self.n_features}, n_classes={n_classes}, positions={self.positions}"
+        text = f"n_features={self.n_features}, n_classes={self.n_classes}"
+        return f"{text}, positions={self.positions}"
 
     def _after_first(self, h: Tensor) -> Tensor:
         for norm, layer in zip(self.norms, self.layers, strict=False):

@@ -1,0 +1,230 @@
+"""Whole rows drawn from a density, given what is known of them."""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ugmm.errors import UGMMWarning
+from ugmm.inference.asking import Asked, check_density, check_evidence, generator_of
+from ugmm.inference.chains import CHAINS, gibbs, mala, metropolis
+from ugmm.inference.weights import draws_of, effective, is_exact, resample
+from ugmm.nn.checks import check_positive
+from ugmm.nn.evidence import Evidence, Queryable
+
+__all__ = ["Method", "Samples", "by_importance", "sample"]
+
+Method = Literal["auto", "importance", "metropolis", "mala", "gibbs"]
+_BY_CHAINS = {"metropolis": metropolis, "mala": mala, "gibbs": gibbs}
+_METHODS = ("auto", "importance", *_BY_CHAINS)
+
+_LEAST_SHARE = 0.005  # of effective draws, below which importance resampling gives way to MALA
+_EFFECTIVE = 8  # effective draws for each one that is kept: so that few are kept twice
+_MOST = 64  # draws for each one that is kept, however few of them are effective
+_FEWEST, _PART = 1024, 8192  # draws at a time
+_ENOUGH = 100  # effective draws behind samples, below which they come with a warning
+_STUCK = 0.05  # of proposals accepted, below which chains come with a warning
+
+Report = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Draws of equal weight for each row of the evidence, and what they are worth.
+
+    Attributes:
+        features: (rows, n, D), in model units; what was known is as it was.
+        labels: (rows, n).
+        methods: How each row's were drawn: ``"exact"``, ``"importance"``, ``"metropolis"``,
+            ``"mala"`` or ``"gibbs"``.
+        effective: How many independent draws a row's are worth, (rows,), float64; NaN for chains,
+            where only the chains can tell.
+        share: The effective share of the weighted draws behind them, (rows,), float64.
+        largest: The largest share that one of those has of all weight, (rows,), float64.
+        acceptance: The share of proposals that a row's chains accepted, (rows,), float64; 1 where
+            there are no chains.
+    """
+
+    features: Tensor
+    labels: Tensor
+    methods: tuple[str, ...]
+    effective: Tensor
+    share: Tensor
+    largest: Tensor
+    acceptance: Tensor
+
+    def by_chain(self, row: int) -> Tensor:
+        """Return the features of a row's chains: (chains, draws of each, D).
+
+        Raises:
+            ValueError: If its draws come from no chains.
+        """
+        if self.methods[row] not in _BY_CHAINS:
+            raise ValueError(f"the draws of row {row} are independent: they come from no chains")
+        x = self.features[row]
+        steps = len(x) // CHAINS
+        return x[: steps * CHAINS].reshape(steps, CHAINS, -1).transpose(0, 1)
+
+
+class _Worth(NamedTuple):
+    method: str
+    effective: float
+    share: float
+    largest: float
+    acceptance: float
+
+
+class Drawn(NamedTuple):
+    """Draws of equal weight for one row of the evidence.
+
+    Attributes:
+        x: Features, (n, D).
+        y: Labels, (n,).
+        worth: What they are worth.
+    """
+
+    x: Tensor
+    y: Tensor
+    worth: _Worth
+
+
+@torch.no_grad()
+def sample(
+    density: Queryable,
+    n: int,
+    evidence: Evidence | None = None,
+    *,
+    method: Method = "auto",
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Samples:
+    """Draw n rows for each row of the evidence.
+
+    Importance resampling takes some times n draws of the density's proposal and keeps n of them by
+    their weights; a density that draws exactly just draws. Independence Metropolis-Hastings asks
+    the same proposal. MALA follows the gradient of the log-density, from resampled draws on. Gibbs
+    draws one feature after the other, on a grid where they are continuous. MALA's and Gibbs's
+    chains stay near to where they began if modes lie far apart: so importance is the default, and
+    MALA takes over only where less than 0.005 of its draws are effective.
+
+    Args:
+        density: Of D features and C classes.
+        n: Draws for each row, at least 1.
+        evidence: Rows in model units; by default one of which nothing is known.
+        method: ``"auto"``, ``"importance"``, ``"metropolis"``, ``"mala"`` or ``"gibbs"``.
+        seed: Seed of all draws. A row's depend on its place, and not on the other rows.
+        progress: Is told, now and then, how many draws there are, and how many there will be.
+
+    Raises:
+        ValueError: If the density cannot be queried, the evidence is not of its kind, or there is
+            no such method for its features.
+    """
+    check_positive(n=n)
+    asked = check_density(density)
+    if method not in _METHODS:
+        raise ValueError(f"there is no method {method!r}; choose one of {', '.join(_METHODS)}")
+    if method == "mala" and asked.binary:
+        raise ValueError("mala follows gradients, and features that are 0 or 1 have none")
+    if evidence is None:
+        evidence = Evidence.nothing(asked.n_features)
+    evidence = check_evidence(asked, evidence)
+    report = _reporter(progress, n * len(evidence))
+    features = evidence.x.new_empty(len(evidence), n, asked.n_features)
+    labels, worth = evidence.y.new_empty(len(evidence), n), []
+    with asked.prepared():
+        for i in range(len(evidence)):
+            row, generator = evidence[i : i + 1], generator_of(seed, i)
+            try:
+                features[i], labels[i], found = _draw(asked, row, n, method, generator, report)
+            except ValueError as error:
+                raise ValueError(f"row {i}: {error}") from error
+            _warn(i, n, found)
+            worth.append(found)
+    numbers = torch.tensor([w[1:] for w in worth], dtype=torch.float64).reshape(-1, 4)
+    return Samples(features, labels, tuple(w.method for w in worth), *numbers.unbind(1))
+
+
+def _reporter(progress: Callable[[int, int], None] | None, total: int) -> Report:
+    done = 0
+
+    def report(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, total)
+
+    return report
+
+
+def _draw(
+    density: Asked,
+    row: Evidence,
+    n: int,
+    method: Method,
+    generator: torch.Generator,
+    report: Report,
+) -> Drawn:
+    """Draw n rows given one row of evidence."""
+    if method in ("auto", "importance"):
+        least = _LEAST_SHARE if method == "auto" and not density.binary else 0
+        drawn = by_importance(density, row, n, generator, report, least)
+        if drawn is not None:
+            return drawn
+        method = "mala"
+    found = _BY_CHAINS[method](density, row, n, generator, report)
+    worth = _Worth(method, math.nan, found.share, found.largest, found.acceptance)
+    return Drawn(found.x, found.y, worth)
+
+
+def by_importance(
+    density: Asked,
+    row: Evidence,
+    n: int,
+    generator: torch.Generator,
+    report: Report | None = None,
+    least_share: float = 0.0,
+) -> Drawn | None:
+    """Draw n rows by weighted draws, some at a time; return None if too few are effective."""
+    exact = is_exact(draws_of(density, row, 2, generator))
+    x, y = row.x.new_empty(n, row.x.shape[1]), row.y.new_empty(n)
+    done, total, squares, largest = 0, 0, 0.0, 0.0
+    while done < n:
+        left = n - done
+        size = min(_PART, left if exact else max(_FEWEST, _EFFECTIVE * left))
+        draws = draws_of(density, row, size, generator)
+        log_weight = draws.log_weight[0]
+        ess = float(effective(log_weight))
+        if ess < least_share * size:
+            return None
+        keep = min(left, size if exact else max(1, int(ess / _EFFECTIVE), size // _MOST))
+        chosen = resample(log_weight, keep, generator)
+        x[done : done + keep], y[done : done + keep] = draws.x[0, chosen], draws.y[0, chosen]
+        done, total, squares = done + keep, total + size, squares + size**2 / ess
+        largest = max(largest, size * float(log_weight.max().exp()))
+        if report is not None:
+            report(keep)
+    ess = total**2 / squares
+    worth = n if exact else 1 / (1 / n + 1 / ess)
+    method = "exact" if exact else "importance"
+    return Drawn(x, y, _Worth(method, worth, min(1, ess / total), largest / total, 1.0))
+
+
+def _warn(row: int, n: int, worth: _Worth) -> None:
+    """Warn if a row's draws are not to be trusted, and say what to do."""
+    if worth.method in ("exact", "importance"):
+        if worth.effective < min(_ENOUGH, n / 2):
+            _say(row, worth, f"worth {worth.effective:.0f} independent ones: ask for more")
+    elif worth.acceptance < _STUCK:
+        accepted = f"{worth.acceptance:.1%} of the proposals were accepted"
+        _say(row, worth, f"of chains that hardly move ({accepted}): try another method")
+    elif worth.method == "mala" and worth.share < _LEAST_SHARE:
+        _say(row, worth, "of MALA's chains, which may miss modes: look at their R-hat")
+
+
+def _say(row: int, worth: _Worth, what: str) -> None:
+    share = f"{worth.share:.2g} of the weighted draws behind them is effective"
+    warnings.warn(f"row {row}: the draws are {what}; {share}", UGMMWarning, stacklevel=5)

@@ -1,0 +1,47 @@
+"""What weighted draws are worth, and draws of equal weight that are chosen from them."""
+
+import torch
+from torch import Tensor
+
+from ugmm.nn.evidence import Draws, Evidence, Queryable
+
+__all__ = ["TOO_FAR", "draws_of", "effective", "is_exact", "resample"]
+
+TOO_FAR = (
+    "the evidence is too far from all that the density knows of for its probability to be computed"
+)
+
+
+def draws_of(density: Queryable, row: Evidence, n: int, generator: torch.Generator) -> Draws:
+    """Return n weighted draws given one row of evidence.
+
+    Raises:
+        ValueError: If no weight can be computed.
+    """
+    draws = density.draw(row, n, generator)
+    if draws.log_weight.isnan().any() or draws.marginal.log_prob.isnan().any():
+        raise ValueError(TOO_FAR)
+    return draws
+
+
+def effective(log_weight: Tensor) -> Tensor:
+    """Return the effective number of draws of normalised weights: (..., k) to (...)."""
+    return 1 / (2 * log_weight).exp().sum(-1)
+
+
+def resample(log_weight: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Choose k draws by their weights (m,), systematically, in random order: their numbers (k,).
+
+    One of weight w is chosen k w times, rounded up or down.
+    """
+    edges = log_weight.exp().cumsum(0)
+    points = torch.arange(k, dtype=torch.float64) + torch.rand(1, generator=generator).double()
+    at = (points / k).to(edges.device) * edges[-1]
+    chosen = torch.searchsorted(edges, at).clamp(max=len(edges) - 1)
+    return chosen[torch.randperm(k, generator=generator).to(chosen.device)]
+
+
+def is_exact(draws: Draws) -> bool:
+    """Return whether the draws of one row are the density's own: independent, of equal weight."""
+    weights = draws.log_weight[0]
+    return draws.marginal.is_exact and bool((weights - weights[0]).abs().max() < 1e-9)

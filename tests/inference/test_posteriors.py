@@ -1,0 +1,129 @@
+"""The classes' posterior where inputs are missing, of networks that have no density."""
+
+import math
+
+import pytest
+import torch
+
+from ugmm.baselines import MLP
+from ugmm.inference import Evidence, posterior
+from ugmm.nn import UGMMNetwork
+
+D, C = 5, 3
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return UGMMNetwork([D, 8, C], norm="layer", kernel="reference").eval()
+
+
+@pytest.fixture
+def rows():
+    return torch.randn(40, D, generator=torch.Generator().manual_seed(1))
+
+
+def some(n, share, seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, D, generator=generator)
+    return Evidence(x, torch.rand(n, D, generator=generator) < share)
+
+
+def by_hand(network, x, known, rows, k):
+    """What the docstring says, of one row, in float64."""
+    network = network.double()
+    x, rows = x.double(), rows.double()
+    distance = ((rows - x)[:, known] ** 2).sum(1)
+    filled = torch.where(known, x, rows[distance.argsort()[:k]])
+    near = network.class_scores(filled).softmax(-1)
+    dropped = network.marginal_class_scores(x[None], known[None]).softmax(-1)[0]
+    share = known.double().mean()
+
+    def joined(mean):
+        p = dropped**share * (1e-3 + mean) ** (1 - share)
+        return p / p.sum()
+
+    without = torch.stack([joined((near.sum(0) - one) / (k - 1)) for one in near])
+    error = ((k - 1) / k * (without - without.mean(0)).square().sum(0)).sqrt()
+    network.float()
+    return joined(near.mean(0)), error
+
+
+def test_with_everything_known_it_is_the_networks_own(network, rows):
+    x = torch.randn(4, D)
+    found = posterior(network, Evidence(x), rows=rows)
+    assert found.is_exact
+    torch.testing.assert_close(found.probs, network.posterior(x))
+    assert (found.error == 0).all()
+
+
+def test_without_rows_components_are_dropped(network):
+    evidence = some(6, 0.5)
+    found = posterior(network, evidence)
+    wanted = network.marginal_class_scores(evidence.x, evidence.known).softmax(-1)
+    torch.testing.assert_close(found.probs, wanted)
+    assert not found.is_exact
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_with_rows_both_guesses_are_joined(network, rows, k):
+    x = torch.randn(7, D)
+    known = torch.tensor([[True, False, False, True, True]]).expand(7, -1).clone()
+    known[3:, 3] = False
+    found = posterior(network, Evidence(x, known), rows=rows, neighbours=k)
+    with torch.no_grad():
+        pairs = [by_hand(network, a, b, rows, k) for a, b in zip(x, known, strict=True)]
+    for index, (probs, error) in enumerate(pairs):
+        torch.testing.assert_close(found.probs[index].double(), probs, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found.error[index].double(), error, atol=1e-5, rtol=1e-3)
+
+
+def test_of_nothing_the_posterior_is_the_rows_mean(network, rows):
+    found = posterior(network, Evidence.nothing(D, 2), rows=rows)
+    wanted = network.posterior(rows).mean(0)
+    torch.testing.assert_close(found.probs, wanted.expand(2, -1))
+
+
+def test_a_network_that_cannot_leave_out_inputs_fills_them_in(rows):
+    torch.manual_seed(0)
+    mlp = MLP([D, 8, C]).eval()
+    x, known = torch.randn(1, D), torch.tensor([[True, True, False, True, False]])
+    found = posterior(mlp, Evidence(x, known), rows=rows, neighbours=3)
+    nearest = ((rows - x)[:, known[0]] ** 2).sum(1).argsort()[:3]
+    wanted = mlp.posterior(torch.where(known, x, rows[nearest])).mean(0)
+    torch.testing.assert_close(found.probs[0], wanted)
+    with pytest.raises(ValueError, match="a MLP cannot leave out inputs that are missing"):
+        posterior(mlp, Evidence(x, known))
+
+
+def test_rows_do_not_see_each_other(network, rows):
+    evidence = some(9, 0.4)
+    whole = posterior(network, evidence, rows=rows).probs
+    alone = torch.cat([posterior(network, evidence[i : i + 1], rows=rows).probs for i in range(9)])
+    torch.testing.assert_close(whole, alone)
+
+
+def test_what_an_unknown_input_held_does_not_matter(network, rows):
+    known = torch.tensor([[True, False, True, True, False]])
+    found = [
+        posterior(network, Evidence(torch.full((1, D), 2.0).where(known, value), known), rows=rows)
+        for value in (torch.tensor(math.nan), torch.tensor(7.0))
+    ]
+    assert torch.equal(found[0].probs, found[1].probs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"rows": torch.ones(3, D - 1)}, r"rows must be \(m, 5\), got \(3, 4\)"),
+        ({"neighbours": 0}, "neighbours must be at least 1"),
+    ],
+)
+def test_bad_arguments_are_refused(network, arguments, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        posterior(network, some(2, 0.5), **arguments)
+
+
+def test_training_mode_is_refused(network):
+    with pytest.raises(ValueError, match="training mode"):
+        posterior(network.train(), some(2, 0.5))
