@@ -5,6 +5,7 @@ user's own rows.
 """
 
 from ugmm.inference.marginals import marginal
+from ugmm.inference.modes import Mode, mpe
 from ugmm.inference.posteriors import Posterior, posterior
 from ugmm.inference.samples import Samples, sample
 from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal, Queryable
@@ -14,10 +15,12 @@ __all__ = [
     "Draws",
     "Evidence",
     "Marginal",
+    "Mode",
     "Posterior",
     "Queryable",
     "Samples",
     "marginal",
+    "mpe",
     "posterior",
     "sample",
 ]

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ugmm.nn.classifier import Density
-from ugmm.nn.evidence import UNKNOWN, Evidence
+from ugmm.nn import Density
+from ugmm.nn.evidence import Evidence
 
 __all__ = [
     "Choice",
@@ -17,7 +17,6 @@ __all__ = [
     "distinct_tops",
     "dtype_of",
     "enumerate_all",
-    "stacked",
     "taken",
 ]
 
@@ -41,6 +40,33 @@ class Found(NamedTuple):
     y: Tensor
     log_prob: Tensor
     agreed: Tensor
+
+    @classmethod
+    def best_of(cls, x: Tensor, y: Tensor, log_prob: Tensor, same: float) -> "Found":
+        """Return the best of K ends for each row: (n, K, D), (n, K) and (n, K).
+
+        Args:
+            x: Where they are.
+            y: Their labels.
+            log_prob: Their log-probabilities.
+            same: Ends that are worse by no more than this agree with the best.
+        """
+        best, pick = taken(log_prob)
+        row = torch.arange(len(x), device=x.device)
+        agreed = (log_prob >= best.unsqueeze(1) - same).sum(1)
+        return cls(x[row, pick].double(), y[row, pick], best, agreed)
+
+    def or_better(self, other: "Found") -> "Found":
+        """Return the other's where that is better."""
+        better = other.log_prob > self.log_prob
+        pairs = zip(self[1:], other[1:], strict=True)
+        x = other.x.where(better.unsqueeze(1), self.x)
+        return Found(x, *(theirs.where(better, own) for own, theirs in pairs))
+
+    @classmethod
+    def joined(cls, found: "Iterable[Found]") -> "Found":
+        """Join what was found for parts of the rows."""
+        return cls(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
 class Choice(NamedTuple):
@@ -67,24 +93,21 @@ def at_once(density: Density) -> int:
 
 
 @torch.no_grad()
-def best_labels(density: Density, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the best label of each of k completions of n rows; a known label stays.
+def best_labels(density: Density, x: Tensor, evidence: Evidence) -> tuple[Tensor, Tensor]:
+    """Find the best label of each of k completions of n rows of evidence; a known label stays.
 
     Args:
         density: The density.
         x: (n, k, D).
-        y: (n,), `UNKNOWN` where a label is not known.
+        evidence: The n rows.
 
     Returns:
         log p(x, y), -inf in the place of NaN, (n, k) float64, and the labels, (n, k).
     """
-    dtype = dtype_of(density)
-    parts = x.flatten(0, 1).to(dtype).split(at_once(density))
+    parts = x.flatten(0, 1).to(dtype_of(density)).split(at_once(density))
     scores = torch.cat([density.class_scores(part).double() for part in parts])
     scores = scores.nan_to_num(nan=-torch.inf).reshape(*x.shape[:2], -1)
-    labels = torch.arange(scores.shape[-1], device=x.device)
-    wrong = (y.unsqueeze(1) != UNKNOWN) & (y.unsqueeze(1) != labels)
-    return taken(scores.masked_fill(wrong.unsqueeze(1), -torch.inf))
+    return taken(evidence.restrict(scores))
 
 
 def dtype_of(density: Density) -> torch.dtype:
@@ -131,28 +154,23 @@ def distinct_tops(x: Tensor, y: Tensor, value: Tensor, k: int, radius: Tensor) -
 
 def enumerate_all(density: Density, evidence: Evidence, choices: Sequence[Choice]) -> Found:
     """Try every combination of choices and labels: exact where nothing else is free."""
+    lots = torch.zeros(1, 0, dtype=torch.long)  # the combinations: a number for each choice
+    for choice in choices:
+        many = torch.arange(len(choice.values)).repeat(len(lots)).unsqueeze(1)
+        lots = torch.cat([lots.repeat_interleave(len(choice.values), 0), many], 1)
+    lots = lots.to(evidence.x.device)
     found = []
-    picks = (
-        torch.cartesian_prod(*(torch.arange(len(c.values)) for c in choices)) if choices else []
-    )
-    picks = torch.as_tensor(picks, dtype=torch.long).reshape(-1, len(choices))
-    picks = picks if choices else torch.zeros(1, 0, dtype=torch.long)
-    rows = max(1, at_once(density) // len(picks))
-    for part in evidence.split(rows):
-        x = part.x.unsqueeze(1).repeat(1, len(picks), 1)
+    rows = torch.arange(len(evidence), device=lots.device)
+    for numbers in rows.split(max(1, at_once(density) // len(lots))):  # of none, one part
+        part = evidence[numbers]
+        x = part.x.unsqueeze(1).repeat(1, len(lots), 1)
         fits = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        for choice, pick in zip(choices, picks.T.to(x.device), strict=True):
-            x[:, :, choice.features] = choice.values.to(x)[pick]
-            fits &= choice.allowed(part)[:, pick]
-        value, label = best_labels(density, x, part.y)
-        log_prob, best = taken(value.masked_fill(~fits, -torch.inf))
-        row = torch.arange(len(part), device=x.device)
-        # What is known stays as it was given, not as the rounded values of a choice have it.
-        x_best = torch.where(part.known, part.x, x[row, best])
-        found.append(Found(x_best, label[row, best], log_prob, torch.ones_like(best)))
-    return stacked(found)
-
-
-def stacked(found: Iterable[Found]) -> Found:
-    """Join what was found for parts of the rows."""
-    return Found(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        for choice, lot in zip(choices, lots.unbind(1), strict=True):
+            x[:, :, choice.features] = choice.values.to(x)[lot]
+            fits &= choice.allowed(part)[:, lot]
+        # What is known stays as it was given, and not as the values of a choice have it.
+        x = part.x.unsqueeze(1).where(part.known.unsqueeze(1), x)
+        value, label = best_labels(density, x, part)
+        one = Found.best_of(x, label, value.masked_fill(~fits, -torch.inf), 0.0)
+        found.append(one._replace(agreed=torch.ones_like(one.agreed)))
+    return Found.joined(found)

@@ -5,12 +5,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ugmm.inference.candidates import Found, at_once, best_labels, distinct_tops, dtype_of, taken
-from ugmm.nn.classifier import Density
+from ugmm.inference.modes.candidates import (
+    Found,
+    at_once,
+    best_labels,
+    distinct_tops,
+    dtype_of,
+    taken,
+)
+from ugmm.nn import Density
 from ugmm.nn.evidence import Evidence
 
 __all__ = ["Flips", "climb_by_flips", "nearest_rows"]
 
+_DRAWS = 16  # for each start
 _PROPOSED = 12  # flips that are tried in a round, alone and together
 _ROUNDS = 200
 _LEAST = 1e-4  # nats that a round must gain: less may be rounding, in float32
@@ -33,26 +41,34 @@ class Flips:
     starts: int
     rows: Tensor | None
 
-    def __call__(self, evidence: Evidence, completions: Tensor) -> Found:
-        """Find the most probable completions of rows, from some completions of them (n, S, D)."""
-        known, completions = evidence.known.unsqueeze(1), completions.to(dtype_of(self.density))
+    @property
+    def n_draws(self) -> int:
+        """How many draws of each row of evidence it begins with."""
+        return _DRAWS * self.starts
+
+    def __call__(self, evidence: Evidence, draws: Tensor, generator: torch.Generator) -> Found:  # noqa: ARG002
+        """Find the most probable completions of n rows.
+
+        Args:
+            evidence: The rows, in float64.
+            draws: Draws given the evidence, (n, S, D).
+            generator: Not needed.
+        """
+        completions, known = draws.to(dtype_of(self.density)), evidence.known.unsqueeze(1)
         if self.rows is not None:
             near = nearest_rows(self.rows.to(completions), evidence, _NEAREST)
-            near = torch.where(known, evidence.x.unsqueeze(1).to(near), near)
+            near = evidence.x.to(near).unsqueeze(1).where(known, near)
             completions = torch.cat([completions, near], 1)
-        value, y = best_labels(self.density, completions, evidence.y)
-        radius = torch.full_like(completions[:, 0], 0.5)
-        tops = distinct_tops(completions, y, value, self.starts, radius)
-        k = tops.shape[1]
+        value, y = best_labels(self.density, completions, evidence)
+        tops = distinct_tops(
+            completions, y, value, self.starts, torch.full_like(completions[:, 0], 0.5)
+        )
         x = completions.gather(1, tops.unsqueeze(-1).expand(-1, -1, completions.shape[-1]))
         free = (~known).expand_as(x).flatten(0, 1)
-        ends, _ = climb_by_flips(self.density, x.flatten(0, 1), y.gather(1, tops).flatten(), free)
+        ends = climb_by_flips(self.density, x.flatten(0, 1), y.gather(1, tops).flatten(), free)
         # Another label may have become the best.
-        value, y = best_labels(self.exact, ends.reshape(x.shape), evidence.y)
-        log_prob, best = taken(value)
-        row = torch.arange(len(x), device=x.device)
-        agreed = (value >= log_prob.unsqueeze(1) - _LEAST).sum(1)
-        return Found(ends.reshape(len(x), k, -1)[row, best], y[row, best], log_prob, agreed)
+        value, y = best_labels(self.exact, ends.reshape(x.shape), evidence)
+        return Found.best_of(ends.reshape(x.shape), y, value, _LEAST)
 
 
 def nearest_rows(rows: Tensor, evidence: Evidence, k: int) -> Tensor:
@@ -63,7 +79,7 @@ def nearest_rows(rows: Tensor, evidence: Evidence, k: int) -> Tensor:
     return rows[distance.topk(min(k, len(rows)), largest=False).indices]
 
 
-def climb_by_flips(density: Density, x: Tensor, y: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+def climb_by_flips(density: Density, x: Tensor, y: Tensor, free: Tensor) -> Tensor:
     """Flip free features as long as that makes a point more probable.
 
     Each round tries those flips that the gradient says are the best, alone; then the best two of
@@ -76,7 +92,7 @@ def climb_by_flips(density: Density, x: Tensor, y: Tensor, free: Tensor) -> tupl
         free: True where a feature may be flipped, (P, D).
 
     Returns:
-        Where they end, (P, D), and log p there, (P,), float64.
+        Where they end, (P, D).
     """
     x, value = x.clone(), _values(density, x.unsqueeze(1), y).squeeze(1)
     live, k = torch.arange(len(x), device=x.device), min(_PROPOSED, x.shape[1])
@@ -102,7 +118,7 @@ def climb_by_flips(density: Density, x: Tensor, y: Tensor, free: Tensor) -> tupl
         live = live[up]
         if not len(live):
             break
-    return x, value
+    return x
 
 
 def flipped(x: Tensor, where: Tensor) -> Tensor:
