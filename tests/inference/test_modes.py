@@ -8,10 +8,11 @@ import torch
 from exact_densities import BinaryTable, GaussianPerClass, random_gaussians
 from torch.nn.functional import one_hot
 
+from ugmm.baselines.bernoulli import BernoulliMixture
 from ugmm.baselines.gaussian_classes import GaussianClasses
 from ugmm.density import Ensemble, TiltedGaussian
 from ugmm.inference import Evidence, mpe
-from ugmm.nn import AutoregressiveUGMM, JointScore, UGMMNetwork
+from ugmm.nn import JointScore, UGMMCircuit, UGMMNetwork
 
 
 def random_tilted(n_features, n_classes=1, seed=0, layers=(6, 4), log_scale=-1.0):
@@ -96,14 +97,15 @@ def test_no_point_of_a_dense_grid_is_better(d, n_classes, log_scale):
     assert not mode.is_exact.any()
 
 
+@pytest.mark.filterwarnings("ignore:the fused CPU kernel")
 def test_a_deep_density_of_another_kind_is_climbed_to_the_top():
     torch.manual_seed(0)
-    autoregressive = AutoregressiveUGMM(3, 2, hidden=(6, 4)).eval()
+    circuit = UGMMCircuit(3, 2)
     gaussians = GaussianClasses(3, 2, 1, lambda *_: None, 0)
     gaussians.means.copy_(torch.randn(2, 1, 3))
     known = torch.tensor([[False, True, False], [False, False, False]])
     evidence = Evidence(torch.randn(2, 3), known)
-    for density in (autoregressive, Ensemble([random_tilted(3, 2), gaussians])):
+    for density in (circuit, Ensemble([random_tilted(3, 2), gaussians])):
         mode = mpe(density.eval(), evidence, starts=4)
         assert ways_up(density, mode, ~known) < 1e-3
         assert mode.log_prob.isfinite().all()
@@ -125,17 +127,14 @@ def test_few_binary_features_are_enumerated(known_label):
     torch.testing.assert_close(scores, mode.log_prob)
 
 
-def binary_network(d, seed=0, n_classes=2):
+def binary_mixture(d, seed=0, n_classes=2):
     torch.manual_seed(seed)
-    density = AutoregressiveUGMM(d, n_classes, hidden=(8,), head="bernoulli").eval()
-    density.head.weight.data.normal_(0, 1)
-    density.head.bias.data.normal_(0, 0.3)
-    return density
+    return BernoulliMixture(d, n_classes, components=5).eval()
 
 
 @torch.no_grad()
 def test_flips_find_what_enumeration_finds():
-    density = binary_network(14)
+    density = binary_mixture(14)
     rows = torch.tensor(list(itertools.product([0.0, 1.0], repeat=13)))
     scores = density.class_scores(torch.cat([torch.ones(len(rows), 1), rows], 1)).double()
     known = torch.zeros(1, 14, dtype=torch.bool)
@@ -147,7 +146,7 @@ def test_flips_find_what_enumeration_finds():
 
 @torch.no_grad()
 def test_training_rows_are_starts_too():
-    density = binary_network(40, n_classes=1)
+    density = binary_mixture(40, n_classes=1)
     known = torch.arange(40).remainder(2).bool()[None]  # no prefix
     row = mpe(density, Evidence(torch.ones(1, 40), known), starts=30).x
     evidence = Evidence(row, known)

@@ -106,7 +106,7 @@ def best_labels(density: Density, x: Tensor, evidence: Evidence) -> tuple[Tensor
     """
     parts = x.flatten(0, 1).to(dtype_of(density)).split(at_once(density))
     scores = torch.cat([density.class_scores(part).double() for part in parts])
-    scores = scores.nan_to_num(nan=-torch.inf).reshape(*x.shape[:2], -1)
+    scores = scores.nan_to_num(nan=-torch.inf).unflatten(0, x.shape[:2])
     return taken(evidence.restrict(scores))
 
 

@@ -80,9 +80,9 @@ def mpe(
             of a choice is none of its values.
     """
     asked = check_density(density)
-    evidence = check_evidence(asked, evidence)
     check_positive(starts=1 if starts is None else starts)
-    search = _Search.of(asked, evidence, starts, seed, choices, rows)
+    taken = check_evidence(asked, evidence)
+    search = _Search.of(asked, taken, starts, seed, choices, rows)
     found, exact = search.run()
     gap = None
     if check:
@@ -90,7 +90,7 @@ def mpe(
         better = found.or_better(wider)
         gap = torch.where(better.log_prob > found.log_prob, better.log_prob - found.log_prob, 0.0)
         found = better
-    x = evidence.x.where(evidence.known, found.x.to(evidence.x))
+    x = evidence.x.where(evidence.known, found.x.to(evidence.x))  # what was known, to the bit
     return Mode(x, found.y, found.log_prob, found.agreed, gap, exact)
 
 
