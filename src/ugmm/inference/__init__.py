@@ -4,6 +4,7 @@ Everything here takes tensors in the model's units; `ugmm.load` returns an objec
 user's own rows.
 """
 
+from ugmm.inference.conditionals import Conditional, conditional
 from ugmm.inference.marginals import marginal
 from ugmm.inference.modes import Mode, mpe
 from ugmm.inference.posteriors import Posterior, posterior
@@ -12,6 +13,7 @@ from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal, Queryable
 
 __all__ = [
     "UNKNOWN",
+    "Conditional",
     "Draws",
     "Evidence",
     "Marginal",
@@ -19,6 +21,7 @@ __all__ = [
     "Posterior",
     "Queryable",
     "Samples",
+    "conditional",
     "marginal",
     "mpe",
     "posterior",
