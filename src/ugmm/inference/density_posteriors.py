@@ -10,6 +10,7 @@ from ugmm.nn.evidence import UNKNOWN, Evidence, Queryable
 
 __all__ = ["density_posterior"]
 
+_PROBE = 64  # draws by which a density shows whether it answers exactly
 _ROWS = 1024  # rows, or draws of a row, that are computed together
 
 
@@ -68,7 +69,7 @@ def density_posterior(
 def _is_exact(density: Asked, row: Evidence) -> bool:
     if row.known.all():
         return True
-    return density.marginal(row.with_label(0), 2, generator_of(0)).is_exact
+    return density.marginal(row.with_label(0), _PROBE, generator_of(0)).is_exact
 
 
 def _exactly(density: Asked, rows: Evidence) -> Tensor:

@@ -20,6 +20,7 @@ from ugmm.nn.evidence import Draws, Evidence
 __all__ = ["feature_given"]
 
 _DRAWS_A_LINE = 4  # a line costs some hundred points: few draws are wasted on choosing it
+_PROBE = 64  # draws by which a density shows whether it answers exactly
 _NUMBERS = 2**21  # features of points that are computed together
 _LOWEST = -1e300  # stands for a score below what the network's type can hold
 
@@ -53,7 +54,7 @@ def _lines(
     if int((~row.known).sum()) == 1:
         return _Lines(_scores_along(density, row.x, row, feature), one, 0.0, 1.0)
     first = torch.tensor([feature]), draws.x[0, :1, feature, None]
-    if density.marginal(row.with_features(*first), 2, generator_of(0)).is_exact:
+    if density.marginal(row.with_features(*first), _PROBE, generator_of(0)).is_exact:
         return _Lines(_marginals_along(density, row, feature), one, 0.0, 1.0)
     ess = float(effective(draws.log_weight[0]))
     n = draws.x.shape[1]
