@@ -135,12 +135,18 @@ def perceptrons():
 def autoregressive():
     first = 3 * 7 * 4 + C * 7 + C + 2 * (7 + 5) + 3 * 5 * 7
     heads = {"gaussian": 2 * 4 * (5 + 3 + 4), "bernoulli": 4 * (5 + 1)}
-    for head, n in heads.items():
+    for (head, n), order in itertools.product(heads.items(), ("fixed", "random")):
+        settings = {"components": 2, "order": order, "orders": 3, "dropout": 0.2}
+        text = "n_features=4, n_classes=3, positions=None"
         yield (
-            f"autoregressive-{head}",
+            f"autoregressive-{head}-{order}",
             Case(
-                partial(AutoregressiveUGMM, D, C, (7, 5), head, components=2, dropout=0.2),
-                ("AutoregressiveUGMM", "n_features=4, n_classes=3", f"{head.title()}Head"),
+                partial(AutoregressiveUGMM, D, C, (7, 5), head, **settings),
+                (
+                    "AutoregressiveUGMM",
+                    text if order == "fixed" else f"{text}, orders=3",
+                    f"{head.title()}Head",
+                ),
                 n_parameters=first + n,
                 binary=head == "bernoulli",
                 draws=True,

@@ -43,6 +43,7 @@ class ModelConfig(Choice):
     is_density: ClassVar[bool] = False  # whether it is normalised by construction
     is_classifier: ClassVar[bool] = True  # whether it can be trained to tell classes apart
     is_fitted: ClassVar[bool] = False  # whether it is fitted at once, by task=fitted
+    takes_missing: ClassVar[bool] = False  # whether it does without values that are missing
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the model."""
@@ -98,6 +99,7 @@ class UGMMConfig(LayeredConfig):
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
     is_bounded = True
+    takes_missing = True
 
 
 @choice("model", "mlp", builds="ugmm.baselines.mlp:MLP")
@@ -115,6 +117,9 @@ class AutoregressiveConfig(ModelConfig):
     hidden: list[int] = key([128, 64], low=1, high=10**6)
     head: Literal["gaussian", "bernoulli"] = "gaussian"
     components: int = key(4, low=1, high=10_000)  # of the Gaussian head
+    # of the features: as they are numbered, or another at each training step
+    order: Literal["fixed", "random"] = "fixed"
+    orders: int = key(4, low=2, high=1000)  # mixed in evaluation, of a random order
     # conditionals a training step; null: all
     positions: int | None = key(None, low=1, high=10**6)
     dropout: float = key(0.0, low=0, below=1)
