@@ -324,7 +324,7 @@ class AutoregressiveUGMM(Density):
     def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
         """Return n weighted draws of whole rows for each row, see :class:`ugmm.nn.Queryable`.
 
-        They are exact and independent where the known features are the first ones of a row. Else
+        They are exact where the known features are the first ones of a row. Else
         they are particles of sequential Monte Carlo, of which many share their first features:
         the effective share that is told counts those as one. If the order is random, see above.
 
