@@ -6,13 +6,14 @@ from typing import Self, cast
 import torch
 from torch import Tensor, nn
 
+from ugmm.nn.autoregressive.beams import Beam, search
 from ugmm.nn.autoregressive.conditionals import Conditionals
 from ugmm.nn.autoregressive.orders import check_order, sample
 from ugmm.nn.autoregressive.orders import draw as draw_in_orders
 from ugmm.nn.autoregressive.orders import marginal as marginal_in_orders
 from ugmm.nn.autoregressive.particles import Question, draw, marginal
 from ugmm.nn.autoregressive.walk import Walk
-from ugmm.nn.checks import check_binary, check_draws, check_given, check_tensors
+from ugmm.nn.checks import check_binary, check_draws, check_given, check_positive, check_tensors
 from ugmm.nn.evidence import Draws, Evidence, Marginal
 from ugmm.nn.labels import draw_labels
 
@@ -177,6 +178,25 @@ class AutoregressiveUGMM(Conditionals):
         with self.prepared():
             question = Question.of(evidence, self.prefix_class_scores)
             return draw(self.walk(), question, n, generator)
+
+    @torch.no_grad()
+    def beam(self, evidence: Evidence, width: int) -> Beam:
+        """Return the most probable completion of each row that a beam search finds.
+
+        Args:
+            evidence: Rows of binary features. A label that is not known is completed, too.
+            width: How many beginnings of a row are kept at each feature. With 1 it is greedy.
+
+        Raises:
+            ValueError: If features are not binary, their order is random, the width is not
+                positive, or the evidence is not of such rows.
+        """
+        check_positive(width=width)
+        if not self.binary or self.orders is not None:
+            raise ValueError("a beam search is for binary features in a fixed order")
+        evidence = self._check(evidence)
+        with self.prepared():
+            return search(self.walk(), evidence, self.class_logits.log_softmax(0), width)
 
     def _check(self, evidence: Evidence) -> Evidence:
         """Return evidence where the network is, and of its type, if it is of its rows."""
