@@ -60,7 +60,7 @@ def test_all_or_nothing_may_be_known():
         (
             random_gaussians(3),
             Evidence(torch.zeros(2, 3), y=torch.tensor([0, 2])),
-            "row 1: the label is 2, and it must be 0 to 1",
+            "a label is 2, and it must be 0 to 1",
         ),
         (BinaryTable().eval(), Evidence(torch.full((1, 4), 0.5)), "a feature is 0.5"),
         (

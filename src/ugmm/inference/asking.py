@@ -43,16 +43,7 @@ def check_evidence(density: Asked, evidence: Evidence) -> Evidence:
         ValueError: If the number of features is not the density's, a label is not one of its
             classes, or a feature that is known can have no such value.
     """
-    width, n_classes = evidence.x.shape[1], density.n_classes
-    if width != density.n_features:
-        raise ValueError(
-            f"evidence is of {width} features, and the density has {density.n_features}"
-        )
-    if (wrong := evidence.y >= n_classes).any():
-        row = int(wrong.nonzero()[0])
-        raise ValueError(
-            f"row {row}: the label is {int(evidence.y[row])}, and it must be 0 to {n_classes - 1}"
-        )
+    evidence.check(density.n_features, density.n_classes)
     if density.binary:
         check_binary(evidence.x[evidence.known])
     own = next(chain(density.parameters(), density.buffers()))

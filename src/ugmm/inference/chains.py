@@ -20,6 +20,7 @@ CHAINS = 16
 _DRAWS = 8192  # that the chains start from, or take their proposals from, at a time
 _MALA_WARM, _MALA_THIN, _MALA_ACCEPTS = 200, 5, 0.574
 _GIBBS_WARM, _GRID = 20, 64
+_LOWEST = -1e300
 _METROPOLIS_MOST = 64  # steps for each draw that is kept
 
 
@@ -58,9 +59,12 @@ class _Target:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Map rows (m, D) to (m,), float64."""
-        scores = self.density.class_scores(x).double()
-        label = int(self.row.y[0])
+        scores, label = self._scores(x), int(self.row.y[0])
         return scores.logsumexp(-1) if label < 0 else scores[:, label]
+
+    def _scores(self, x: Tensor) -> Tensor:
+        # Far from all that a density knows of, a score may be below what its type can hold.
+        return self.density.class_scores(x).double().clamp(min=_LOWEST)
 
     def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return `log_prob` of rows (m, D), and its gradient by the free features (m, free)."""
@@ -74,7 +78,7 @@ class _Target:
         """Draw the labels of rows (m, D), or repeat the one that is known: (m,)."""
         if (label := int(self.row.y[0])) >= 0:
             return torch.full((len(x),), label, device=x.device)
-        parts = [self.density.class_scores(part).double().softmax(-1) for part in x.split(_DRAWS)]
+        parts = [self._scores(part).softmax(-1) for part in x.split(_DRAWS)]
         drawn = torch.multinomial(torch.cat(parts).cpu(), 1, generator=self.generator)
         return drawn.squeeze(1).to(x.device)
 
@@ -86,7 +90,8 @@ class _Target:
         for w, part in ((weight, trust), (torch.full_like(weight, 1 / _DRAWS), 1 - trust)):
             centred = x - w @ x
             whole += part * centred.T @ (w.unsqueeze(1) * centred)
-        return whole + 1e-12 * torch.eye(len(whole), dtype=torch.float64, device=x.device)
+        least = 1e-12 + 1e-8 * whole.diagonal().mean()  # keeps it definite, far out too
+        return whole + least * torch.eye(len(whole), dtype=torch.float64, device=x.device)
 
     def uniform(self, *shape: int) -> Tensor:
         numbers = torch.rand(*shape, generator=self.generator, dtype=torch.float64)

@@ -33,16 +33,18 @@ def marginal(density: Queryable, evidence: Evidence, *, n: int = 8192, seed: int
     check_positive(n=n)
     asked = check_density(density)
     evidence = check_evidence(asked, evidence)
-    values = torch.empty(3, len(evidence), dtype=torch.float64, device=evidence.x.device)
+    values = torch.zeros(4, len(evidence), dtype=torch.float64, device=evidence.x.device)
     is_exact = True
     with asked.prepared():
         for rows in alike(evidence):
             for part, answer in _answers(asked, evidence, rows, n, seed):
-                values[:, part] = torch.stack(answer[:3])
+                values[:3, part] = torch.stack(answer[:3])
+                if answer.shared is not None:
+                    values[3, part] = answer.shared
                 is_exact &= answer.is_exact
     if (wrong := values.isnan().any(0)).any():
         raise ValueError(f"row {int(wrong.nonzero()[0])}: {TOO_FAR}")
-    return Marginal(values[0], values[1], values[2], is_exact)
+    return Marginal(values[0], values[1], values[2], is_exact, values[3])
 
 
 def _answers(
