@@ -21,6 +21,7 @@ from ugmm.loading import load_network
 from ugmm.runs import Run
 from ugmm.spec import Spec
 from ugmm.trained import TrainedNetwork
+from ugmm.training.run import evaluate
 
 FLOWERS, SPECIES = load_iris(return_X_y=True)
 NAMES = load_iris().target_names
@@ -204,6 +205,30 @@ def test_a_table_with_words_and_gaps_is_read_as_it_is(gardens, garden_csv):
     right = network.predict(frame)[test] == frame.kind[test]
     assert right.mean() == pytest.approx(accuracy.item())
     assert network.spec == data.spec
+
+
+def test_a_network_trained_on_gaps_takes_rows_with_gaps(trained, garden_csv):
+    run = trained(
+        "iris_disc", "trainer.max_epochs=25", "data=csv", f"data.path={garden_csv}",
+        "data.label=kind", "data.types={id: drop}", "data.missing=keep", "seed=1",
+        "model.input_dropout=0.2",
+    )  # fmt: skip
+    network = ugmm.load(run.folder)
+    frame = pd.read_csv(garden_csv)
+    data = network.config.data.build(1)
+    data.setup()
+    x, y = data.splits["test"]
+    assert x.isnan().any(0).all()
+    with torch.no_grad():
+        served = load_network(run.folder).class_scores(x)
+    assert (served.argmax(-1) == y).float().mean().item() == run.read_summary()["test/accuracy"]
+    assert run.read_summary()["test/accuracy"] > 0.85
+    assert (network.predict(frame) == frame.kind).mean() > 0.85
+    shares = data.splits["train"].y.bincount() / len(data.splits["train"].y)
+    for nothing in ([[None, None]], {"length": [np.nan], "garden": [""]}, {"length": ["?"]}):
+        torch.testing.assert_close(network.posterior(nothing)[0], shares)
+    again, _ = evaluate(run)
+    assert again["test/nll"] == pytest.approx(run.read_summary()["test/nll"])
 
 
 def test_a_run_says_what_its_rows_are(gardens):

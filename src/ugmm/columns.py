@@ -139,12 +139,14 @@ def to_number(value: Any) -> float | None:
 def fit_scaling(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and the scale of each feature of x (n, N), by which to standardise: (N,).
 
-    The scale is the standard deviation; or 1 where a feature is constant, to which rounding may
-    leave a tiny deviation. It is infinite or NaN where the squares are too large.
+    They are those of the values that are known: NaN is left aside. The scale is the standard
+    deviation; or 1 where a feature is constant, to which rounding may leave a tiny deviation. It
+    is infinite or NaN where the squares are too large.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale[(np.ptp(x, axis=0) == 0) | (scale == 0)] = 1
+        mean, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+    spread = np.nanmax(x, axis=0) - np.nanmin(x, axis=0)
+    scale[(spread == 0) | (scale == 0)] = 1
     return mean, scale
 
 

@@ -133,7 +133,7 @@ def _build_task(config: Config, saved: Checkpoint) -> "Task":
 
 
 def _fresh_network(config: Config, saved: Checkpoint) -> Classifier:
-    return config.task.network(config.model, saved.stamp.n_features, saved.stamp.n_classes)
+    return config.network(saved.stamp.n_features, saved.stamp.n_classes)
 
 
 def _remake_task(checkpoint: Mapping[str, Any], path: Path) -> "Task":

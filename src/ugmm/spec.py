@@ -35,6 +35,7 @@ class Spec:
         pixel_range: Between which values an image's pixels lie, raw. If they are 0 and 1, pixels
             may also be uint8, from 0 to 255.
         binary: Whether the network knows pixels of 0 and 1 only: grey ones are then rounded.
+        keeps_missing: Whether it was trained on rows with values missing, and takes them so.
 
     Raises:
         UserError: If the numbers of columns, means and deviations do not fit one another.
@@ -50,6 +51,7 @@ class Spec:
     image_shape: tuple[int, int] | None = None
     pixel_range: tuple[float, float] | None = None
     binary: bool = False
+    keeps_missing: bool = False
 
     def __post_init__(self) -> None:
         for what, found in (
@@ -89,12 +91,14 @@ class Spec:
                 one.
 
         Returns:
-            (n, N) float32.
+            (n, N) float32; NaN where a value is missing, if `keeps_missing`.
 
         Raises:
             UserError: If the rows are not what the network was trained on; the line names the
                 column and the remedy.
         """
+        if self.keeps_missing:
+            return self.encode_given(rows)
         features = self._read(rows)
         if not len(features):
             raise UserError("there are no rows; give at least one")
@@ -149,6 +153,8 @@ class Spec:
     def decode(self, x: Any) -> np.ndarray:
         """Turn model units into raw rows, as `encode` takes them: the likeliest category wins.
 
+        NaN stays NaN.
+
         Args:
             x: (n, N), a tensor or an array.
 
@@ -166,6 +172,7 @@ class Spec:
             categories = self.columns[place].categories
             words = np.array(categories, dtype=object)
             rows[:, place] = words[part.argmax(axis=1)] if categories else part[:, 0]
+            rows[np.isnan(part[:, 0]), place] = math.nan
         return rows
 
     def to_model_units(self, features: np.ndarray, *, keep_missing: bool = False) -> np.ndarray:

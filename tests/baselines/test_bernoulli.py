@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ugmm.baselines import BernoulliMixture
+from ugmm.nn import Evidence, Queryable
 
 STATES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=5)))
 
@@ -51,3 +52,27 @@ def test_it_begins_on_rows_of_each_class():
     x = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]).repeat(5, 1)
     mixture.init_from(x, torch.tensor([0, 1]).repeat(5))
     assert mixture.predict(x).tolist() == [0, 1] * 5
+
+
+def test_queries_are_answered_as_by_enumeration(mixture):
+    assert isinstance(mixture, Queryable)
+    generator = torch.Generator().manual_seed(0)
+    known = torch.tensor(
+        [[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 1, 1, 1], [0, 0, 0, 0, 0]]
+    ).bool()
+    evidence = Evidence(STATES[[5, 0, 9, 0]], known, torch.tensor([-1, 1, 0, -1]))
+    found = mixture.marginal(evidence, 1, generator)
+    assert found.is_exact
+    drawn = mixture.draw(evidence, 20_000, generator)
+    joint = mixture.class_scores(STATES).detach().double().exp()  # (32, 2)
+    for row in range(4):
+        fits = (STATES[:, known[row]] == evidence.x[row, known[row]]).all(1).unsqueeze(1)
+        y = evidence.y[row]
+        p = joint * fits * (torch.ones(2) if y < 0 else torch.eye(2)[y])
+        assert found.log_prob[row].item() == pytest.approx(p.sum().log().item(), abs=1e-6)
+        index = (drawn.x[row] @ torch.tensor([16.0, 8, 4, 2, 1])).long() * 2 + drawn.y[row]
+        frequency = torch.bincount(index, minlength=64) / 20_000
+        torch.testing.assert_close(frequency.double(), (p / p.sum()).flatten(), atol=0.015, rtol=0)
+    assert found.log_prob[3] == 0
+    with pytest.raises(ValueError, match=r"a feature is 0\.5, and each must be 0 or 1"):
+        mixture.marginal(Evidence(torch.full((1, 5), 0.5)), 1, generator)

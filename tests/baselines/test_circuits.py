@@ -12,6 +12,7 @@ pytest.importorskip("spflow", reason="spflow is not installed: circuits are not 
 from spflow.modules.rat.factorize import Factorize
 
 from ugmm.baselines.circuits import Circuit
+from ugmm.nn import Evidence, Queryable
 
 KINDS = ("rat", "einet")
 
@@ -76,6 +77,53 @@ def test_what_is_not_known_is_integrated_out(kind):
         expected = np.trapezoid(made.class_scores(rows).exp().numpy(), grid.numpy(), axis=0)
         marginal = made.marginal_class_scores(x, observed).exp()[0].numpy()
     np.testing.assert_allclose(marginal, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_classes", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_draws_are_those_of_the_conditional(kind, n_classes):
+    """Moments, and labels, of all three features but one, against quadrature."""
+    made = circuit(kind, n_features=3, n_classes=n_classes, depth=1, repetitions=3).double()
+    assert isinstance(made, Queryable)
+    made.leaves.loc.data *= 3  # far enough apart for choices to matter
+    nan = math.nan
+    x = torch.tensor([[0.3, nan, nan], [nan, 1.0, nan], [nan, nan, -0.5]], dtype=torch.float64)
+    evidence = Evidence(x, y=torch.tensor([-1, n_classes - 1, -1]))
+    generator = torch.Generator().manual_seed(0)
+    drawn = made.draw(evidence, 20_000, generator)
+    assert drawn.log_weight.exp().sum(1).tolist() == pytest.approx([1] * 3)
+    grid = torch.linspace(-10, 12, 201, dtype=torch.float64)
+    points = torch.cartesian_prod(grid, grid)
+    marginal = made.marginal(evidence, 1, generator)
+    assert marginal.is_exact
+    for row in range(3):
+        free = ~evidence.known[row]
+        rows = evidence.x[row].repeat(len(points), 1)
+        rows[:, free] = points
+        with torch.no_grad():
+            p = evidence[row : row + 1].restrict(made.class_scores(rows)[None])[0].exp()
+        total = p.sum() * (grid[1] - grid[0]) ** 2
+        assert marginal.log_prob[row].item() == pytest.approx(total.log().item(), abs=1e-4)
+        p = p / p.sum()
+        found = drawn.x[row][:, free]
+        assert (drawn.x[row][:, ~free] == evidence.x[row, ~free]).all()
+        mean = p.sum(1) @ points
+        second = torch.einsum("n,na,nb->ab", p.sum(1), points - mean, points - mean)
+        torch.testing.assert_close(found.mean(0), mean, atol=0.05, rtol=0)
+        torch.testing.assert_close(torch.cov(found.T), second, atol=0.05, rtol=0.04)
+        frequency = torch.bincount(drawn.y[row], minlength=n_classes) / 20_000
+        torch.testing.assert_close(frequency.double(), p.sum(0), atol=0.015, rtol=0)
+
+
+def test_samples_have_the_classes_shares():
+    made = circuit("rat")
+    x, y = made.sample(4000, generator=torch.Generator().manual_seed(0))
+    assert x.shape == (4000, 8)
+    share = made.marginal(
+        Evidence.nothing(8, 3).with_label(1), 1, torch.Generator()
+    ).log_prob.exp()
+    assert (y == 1).float().mean().item() == pytest.approx(share[0].item(), abs=0.03)
+    assert made.sample(0)[0].shape == (0, 8)
 
 
 def test_any_leading_shape_and_one_class():

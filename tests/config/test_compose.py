@@ -41,6 +41,7 @@ def test_every_shipped_choice_can_be_chosen(group, name):
     together = {
         "autoregressive": ["task=likelihood"],
         "bernoulli_mixture": ["task=likelihood"],
+        "ugmm_circuit": ["task=likelihood"],
         "likelihood": ["model=autoregressive"],
         **{name: ["task=fitted"] for name in ("lda", "qda", "gmm")},
         "fitted": ["model=lda"],
@@ -201,6 +202,10 @@ def test_references_reach_other_keys():
         ("tracking.tags=['${oc.env:HOME}']", "calls a resolver"),
         ("name=${nope}", "name: Interpolation key 'nope' not found"),
         ("task=generative model=mlp", "the score of this model has no upper bound"),
+        (
+            "data=csv data.path=t.csv data.missing=keep model=mlp",
+            "model=mlp with data.missing=keep: it needs a value in every cell; use data.missing=",
+        ),
         ("model._target_=os.system", "unknown key 'model._target_'"),
         (
             "seed=!!python/name:os.system",

@@ -91,6 +91,11 @@ def test_missing_values_are_refused_filled_or_dropped(write):
     assert table.feature_names == ("width", "garden=Oslo", "garden=Rome", "garden=?")
     expected = [[1, 1, 0, 0], [np.nan, 0, 1, 0], [3, 0, 0, 1], [5, 0, 0, 1], [7, 1, 0, 0]]
     np.testing.assert_array_equal(table.x, expected)
+    table = read_csv(path, "species", missing="keep")
+    gap = [np.nan, np.nan]
+    expected = [[1, 1, 0], [np.nan, 0, 1], [3, *gap], [5, *gap], [7, 1, 0]]
+    np.testing.assert_array_equal(table.x, expected)
+    assert table.feature_names == ("width", "garden=Oslo", "garden=Rome")
     table = read_csv(path, "species", missing="drop")
     np.testing.assert_array_equal(table.x, [[1, 1], [7, 1]])
     assert "2 rows of 5, 2 features" in table.description
@@ -148,6 +153,8 @@ def test_gaps_in_a_column_that_is_left_out_do_not_matter(write):
         ("a,b\n1,\n2,?\n", {"missing": "drop"}, "every row lacks a value"),
         ("a,b\n1,NaN\n2,na\n", {}, r"'b' has 2 missing value\(s\), the first in line 2"),
         ("a,y\n1,\n2,u\n", {"label": "y", "missing": "mean"}, "leave out rows without a label"),
+        ("a,y\n1,\n2,u\n", {"label": "y", "missing": "keep"}, "leave out rows without a label"),
+        ("a,b\n1,\n2,?\n", {"missing": "keep"}, "column 'b' has no values; leave it out by"),
         ("a,y\n1,u\n2,u\n", {"label": "y"}, "data.label=y has one value only, 'u'"),
         ("y\nu\nv\n", {"label": "y"}, "has no column that could be a feature"),
     ],

@@ -177,6 +177,17 @@ def test_rows_that_no_network_can_learn_are_refused(x, y, line):
         Rows(x, y).setup()
 
 
+def test_a_module_that_keeps_missing_values_takes_nan_and_nothing_else():
+    rows = Rows([[0, 1], [2, float("nan")]], [0, 1])
+    rows.keeps_missing = True
+    rows.setup()
+    assert rows.spec.keeps_missing
+    rows = Rows([[0, float("nan")], [2, float("inf")]], [0, 1])
+    rows.keeps_missing = True
+    with pytest.raises(UserError, match="row 1, feature height"):
+        rows.setup()
+
+
 class Recorder(lightning.LightningModule):
     """A linear model that remembers its batches, and saves a checkpoint at one moment."""
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from ugmm.data import IrisDataModule, Table, TabularDataModule
 from ugmm.data.tabular import SCIKIT
 from ugmm.errors import UserError
-from ugmm.spec import Column
+from ugmm.spec import Column, Spec
 
 SIZES = {
     "iris": (150, 4, 3, None),
@@ -157,11 +157,43 @@ def test_missing_values_become_the_training_mean():
         np.testing.assert_allclose(data.splits[split].x, pipeline.transform(x[rows]), atol=1e-6)
 
 
-def test_a_feature_without_a_training_value_is_refused():
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_feature_without_a_training_value_is_refused(keep):
     x = np.ones((10, 2))
     x[:, 1] = np.nan
     with pytest.raises(UserError, match="feature 'f1' is missing in all training rows"):
-        module(table(x))
+        module(replace(table(x), keep_missing=keep))
+
+
+def test_missing_values_that_are_kept_are_nan_and_do_not_count():
+    generator = np.random.default_rng(1)
+    x = generator.normal(3, 2, (60, 3))
+    x[generator.random(x.shape) < 0.2] = np.nan
+    data = module(replace(table(x), keep_missing=True), val_fraction=0.0)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    train, test = next(folds.split(x, np.arange(60) % 2))
+    scaler = StandardScaler().fit(x[train])  # which leaves NaN aside
+    for split, rows in (("train", train), ("test", test)):
+        np.testing.assert_allclose(data.splits[split].x, scaler.transform(x[rows]), atol=1e-6)
+    np.testing.assert_array_equal(data.spec.encode(x), served_by_index(data))
+    np.testing.assert_allclose(data.spec.decode(served_by_index(data)), x, rtol=1e-5)
+    assert Spec.from_json(data.spec.to_json()) == data.spec
+    assert np.isnan(data.spec.encode([[None, "", 1.0]])[0, :2]).all()
+    with pytest.raises(UserError, match="column 'f2' has an infinite or too large value in row 0"):
+        data.spec.encode([[None, None, np.inf]])
+
+
+def test_a_category_that_is_missing_is_unknown_in_all_its_features():
+    town = Column("town", ("Oslo", "Rome"))
+    codes = town.encode(["Oslo", None, "Rome", "Rome"] * 5, keep_missing=True)
+    rows = Table(codes, np.arange(20) // 2 % 2, (town,), ("a", "b"), keep_missing=True)
+    data = module(rows, val_fraction=0.0)
+    x = data.spec.encode({"town": ["Rome", "", None]})
+    assert np.isnan(x).tolist() == [[False, False], [True, True], [True, True]]
+    assert data.spec.decode(x)[0, 0] == "Rome"
+    assert np.isnan(data.spec.decode(x)[1, 0])
+    with pytest.raises(UserError, match="'Bern' in row 0, which is none of its categories"):
+        data.spec.encode({"town": ["Bern"]})
 
 
 def test_values_whose_squares_overflow_are_refused():

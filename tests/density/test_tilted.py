@@ -90,8 +90,3 @@ def test_draws_are_those_of_rejection():
     frequency = torch.bincount(y, minlength=3) / len(y)
     expected = density.score.posterior(exact).mean(0)
     torch.testing.assert_close(frequency, expected, atol=0.05, rtol=0)
-
-
-def test_an_ensemble_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="at least one member"):
-        Ensemble([])

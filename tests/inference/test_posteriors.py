@@ -142,3 +142,12 @@ def test_a_density_answers_by_its_own_marginals():
 def test_training_mode_is_refused(network):
     with pytest.raises(ValueError, match="training mode"):
         posterior(network.train(), some(2, 0.5))
+
+
+def test_a_network_trained_on_gaps_answers_by_itself():
+    torch.manual_seed(0)
+    network = UGMMNetwork([4, 5, 3], missing=True).eval()
+    x = torch.randn(6, 4).masked_fill(torch.rand(6, 4) < 0.4, torch.nan)
+    found = posterior(network, Evidence(x), rows=x)
+    torch.testing.assert_close(found.probs, network.posterior(x))
+    assert found.is_exact

@@ -19,8 +19,8 @@ from ugmm.nn import UGMM, AutoregressiveUGMM, UGMMNetwork
 D, C = 6, 3
 
 
-def autoregressive(head="gaussian"):
-    return AutoregressiveUGMM(D, 2, (8, 5), head, components=2)
+def autoregressive(head="gaussian", order="fixed"):
+    return AutoregressiveUGMM(D, 2, (8, 5), head, components=2, order=order, orders=2)
 
 
 NETWORKS = {
@@ -30,6 +30,7 @@ NETWORKS = {
     "network": lambda: UGMMNetwork([D, 5, C], norm="layer", min_scale=0),
     "gaussian": autoregressive,
     "bernoulli": lambda: autoregressive("bernoulli"),
+    "orders": lambda: autoregressive(order="random"),
 }
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -41,7 +42,7 @@ def build(name, seed=0):
 
 def inputs(name, n=4):
     x = torch.linspace(-1, 1, n * D).cos().reshape(n, D)
-    if name in ("gaussian", "bernoulli"):
+    if name in ("gaussian", "bernoulli", "orders"):
         return (x > 0.8).float(), torch.arange(n) % 2
     return (x,)
 

@@ -303,10 +303,13 @@ def test_a_network_under_transforms_is_as_good_as_a_linear_layer(build):
     near(scores, torch.stack([model(x) for model in models]))
 
 
-@pytest.mark.parametrize("head", ["gaussian", "bernoulli"])
-def test_an_autoregressive_network_under_transforms(head):
+@pytest.mark.parametrize(
+    ("head", "order"), [("gaussian", "fixed"), ("bernoulli", "fixed"), ("gaussian", "random")]
+)
+def test_an_autoregressive_network_under_transforms(head, order):
     torch.manual_seed(0)
-    network = AutoregressiveUGMM(4, 2, (6, 5), head, components=2).eval()
+    settings = {"components": 2, "order": order, "orders": 2}
+    network = AutoregressiveUGMM(4, 2, (6, 5), head, **settings).eval()
     x, y = (torch.randn(5, 4) > 0).float(), torch.arange(5) % 2
     weights = dict(network.named_parameters())
 

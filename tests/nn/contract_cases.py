@@ -12,7 +12,7 @@ from torch import nn
 
 from ugmm.baselines import GMM, LDA, MLP, QDA, BernoulliMixture, Circuit, GaussianClasses
 from ugmm.density import Ensemble, TiltedGaussian
-from ugmm.nn import UGMM, AutoregressiveUGMM, JointScore, UGMMNetwork
+from ugmm.nn import UGMM, AutoregressiveUGMM, JointScore, UGMMCircuit, UGMMNetwork
 
 D, C = 4, 3  # features and classes
 
@@ -135,12 +135,18 @@ def perceptrons():
 def autoregressive():
     first = 3 * 7 * 4 + C * 7 + C + 2 * (7 + 5) + 3 * 5 * 7
     heads = {"gaussian": 2 * 4 * (5 + 3 + 4), "bernoulli": 4 * (5 + 1)}
-    for head, n in heads.items():
+    for (head, n), order in itertools.product(heads.items(), ("fixed", "random")):
+        settings = {"components": 2, "order": order, "orders": 3, "dropout": 0.2}
+        text = "n_features=4, n_classes=3, positions=None"
         yield (
-            f"autoregressive-{head}",
+            f"autoregressive-{head}-{order}",
             Case(
-                partial(AutoregressiveUGMM, D, C, (7, 5), head, components=2, dropout=0.2),
-                ("AutoregressiveUGMM", "n_features=4, n_classes=3", f"{head.title()}Head"),
+                partial(AutoregressiveUGMM, D, C, (7, 5), head, **settings),
+                (
+                    "AutoregressiveUGMM",
+                    text if order == "fixed" else f"{text}, orders=3",
+                    f"{head.title()}Head",
+                ),
                 n_parameters=first + n,
                 binary=head == "bernoulli",
                 draws=True,
@@ -198,6 +204,22 @@ def circuits():
         )
 
 
+def mixture_circuits():
+    for name, hidden, n_classes in (("", (), 1), ("", (), C), ("-deep", (3,), C)):
+        leaves = 2 * D * (2 * 3 if not hidden else 2 * 3 + 3 * 3) * 3
+        yield (
+            f"mixture-circuit{name}-{n_classes}",
+            Case(
+                partial(UGMMCircuit, D, n_classes, 3, 2, 2, hidden),
+                ("UGMMCircuit", f"n_features=4, n_classes={n_classes}, channels=3, repetitions=2"),
+                n_parameters=leaves + 2 * 2 * 3 * 3 + n_classes * (2 * 3 + 1),
+                n_classes=n_classes,
+                draws=True,
+                marginals=True,
+            ),
+        )
+
+
 def gaussians():
     estimators = {
         "lda": (LDA(0.1), 1, C * D + 10 + C - 1),
@@ -249,6 +271,7 @@ CASES: dict[str, Case] = {
         binary=True,
         draws=True,
     ),
+    **dict(mixture_circuits()),
     **dict(circuits()),
     **dict(gaussians()),
 }

@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 
 from ugmm.nn import Density
-from ugmm.nn.checks import check_positive, check_tensors
+from ugmm.nn.checks import check_draws, check_positive, check_tensors
+from ugmm.nn.evidence import Draws, Evidence, Marginal
 
 __all__ = ["Circuit"]
+
+_NEVER = -1e30  # the score of what was not drawn: -inf has no derivative where all are
+_NUMBERS = 2**22  # scores of regions that are computed together
 
 
 class Circuit(Density):
@@ -90,20 +94,15 @@ class Circuit(Density):
         self.leaves = leaves
         regions: Any = next(m for m in circuit.modules() if isinstance(m, Factorize))
         self.register_buffer("members", regions.indices.clone())  # (D, regions, repetitions)
-        # The products ask the regions for this; it takes the place of spflow's own evaluation.
-        regions.log_likelihood = self._region_scores
+        # The circuit above the regions is given their scores in the place of the features.
+        regions.log_likelihood = _as_given
 
     members: Tensor
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D), NaN where unknown, to (..., C)."""
         check_tensors(x=x)
-        rows = x.reshape(-1, x.shape[-1])
-        if self.n_classes == 1:
-            scores = self.root.log_likelihood(rows).reshape(-1, 1)
-        else:  # the root mixes the classes: its inputs are log p(x | c), its weights log p(c)
-            within = self.root.inputs.log_likelihood(rows).reshape(-1, self.n_classes)
-            scores = within + self.root.log_weights.reshape(-1)
+        scores = self._above(self._region_scores(x.reshape(-1, x.shape[-1])))
         return scores.reshape(*x.shape[:-1], self.n_classes)
 
     def marginal_class_scores(self, x: Tensor, observed: Tensor) -> Tensor:
@@ -128,6 +127,96 @@ class Circuit(Density):
         loc = self.leaves.loc
         loc.normal_().mul_(spread[:, None, None]).add_(mean[:, None, None])
 
+    def marginal(self, evidence: Evidence, n: int, generator: torch.Generator) -> Marginal:  # noqa: ARG002
+        """Return log p of each row's evidence, exactly.
+
+        Raises:
+            ValueError: If the evidence is not of these features and classes.
+        """
+        evidence.check(self.n_features, self.n_classes)
+        evidence = evidence.to(self.members.device, self.leaves.loc.dtype)
+        scores = self.marginal_class_scores(evidence.x, evidence.known)
+        log_prob = evidence.restrict(scores.double()).logsumexp(-1)
+        return Marginal.exact(log_prob.masked_fill(evidence.is_empty(), 0))
+
+    @torch.no_grad()
+    def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
+        """Return n exact draws for each row of the evidence.
+
+        Raises:
+            ValueError: See `marginal`.
+        """
+        check_positive(n=n)
+        marginal = self.marginal(evidence, n, generator)
+        evidence = evidence.to(self.members.device, self.leaves.loc.dtype)
+        each = torch.arange(len(evidence), device=self.members.device).repeat_interleave(n)
+        at_once = max(1, _NUMBERS // (self.members.shape[1] * self.leaves.loc[0].numel()))
+        drawn = [self._complete(evidence[rows], generator) for rows in each.split(at_once)]
+        x = torch.cat([x for x, _ in drawn]).reshape(len(evidence), n, -1)
+        y = torch.cat([y for _, y in drawn]).reshape(len(evidence), n)
+        even = torch.full(y.shape, -math.log(n), dtype=torch.float64, device=y.device)
+        return Draws(x, y, even, marginal)
+
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw features (n, D) and labels (n,).
+
+        Args:
+            n: Number of draws.
+            generator: Source of randomness, on the CPU; by default, torch's own.
+        """
+        check_draws(n)
+        if n == 0:
+            return self.leaves.loc.new_empty(0, self.n_features), self.members.new_empty(0).long()
+        nothing = Evidence.nothing(self.n_features)
+        drawn = self.draw(nothing, n, generator or torch.default_generator)
+        return drawn.x[0], drawn.y[0]
+
+    def _complete(self, rows: Evidence, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw the unknown features of rows, (m, D), and the labels, (m,).
+
+        A circuit is a mixture of products, each of one channel for each region of one repetition.
+        The derivative of log p by a region's score is the posterior probability of that channel:
+        they are drawn one after the other, each given those before.
+        """
+        known = rows.x.masked_fill(~rows.known, math.nan)
+        scores = self._region_scores(known)
+        m, regions, channels, repetitions = scores.shape
+
+        def draw(probabilities: Tensor) -> Tensor:
+            drawn = torch.multinomial(probabilities.cpu(), 1, generator=generator)
+            return drawn.squeeze(1).to(scores.device)
+
+        repetition = draw(self._posterior(scores, rows)[:, 0].sum(1))
+        others = torch.arange(repetitions, device=scores.device) != repetition.unsqueeze(1)
+        scores = scores.masked_fill(others[:, None, None], _NEVER)
+        chosen = repetition.new_empty(m, regions)
+        for region in range(regions):
+            chosen[:, region] = draw(self._posterior(scores, rows)[:, region].sum(2))
+            others = torch.arange(channels, device=scores.device) != chosen[:, region, None]
+            scores[:, region] = scores[:, region].masked_fill(others.unsqueeze(2), _NEVER)
+        home = self.members.argmax(1)[:, repetition].T  # each feature's region, (m, D)
+        at = (torch.arange(self.n_features, device=home.device), chosen.gather(1, home))
+        loc, scale = self.leaves.loc, self.min_scale + self.leaves.log_scale.exp()
+        normal = torch.randn(home.shape, generator=generator).to(loc)
+        free = loc[*at, repetition[:, None]] + scale[*at, repetition[:, None]] * normal
+        x = torch.where(rows.known, rows.x, free)
+        return x, draw(rows.restrict(self.class_scores(x)).softmax(-1))
+
+    def _posterior(self, scores: Tensor, rows: Evidence) -> Tensor:
+        """Return the posterior probability that each region's channel takes part, as `scores`."""
+        with torch.enable_grad():
+            scores = scores.detach().requires_grad_()
+            total = rows.restrict(self._above(scores)).logsumexp(-1).sum()
+            return torch.autograd.grad(total, scores)[0]
+
+    def _above(self, scores: Tensor) -> Tensor:
+        """Return log p(x, c) from the regions' scores: (m, regions, ...) to (m, C)."""
+        if self.n_classes == 1:
+            return self.root.log_likelihood(scores).reshape(-1, 1)
+        # The root mixes the classes: its inputs are log p(x | c), its weights log p(c).
+        within = self.root.inputs.log_likelihood(scores).reshape(-1, self.n_classes)
+        return within + self.root.log_weights.reshape(-1)
+
     def extra_repr(self) -> str:
         """Describe the circuit in `repr`."""
         names = (
@@ -141,12 +230,11 @@ class Circuit(Density):
         )
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
-    def _region_scores(self, data: Tensor, cache: Any = None) -> Tensor:  # noqa: ARG002
+    def _region_scores(self, data: Tensor) -> Tensor:
         """Return the log-density of each region's features.
 
         Args:
             data: (batch, D), NaN where unknown.
-            cache: What spflow hands down; not used.
 
         Returns:
             (batch, regions, channels, repetitions).
@@ -167,6 +255,10 @@ class Circuit(Density):
         counted = known[:1] if known.all() else known
         scores = scores + summed(counted.to(x.dtype), constant)
         return scores.reshape(len(x), self.members.shape[1], *loc.shape[1:])
+
+
+def _as_given(data: Tensor, cache: Any = None) -> Tensor:  # noqa: ARG001
+    return data
 
 
 def _circuit(

@@ -140,6 +140,11 @@ def check_together(config: Config) -> None:
     """Refuse what only shows when several keys are looked at."""
     for choice in (config.task, config.model, config.data):
         choice.check_with(config)
+    if config.data.keeps_missing and not config.model.takes_missing:
+        raise UserError(
+            f"model={config.model.name} with data.missing=keep: it needs a value in every cell; "
+            "use data.missing=mean, or a model that does without, such as ugmm"
+        )
     if not config.data.has_validation and config.trainer.test_checkpoint == "best":
         raise UserError(
             "without validation rows there is no best checkpoint to test; set "

@@ -1,13 +1,16 @@
 """What an experiment can say: its keys, their types and ranges, beside those of its choices."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ugmm.config.choices.data import DataConfig
 from ugmm.config.choices.models import ModelConfig
 from ugmm.config.choices.tasks import TaskConfig
 from ugmm.config.training import OptimizerConfig, ScheduleConfig, TrackingConfig, TrainerConfig
 from ugmm.keys import key
+
+if TYPE_CHECKING:
+    from ugmm.nn import Classifier
 
 __all__ = ["SHARED", "Config"]
 
@@ -36,6 +39,13 @@ class Config:
         if self.trainer.early_stopping.patience is not None:
             return f"trainer.early_stopping.patience={self.trainer.early_stopping.patience}"
         return "schedule.name=plateau" if self.schedule.name == "plateau" else ""
+
+    def network(self, n_features: int, n_classes: int) -> "Classifier":
+        """Build the network of the experiment."""
+        network = self.task.network(self.model, n_features, n_classes)
+        if self.data.keeps_missing:
+            network.expect_missing()
+        return network
 
     def training(self) -> dict[str, dict[str, Any]]:
         """Return what a task is told of its training: the keywords `optimizer` and `schedule`."""

@@ -66,8 +66,11 @@ class Features:
     content: str
 
 
-def encode(column: Cells, kind: str | None) -> Features:
-    """Turn a column into features; a type of None is inferred."""
+def encode(column: Cells, kind: str | None, *, keep: bool = False) -> Features:
+    """Turn a column into features; a type of None is inferred.
+
+    Missing categories are one more category, or NaN in all its features with `keep`.
+    """
     name, values = column.name, column.values
     present = [value for value in values if value is not None]
     if not present:
@@ -95,9 +98,10 @@ def encode(column: Cells, kind: str | None) -> Features:
             f"{column.remedy('categorical')}"
         )
     content = f"{len(categories)}: {', '.join(categories)}" if categories[1:] else categories[0]
-    categories += [UNKNOWN] * (len(present) < len(values))
+    if not keep:
+        categories += [UNKNOWN] * (len(present) < len(values))
     becomes = Column(name, tuple(categories))
-    return Features(becomes, becomes.encode(values), content)
+    return Features(becomes, becomes.encode(values, keep_missing=keep), content)
 
 
 def _encode_numbers(column: Cells, numbers: list[float | None]) -> Features:

@@ -17,7 +17,7 @@ from ugmm.errors import UserError, nearest
 
 __all__ = ["Missing", "read_cells", "read_csv"]
 
-Missing = Literal["refuse", "mean", "drop"]
+Missing = Literal["refuse", "mean", "drop", "keep"]
 
 _COUNTED = 10  # rows from which on a column that counts them is no coincidence
 
@@ -45,7 +45,8 @@ def read_csv(
             "categorical" or "drop", which leaves the column out.
         missing: What becomes of missing values. "refuse" raises; "drop" leaves out their rows;
             "mean" leaves NaN in numeric columns, which `TabularDataModule` fills with the mean of
-            the training rows, and makes them a value of categorical ones: `city=?`.
+            the training rows, and makes them a value of categorical ones: `city=?`; "keep" leaves
+            NaN in all features of a column, for a network that does without them.
         separator: What stands between columns: "comma", "semicolon", "tab" or "pipe", or the
             character itself; "auto" finds out, see `ugmm.data.dialect.find_dialect`.
         decimal: What stands before a number's decimals: "point" or "comma"; or "auto".
@@ -68,9 +69,10 @@ def read_csv(
         complete = [None not in row for row in zip(*(c.values for c in used), strict=True)]
         used = [column.keep(complete) for column in used]
         if not any(complete):
-            raise UserError(f"{path}: every row lacks a value; use data.missing=mean")
+            raise UserError(f"{path}: every row lacks a value; use data.missing=mean or keep")
     _refuse_missing(used, label, missing)
-    features = {c.name: encode(c, types.get(c.name)) for c in used if c.name != label}
+    keep = missing == "keep"
+    features = {c.name: encode(c, types.get(c.name), keep=keep) for c in used if c.name != label}
     if not features:
         raise UserError(f"{path} has no column that could be a feature")
     classes = next((c for c in used if c.name == label), None)
@@ -83,6 +85,7 @@ def read_csv(
         label=label,
         ignored=tuple(name for name in columns if name != label and name not in features),
         fill_missing=missing == "mean",
+        keep_missing=keep,
         description="\n".join(
             [
                 _describe_file(path, how, columns, features, len(y)),
@@ -174,9 +177,9 @@ def _refuse_missing(columns: Iterable[Cells], label: str | None, missing: str) -
     """Refuse missing values that nobody said what to do with."""
     for column in columns:
         lines = column.missing()
-        if not lines or (missing == "mean" and column.name != label):
+        if not lines or (missing in ("mean", "keep") and column.name != label):
             continue
-        remedy = f"use data.missing=drop, data.missing=mean or {column.remedy('drop')}"
+        remedy = f"use data.missing=drop, mean or keep, or {column.remedy('drop')}"
         if column.name == label:
             remedy = "leave out rows without a label by data.missing=drop"
         raise UserError(

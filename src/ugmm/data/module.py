@@ -51,6 +51,7 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
         feature_names: One name a feature; empty where they have none.
         image_shape: Height and width if a row is an image, else None.
         pixel_range: Between which values an image's pixels lie, before any standardising.
+        keeps_missing: Whether NaN in a feature stands for a value that is missing.
         mean: What `load` subtracted from each feature, (n_features,), or from all; None if
             nothing was scaled.
         std: What it divided them by afterwards.
@@ -69,6 +70,7 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
     feature_names: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
     pixel_range: tuple[float, float] | None = (0.0, 1.0)
+    keeps_missing: bool = False
     mean: Tensor | float | None = None
     std: Tensor | float | None = None
     spec: Spec
@@ -125,6 +127,7 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
             std=_numbers(self.std, self.n_features),
             image_shape=self.image_shape,
             pixel_range=self.pixel_range if self.image_shape else None,
+            keeps_missing=self.keeps_missing,
         )
 
     def rows(self) -> Split:
@@ -189,7 +192,11 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
             return
         # The extremes are finite only if every value is, and cost no mask as large as x.
         if not all(extreme.isfinite() for extreme in torch.aminmax(x)):
-            row, column = (~x.isfinite()).nonzero()[0].tolist()
+            strange = (x.isinf() if self.keeps_missing else ~x.isfinite()).nonzero()
+        else:
+            strange = y[:0]
+        if len(strange):
+            row, column = strange[0].tolist()
             feature = self.feature_names[column] if self.feature_names else f"number {column}"
             raise UserError(
                 f"the {name} rows of {type(self).__name__} hold a value that is not finite (row "

@@ -33,6 +33,8 @@ class Table:
         ignored: Other columns that are no features; see `ugmm.spec.Spec`.
         fill_missing: Whether a trained network fills in numbers that are missing in the columns
             that miss none here; what is missing here is filled in in any case.
+        keep_missing: Whether nothing is filled in: what is missing stays NaN, in all features of
+            its column, here and for a trained network.
         image_shape: Height and width if a row is an image, else None.
         pixel_range: See `ugmm.spec.Spec`.
         description: What to tell whoever trains on it; "" for nothing.
@@ -45,6 +47,7 @@ class Table:
     label: str | None = None
     ignored: tuple[str, ...] = ()
     fill_missing: bool = False
+    keep_missing: bool = False
     image_shape: tuple[int, int] | None = None
     pixel_range: tuple[float, float] | None = None
     description: str = ""
@@ -149,7 +152,7 @@ class TabularDataModule(InMemoryDataModule):
     The rows are dealt into `folds` stratified folds, shuffled by the seed: `fold` is the test
     set, and of the rest a stratified `val_fraction` is held out for validation. The folds of
     one seed are disjoint and together are all rows. Values that are missing become the mean of
-    the training rows' values.
+    the training rows' values, unless the table keeps them.
 
     Args:
         source: A name in `SCIKIT`, or a table such as `ugmm.data.read_csv` returns.
@@ -199,6 +202,7 @@ class TabularDataModule(InMemoryDataModule):
         self.n_features, self.n_classes = table.x.shape[1], len(table.class_names)
         self.feature_names, self.class_names = table.feature_names, table.class_names
         self.image_shape, self.pixel_range = table.image_shape, table.pixel_range
+        self.keeps_missing = table.keep_missing
         self.description = table.description
         rows = np.bincount(table.y, minlength=self.n_classes)
         if rows.min() < folds:
@@ -214,7 +218,8 @@ class TabularDataModule(InMemoryDataModule):
         table, place, columns = self.table, 0, []
         for column in table.columns:
             numeric = not column.categories
-            if numeric and (table.fill_missing or np.isnan(table.x[:, place]).any()):
+            gaps = table.fill_missing or np.isnan(table.x[:, place]).any()
+            if numeric and gaps and not self.keeps_missing:
                 column = replace(column, fill=float(self._fills[place]))
             columns.append(column)
             place += len(column.features)
@@ -238,22 +243,25 @@ class TabularDataModule(InMemoryDataModule):
     def load(self) -> dict[SplitName, Split]:
         """Split, then standardise in float64 by the training rows, and serve float32."""
         rows = self._split_rows(self.table.y)
-        x = self._fill(rows["train"])
+        x = self._without_gaps(rows["train"])
         mean, std = fit_scaling(x[rows["train"]])
         self._refuse(~np.isfinite(std), "too large to be squared; give it in another unit")
         self.mean, self.std = torch.from_numpy(mean), torch.from_numpy(std)
-        served = torch.from_numpy(self.describe_rows().to_model_units(x))
+        spec = self.describe_rows()
+        served = torch.from_numpy(spec.to_model_units(x, keep_missing=self.keeps_missing))
         y = torch.from_numpy(self.table.y)
         return {name: Split(served[index], y[index]) for name, index in rows.items()}
 
-    def _fill(self, train: np.ndarray) -> np.ndarray:
-        """Return the features with the training rows' means in place of what is missing."""
+    def _without_gaps(self, train: np.ndarray) -> np.ndarray:
+        """Return the features with the training rows' means in place of what is not kept so."""
         x = self.table.x
         missing = np.isnan(x)
         self._refuse(
             missing[train].all(axis=0),
             "missing in all training rows; leave it out by data.types={...: drop}",
         )
+        if self.keeps_missing:
+            return x
         with np.errstate(over="ignore", invalid="ignore"):  # `load` says so, by name
             self._fills = np.nanmean(x[train], axis=0)
         return np.where(missing, self._fills, x) if missing.any() else x

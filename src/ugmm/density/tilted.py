@@ -10,7 +10,7 @@ from ugmm.density.mixture import ClassMixture, mixture_of
 from ugmm.density.partition import Estimate, by_importance, by_sobol
 from ugmm.density.weighing import estimate_marginal, weighted_draws
 from ugmm.nn import UGMM, Density, JointScore
-from ugmm.nn.checks import check_draws, check_tensors
+from ugmm.nn.checks import check_candidates, check_draws, check_tensors
 from ugmm.nn.evidence import Draws, Evidence, Marginal
 
 __all__ = ["TiltedGaussian"]
@@ -64,6 +64,16 @@ class TiltedGaussian(Density):
         check_tensors(x=x)
         constant = self.base.log_prob(x) - self.log_z
         return self.score.class_scores(x) + constant.unsqueeze(-1).to(x.dtype)
+
+    def coordinate_scores(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
+    ) -> Tensor:
+        """See `Classifier.coordinate_scores`: log p(x, c), as `class_scores` has it."""
+        scores = self.score.coordinate_scores(x, values, coordinates)
+        coordinates, values = check_candidates(x, values, coordinates)
+        base = self.base.coordinate_log_prob(x.reshape(-1, x.shape[-1]), values, coordinates)
+        constant = (base - self.log_z).reshape(scores.shape[:-1])
+        return scores + constant.unsqueeze(-1).to(x.dtype)
 
     def log_ratio(self, x: Tensor) -> Tensor:
         """Return log b(x) - log q(x), at most log 2: (..., D) to (...), float64."""

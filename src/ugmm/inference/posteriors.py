@@ -61,8 +61,8 @@ def posterior(
 
     With all inputs known, that is the network's posterior. On digits it is right at least about
     as often as the better of the two, and mostly more often (docs/queries.md). Rows of which
-    nothing is known get the mean posterior of the training rows. Labels of the evidence are not
-    looked at.
+    nothing is known get the mean posterior of the training rows. A network that was trained on
+    rows with values missing answers by itself. Labels of the evidence are not looked at.
 
     Args:
         network: In evaluation mode.
@@ -89,6 +89,9 @@ def _of_classifier(
     network: Classifier, evidence: Evidence, rows: Tensor | None, neighbours: int
 ) -> Posterior:
     x, known = evidence.x, evidence.known
+    if network.missing:
+        probs = network.class_scores(x.masked_fill(~known, torch.nan)).softmax(-1)
+        return Posterior(probs, torch.zeros_like(probs), torch.ones(len(x)), True)
     whole, empty = known.all(-1), ~known.any(-1)
     if rows is not None:
         check_tensors(rows=rows)

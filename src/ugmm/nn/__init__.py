@@ -4,6 +4,7 @@ What they are compared with is `ugmm.baselines`; both keep to the interface of `
 """
 
 from ugmm.nn.autoregressive import AutoregressiveUGMM
+from ugmm.nn.circuit import UGMMCircuit
 from ugmm.nn.classifier import Classifier, Density, JointScore
 from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
 from ugmm.nn.mixture import UGMM
@@ -21,5 +22,6 @@ __all__ = [
     "Marginal",
     "Queryable",
     "Recorded",
+    "UGMMCircuit",
     "UGMMNetwork",
 ]

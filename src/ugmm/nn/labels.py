@@ -4,7 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["count_labels", "draw_labels", "pick_scores", "rows_of", "values_of"]
+__all__ = [
+    "count_labels",
+    "draw_labels",
+    "pick_scores",
+    "refuse_strangers",
+    "rows_of",
+    "values_of",
+]
 
 
 def rows_of(table: Tensor, y: Tensor) -> Tensor:
@@ -18,7 +25,7 @@ def rows_of(table: Tensor, y: Tensor) -> Tensor:
     try:
         return F.embedding(y, table.flatten(1)).reshape(*y.shape, *table.shape[1:])
     except (IndexError, RuntimeError):
-        _refuse_strangers(y, len(table))
+        refuse_strangers(y, len(table))
         raise
 
 
@@ -36,7 +43,7 @@ def pick_scores(scores: Tensor, y: Tensor) -> Tensor:
     try:
         return scores.gather(-1, y.unsqueeze(-1)).squeeze(-1)
     except RuntimeError:
-        _refuse_strangers(y, scores.shape[-1])
+        refuse_strangers(y, scores.shape[-1])
         raise
 
 
@@ -46,7 +53,7 @@ def count_labels(y: Tensor, n_classes: int) -> Tensor:
     Raises:
         IndexError: If a label is not from 0 to C - 1.
     """
-    _refuse_strangers(y, n_classes)
+    refuse_strangers(y, n_classes)
     return torch.bincount(y, minlength=n_classes)
 
 
@@ -57,7 +64,7 @@ def draw_labels(logits: Tensor, n: int, generator: torch.Generator | None = None
     return torch.multinomial(logits.softmax(0), n, replacement=True, generator=generator)
 
 
-def _refuse_strangers(y: Tensor, n_classes: int) -> None:
+def refuse_strangers(y: Tensor, n_classes: int) -> None:
     """Raise IndexError if a label is none of the classes'."""
     try:
         wrong = y[(y < 0) | (y >= n_classes)]

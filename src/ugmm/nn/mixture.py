@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import wrap
 
-from ugmm.functional import mixture_log_score
+from ugmm.functional import coordinate_blocks, mixture_log_score
 from ugmm.kernels import KernelName, check_kernel_name
 from ugmm.kernels.prepared import Prepared, split_columns
 from ugmm.kernels.roads import has_numbers
@@ -60,6 +60,7 @@ class UGMM(nn.Module):
         loc_std: The means are drawn from N(0, loc_std^2).
         kernel: How the score is computed; see :func:`ugmm.functional.mixture_log_score`.
         input_dropout: Probability in [0, 1) that an input is dropped.
+        missing: Whether NaN in an input says that it is not known: see :meth:`marginal_score`.
         device: Where the parameters live.
         dtype: Their floating-point type.
 
@@ -85,6 +86,7 @@ class UGMM(nn.Module):
         loc_std: float = 1.0,
         kernel: KernelName = "auto",
         input_dropout: float = 0.0,
+        missing: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -111,6 +113,7 @@ class UGMM(nn.Module):
         self.out_features = out_features
         self.dropout = dropout
         self.input_dropout = input_dropout
+        self.missing = missing
         self.min_scale = min_scale
         self.init = init
         self.loc_std = loc_std
@@ -150,7 +153,8 @@ class UGMM(nn.Module):
         much alike: on Iris they end 0.2 nats worse.)
 
         Args:
-            x: A batch of this layer's inputs, (batch, N), with at least one row.
+            x: A batch of this layer's inputs, (batch, N), with at least one row; of an input with
+                missing values, those that are known count.
 
         Raises:
             ValueError: If `x` is not a batch of N inputs.
@@ -160,8 +164,14 @@ class UGMM(nn.Module):
             raise ValueError(
                 f"expected a batch of {self.in_features} inputs, got {tuple(x.shape)}"
             )
-        spread = x.std(0, correction=0).clamp(min=_SMALLEST_SPREAD)
-        self.loc.normal_().mul_(spread).add_(x.mean(0))
+        if self.missing:
+            mean = x.nanmean(0)
+            std = (x - mean).square().nanmean(0).sqrt()
+            mean, std = mean.nan_to_num(0), std.nan_to_num(0)  # where nothing at all is known
+        else:
+            mean, std = x.mean(0), x.std(0, correction=0)
+        spread = std.clamp(min=_SMALLEST_SPREAD)
+        self.loc.normal_().mul_(spread).add_(mean)
         self._set_scale(spread.expand_as(self.loc))
         self.logits.zero_()
 
@@ -172,12 +182,14 @@ class UGMM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the log-scores of a batch: (..., N) to (..., M)."""
-        if not self.training:
-            return self._score(x, self.logits)
-        known = None
-        if self.input_dropout > 0:
+        if self.missing or (self.training and self.input_dropout > 0):
             check_tensors(x=x)
-            known = ~_dropped(x, self.input_dropout)
+        known = ~x.isnan() if self.missing else None
+        if not self.training:
+            return self._score(x, self.logits, known)
+        if self.input_dropout > 0:
+            kept = ~_dropped(x, self.input_dropout, known)
+            known = kept if known is None else known & kept
         return self._score(x, self.masked_logits(), known)
 
     def _score(self, x: Tensor, logits: Tensor, known: Tensor | None = None) -> Tensor:
@@ -209,6 +221,32 @@ class UGMM(nn.Module):
         """
         return self._score(x, self.logits, observed)
 
+    def coordinate_blocks(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None, pairs: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the log-scores where one input has other values, without dropout, block by block.
+
+        See `ugmm.functional.coordinate_blocks`.
+
+        Args:
+            x: Inputs, (..., N).
+            values: Candidates, (G,), (C, G) or (..., C, G).
+            coordinates: Which inputs are replaced, (C,); None for all.
+            pairs: How many pairs of row and coordinate a block has, at most.
+        """
+        return coordinate_blocks(
+            x,
+            self.loc,
+            self.raw_scale,
+            self.logits,
+            values,
+            coordinates,
+            pairs=pairs,
+            min_scale=self.min_scale,
+            kernel=self.kernel,
+            prepared=self._prepared,
+        )
+
     def masked_logits(self) -> Tensor:
         """Return the logits, (M, N); in training, those of freshly dropped components are -inf."""
         if self.training and self.dropout > 0:
@@ -234,31 +272,41 @@ class UGMM(nn.Module):
         """
         check_tensors(x=x, codes=codes)
 
+        known = ~x.isnan() if self.missing else None
+
         def part(
             values: Tensor, parameters: Sequence[Tensor], prepared: Prepared | None = None
-        ) -> Tensor:
+        ) -> tuple[Tensor, Tensor]:
+            """Return a part's log-score, and the log-sum of its weights, which it includes."""
             loc, raw_scale, logits = parameters
             score = mixture_log_score(
                 values,
                 loc,
                 raw_scale,
                 logits,
+                known=known if values is x else None,
                 min_scale=self.min_scale,
                 kernel=self.kernel,
                 prepared=prepared,
             )
-            return score + logits.logsumexp(-1)
+            weight = logits.logsumexp(-1)
+            if values is x and known is not None:
+                weight = _log_sum(logits, known)
+            return score + weight, weight
 
         inputs, whole = (x, codes), (self.loc, self.raw_scale, self.logits)
         if self._prepared is not None and has_numbers(x):
             self._prepared.check(*whole, min_scale=self.min_scale)  # halves know only themselves
             halves = zip(inputs, self._prepared.split(x.shape[-1]), strict=True)
-            of_x, of_codes = (part(values, half.parameters, half) for values, half in halves)
+            found = [part(values, half.parameters, half) for values, half in halves]
         else:
             columns = zip(inputs, split_columns(whole, x.shape[-1]), strict=True)
-            of_x, of_codes = (part(*each) for each in columns)
+            found = [part(*each) for each in columns]
+        (of_x, weight), (of_codes, weight_of_codes) = found
         both = torch.logaddexp(of_x.unsqueeze(-2), of_codes)
-        return both - self.logits.logsumexp(-1)
+        if known is None:
+            return both - self.logits.logsumexp(-1)
+        return both - torch.logaddexp(weight, weight_of_codes).unsqueeze(-2)
 
     def _can_be_prepared(self) -> bool:
         kept = [self._parameters.get(name) for name in _PARAMETERS]
@@ -274,6 +322,7 @@ class UGMM(nn.Module):
         for name in ("dropout", "input_dropout"):
             if rate := getattr(self, name):
                 text += f", {name}={rate}"
+        text += ", missing=True" * self.missing
         return text + f", min_scale={self.min_scale}, init={self.init!r}, kernel={self.kernel!r}"
 
 
@@ -309,8 +358,17 @@ def prepared(network: nn.Module, kept: dict[nn.Module, Prepared] | None = None) 
             layer._prepared = None
 
 
-def _dropped(x: Tensor, dropout: float) -> Tensor:
-    """Draw which elements of each row of `x` (..., N) are dropped: bool, never all of a row."""
+def _log_sum(logits: Tensor, known: Tensor) -> Tensor:
+    """Return the log-sum of e**logits (M, N) over each row's known inputs (..., N): (..., M)."""
+    info = torch.finfo(logits.dtype)
+    top = logits.detach().amax(-1, keepdim=True).clamp(min=info.min)
+    total = known.to(logits.dtype) @ (logits - top).exp().T
+    log_sum = total.clamp(min=info.tiny).log() + top.squeeze(-1)
+    return log_sum.where(total > 0, -math.inf)  # of which the derivative would be NaN
+
+
+def _dropped(x: Tensor, dropout: float, known: Tensor | None = None) -> Tensor:
+    """Draw which elements of each row of `x` (..., N) are dropped: bool, never all known ones."""
     # Four draws of 16 bits in one number take a third of the time of floats.
     n, low, high = x.shape[-1], -(2**63), 2**63 - 1
     draw = torch.randint(low, high, (*x.shape[:-1], (n + 3) // 4), device=x.device)
@@ -319,6 +377,8 @@ def _dropped(x: Tensor, dropout: float) -> Tensor:
         draw = draw.flatten(-2)[..., :n]
     else:
         draw = draw.view(torch.int16)[..., :n]
+    if known is not None:
+        draw = draw.masked_fill(~known, -(2**15))
     # The element with the largest draw always stays, so that no row loses them all.
     lowest_kept = round((dropout - 0.5) * 2**16)
     return draw < draw.amax(-1, keepdim=True).clamp(max=lowest_kept)

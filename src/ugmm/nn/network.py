@@ -1,5 +1,6 @@
 """Feed-forward networks of mixture neurons."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, cast
@@ -8,12 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.kernels import KernelName
-from ugmm.nn.checks import check_tensors
+from ugmm.nn.checks import check_candidates, check_tensors
 from ugmm.nn.classifier import Classifier
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.norms import Norm, check_sizes, make_norm
 
 __all__ = ["UGMMNetwork"]
+
+_BLOCK = 1024  # candidates that go through the later layers at once: few stay in the cache
+_LEAST_GAIN = 1.5  # of candidates of single inputs over whole rows, in components
 
 
 class UGMMNetwork(Classifier):
@@ -36,8 +40,15 @@ class UGMMNetwork(Classifier):
         min_scale: Floor under every scale.
         kernel: See :func:`ugmm.functional.mixture_log_score`.
         input_dropout: Probability that an input of the network is dropped, row by row.
+        missing: Whether NaN in an input says that it is not known. The first layer leaves it out
+            then, and the class scores of a row of which nothing is known are `log_prior`.
         device: Where the parameters live.
         dtype: Their floating-point type.
+
+    Attributes:
+        missing: Whether it has been told so.
+        log_prior: With `missing`, the logarithms of the classes' shares, (sizes[-1],): all alike
+            before :meth:`set_prior`.
 
     Shapes:
         input (..., sizes[0]), output (..., sizes[-1]).
@@ -45,6 +56,8 @@ class UGMMNetwork(Classifier):
     Raises:
         ValueError: If an argument is out of its range.
     """
+
+    log_prior: Tensor
 
     def __init__(
         self,
@@ -55,6 +68,7 @@ class UGMMNetwork(Classifier):
         min_scale: float = 1e-3,
         kernel: KernelName = "auto",
         input_dropout: float = 0.0,
+        missing: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -81,11 +95,31 @@ class UGMMNetwork(Classifier):
             for i, (n_in, n_out) in enumerate(pairwise(sizes))
         )
         self.norms = nn.ModuleList(make_norm(norm, width, device, dtype) for width in sizes[1:-1])
+        if missing:
+            self.expect_missing()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's log-scores: (..., sizes[0]) to (..., sizes[-1])."""
         first, *rest = self.layers
         return self._after_first(first(x), rest)
+
+    def expect_missing(self) -> None:
+        """See `Classifier.expect_missing`: what its argument `missing` does."""
+        first = cast("UGMM", self.layers[0])
+        self.missing = first.missing = self.init_args["missing"] = True
+        prior = torch.full_like(first.loc[0, :1], -math.log(self.sizes[-1])).detach()
+        self.register_buffer("log_prior", prior.repeat(self.sizes[-1]))
+
+    def set_prior(self, shares: Tensor) -> None:
+        """See `Classifier.set_prior`."""
+        if self.missing:
+            self.log_prior.copy_(shares.log())
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Return the outputs as the classes' scores: (..., sizes[0]) to (..., sizes[-1])."""
+        check_tensors(x=x)
+        scores = self(x)
+        return self._or_prior(scores, ~x.isnan()) if self.missing else scores
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
         """See `Classifier.score_pairs`; the first layer computes each part of its inputs once."""
@@ -104,7 +138,52 @@ class UGMMNetwork(Classifier):
             observed: True where an input is known, (..., sizes[0]); see `UGMM.marginal_score`.
         """
         first, *rest = cast("list[UGMM]", list(self.layers))
-        return self._after_first(first.marginal_score(x, observed), rest)
+        scores = self._after_first(first.marginal_score(x, observed), rest)
+        return self._or_prior(scores, observed) if self.missing else scores
+
+    def _or_prior(self, scores: Tensor, known: Tensor) -> Tensor:
+        """Return the scores, but for rows of which no input is known."""
+        return scores.where(known.any(-1, keepdim=True), self.log_prior.to(scores.dtype))
+
+    def coordinates_pay(self, n_candidates: int, n_codes: int = 1) -> bool:
+        r"""Return whether `coordinate_scores` computes few enough components.
+
+        With N inputs, M of the first layer's neurons, T components in the later layers and C
+        codes that are joined with each input, whole networks compute :math:`N M + C T` for a
+        candidate (see :meth:`score_pairs`), and candidates of single inputs :math:`C (M + T)`, and
+        for each row the sums over the other inputs. The ratio is at most
+        :math:`R = (N M + T) / (M + T)`.
+
+        Args:
+            n_candidates: Of each row.
+            n_codes: C.
+        """
+        n_in, width, *_ = self.sizes
+        later = sum(a * b for a, b in pairwise(self.sizes[1:]))
+        whole = n_candidates * (n_in * width + n_codes * later)
+        single = n_codes * (n_candidates * (width + later) + 2 * n_in * width)
+        return whole > _LEAST_GAIN * single
+
+    def coordinate_scores(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
+    ) -> Tensor:
+        """See `Classifier.coordinate_scores`; where it pays, inputs are added up once.
+
+        What the first layer makes of the candidates goes on through the others in blocks, and is
+        never held as a whole.
+        """
+        coordinates, spread = check_candidates(x, values, coordinates)
+        first, *rest = cast("list[UGMM]", list(self.layers))
+        shape = len(coordinates), spread.shape[-1]
+        # Dropout draws its masks for whole rows.
+        dropout = self.training and any(each.dropout or each.input_dropout for each in self.layers)
+        if dropout or not self.coordinates_pay(shape[0] * shape[1]):
+            return super().coordinate_scores(x, values, coordinates)
+        with self.prepared():
+            pairs = max(1, _BLOCK // max(1, shape[1]))
+            blocks = first.coordinate_blocks(x, values, coordinates, pairs)
+            scores = [self._after_first(h, rest) for _, h in blocks]
+        return torch.cat(scores).reshape(*x.shape[:-1], *shape, self.sizes[-1])
 
     def _after_first(self, x: Tensor, layers: Sequence[nn.Module]) -> Tensor:
         for layer, norm in zip(layers, self.norms, strict=True):
@@ -133,7 +212,8 @@ class UGMMNetwork(Classifier):
 
     def extra_repr(self) -> str:
         """Describe the network in `repr`; its layers describe themselves."""
-        return f"sizes={self.sizes}, init={self.init!r}"
+        text = f"sizes={self.sizes}, init={self.init!r}"
+        return text + ", missing=True" * self.missing
 
 
 def _per_layer(dropout: float | Sequence[float], n_layers: int) -> list[float]:

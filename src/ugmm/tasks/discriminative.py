@@ -53,9 +53,13 @@ class DiscriminativeTask(Task):
         self.seen = 0
 
     def prepare(self, x: Tensor, y: Tensor) -> None:  # noqa: ARG002
-        """Weigh the classes by their training rows, if that is asked for."""
+        """Weigh the classes by their training rows, if that is asked for; tell their shares."""
+        rows = count_labels(y, self.n_classes)
+        weights = balanced_weights(rows)
         if self.is_balanced:
-            self.weights = balanced_weights(count_labels(y, self.n_classes)).to(self.device)
+            self.weights = weights.to(self.device)
+        shares = rows.clamp(min=1) * (weights if self.is_balanced else 1)
+        self.network.set_prior(shares / shares.sum())
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the objective of a batch."""

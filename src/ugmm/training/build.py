@@ -45,7 +45,7 @@ def build_task(config: Config, data: InMemoryDataModule) -> Task:
         torch.set_num_threads(config.trainer.threads)
     seed_everything(config.seed, verbose=False)
     try:
-        network = config.task.network(config.model, data.n_features, data.n_classes)
+        network = config.network(data.n_features, data.n_classes)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     if not isinstance(network, Classifier):

@@ -28,6 +28,11 @@ class DataConfig(Choice):
         """Whether there are rows to validate on."""
         return True
 
+    @property
+    def keeps_missing(self) -> bool:
+        """Whether features may be NaN, where a value is missing."""
+        return False
+
     def build(self, seed: int) -> "InMemoryDataModule":
         """Return the Lightning data module."""
         return self.construct(seed=seed)
@@ -59,11 +64,16 @@ class CSVConfig(TabularConfig):
     label: str | None = key(None, passed=False)  # the column of the classes
     # numeric, categorical or drop, where not to be inferred
     types: dict[str, str] = key({}, passed=False)
-    missing: Literal["refuse", "mean", "drop"] = key("refuse", passed=False)
+    missing: Literal["refuse", "mean", "drop", "keep"] = key("refuse", passed=False)
     separator: str = key("auto", passed=False)  # comma, semicolon, tab or pipe
     decimal: str = key("auto", passed=False)  # point or comma
     encoding: str = key("auto", passed=False)  # utf-8, utf-16, cp1252, ...
     rare: Literal["error", "drop", "merge"] = "error"  # classes too rare to be in every fold
+
+    @property
+    def keeps_missing(self) -> bool:
+        """Whether features may be NaN, where a value is missing."""
+        return self.missing == "keep"
 
     def __post_init__(self) -> None:
         if self.path:

@@ -19,6 +19,7 @@ __all__ = [
     "LDAConfig",
     "LayeredConfig",
     "MLPConfig",
+    "MixtureCircuitConfig",
     "ModelConfig",
     "QDAConfig",
     "UGMMConfig",
@@ -42,6 +43,7 @@ class ModelConfig(Choice):
     is_density: ClassVar[bool] = False  # whether it is normalised by construction
     is_classifier: ClassVar[bool] = True  # whether it can be trained to tell classes apart
     is_fitted: ClassVar[bool] = False  # whether it is fitted at once, by task=fitted
+    takes_missing: ClassVar[bool] = False  # whether it does without values that are missing
 
     def build(self, n_in: int, n_out: int) -> "Classifier":
         """Return the model."""
@@ -97,6 +99,7 @@ class UGMMConfig(LayeredConfig):
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
     is_bounded = True
+    takes_missing = True
 
 
 @choice("model", "mlp", builds="ugmm.baselines.mlp:MLP")
@@ -114,6 +117,9 @@ class AutoregressiveConfig(ModelConfig):
     hidden: list[int] = key([128, 64], low=1, high=10**6)
     head: Literal["gaussian", "bernoulli"] = "gaussian"
     components: int = key(4, low=1, high=10_000)  # of the Gaussian head
+    # of the features: as they are numbered, or another at each training step
+    order: Literal["fixed", "random"] = "fixed"
+    orders: int = key(4, low=2, high=1000)  # mixed in evaluation, of a random order
     # conditionals a training step; null: all
     positions: int | None = key(None, low=1, high=10**6)
     dropout: float = key(0.0, low=0, below=1)
@@ -130,6 +136,23 @@ class BernoulliMixtureConfig(ModelConfig):
     """The baseline for features that are 0 or 1; see `ugmm.baselines.BernoulliMixture`."""
 
     components: int = key(100, low=1, high=10**6)
+    init: Literal["unit", "data"] = key("data", passed=False)
+
+    is_density = True
+    is_classifier = False
+
+
+@choice("model", "ugmm_circuit", builds="ugmm.nn:UGMMCircuit")
+class MixtureCircuitConfig(ModelConfig):
+    """A probabilistic circuit of mixture neurons; see `ugmm.nn.UGMMCircuit`."""
+
+    channels: int = key(8, low=1, high=10_000)
+    components: int = key(4, low=1, high=10_000)
+    repetitions: int = key(6, low=1, high=10_000)
+    # widths of the layers between a feature and its leaves
+    leaf_hidden: list[int] = key([], low=1, high=10_000)
+    min_scale: float = key(0.05, above=0, high=1000)
+    structure_seed: int = key(0, low=0, high=2**31)  # of the features' orders
     init: Literal["unit", "data"] = key("data", passed=False)
 
     is_density = True

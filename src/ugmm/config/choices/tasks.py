@@ -184,11 +184,16 @@ class GenerativeConfig(TaskConfig):
         """Refuse a model that does not go with the objective."""
         super().check_with(config)
         objective, model, chosen = self.make_objective(), config.model, self._chosen()
+        if config.data.keeps_missing:
+            raise UserError(
+                f"task={self.name} with data.missing=keep: a density needs a value in every cell; "
+                "use data.missing=mean, or task=discriminative"
+            )
         if objective.needs_normalized:
             if not model.is_density:
                 raise UserError(
                     f"model={model.name} with {chosen}: task=likelihood needs a model that is "
-                    "normalised by construction, such as autoregressive, bernoulli_mixture or "
+                    "normalised by construction, such as autoregressive, ugmm_circuit or "
                     "spflow_rat"
                 )
             if self.label == "real":

@@ -19,6 +19,13 @@ def _kind_of_noise(parameter: Tensor) -> dict[str, Any]:
     return {"device": parameter.device, "dtype": dtype}
 
 
+def _features_at(chosen: Tensor | slice | None, order: Tensor | None) -> Tensor | slice:
+    """Return the numbers of the features at the chosen positions of an order; see `parts`."""
+    if order is None:
+        return slice(None) if chosen is None else chosen
+    return order if chosen is None else order[chosen]
+
+
 class GaussianHead(nn.Module):
     """A mixture of Gaussians for each feature, with weights that depend on the scores.
 
@@ -50,28 +57,43 @@ class GaussianHead(nn.Module):
         self.loc.normal_().mul_(spread).add_(x.mean(0)[:, None])
         self.raw_scale.copy_((spread / 2).log().expand_as(self.raw_scale))
 
+    @torch.no_grad()
+    def reorder(self, order: Tensor) -> None:
+        """Number the features anew: the first is now the one that was number order[0]."""
+        for parameter in self.parameters():
+            parameter.copy_(parameter[order])
+        self.slope.copy_(self.slope[..., order])
+
     def parts(
-        self, g: Tensor, x: Tensor, chosen: Tensor | slice | None
+        self,
+        g: Tensor,
+        x: Tensor,
+        chosen: Tensor | slice | None,
+        order: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mixtures of the chosen features.
 
         Args:
             g: Scores, (batch, P, M).
-            x: Features, (batch, D); those before a feature shift its means.
+            x: Features in their order, (batch, D); those before a feature shift its means.
             chosen: Positions, (P,), or None for all.
+            order: The number of the feature at each position, (D,); None: its position.
 
         Returns:
             Log-weights and means, (batch, P, J), and scales, (P, J).
         """
-        at = slice(None) if chosen is None else chosen
+        at = _features_at(chosen, order)
         logits = torch.einsum("bpm,pjm->bpj", g, self.weight[at]) + self.bias[at]
-        slope = self.slope[at] * self.before[at]
+        slope = self.slope[at] if order is None else self.slope[at].index_select(-1, order)
+        slope = slope * self.before[_features_at(chosen, None)]
         mean = self.loc[at] + torch.einsum("bd,pjd->bpj", x, slope)
         return logits.log_softmax(-1), mean, self.min_scale + self.raw_scale[at].exp()
 
-    def forward(self, g: Tensor, x: Tensor, chosen: Tensor | None) -> Tensor:
-        """Return the features' log-densities: g (batch, P, M) and x (batch, D) to (batch, P)."""
-        log_weight, mean, scale = self.parts(g, x, chosen)
+    def forward(
+        self, g: Tensor, x: Tensor, chosen: Tensor | None, order: Tensor | None = None
+    ) -> Tensor:
+        """Return log-densities: g (batch, P, M) and x (batch, D) to (batch, P); see `parts`."""
+        log_weight, mean, scale = self.parts(g, x, chosen, order)
         value = x if chosen is None else x[:, chosen]
         z = (value.unsqueeze(-1) - mean) / scale
         return (log_weight - 0.5 * z.square() - scale.log() - _LOG_SQRT_2PI).logsumexp(-1)
@@ -120,15 +142,25 @@ class BernoulliHead(nn.Module):
         share = (x.sum(0) + 0.5) / (len(x) + 1)
         self.bias.copy_(share.logit())
 
-    def logits(self, g: Tensor, chosen: Tensor | slice | None) -> Tensor:
+    @torch.no_grad()
+    def reorder(self, order: Tensor) -> None:
+        """Number the features anew: the first is now the one that was number order[0]."""
+        for parameter in self.parameters():
+            parameter.copy_(parameter[order])
+
+    def logits(
+        self, g: Tensor, chosen: Tensor | slice | None, order: Tensor | None = None
+    ) -> Tensor:
         """Return the logits of the chosen features: (batch, P, M) to (batch, P)."""
-        at = slice(None) if chosen is None else chosen
+        at = _features_at(chosen, order)
         return torch.einsum("bpm,pm->bp", g, self.weight[at]) + self.bias[at]
 
-    def forward(self, g: Tensor, x: Tensor, chosen: Tensor | None) -> Tensor:
-        """Return the features' log-probabilities: g (batch, P, M), x (batch, D) to (batch, P)."""
+    def forward(
+        self, g: Tensor, x: Tensor, chosen: Tensor | None, order: Tensor | None = None
+    ) -> Tensor:
+        """Return log-probabilities, as `GaussianHead.forward` does log-densities."""
         value = x if chosen is None else x[:, chosen]
-        logits = self.logits(g, chosen)
+        logits = self.logits(g, chosen, order)
         return -F.binary_cross_entropy_with_logits(logits, value, reduction="none")
 
     def noise(

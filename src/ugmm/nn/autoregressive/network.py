@@ -1,5 +1,6 @@
 """The autoregressive network: normalised by construction, exact in one pass."""
 
+import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
 from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
+from ugmm.nn.autoregressive.orders import check_order, draw_orders, in_turn, mixed, sample
 from ugmm.nn.autoregressive.walk import Walk
 from ugmm.nn.checks import check_binary, check_draws, check_given, check_positive, check_tensors
 from ugmm.nn.classifier import Density
@@ -57,6 +59,10 @@ class AutoregressiveUGMM(Density):
         hidden: Widths of the layers, beginning with the cumulative one.
         head: The distribution of a feature.
         components: J, used by the Gaussian head only.
+        order: What d counts: ``"fixed"``, the features as they are numbered; or ``"random"``, for
+            a density that answers what is asked of any of its features; see
+            `ugmm.nn.autoregressive.orders`.
+        orders: K, how many orders are mixed in evaluation if the order is random.
         positions: In training, how many features' conditionals are computed at each step. They
             are drawn at random and their sum is scaled up, so that the loss is right on average.
             None computes all.
@@ -72,6 +78,7 @@ class AutoregressiveUGMM(Density):
     """
 
     head: GaussianHead | BernoulliHead
+    orders: Tensor | None  # (K, D), int64, if the order is random
 
     def __init__(
         self,
@@ -80,6 +87,8 @@ class AutoregressiveUGMM(Density):
         hidden: Sequence[int] = (128, 64),
         head: Literal["gaussian", "bernoulli"] = "gaussian",
         components: int = 4,
+        order: Literal["fixed", "random"] = "fixed",
+        orders: int = 4,
         positions: int | None = None,
         dropout: float = 0.0,
         min_scale: float = 1e-3,
@@ -93,9 +102,15 @@ class AutoregressiveUGMM(Density):
             raise ValueError("there must be at least one hidden width")
         if head not in ("gaussian", "bernoulli"):
             raise ValueError(f"head must be 'gaussian' or 'bernoulli', got {head!r}")
+        if order not in ("fixed", "random"):
+            raise ValueError(f"order must be 'fixed' or 'random', got {order!r}")
+        if order == "random" and orders < 2:
+            raise ValueError(f"orders must be at least 2, got {orders}")
         self.n_features, self.n_classes = n_features, n_classes
         self.positions, self.kernel = positions, kernel
         self.binary = head == "bernoulli"
+        kept = draw_orders(n_features, orders) if order == "random" else None
+        self.register_buffer("orders", kept)
         self.prefix = UGMM(n_features, hidden[0], dropout, min_scale, kernel=kernel)
         # About as much as one of N components contributes at its mean.
         start = torch.randn(n_classes, hidden[0]) - math.log(n_features) - _LOG_SQRT_2PI
@@ -111,34 +126,54 @@ class AutoregressiveUGMM(Density):
             self.head = BernoulliHead(n_features, hidden[-1])
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return log p(x, y), in nats; in training, an estimate of it if `positions` is given."""
+        """Return log p(x, y), in nats.
+
+        In training it is an estimate if `positions` is given, and that of one order, drawn at
+        random, if the order is: a bound on the mixture's, on average.
+        """
         check_tensors(x=x, y=y)
         shape, d = x.shape[:-1], self.n_features
         x, y = x.reshape(-1, d), y.reshape(-1)
-        chosen = None
+        chosen, orders = None, [None] if self.orders is None else list(self.orders.unbind())
+        if self.training and self.orders is not None:
+            orders = [torch.randperm(d, device=x.device)]
         if self.training and self.positions is not None and self.positions < d:
             chosen = torch.randperm(d, device=x.device)[: self.positions].sort().values
-        total = self.conditionals(x, y, chosen).sum(-1)
+        total = mixed([self.conditionals(x, y, chosen, order).sum(-1) for order in orders])
         if chosen is not None:
             total = total * (d / len(chosen))
         return (total + values_of(self.class_logits.log_softmax(0), y)).reshape(shape)
 
-    def conditionals(self, x: Tensor, y: Tensor, chosen: Tensor | None = None) -> Tensor:
+    def conditionals(
+        self,
+        x: Tensor,
+        y: Tensor,
+        chosen: Tensor | None = None,
+        order: Tensor | None = None,
+    ) -> Tensor:
         r"""Return :math:`\log p(x_d \mid x_{<d}, y)` of every feature, or of some.
 
         Args:
             x: (batch, D).
             y: (batch,).
             chosen: Positions of the features asked for, increasing, (P,), int64; None for all.
+            order: Which feature comes first, which next: a permutation, (D,), int64; None for
+                the features as they are numbered. Of an order that the network was not trained
+                for the conditionals are normalised, too, but poor.
 
         Returns:
-            (batch, D) or (batch, P); NaN from the first feature on that is not finite.
+            (batch, D) or (batch, P), by position; NaN from the first feature on that is not
+            finite.
 
         Raises:
             IndexError: If a label is out of range.
-            ValueError: If the head is Bernoulli's and a feature is neither 0 nor 1 (nor NaN).
+            ValueError: If the order is none of all features, or if the head is Bernoulli's and a
+                feature is neither 0 nor 1 (nor NaN).
         """
         check_tensors(x=x, y=y)
+        if order is not None:
+            check_order(order, self.n_features)
+            x = x[:, order]
         if self.binary:
             check_binary(x)
         # What follows must not know of a value that is not finite: times a weight of 0, it still
@@ -146,24 +181,59 @@ class AutoregressiveUGMM(Density):
         finite = x.isfinite()
         known = (~finite).long().cumsum(-1) == 0
         x = x.where(finite, 0)
-        found = self.head(self.features(x, y, chosen), x, chosen)
+        found = self.head(self.features(x, y, chosen, order), x, chosen, order)
         return found.where(known if chosen is None else known[:, chosen], math.nan)
 
-    def features(self, x: Tensor, y: Tensor, chosen: Tensor | None = None) -> Tensor:
-        """Return the scores of each prefix that the head reads: (batch, D or P, hidden[-1])."""
-        return self._after_first(self._prefix_scores(x, y, self.prefix.masked_logits(), chosen))
+    def features(
+        self,
+        x: Tensor,
+        y: Tensor,
+        chosen: Tensor | None = None,
+        order: Tensor | None = None,
+    ) -> Tensor:
+        """Return the scores of each prefix that the head reads: (batch, D or P, hidden[-1]).
+
+        The arguments are those of `conditionals`, but for x, whose columns are in order here.
+        """
+        logits = self.prefix.masked_logits()
+        return self._after_first(self._prefix_scores(x, y, logits, chosen, order))
 
     def _prefix_scores(
-        self, x: Tensor, y: Tensor, logits: Tensor, chosen: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        logits: Tensor,
+        chosen: Tensor | None = None,
+        order: Tensor | None = None,
     ) -> Tensor:
-        prefix, log_weights = self.prefix, logits.log_softmax(-1)
-        parameters = (prefix.loc, prefix.log_scale, log_weights, rows_of(self.start, y))
-        return cumulative_log_score(x, *parameters, chosen, kernel=self.kernel)
+        parameters = [self.prefix.loc, self.prefix.log_scale, logits.log_softmax(-1)]
+        loc, log_scale, log_weights = in_turn(parameters, order)
+        start = rows_of(self.start, y)
+        return cumulative_log_score(
+            x, loc, log_scale, log_weights, start, chosen, kernel=self.kernel
+        )
 
-    def prefix_log_prob(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return log p(x_1, ..., x_d, y) for every d, exact marginals: (batch, D)."""
+    def prefix_log_prob(self, x: Tensor, y: Tensor, order: Tensor | None = None) -> Tensor:
+        """Return log p(x_1, ..., x_d, y) for every d, exact marginals: (batch, D).
+
+        If the order is random, they are those of the one order asked for (see `conditionals`),
+        and not of the mixture.
+        """
         prior = values_of(self.class_logits.log_softmax(0), y)
-        return self.conditionals(x, y).cumsum(-1) + prior.unsqueeze(-1)
+        return self.conditionals(x, y, order=order).cumsum(-1) + prior.unsqueeze(-1)
+
+    def in_order(self, order: Tensor) -> "AutoregressiveUGMM":
+        """Return the network of a fixed order that this one is for an order of the features.
+
+        Its feature d is feature `order[d]` here. It is a copy, for evaluation.
+        """
+        check_order(order, self.n_features)
+        twin = copy.deepcopy(self).requires_grad_(False).eval()
+        twin.orders = None
+        for parameter in (twin.prefix.loc, twin.prefix.raw_scale, twin.prefix.logits):
+            parameter.copy_(parameter[:, order])
+        twin.head.reorder(order)
+        return twin
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
@@ -203,11 +273,14 @@ class AutoregressiveUGMM(Density):
             if self.binary:
                 check_binary(given)
         given = torch.atleast_2d(given).to(self.start)
+        if y is not None:
+            check_tensors(y=y)
+            if y.shape != (n,):
+                raise ValueError(f"y must be {n} labels, got {tuple(y.shape)}")
+        if self.orders is not None and n > 0:
+            return sample(self, n, y, generator, given)
         if y is None:
             y = self._draw_labels(n, given, generator)
-        check_tensors(y=y)
-        if y.shape != (n,):
-            raise ValueError(f"y must be {n} labels, got {tuple(y.shape)}")
         given, walk = given.expand(n, -1), self.walk()
         x = self.start.new_empty(n, self.n_features)
         with self.prepared():
@@ -222,7 +295,7 @@ class AutoregressiveUGMM(Density):
             return draw_labels(self.class_logits, n, generator)
         k = torch.full((len(given),), given.shape[1], device=given.device)
         x = nn.functional.pad(given, (0, self.n_features - given.shape[1]))
-        weights = self._prefix_class_scores(x, k).softmax(-1).expand(n, -1)
+        weights = self.prefix_class_scores(x, k).softmax(-1).expand(n, -1)
         return torch.multinomial(weights, 1, generator=generator).squeeze(1)
 
     def walk(self) -> Walk:
@@ -230,7 +303,7 @@ class AutoregressiveUGMM(Density):
         norm = None if self.layers else cast("nn.LayerNorm", self.norms[0])
         return Walk(self.head, self.start, self.prefix, self._after_first, norm, self.kernel)
 
-    def _prefix_class_scores(self, x: Tensor, k: Tensor) -> Tensor:
+    def prefix_class_scores(self, x: Tensor, k: Tensor) -> Tensor:
         """Return log p(x_1, ..., x_k, c) of rows (n, D), each with a k of its own: (n, C)."""
         scores = self.class_logits.log_softmax(0).double().repeat(len(x), 1)
         chosen = torch.arange(int(k.max()), device=x.device)
@@ -266,7 +339,9 @@ class AutoregressiveUGMM(Density):
             self.class_logits.copy_((counts + 0.5).log())
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
         self.head.init_from(x)
-        h = self._prefix_scores(x, labels, self.prefix.masked_logits())
+        order = None if self.orders is None else self.orders[0]
+        first = x if order is None else x[:, order]
+        h = self._prefix_scores(first, labels, self.prefix.masked_logits(), order=order)
         for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):
             h = norm(h)
             layer.init_from(h.reshape(-1, h.shape[-1]))
@@ -275,7 +350,8 @@ class AutoregressiveUGMM(Density):
     def extra_repr(self) -> str:
         """Describe the network in `repr`; its layers and head describe themselves."""
         text = f"n_features={self.n_features}, n_classes={self.n_classes}"
-        return f"{text}, positions={self.positions}"
+        text = f"{text}, positions={self.positions}"
+        return text if self.orders is None else f"{text}, orders={len(self.orders)}"
 
     def _after_first(self, h: Tensor) -> Tensor:
         for norm, layer in zip(self.norms, self.layers, strict=False):

@@ -121,8 +121,9 @@ def _completions(network: AutoregressiveUGMM, x: Tensor, image_shape: tuple[int,
 def find_range(x: Tensor) -> tuple[float, float]:
     """Return the extremes of values, or 5 standard deviations about their mean if that is less.
 
-    A single outlier would leave no room for the rest.
+    A single outlier would leave no room for the rest. What is missing does not count.
     """
+    x = x[~x.isnan()] if x.isnan().any() else x
     low, high = (value.item() for value in torch.aminmax(x))
     std, mean = (value.item() for value in torch.std_mean(x, correction=0))
     return max(low, mean - 5 * std), min(high, mean + 5 * std)

@@ -1,0 +1,139 @@
+"""Networks that take NaN for inputs that are not known."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ugmm.baselines import MLP
+from ugmm.nn import UGMM, Classifier, JointScore, UGMMNetwork
+from ugmm.tasks import DiscriminativeTask
+from ugmm.tasks.remake import remake
+
+
+def rows_with_gaps(n=40, width=5):
+    """Rows with gaps; of the first nothing is known, of the second everything."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(n, width, generator=generator)
+    gaps = torch.rand(n, width, generator=generator) < 0.4
+    gaps[:, 2] = gaps[1] = False
+    gaps[0] = True
+    return x.masked_fill(gaps, math.nan)
+
+
+def network(*sizes, **options):
+    torch.manual_seed(1)
+    return UGMMNetwork(sizes, norm="layer", missing=True, init="paper", **options)
+
+
+def test_nan_is_an_input_that_is_left_out():
+    x = rows_with_gaps()
+    plain = UGMMNetwork([5, 6, 3], norm="layer").eval()
+    expected = plain.marginal_class_scores(x, ~x.isnan())
+    plain.expect_missing()
+    assert_close(plain(x), expected)
+    scores = plain.class_scores(x)
+    assert_close(scores[1:], expected[1:])
+    assert_close(plain.marginal_class_scores(x.nan_to_num(7), ~x.isnan()), scores)
+    assert_close(plain.class_scores(x[2]), scores[2])
+
+
+def test_a_row_of_which_nothing_is_known_is_the_prior():
+    model = network(5, 6, 3).eval()
+    nothing = torch.full((2, 5), math.nan)
+    assert_close(model.posterior(nothing), torch.full((2, 3), 1 / 3))
+    shares = torch.tensor([0.2, 0.7, 0.1])
+    model.set_prior(shares)
+    assert_close(model.posterior(nothing), shares.expand(2, 3))
+    assert_close(model.marginal_class_scores(nothing, ~nothing.isnan()), shares.log().expand(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("weighed", "shares"), [("none", (0.25, 0.5, 0.25)), ("balanced", (1 / 3, 1 / 3, 1 / 3))]
+)
+def test_a_task_tells_the_prior(weighed, shares):
+    model = network(5, 3)
+    task = DiscriminativeTask(model, 3, class_weights=weighed)
+    task.prepare(rows_with_gaps(4), torch.tensor([0, 1, 1, 2]))
+    assert_close(model.posterior(torch.full((5,), math.nan)), torch.tensor(shares))
+
+
+def test_pairs_leave_out_what_the_whole_rows_leave_out():
+    model = network(8, 6, 1).double().eval()
+    x, codes = rows_with_gaps().double(), torch.eye(3).double()
+
+    def gradients(scores):
+        return torch.autograd.grad(scores.square().sum(), list(model.parameters()))
+
+    fast, slow = model.score_pairs(x, codes), Classifier.score_pairs(model, x, codes)
+    assert_close(fast, slow)
+    assert fast.isfinite().all()
+    for ours, theirs in zip(gradients(fast), gradients(slow), strict=True):
+        assert_close(ours, theirs)
+    with model.prepared(), torch.no_grad():
+        assert_close(model.score_pairs(x, codes), slow)
+
+
+def test_pairs_know_the_code_where_it_is_far_away():
+    layer = UGMM(3, 2, missing=True)
+    layer.loc.data[:, 2] = 300.0
+    nothing, codes = torch.full((1, 2), math.nan), torch.zeros(1, 1)
+    alone = layer.marginal_score(torch.zeros(1, 3), torch.tensor([[False, False, True]]))
+    assert_close(layer.score_pairs(nothing, codes)[0], alone)
+
+
+def test_a_joint_score_asks_its_network():
+    score = JointScore(UGMMNetwork([7, 4, 1]), 2)
+    score.expect_missing()
+    x = rows_with_gaps()
+    scores = score.eval().class_scores(x)
+    assert_close(scores[:, 1], score(x, torch.ones(len(x), dtype=torch.long)))
+
+
+def test_dropout_leaves_something_that_is_known():
+    layer = UGMM(20, 3, input_dropout=0.9, missing=True)
+    x = torch.full((500, 20), math.nan)
+    place = torch.randint(20, (500,))
+    x[torch.arange(500), place] = torch.randn(500)
+    assert_close(layer(x), layer.eval()(x))  # the one that is known is never dropped
+    layer.train()
+    x = torch.randn(4000, 20).masked_fill(torch.arange(20) < 10, math.nan).requires_grad_()
+    layer(x).sum().backward()
+    assert not x.grad[:, :10].any()
+    used = (x.grad[:, 10:] != 0).sum(-1)
+    assert used.min() == 1
+    assert used.float().mean().item() == pytest.approx(10 * 0.1 + 0.9**10, abs=0.1)
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.3}, {"input_dropout": 0.3}])
+def test_gaps_give_no_gradient_that_is_not_finite(options):
+    model = network(5, 6, 3, **options)
+    model.class_scores(rows_with_gaps()).logsumexp(-1).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_initial_parameters_come_from_what_is_known():
+    x = torch.randn(4000, 2) * 3 + 5
+    x[torch.rand(4000, 2) < 0.5] = math.nan
+    x = torch.cat([x, torch.full((4000, 1), math.nan)], 1)
+    layer = UGMM(3, 1000, missing=True)
+    layer.init_from(x)
+    assert_close(layer.scale[0, :2], torch.full((2,), 3.0), rtol=0.1, atol=0)
+    assert_close(layer.loc[:, :2].mean(0), torch.full((2,), 5.0), rtol=0.1, atol=0)
+    assert not layer.loc[:, 2].isnan().any()
+
+
+def test_a_network_made_again_expects_missing_values_too():
+    model = UGMMNetwork([5, 3])
+    model.expect_missing()
+    task = DiscriminativeTask(model, 3)
+    again = remake(task.init_args["network"], Classifier, "network")
+    again.load_state_dict(model.state_dict())
+    assert_close(again.eval().class_scores(rows_with_gaps()), model.class_scores(rows_with_gaps()))
+    assert "missing=True" in repr(again)
+
+
+def test_other_networks_need_all_inputs():
+    with pytest.raises(NotImplementedError, match="MLP cannot do without features"):
+        MLP([3, 2]).expect_missing()

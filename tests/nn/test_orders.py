@@ -1,0 +1,193 @@
+"""Networks of random order: every order a network of its own, and their mixture a density."""
+
+import itertools
+
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from ugmm.nn import AutoregressiveUGMM
+from ugmm.nn.autoregressive.orders import known_first
+
+D = 6
+STATES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=D)))
+
+
+def make(n_classes=1, head="bernoulli", seed=0, dtype=torch.float64, **settings):
+    """A network away from what is only so at the start."""
+    torch.manual_seed(seed)
+    settings = {"hidden": (7, 5), "order": "random", "orders": 3, **settings}
+    network = AutoregressiveUGMM(D, n_classes, head=head, components=2, **settings)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    return network.to(dtype).eval()
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def rows(network, n=5):
+    x = torch.randn(n, D, generator=seeded(), dtype=network.start.dtype)
+    x = (x > 0).to(x) if network.binary else x
+    return x, torch.arange(n) % network.n_classes
+
+
+def chain(network, x, y, order):
+    """The formula of the conditionals of one row, feature by feature."""
+    prefix, head = network.prefix, network.head
+    h, found = network.start[y].clone(), []
+    for step, feature in enumerate(order.tolist()):
+        g = network.norms[0](h)
+        for norm, layer in zip(list(network.norms)[1:], network.layers, strict=True):
+            g = norm(layer(g))
+        logits = head.weight[feature] @ g + head.bias[feature]
+        if network.binary:
+            found.append(torch.distributions.Bernoulli(logits=logits).log_prob(x[feature]))
+        else:
+            earlier = order[:step]
+            mean = head.loc[feature] + head.slope[feature][:, earlier] @ x[earlier]
+            scale = head.min_scale + head.raw_scale[feature].exp()
+            each = torch.distributions.Normal(mean, scale).log_prob(x[feature])
+            found.append((logits.log_softmax(-1) + each).logsumexp(-1))
+        component = torch.distributions.Normal(prefix.loc[:, feature], prefix.scale[:, feature])
+        weight = prefix.logits.log_softmax(-1)[:, feature]
+        h = torch.logaddexp(h, weight + component.log_prob(x[feature]))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("n_classes", [1, 3])
+@pytest.mark.parametrize("head", ["gaussian", "bernoulli"])
+def test_a_pass_is_the_chain_of_its_order(head, n_classes):
+    network = make(n_classes, head)
+    x, y = rows(network)
+    for seed in range(3):
+        order = torch.randperm(D, generator=seeded(seed))
+        with torch.no_grad():
+            found = network.conditionals(x, y, order=order)
+            for row, label, values in zip(x, y, found, strict=True):
+                torch.testing.assert_close(values, chain(network, row, label, order))
+            for chosen in ([0], [1, 4], [5]):
+                some = network.conditionals(x, y, torch.tensor(chosen), order)
+                torch.testing.assert_close(some, found[:, chosen])
+            twin = network.in_order(order)
+            torch.testing.assert_close(twin.conditionals(x[:, order], y), found)
+            prefixes = network.prefix_log_prob(x, y, order)
+            torch.testing.assert_close(prefixes, twin.prefix_log_prob(x[:, order], y))
+
+
+def test_a_conditional_looks_at_nothing_that_follows_in_its_order():
+    network, order = make(head="gaussian"), torch.tensor([3, 0, 5, 1, 4, 2])
+    x, y = rows(network)
+    x.requires_grad_()
+    for step in range(D):
+        found = network.conditionals(x, y, order=order)[:, step].sum()
+        (gradient,) = torch.autograd.grad(found, x)
+        assert (gradient[:, order[step + 1 :]] == 0).all()
+        assert step == 0 or (gradient[:, order[:step]] != 0).any()
+
+
+@pytest.mark.parametrize("n_classes", [1, 3])
+def test_the_mixture_of_orders_is_a_density(n_classes):
+    network = make(n_classes)
+    with torch.no_grad():
+        scores = network.class_scores(STATES.double())
+        assert scores.exp().sum().item() == pytest.approx(1, abs=1e-10)
+        y = torch.arange(len(STATES)) % n_classes
+        each = [network.in_order(o)(STATES.double()[:, o], y) for o in network.orders]
+        expected = torch.stack(each).exp().mean(0).log()
+    torch.testing.assert_close(network(STATES.double(), y), expected)
+    assert (torch.stack(each).std(0) > 0.01).any()
+
+
+def test_training_takes_an_order_a_step():
+    network = make().train()
+    x, y = rows(network, 3)
+    state = torch.get_rng_state()
+    first = [network(x, y) for _ in range(4)]
+    assert len({each.tolist()[0] for each in first}) == 4
+    torch.set_rng_state(state)
+    orders = []
+    for each in first:
+        orders.append(torch.randperm(D))
+        expected = torch.stack(
+            [chain(network, *row, orders[-1]).sum() for row in zip(x, y, strict=True)]
+        )
+        torch.testing.assert_close(each, expected)
+
+
+def test_random_positions_of_random_orders_estimate_the_whole():
+    network = make(positions=2, dtype=torch.float32).train()
+    x, y = rows(network, 3)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        draws = torch.stack([network(x, y) for _ in range(600)])
+        network.positions = None
+        whole = torch.stack([network(x, y) for _ in range(600)])
+    error = (draws.std(0).square() + whole.std(0).square()).sqrt() / 600**0.5
+    assert ((draws.mean(0) - whole.mean(0)).abs() < 4 * error).all()
+
+
+def test_what_is_known_moves_to_the_front_and_the_rest_stays_in_turn():
+    orders = torch.tensor([[3, 0, 2, 1], [1, 2, 3, 0]])
+    known = torch.tensor([True, False, True, False])
+    assert known_first(orders, known).tolist() == [[0, 2, 3, 1], [2, 0, 1, 3]]
+
+
+def test_a_checkpoint_brings_its_orders():
+    network, other = make(), make(seed=1)
+    other.orders.copy_(other.orders.flip(1))
+    x, y = rows(network)
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(other(x, y), network(x, y))
+    assert "orders" not in make(order="fixed").state_dict()
+
+
+def test_draws_are_of_the_mixture():
+    network = make(2, dtype=torch.float32)
+    n = 20_000
+    x, y = network.sample(n, generator=seeded())
+    with torch.no_grad():
+        expected = network.class_scores(STATES).double().exp()
+    state = (x @ 2.0 ** torch.arange(D - 1, -1, -1)).long()
+    counts = torch.bincount(2 * state + y, minlength=2 * len(STATES))
+    probs = expected.flatten() / expected.sum()
+    kept = probs * n > 5
+    observed = torch.cat([counts[kept], counts[~kept].sum().view(1)])
+    wanted = n * torch.cat([probs[kept], probs[~kept].sum().view(1)])
+    assert chisquare(observed, wanted).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("head", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("y", [None, torch.tensor([1, 0, 1])])
+def test_what_is_given_stays(head, y):
+    network = make(2, head)
+    given = rows(network, 3)[0][:, :4]
+    x, labels = network.sample(3, y, seeded(), given)
+    assert torch.equal(x[:, :4], given)
+    assert y is None or torch.equal(labels, y)
+    assert x[:, 4:].isfinite().all()
+    one, _ = network.sample(5, generator=seeded(), given=given[0])
+    assert torch.equal(one[:, :4], given[:1].expand(5, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"order": "sorted"}, "order must be 'fixed' or 'random', got 'sorted'"),
+        ({"order": "random", "orders": 1}, "orders must be at least 2, got 1"),
+    ],
+)
+def test_bad_arguments(arguments, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        AutoregressiveUGMM(3, **arguments)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [0, 1, 2, 3, 4, 4], [1, 2, 3, 4, 5, 6]])
+def test_no_order_of_the_features_is_refused(order):
+    network = make()
+    with pytest.raises(ValueError, match="an order"):
+        network.conditionals(*rows(network), order=torch.tensor(order))
+    with pytest.raises(ValueError, match="an order"):
+        network.in_order(torch.tensor(order))
