@@ -41,6 +41,7 @@ EXTRAS = {
     "circuits": ("spflow",),
     "search": ("optuna",),
     "dashboard": ("wandb_workspaces",),
+    "diagnostics": ("arviz_stats",),
 }
 
 

@@ -13,9 +13,13 @@ from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
 from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
 from ugmm.nn.autoregressive.orders import check_order, draw_orders, in_turn, mixed, sample
+from ugmm.nn.autoregressive.orders import draw as draw_in_orders
+from ugmm.nn.autoregressive.orders import marginal as marginal_in_orders
+from ugmm.nn.autoregressive.particles import Question, draw, marginal
 from ugmm.nn.autoregressive.walk import Walk
 from ugmm.nn.checks import check_binary, check_draws, check_given, check_positive, check_tensors
 from ugmm.nn.classifier import Density
+from ugmm.nn.evidence import Draws, Evidence, Marginal
 from ugmm.nn.labels import count_labels, draw_labels, rows_of, values_of
 from ugmm.nn.mixture import UGMM
 
@@ -297,6 +301,46 @@ class AutoregressiveUGMM(Density):
         x = nn.functional.pad(given, (0, self.n_features - given.shape[1]))
         weights = self.prefix_class_scores(x, k).softmax(-1).expand(n, -1)
         return torch.multinomial(weights, 1, generator=generator).squeeze(1)
+
+    @torch.no_grad()
+    def marginal(self, evidence: Evidence, n: int, generator: torch.Generator) -> Marginal:
+        """Return log p of each row's evidence, see :class:`ugmm.nn.Queryable`.
+
+        It is exact where the known features are the first ones of a row; else it is an estimate
+        by sequential Monte Carlo, unbiased as a probability, with about n particles (at least 256)
+        in 8 or more independent populations, whose spread is its error. If the order is random,
+        `ugmm.nn.autoregressive.orders` says how it is answered.
+
+        Raises:
+            ValueError: If the evidence is not of such rows.
+        """
+        if self.orders is not None:
+            return marginal_in_orders(self, evidence)
+        with self.prepared():
+            return marginal(self.walk(), self._ask(evidence), n, generator)
+
+    @torch.no_grad()
+    def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
+        """Return n weighted draws of whole rows for each row, see :class:`ugmm.nn.Queryable`.
+
+        They are exact and independent where the known features are the first ones of a row. Else
+        they are particles of sequential Monte Carlo, of which many share their first features:
+        the effective share that is told counts those as one. If the order is random, see above.
+
+        Raises:
+            ValueError: If the evidence is not of such rows.
+        """
+        if self.orders is not None:
+            return draw_in_orders(self, evidence, n, generator)
+        with self.prepared():
+            return draw(self.walk(), self._ask(evidence), n, generator)
+
+    def _ask(self, evidence: Evidence) -> Question:
+        if self.binary:
+            check_binary(evidence.x)
+        return Question.of(
+            evidence.to(self.start.device, self.start.dtype), self.prefix_class_scores
+        )
 
     def walk(self) -> Walk:
         """Return the parameters as they are now, for going from feature to feature."""
