@@ -116,6 +116,22 @@ def test_the_conditional_of_a_column_is_in_its_units(network, classes):
         assert at == pytest.approx(-math.log(sd * math.sqrt(2 * math.pi)), abs=1e-2)
 
 
+def test_the_conditional_of_columns_is_theirs_together(network, classes):
+    found = network.given({"petal length": [4.5], "target": ["versicolor"]}).conditional(
+        "petal width", "sepal length", n=20_000
+    )
+    _, mean, s = classes[1]
+    of = [3, 0]
+    slope = s[of, 2] / s[2, 2]
+    wanted = mean[of] + slope * (4.5 - mean[2])
+    covariance = s[np.ix_(of, of)] - np.outer(slope, slope) * s[2, 2]
+    np.testing.assert_allclose(found.mean[0], wanted, atol=0.02)
+    np.testing.assert_allclose(found.stddev[0] ** 2, covariance.diagonal(), rtol=0.05)
+    at = wanted + 0.1
+    log_p = multivariate_normal(wanted, covariance).logpdf(at)
+    assert found.log_prob(torch.tensor(at)[None]).item() == pytest.approx(log_p, abs=1e-3)
+
+
 def test_the_most_probable_completion_of_a_gaussian_is_its_conditional_mean(network, classes):
     rows = {"petal length": [4.5], "target": ["versicolor"]}
     found = network.given(rows).mpe()
@@ -131,7 +147,7 @@ def test_the_most_probable_completion_of_a_gaussian_is_its_conditional_mean(netw
     [
         (lambda n: n.given({"petal lenght": [1.0]}), "unknown column 'petal lenght'"),
         (lambda n: n.given({"target": ["rose"]}), "'rose' in row 0, which is no class"),
-        (lambda n: n.given(KNOWN).conditional("petal length"), "known"),
+        (lambda n: n.given(KNOWN).conditional("petal length"), "known in row 0"),
         (lambda n: n.given(KNOWN).conditional("height"), "no column 'height'"),
     ],
 )

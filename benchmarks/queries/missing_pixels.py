@@ -2,8 +2,8 @@
 
     python benchmarks/queries/missing_pixels.py RUN [--circuits RUN ...] [--validation] [--write]
 
-RUN is a run folder of mnist_disc; circuits are runs of mnist_spflow_rat, whose marginals are exact,
-as it is or with `task=likelihood task.noise=0`. Settings are looked at on validation rows
+RUN is a run folder of mnist_disc; circuits are runs of mnist_spflow_rat, whose marginals are
+exact, as it is or with `task=likelihood task.noise=0`. Settings are looked at on validation rows
 (`--validation`), the table is of test rows.
 """
 

@@ -1,6 +1,5 @@
 """Rows of which something is known, as the user has them, ready to be asked about."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +12,13 @@ from torch import Tensor
 
 from ugmm.errors import UserError, nearest
 from ugmm.inference import (
+    Conditional,
     Evidence,
     Marginal,
     Posterior,
+    conditional,
     marginal,
+    mpe,
     posterior,
     sample,
 )
@@ -24,7 +26,7 @@ from ugmm.inference.samples import Method, Samples
 from ugmm.nn import Classifier
 from ugmm.spec import Column, Spec, column_of
 
-__all__ = ["Completed", "ConditionalColumn", "Drawn", "Given"]
+__all__ = ["ColumnsGiven", "Completed", "Drawn", "Given"]
 
 
 @dataclass(frozen=True)
@@ -64,40 +66,51 @@ class Completed:
     is_exact: Tensor
 
 
-class ConditionalColumn:
-    """The distribution of one numeric column, given what is known of each of m rows, in its units.
+class ColumnsGiven:
+    """The distribution of numeric columns given what is known of each of R rows, in their units.
+
+    As in `ugmm.inference.Conditional`, an event is a number where it is of one column, and of
+    shape (m,) where it is of m.
 
     Arguments:
         of: The same in model units.
-        mean: What is added to its values, once multiplied by `std`.
-        std: The column's standard deviation in training.
+        mean: What is added to each column's values, once multiplied by `std`: () or (m,).
+        std: The columns' standard deviations in training, () or (m,).
     """
 
-    def __init__(self, of: Any, mean: float, std: float) -> None:
+    def __init__(self, of: Conditional, mean: Tensor, std: Tensor) -> None:
         self.of, self._mean, self._std = of, mean, std
 
     @property
     def mean(self) -> Tensor:
-        """(m,)."""
-        return self.of.mean.reshape(-1) * self._std + self._mean
+        """(R, *event)."""
+        return self._to_raw(self.of.mean)
 
     @property
     def variance(self) -> Tensor:
-        """(m,)."""
-        return self.of.variance.reshape(-1) * self._std**2
+        """(R, *event)."""
+        return self.of.variance * self._std**2
+
+    @property
+    def stddev(self) -> Tensor:
+        """(R, *event)."""
+        return self.of.stddev * self._std
 
     def log_prob(self, values: Any) -> Tensor:
-        """Return the log-density, in nats, of values of the column: (..., m) to (..., m)."""
+        """Return the log-density, in nats, of values: (..., R, *event) to (..., R)."""
         x = (torch.as_tensor(values, dtype=torch.float64) - self._mean) / self._std
-        return self.of.log_prob(x.unsqueeze(-1)) - math.log(self._std)
+        return self.of.log_prob(x) - self._std.log().sum()
 
-    def quantile(self, share: float) -> Tensor:
-        """Return the values below which this share of the probability lies: (m,)."""
-        return self.of.quantile(share).reshape(-1) * self._std + self._mean
+    def quantile(self, mass: float | Tensor) -> Tensor:
+        """Return values that have so much mass below them, each column's: (*mass, R, *event)."""
+        return self._to_raw(self.of.quantile(mass))
 
-    def sample(self, n: int) -> Tensor:
-        """Draw n values for each row: (n, m)."""
-        return self.of.sample(n).squeeze(-1) * self._std + self._mean
+    def sample(self, k: int = 1) -> Tensor:
+        """Draw (k, R, *event)."""
+        return self._to_raw(self.of.sample(k))
+
+    def _to_raw(self, x: Tensor) -> Tensor:
+        return x * self._std + self._mean
 
 
 class Given:
@@ -111,13 +124,19 @@ class Given:
         spec: What a row is.
         evidence: What is known, in model units.
         kept: Training rows in model units, (k, N), to fill missing inputs in from.
+        normalize: Called before a density is asked what its partition function matters to.
     """
 
     def __init__(
-        self, network: Classifier, spec: Spec, evidence: Evidence, kept: Tensor | None = None
+        self,
+        network: Classifier,
+        spec: Spec,
+        evidence: Evidence,
+        kept: Tensor | None = None,
+        normalize: Callable[[], None] = lambda: None,
     ) -> None:
         own = next(chain(network.parameters(), network.buffers()))
-        self.network, self.spec, self.kept = network, spec, kept
+        self.network, self.spec, self.kept, self.normalize = network, spec, kept, normalize
         self.evidence = evidence.to(own.device, own.dtype)
 
     def __len__(self) -> int:
@@ -125,7 +144,7 @@ class Given:
 
     def __getitem__(self, rows: slice | Tensor) -> "Given":
         """Return some of the rows: a slice, a mask or their numbers."""
-        return Given(self.network, self.spec, self.evidence[rows], self.kept)
+        return Given(self.network, self.spec, self.evidence[rows], self.kept, self.normalize)
 
     def unknown_columns(self) -> Iterator[tuple[str, Tensor]]:
         """Yield each numeric column that is not known in some rows, and the numbers of those."""
@@ -197,26 +216,39 @@ class Given:
         names = self._names(found.y)
         return Completed(rows, names, log_prob, found.agreed, found.gap, found.is_exact)
 
-    def conditional(self, column: str, *, n: int = 4096, seed: int = 0) -> ConditionalColumn:
-        """Return the distribution of a numeric column, which must be unknown in all rows.
+    def conditional(self, *columns: str, n: int = 4096, seed: int = 0) -> ColumnsGiven:
+        """Return the distribution of numeric columns, which must be unknown in all rows.
 
         Raises:
             UserError: If there is no such column, it is known, or it is categorical; or as in
                 `marginal`.
         """
         places = {each.name: (each, place) for each, place in self._places()}
-        if column not in places:
-            raise UserError(f"there is no column {column!r}; {nearest(column, list(places))}")
-        found, place = places[column]
-        if found.categories:
-            raise UserError(
-                f"column {column!r} is categorical, and a conditional is of numbers; draw from it "
-                "by sample"
-            )
+        query = []
+        for name in columns:
+            if name not in places:
+                raise UserError(f"there is no column {name!r}; {nearest(name, list(places))}")
+            column, place = places[name]
+            if column.categories:
+                raise UserError(
+                    f"column {name!r} is categorical, and a conditional is of numbers; draw from "
+                    "it by sample"
+                )
+            if (known := self.evidence.known[:, place]).any():
+                row = int(known.nonzero()[0])
+                raise UserError(f"column {name!r} is known in row {row}; leave its cell empty")
+            query.append(place)
+        one_or_all = query[0] if len(query) == 1 else query
         with _asking():
-            of = conditional(self._density(), [place], self.evidence, n=n, seed=seed)
-        mean, std = (self.spec.mean[place], self.spec.std[place]) if self.spec.std else (0.0, 1.0)
-        return ConditionalColumn(of, mean, std)
+            of = conditional(self._density(), one_or_all, self.evidence, n=n, seed=seed)
+        mean, std = (
+            torch.tensor(values or default, dtype=torch.float64)[one_or_all].to(of.mean.device)
+            for values, default in (
+                (self.spec.mean, [0.0] * self.spec.n_features),
+                (self.spec.std, [1.0] * self.spec.n_features),
+            )
+        )
+        return ColumnsGiven(of, mean, std)
 
     def _density(self) -> Any:
         if not self.network.normalized:
@@ -224,6 +256,7 @@ class Given:
                 "this network has no density of its inputs: it answers posteriors only; train one "
                 "by task=generative"
             )
+        self.normalize()
         return self.network
 
     def _log_units(self, known: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """A trained network that takes rows as the user has them, and answers in the user's own units."""
 
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -117,16 +118,19 @@ class TrainedNetwork:
         Raises:
             UserError: If what is known is not what the network was trained on.
         """
-        x, labels = torch.from_numpy(self.spec.encode_given(rows)), self.spec.given_labels(rows)
-        knows = labels is not None and self.spec.n_classes > 1
-        self._normalize()
-        evidence = Evidence(x, y=torch.from_numpy(labels) if knows else None)
-        return Given(self.network, self.spec, evidence, self.kept)
+        evidence = Evidence(torch.from_numpy(self.spec.encode_given(rows)))
+        labels = self.spec.given_labels(rows)
+        if labels is not None and self.spec.n_classes > 1:
+            evidence = replace(evidence, y=torch.from_numpy(labels))
+        return self.ask(evidence)
 
     def given_nothing(self) -> Given:
         """Return one row of which nothing is known."""
-        self._normalize()
-        return Given(self.network, self.spec, Evidence.nothing(self.spec.n_features), self.kept)
+        return self.ask(Evidence.nothing(self.spec.n_features))
+
+    def ask(self, evidence: Evidence) -> Given:
+        """Return evidence in model units, ready to be asked about."""
+        return Given(self.network, self.spec, evidence, self.kept, self._normalize)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Sample:
         """Draw rows, in raw units.

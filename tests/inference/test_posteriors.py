@@ -134,7 +134,9 @@ def test_a_density_answers_by_its_own_marginals():
     density.init_from(x, y)
     found = posterior(density.eval(), Evidence(torch.tensor([[0.7, math.nan]])))
     pairs = zip(density.means[:, 0, 0], density.trils[:, 0, 0, 0], strict=True)
-    log_p = torch.stack([torch.distributions.Normal(*p).log_prob(torch.tensor(0.7)) for p in pairs])
+    log_p = torch.stack(
+        [torch.distributions.Normal(*p).log_prob(torch.tensor(0.7)) for p in pairs]
+    )
     torch.testing.assert_close(found.probs[0], log_p.softmax(0).double(), atol=1e-6, rtol=1e-5)
     assert found.is_exact
 
