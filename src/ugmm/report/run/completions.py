@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from ugmm.report.run.neurons import tiles
-from ugmm.report.style import EMPTY, FIRST, INK, MUTED, new_figure, tidy
+from ugmm.report.style import FIRST, INK, MUTED, new_figure, tidy
 
 __all__ = ["WARNING", "completions"]
 
@@ -14,6 +14,7 @@ WARNING = (
     "The mode is a bad picture: the most probable completion leaves out what is likely but not "
     "certain.\nJudge the model by its samples."
 )
+_PAPER, _UNSEEN = "#F4F4F4", "#CFDDE6"
 _TILE, _MARGIN = 0.72, 1.1  # inches: an image's width; titles and caption
 
 
@@ -68,8 +69,7 @@ def _canvas(images: np.ndarray, known: np.ndarray, image_shape: tuple[int, int])
     n, k, pixels = images.shape
     seen = np.repeat(known, k, axis=0)[..., None]
     ink = np.where(seen, to_rgb(INK), to_rgb(FIRST))
-    flat = images.reshape(n * k, pixels, 1)
-    painted = np.where(np.isnan(flat), to_rgb("#DCE6EC"), 1 - flat * (1 - ink))
+    flat, paper = images.reshape(n * k, pixels, 1), np.array(to_rgb(_PAPER))
+    painted = np.where(np.isnan(flat), to_rgb(_UNSEEN), flat * ink + (1 - flat) * paper)
     parts = [tiles(painted[..., colour], image_shape, k) for colour in range(3)]
-    between = np.array(to_rgb(EMPTY))
-    return np.where(np.isnan(parts[0])[..., None], between, np.stack(parts, -1))
+    return np.nan_to_num(np.stack(parts, -1), nan=1.0)  # white between the images
