@@ -148,6 +148,7 @@ class JointScore(Classifier):
         super().__init__()
         check_positive(n_classes=n_classes)
         self.network = network
+        self.missing = network.missing
         self.label = label
         self.register_buffer("codes", _label_codes(n_classes, label), persistent=False)
 
