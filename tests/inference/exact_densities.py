@@ -107,7 +107,7 @@ class GaussianPerClass(Density):
 class BinaryTable(Density):
     """Any density of D features that are 0 or 1 and C classes: a table of probabilities.
 
-    Forced, its draws are all rows of the table that agree with the evidence, in turn.
+    Forced, its draws are all rows of the table that agree with the evidence, equally often.
     """
 
     binary = True
@@ -145,6 +145,7 @@ class BinaryTable(Density):
             joint = self.joint(evidence[i : i + 1]).flatten()
             if self.forced:
                 places = joint.isfinite().nonzero().squeeze(1).repeat(n)[:n]
+                places = places[torch.randperm(n, generator=generator)]
                 weights.append(joint[places].log_softmax(0))
             else:
                 places = torch.multinomial(joint.exp(), n, replacement=True, generator=generator)

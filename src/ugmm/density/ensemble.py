@@ -46,6 +46,13 @@ class Ensemble(Density):
         scores = torch.stack([member.class_scores(x) for member in self])
         return scores.logsumexp(0) - math.log(len(self.members))
 
+    def coordinate_scores(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
+    ) -> Tensor:
+        """See `Classifier.coordinate_scores`: each member finds its own."""
+        scores = [member.coordinate_scores(x, values, coordinates) for member in self]
+        return torch.stack(scores).logsumexp(0) - math.log(len(self.members))
+
     @property
     def n_features(self) -> int:
         """D, of members that can be queried."""

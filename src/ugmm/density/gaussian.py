@@ -93,6 +93,26 @@ class Gaussian(nn.Module):
         log_det = self.tril.double().diagonal().log().sum()
         return -0.5 * z.square().sum(-1) - log_det - 0.5 * x.shape[-1] * math.log(2 * math.pi)
 
+    def coordinate_log_prob(self, x: Tensor, values: Tensor, coordinates: Tensor) -> Tensor:
+        """Return the log-densities where one feature has other values, each in turn.
+
+        Args:
+            x: (n, D).
+            values: Candidates, (n, C, G) or (1, C, G).
+            coordinates: Which features are replaced, (C,).
+
+        Returns:
+            (n, C, G), in nats, float64.
+        """
+        # Whitened, a row moves along one column of the inverse triangle.
+        basis = torch.eye(x.shape[-1], dtype=torch.float64, device=x.device)
+        column = torch.linalg.solve_triangular(self.tril.double(), basis, upper=False)
+        column = column[:, coordinates]
+        step = values.double() - x[:, coordinates].double().unsqueeze(-1)
+        slope = (self.whiten(x) @ column).unsqueeze(-1)
+        bend = column.square().sum(0).unsqueeze(-1)
+        return self.log_prob(x)[:, None, None] - step * slope - 0.5 * step.square() * bend
+
     def whiten(self, x: Tensor) -> Tensor:
         """Undo `colour`: map draws (..., D) of this Gaussian to the standard one's, float64."""
         rows = (x.double() - self.mean.double()).reshape(-1, x.shape[-1])

@@ -12,7 +12,7 @@ from ugmm.density.mixture import ClassMixture, mixture_of
 from ugmm.density.partition import Estimate, by_importance, by_sobol
 from ugmm.density.weighing import estimate_marginal, weighted_draws
 from ugmm.nn import UGMM, Density, JointScore
-from ugmm.nn.checks import check_draws, check_tensors
+from ugmm.nn.checks import check_candidates, check_draws, check_tensors
 from ugmm.nn.evidence import Draws, Evidence, Marginal
 
 __all__ = ["KnownScores", "TiltedGaussian"]
@@ -95,8 +95,6 @@ class TiltedGaussian(Density):
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
         """Set the network's initial parameters, and nothing else; see `JointScore.init_from`."""
-        if self.missing and y is not None:
-            x = fill_gaps(x, y)
         self.score.init_from(x, y)
 
     def class_scores(self, x: Tensor) -> Tensor:
@@ -146,6 +144,16 @@ class TiltedGaussian(Density):
     def log_base(self, x: Tensor) -> Tensor:
         """Return log b of what is known of rows: (n, D) to (n,), float64."""
         return GaussianSight(self.base, x).log_known if self.missing else self.base.log_prob(x)
+
+    def coordinate_scores(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
+    ) -> Tensor:
+        """See `Classifier.coordinate_scores`: log p(x, c), as `class_scores` has it."""
+        scores = self.score.coordinate_scores(x, values, coordinates)
+        coordinates, values = check_candidates(x, values, coordinates)
+        base = self.base.coordinate_log_prob(x.reshape(-1, x.shape[-1]), values, coordinates)
+        constant = (base - self.log_z).reshape(scores.shape[:-1])
+        return scores + constant.unsqueeze(-1).to(x.dtype)
 
     def log_ratio(self, x: Tensor) -> Tensor:
         """Return log b(x) - log q(x), at most log 2: (..., D) to (...), float64."""

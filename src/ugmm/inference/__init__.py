@@ -4,6 +4,7 @@ Everything here takes tensors in the model's units; `ugmm.load` returns an objec
 user's own rows.
 """
 
+from ugmm.inference.conditionals import Conditional, conditional
 from ugmm.inference.marginals import marginal
 from ugmm.inference.posteriors import Posterior, posterior
 from ugmm.inference.samples import Samples, sample
@@ -11,12 +12,14 @@ from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal, Queryable
 
 __all__ = [
     "UNKNOWN",
+    "Conditional",
     "Draws",
     "Evidence",
     "Marginal",
     "Posterior",
     "Queryable",
     "Samples",
+    "conditional",
     "marginal",
     "posterior",
     "sample",

@@ -64,7 +64,7 @@ class _Target:
 
     def _scores(self, x: Tensor) -> Tensor:
         # Far from all that a density knows of, a score may be below what its type can hold.
-        return self.density.class_scores(x).double().clamp(min=_LOWEST)
+        return self.density.class_scores(x).double().nan_to_num(_LOWEST).clamp(min=_LOWEST)
 
     def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return `log_prob` of rows (m, D), and its gradient by the free features (m, free)."""
@@ -72,7 +72,7 @@ class _Target:
             x = x.detach().requires_grad_()
             value = self.log_prob(x)
             (gradient,) = torch.autograd.grad(value.sum(), x)
-        return value.detach(), gradient[:, self.free].double()
+        return value.detach(), gradient[:, self.free].double().nan_to_num(0.0)
 
     def labels(self, x: Tensor) -> Tensor:
         """Draw the labels of rows (m, D), or repeat the one that is known: (m,)."""

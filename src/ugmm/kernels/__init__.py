@@ -2,29 +2,37 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ugmm.errors import UGMMWarning
+from ugmm.kernels.coordinates.reference import Candidates
+from ugmm.kernels.problem import Problem
 from ugmm.kernels.reference import CUMULATIVE_REFERENCE, REFERENCE
-from ugmm.kernels.roads import has_numbers
+from ugmm.kernels.roads import Road, choose_road, has_numbers
 
 _Operator = Callable[..., Tensor]
 CPU: _Operator | None
 CUMULATIVE_CPU: _Operator | None
+CpuCandidates: type[Any] | None
 draw_binary: Callable[..., None] | None
+send_binary: Callable[..., tuple[Tensor, Tensor, Tensor]] | None
 try:  # Numba alone: an error in a file of ours is to be seen
     import numba  # noqa: F401
 except ImportError:
-    CPU = CUMULATIVE_CPU = draw_binary = None
+    CPU = CUMULATIVE_CPU = CpuCandidates = draw_binary = send_binary = None
 else:
+    from ugmm.kernels.coordinates.cpu import CpuCandidates
     from ugmm.kernels.cumulative.cpu import CPU as CUMULATIVE_CPU
-    from ugmm.kernels.draws.cpu import draw_binary
+    from ugmm.kernels.draws.cpu import draw_binary, send_binary
     from ugmm.kernels.mixture.cpu import CPU
 
-__all__ = ["KernelName", "check_kernel_name", "choose_cumulative", "choose_draws", "choose_kernel"]
+__all__ = [
+    "KernelName", "check_kernel_name", "choose_coordinates", "choose_cumulative",
+    "choose_draws", "choose_kernel", "choose_populations",
+]  # fmt: skip
 
 KernelName = Literal["auto", "reference", "cpu", "cuda"]
 _NAMES = ("auto", "reference", "cpu", "cuda")
@@ -70,8 +78,42 @@ def choose_draws(start: Tensor, kernel: str = "auto") -> Callable[..., None] | N
     Returns:
         `draws.cpu.draw_binary`; None where plain PyTorch takes its place.
     """
+    return draw_binary if _is_for_loops(start, kernel) else None
+
+
+def choose_populations(
+    start: Tensor, kernel: str = "auto"
+) -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
+    """The compiled loop of populations, `draws.cpu.send_binary`, as `choose_draws` chooses."""
+    return send_binary if _is_for_loops(start, kernel) else None
+
+
+def _is_for_loops(start: Tensor, kernel: str) -> bool:
     compiled = kernel in ("auto", "cpu") and start.dtype == torch.float32
-    return draw_binary if compiled and start.device.type == "cpu" and has_numbers(start) else None
+    return compiled and start.device.type == "cpu" and has_numbers(start)
+
+
+def choose_coordinates(p: Problem, values: Tensor, kernel: str = "auto") -> type[Any]:
+    """What computes the candidates of single inputs, by the rules of `choose_kernel`.
+
+    Fused kernels keep no graph: where derivatives may be asked for, or nothing but the dispatcher
+    knows what a tensor means, the reference takes their place.
+
+    Args:
+        p: The layer, and the rows.
+        values: The candidates.
+        kernel: As in `choose_kernel`.
+
+    Returns:
+        `coordinates.reference.Candidates`, or a class like it.
+    """
+    if p.x.is_cuda and kernel in ("auto", "cuda"):
+        return Candidates
+    fused: type[Any] = _choose(p.x, kernel, Candidates, CpuCandidates, "coordinates")
+    tensors = (*p[:4], values)
+    graph = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    plain = choose_road(*tensors) is Road.DIRECT and all(has_numbers(t) for t in tensors)
+    return fused if plain and not graph else Candidates
 
 
 def check_kernel_name(kernel: str) -> None:
@@ -80,9 +122,7 @@ def check_kernel_name(kernel: str) -> None:
         raise ValueError(f"kernel must be one of {', '.join(_NAMES)}, not {kernel!r}")
 
 
-def _choose(
-    x: Tensor, kernel: str, reference: _Operator, cpu: _Operator | None, room: str
-) -> _Operator:
+def _choose(x: Tensor, kernel: str, reference: Any, cpu: Any, room: str) -> Any:
     check_kernel_name(kernel)
     if kernel == "reference":
         return reference

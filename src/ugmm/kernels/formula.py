@@ -14,7 +14,9 @@ from torch import Tensor
 from ugmm.kernels.problem import CumulativeProblem, Problem
 from ugmm.kernels.roads import untraced
 
-__all__ = ["gradients_by_formula", "score_by_formula"]
+__all__ = [
+    "component", "cumulated", "gradients_by_formula", "logaddexp", "score_by_formula",
+]  # fmt: skip
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -52,26 +54,36 @@ def gradients_by_formula(
 
 def _components(p: Problem | CumulativeProblem, log_weight: Tensor) -> Tensor:
     """Each component's log-density plus log-weight, (batch, out, in)."""
-    distance, rate = p.x.unsqueeze(-2) - p.loc, (-p.log_scale).exp()
+    return component(p.x.unsqueeze(-2), p.loc, p.log_scale, log_weight)
+
+
+def component(x: Tensor, loc: Tensor, log_scale: Tensor, log_weight: Tensor) -> Tensor:
+    """A component's log-density plus log-weight, of tensors that fit to each other."""
+    distance, rate = x - loc, (-log_scale).exp()
     # Beyond all numbers: a score of -inf and no gradient, where the formula would have 0 * inf.
     far = (distance * rate).square().isinf()
     z = distance.masked_fill(far, 0.0) * rate
-    level = log_weight - p.log_scale - _HALF_LOG_2PI
+    level = log_weight - log_scale - _HALF_LOG_2PI
     return (level - 0.5 * z.square()).masked_fill(far, -torch.inf)
 
 
 def _cumulative(p: CumulativeProblem) -> Tensor:
     components = _components(p, p.logits)[..., :-1]
-    sums = torch.cat([p.start.unsqueeze(-1), components], -1)
-    # Sums of twice as many terms at each step. torch.logcumsumexp has no second derivative where
-    # a gradient is 0, and none at all where a sum is empty.
-    shift, n_in = 1, _width(p.loc)
-    while shift < n_in:
-        added = _logaddexp(sums[..., shift:], sums[..., :-shift])
+    scores = cumulated(torch.cat([p.start.unsqueeze(-1), components], -1)).transpose(1, 2)
+    return scores if p.positions is None else scores.index_select(1, p.positions)
+
+
+def cumulated(terms: Tensor) -> Tensor:
+    """As torch.logcumsumexp along the last dimension, with derivatives of any order.
+
+    That has no second derivative where a gradient is 0, and none at all where a sum is empty.
+    """
+    shift, n, sums = 1, _width(terms), terms
+    while shift < n:  # sums of twice as many terms at each step
+        added = logaddexp(sums[..., shift:], sums[..., :-shift])
         sums = torch.cat([sums[..., :shift], added], -1)
         shift *= 2
-    scores = sums.transpose(1, 2)
-    return scores if p.positions is None else scores.index_select(1, p.positions)
+    return sums
 
 
 @untraced
@@ -79,7 +91,7 @@ def _width(tensor: Tensor) -> int:
     return tensor.shape[-1]
 
 
-def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
+def logaddexp(a: Tensor, b: Tensor) -> Tensor:
     """As torch.logaddexp, with derivatives of any order where one or both are -inf."""
     top = torch.maximum(a, b).detach()
     nothing = top == -torch.inf

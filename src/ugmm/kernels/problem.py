@@ -13,6 +13,7 @@ __all__ = [
     "HALVES",
     "CumulativeProblem",
     "Problem",
+    "check_candidates",
     "check_input",
     "check_known",
     "check_layer",
@@ -213,3 +214,60 @@ def check_positions(positions: Tensor, x: Tensor) -> None:
     first, last, n_in = int(positions[0]), int(positions[-1]), x.shape[1]
     if first < 0 or last >= n_in or not bool((positions.diff() > 0).all()):
         raise ValueError(f"positions must increase strictly from 0 at least to {n_in - 1} at most")
+
+
+@untraced
+def check_candidates(
+    x: Tensor, values: Tensor, coordinates: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Which inputs are replaced, and by what: in full, unless all rows have the same candidates.
+
+    Args:
+        x: (..., N).
+        values: (G,), (C, G) or (..., C, G).
+        coordinates: (C,); None: all.
+
+    Returns:
+        (C,); and (rows, C, G) or (1, C, G).
+
+    Raises:
+        TypeError: one is no tensor, the values are not of x's type, or the coordinates no int64.
+        ValueError: the shapes or devices do not fit, or there is no such input.
+    """
+    check_tensors(x=x, values=values)
+    if x.dim() == 0:
+        raise ValueError("x must have inputs along its last dimension, and has no dimension")
+    if coordinates is None:
+        coordinates = torch.arange(x.shape[-1], device=x.device)
+    check_tensors(coordinates=coordinates)
+    _check_coordinates(coordinates, x)
+    if values.dtype != x.dtype:
+        raise TypeError(f"values must have x's dtype {x.dtype}, not {values.dtype}")
+    if values.device != x.device:
+        raise ValueError(f"values must be on x's device {x.device}, not on {values.device}")
+    count, leading, whole = len(coordinates), values.shape[:-2], x.shape[:-1]
+    if values.dim() == 1:
+        values = values.expand(count, -1)
+    if values.dim() < 2 or values.shape[-2] != count or leading not in ((), whole):
+        kinds = ", ".join(f"({kind}G)" for kind in ("", f"{count}, ", _listed(*whole, count)))
+        raise ValueError(f"values must be one of {kinds}, not {tuple(values.shape)}")
+    return coordinates, values.flatten(0, -3) if leading else values.unsqueeze(0)
+
+
+def _listed(*sizes: int) -> str:
+    return "".join(f"{size}, " for size in sizes)
+
+
+def _check_coordinates(coordinates: Tensor, x: Tensor) -> None:
+    if coordinates.dtype != torch.int64:
+        raise TypeError(f"coordinates must be int64, not {coordinates.dtype}")
+    if coordinates.dim() != 1:
+        raise ValueError(f"coordinates must be (C,), not {tuple(coordinates.shape)}")
+    if coordinates.device != x.device:
+        raise ValueError(
+            f"coordinates must be on x's device {x.device}, not on {coordinates.device}"
+        )
+    if not has_numbers(coordinates) or not len(coordinates):
+        return
+    if int(coordinates.min()) < 0 or int(coordinates.max()) >= x.shape[-1]:
+        raise ValueError(f"coordinates must be from 0 to {x.shape[-1] - 1}")

@@ -3,9 +3,12 @@
 import torch
 from torch import Tensor
 
-from ugmm.kernels.problem import check_tensors
+from ugmm.kernels.problem import check_candidates, check_tensors
 
-__all__ = ["check_binary", "check_draws", "check_given", "check_positive", "check_tensors"]
+__all__ = [
+    "check_binary", "check_candidates", "check_draws", "check_given",
+    "check_positive", "check_tensors",
+]  # fmt: skip
 
 
 def check_positive(**sizes: int) -> None:

@@ -6,7 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from ugmm.nn.checks import check_positive, check_tensors
+from ugmm.nn.checks import check_candidates, check_positive, check_tensors
 from ugmm.nn.labels import pick_scores, rows_of
 from ugmm.nn.mixture import prepared
 from ugmm.nn.recipe import Recorded
@@ -14,6 +14,7 @@ from ugmm.nn.recipe import Recorded
 __all__ = ["CanSample", "Classifier", "Density", "JointScore", "Label"]
 
 Label = Literal["onehot", "real", "none"]
+_CANDIDATES = 4096  # whole rows at once: more leave the processor's cache
 
 
 class Classifier(Recorded, nn.Module):
@@ -49,6 +50,41 @@ class Classifier(Recorded, nn.Module):
         x = x.unsqueeze(-2).expand(*codes.shape[:-1], -1)
         return self(torch.cat([x, codes], -1))
 
+    def coordinate_scores(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
+    ) -> Tensor:
+        """Return the class scores where one feature has other values, each in turn.
+
+        Args:
+            x: (..., features).
+            values: Candidates of a feature, (G,), (C, G) for each feature its own, or (..., C, G)
+                for each row, too.
+            coordinates: Which features are replaced, int64, (C,); by default all, in turn.
+
+        Returns:
+            (..., C, G, classes).
+
+        Raises:
+            TypeError: If a tensor's type is wrong; see `functional.coordinate_log_scores`.
+            ValueError: If the shapes do not fit, or a feature has no such number.
+        """
+        coordinates, values = check_candidates(x, values, coordinates)
+        rows, n_wanted, n_values = x.reshape(-1, x.shape[-1]), len(coordinates), values.shape[-1]
+        pairs = torch.arange(len(rows) * n_wanted, device=x.device)
+        scores = []
+        for some in pairs.split(max(1, _CANDIDATES // max(1, n_values))):
+            row, own = some // max(1, n_wanted), some % max(1, n_wanted)
+            whole = rows[row].unsqueeze(1).repeat(1, n_values, 1)
+            at = torch.arange(len(some), device=x.device)
+            whole[at, :, coordinates[own]] = values[row if len(values) != 1 else 0, own]
+            scores.append(self.class_scores(whole))
+        whole = torch.cat(scores)
+        return whole.reshape(*x.shape[:-1], n_wanted, n_values, whole.shape[-1])
+
+    def coordinates_pay(self, n_candidates: int, n_codes: int = 1) -> bool:  # noqa: ARG002
+        """Return whether `coordinate_scores` is cheaper than scores of whole rows."""
+        return False
+
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
         """Set the initial parameters from a batch of data.
 
@@ -63,6 +99,8 @@ class Classifier(Recorded, nn.Module):
 
     def expect_missing(self) -> None:
         """From now on, take NaN in a feature as one that is not known, and score what is known.
+
+        Not so `init_from`, which needs whole rows: see `ugmm.density.fill_gaps`.
 
         Raises:
             NotImplementedError: If this kind of network needs all features.
@@ -162,6 +200,21 @@ class JointScore(Classifier):
         if self.codes.shape[1] == 0:
             return self.network(x)
         return self.network.score_pairs(x, self.codes).squeeze(-1)
+
+    def coordinate_scores(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
+    ) -> Tensor:
+        """See `Classifier.coordinate_scores`; every label is joined with x, not the candidates."""
+        wanted, spread = check_candidates(x, values, coordinates)
+        n_codes = len(self.codes)
+        if not self.network.coordinates_pay(spread.shape[1] * spread.shape[2], n_codes):
+            return super().coordinate_scores(x, values, coordinates)
+        leading = x.shape[:-1]
+        x = x.reshape(-1, 1, x.shape[-1]).expand(-1, n_codes, -1)
+        joined = torch.cat([x, self.codes.to(x.dtype).expand(len(x), -1, -1)], -1)
+        each = spread.unsqueeze(1).expand(len(x), n_codes, -1, -1)
+        scores = self.network.coordinate_scores(joined, each, wanted).squeeze(-1)
+        return scores.movedim(1, -1).reshape(*leading, *scores.shape[2:], n_codes)
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
         """Set the network's initial parameters from a batch of features and labels.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import wrap
 
-from ugmm.functional import mixture_log_score
+from ugmm.functional import coordinate_blocks, mixture_log_score
 from ugmm.kernels import KernelName, check_kernel_name
 from ugmm.kernels.prepared import Prepared, split_columns
 from ugmm.kernels.roads import has_numbers
@@ -153,8 +153,7 @@ class UGMM(nn.Module):
         much alike: on Iris they end 0.2 nats worse.)
 
         Args:
-            x: A batch of this layer's inputs, (batch, N), with at least one row; of an input with
-                missing values, those that are known count.
+            x: A batch of this layer's inputs, (batch, N), with at least one row.
 
         Raises:
             ValueError: If `x` is not a batch of N inputs.
@@ -164,14 +163,8 @@ class UGMM(nn.Module):
             raise ValueError(
                 f"expected a batch of {self.in_features} inputs, got {tuple(x.shape)}"
             )
-        if self.missing:
-            mean = x.nanmean(0)
-            std = (x - mean).square().nanmean(0).sqrt()
-            mean, std = mean.nan_to_num(0), std.nan_to_num(0)  # where nothing at all is known
-        else:
-            mean, std = x.mean(0), x.std(0, correction=0)
-        spread = std.clamp(min=_SMALLEST_SPREAD)
-        self.loc.normal_().mul_(spread).add_(mean)
+        spread = x.std(0, correction=0).clamp(min=_SMALLEST_SPREAD)
+        self.loc.normal_().mul_(spread).add_(x.mean(0))
         self._set_scale(spread.expand_as(self.loc))
         self.logits.zero_()
 
@@ -220,6 +213,32 @@ class UGMM(nn.Module):
                 scores 0: nothing has a density of 1.
         """
         return self._score(x, self.logits, observed)
+
+    def coordinate_blocks(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None, pairs: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the log-scores where one input has other values, without dropout, block by block.
+
+        See `ugmm.functional.coordinate_blocks`.
+
+        Args:
+            x: Inputs, (..., N).
+            values: Candidates, (G,), (C, G) or (..., C, G).
+            coordinates: Which inputs are replaced, (C,); None for all.
+            pairs: How many pairs of row and coordinate a block has, at most.
+        """
+        return coordinate_blocks(
+            x,
+            self.loc,
+            self.raw_scale,
+            self.logits,
+            values,
+            coordinates,
+            pairs=pairs,
+            min_scale=self.min_scale,
+            kernel=self.kernel,
+            prepared=self._prepared,
+        )
 
     def masked_logits(self) -> Tensor:
         """Return the logits, (M, N); in training, those of freshly dropped components are -inf."""

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.kernels import KernelName
-from ugmm.nn.checks import check_tensors
+from ugmm.nn.checks import check_candidates, check_tensors
 from ugmm.nn.classifier import Classifier
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.norms import Norm, check_sizes, make_norm
 
 __all__ = ["UGMMNetwork"]
+
+_BLOCK = 1024  # candidates that go through the later layers at once: few stay in the cache
+_LEAST_GAIN = 1.5  # of candidates of single inputs over whole rows, in components
 
 
 class UGMMNetwork(Classifier):
@@ -141,6 +144,46 @@ class UGMMNetwork(Classifier):
     def _or_prior(self, scores: Tensor, known: Tensor) -> Tensor:
         """Return the scores, but for rows of which no input is known."""
         return scores.where(known.any(-1, keepdim=True), self.log_prior.to(scores.dtype))
+
+    def coordinates_pay(self, n_candidates: int, n_codes: int = 1) -> bool:
+        r"""Return whether `coordinate_scores` computes few enough components.
+
+        With N inputs, M of the first layer's neurons, T components in the later layers and C
+        codes that are joined with each input, whole networks compute :math:`N M + C T` for a
+        candidate (see :meth:`score_pairs`), and candidates of single inputs :math:`C (M + T)`, and
+        for each row the sums over the other inputs. The ratio is at most
+        :math:`R = (N M + T) / (M + T)`.
+
+        Args:
+            n_candidates: Of each row.
+            n_codes: C.
+        """
+        n_in, width, *_ = self.sizes
+        later = sum(a * b for a, b in pairwise(self.sizes[1:]))
+        whole = n_candidates * (n_in * width + n_codes * later)
+        single = n_codes * (n_candidates * (width + later) + 2 * n_in * width)
+        return whole > _LEAST_GAIN * single
+
+    def coordinate_scores(
+        self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
+    ) -> Tensor:
+        """See `Classifier.coordinate_scores`; where it pays, inputs are added up once.
+
+        What the first layer makes of the candidates goes on through the others in blocks, and is
+        never held as a whole.
+        """
+        coordinates, spread = check_candidates(x, values, coordinates)
+        first, *rest = cast("list[UGMM]", list(self.layers))
+        shape = len(coordinates), spread.shape[-1]
+        # Dropout draws its masks for whole rows.
+        dropout = self.training and any(each.dropout or each.input_dropout for each in self.layers)
+        if dropout or not self.coordinates_pay(shape[0] * shape[1]):
+            return super().coordinate_scores(x, values, coordinates)
+        with self.prepared():
+            pairs = max(1, _BLOCK // max(1, shape[1]))
+            blocks = first.coordinate_blocks(x, values, coordinates, pairs)
+            scores = [self._after_first(h, rest) for _, h in blocks]
+        return torch.cat(scores).reshape(*x.shape[:-1], *shape, self.sizes[-1])
 
     def _after_first(self, x: Tensor, layers: Sequence[nn.Module]) -> Tensor:
         for layer, norm in zip(layers, self.norms, strict=True):

@@ -17,7 +17,7 @@ from ugmm.kernels.mixture import loops, narrow, narrow_backward, neuron, zeros
 from ugmm.kernels.mixture.columns import COLUMN
 from ugmm.kernels.problem import Problem
 
-__all__ = ["CPU", "KERNEL", "few_inputs", "mostly_zero"]
+__all__ = ["CPU", "KERNEL", "constants_of", "few_inputs", "mostly_zero"]
 
 _EXPONENTIALS = 3  # of the constants of a component, about
 _MANY_INPUTS = 2**12  # of a batch: fewer are not worth a look for zeros
@@ -54,6 +54,16 @@ class _Constants:
         """Each component's, (in, out)."""
         table = self.table.view(self.n_out, neuron.SLOTS, -1)
         return table[:, neuron.WEIGHT, : self.n_in].t().contiguous()
+
+
+def constants_of(problem: Problem) -> tuple[dict[str, Tensor], Tensor]:
+    """Columns of a layer's constants, as `zeros` has them; and the offsets of its scores."""
+    fields = layer_fields(problem)
+    constants = _kept_constants(problem, fields)
+    if constants is None:
+        constants = _Constants(problem)
+        constants.compute(fields)
+    return constants.columns, constants.offsets
 
 
 def _kept_constants(problem: Problem, fields: dict[str, Tensor | float]) -> _Constants | None:

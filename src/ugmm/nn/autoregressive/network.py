@@ -13,14 +13,19 @@ from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
 from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
 from ugmm.nn.autoregressive.orders import check_order, draw_orders, in_turn, mixed, sample
+from ugmm.nn.autoregressive.orders import draw as draw_in_orders
+from ugmm.nn.autoregressive.orders import marginal as marginal_in_orders
+from ugmm.nn.autoregressive.particles import Question, draw, marginal
 from ugmm.nn.autoregressive.walk import Walk
 from ugmm.nn.checks import check_binary, check_draws, check_given, check_positive, check_tensors
 from ugmm.nn.classifier import Density
+from ugmm.nn.evidence import Draws, Evidence, Marginal
 from ugmm.nn.labels import count_labels, draw_labels, rows_of, values_of
 from ugmm.nn.mixture import UGMM
 
 __all__ = ["AutoregressiveUGMM"]
 
+_FAR = 1e6  # there a component says nothing: it adds 0 to a prefix, exactly, and has no gradient
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _ROWS = 2**12  # drawn at once: what they need beside their features stays small
 _SCORES = 2**22  # of prefixes, held at once
@@ -69,6 +74,7 @@ class AutoregressiveUGMM(Density):
         dropout: Probability that an input's component of the first layer is dropped.
         min_scale: Floor under every scale, the neurons' and the head's.
         kernel: See :func:`ugmm.functional.mixture_log_score`.
+        missing: Whether NaN says that a feature is not known; see :meth:`expect_missing`.
 
     Shapes:
         features (..., D), labels (...), results (...).
@@ -93,6 +99,7 @@ class AutoregressiveUGMM(Density):
         dropout: float = 0.0,
         min_scale: float = 1e-3,
         kernel: KernelName = "auto",
+        missing: bool = False,
     ) -> None:
         super().__init__()
         check_positive(n_features=n_features, n_classes=n_classes, components=components)
@@ -124,6 +131,19 @@ class AutoregressiveUGMM(Density):
             self.head = GaussianHead(n_features, hidden[-1], components, min_scale)
         else:
             self.head = BernoulliHead(n_features, hidden[-1])
+        if missing:
+            self.expect_missing()
+
+    def expect_missing(self) -> None:
+        r"""See `Classifier.expect_missing`.
+
+        From now on a feature that is missing leaves out its own factor, and its component in the
+        prefixes of those behind it:
+        :math:`p(x_O, y) = p(y) \prod_{d \in O} p(x_d \mid x_k, k < d, k \in O; y)`. For each set O
+        this is normalised; it is what a row with gaps is trained by, and not what is left of p
+        where the other features are integrated out, which `marginal` estimates.
+        """
+        self.missing = self.prefix.missing = self.init_args["missing"] = True
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return log p(x, y), in nats.
@@ -163,7 +183,7 @@ class AutoregressiveUGMM(Density):
 
         Returns:
             (batch, D) or (batch, P), by position; NaN from the first feature on that is not
-            finite.
+            finite; but 0 of one that is missing, where that is expected.
 
         Raises:
             IndexError: If a label is out of range.
@@ -178,11 +198,16 @@ class AutoregressiveUGMM(Density):
             check_binary(x)
         # What follows must not know of a value that is not finite: times a weight of 0, it still
         # is a NaN, in the conditionals that it comes after and in their gradients.
-        finite = x.isfinite()
-        known = (~finite).long().cumsum(-1) == 0
+        finite, gaps = x.isfinite(), x.isnan()
+        strange = ~finite & ~gaps if self.missing else ~finite
+        known = strange.long().cumsum(-1) == 0
         x = x.where(finite, 0)
-        found = self.head(self.features(x, y, chosen, order), x, chosen, order)
-        return found.where(known if chosen is None else known[:, chosen], math.nan)
+        seen = x.masked_fill(gaps, _FAR) if self.missing else x
+        found = self.head(self.features(seen, y, chosen, order), x, chosen, order)
+        found = found.where(known if chosen is None else known[:, chosen], math.nan)
+        if not self.missing:
+            return found
+        return found.masked_fill(gaps if chosen is None else gaps[:, chosen], 0)
 
     def features(
         self,
@@ -297,6 +322,46 @@ class AutoregressiveUGMM(Density):
         x = nn.functional.pad(given, (0, self.n_features - given.shape[1]))
         weights = self.prefix_class_scores(x, k).softmax(-1).expand(n, -1)
         return torch.multinomial(weights, 1, generator=generator).squeeze(1)
+
+    @torch.no_grad()
+    def marginal(self, evidence: Evidence, n: int, generator: torch.Generator) -> Marginal:
+        """Return log p of each row's evidence, see :class:`ugmm.nn.Queryable`.
+
+        It is exact where the known features are the first ones of a row; else it is an estimate
+        by sequential Monte Carlo, unbiased as a probability, with about n particles (at least 256)
+        in 8 or more independent populations, whose spread is its error. If the order is random,
+        `ugmm.nn.autoregressive.orders` says how it is answered.
+
+        Raises:
+            ValueError: If the evidence is not of such rows.
+        """
+        if self.orders is not None:
+            return marginal_in_orders(self, evidence)
+        with self.prepared():
+            return marginal(self.walk(), self._ask(evidence), n, generator)
+
+    @torch.no_grad()
+    def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
+        """Return n weighted draws of whole rows for each row, see :class:`ugmm.nn.Queryable`.
+
+        They are exact and independent where the known features are the first ones of a row. Else
+        they are particles of sequential Monte Carlo, of which many share their first features:
+        the effective share that is told counts those as one. If the order is random, see above.
+
+        Raises:
+            ValueError: If the evidence is not of such rows.
+        """
+        if self.orders is not None:
+            return draw_in_orders(self, evidence, n, generator)
+        with self.prepared():
+            return draw(self.walk(), self._ask(evidence), n, generator)
+
+    def _ask(self, evidence: Evidence) -> Question:
+        if self.binary:
+            check_binary(evidence.x)
+        return Question.of(
+            evidence.to(self.start.device, self.start.dtype), self.prefix_class_scores
+        )
 
     def walk(self) -> Walk:
         """Return the parameters as they are now, for going from feature to feature."""

@@ -1,0 +1,1 @@
+"""Scores where one input has other values: a layer's log-scores of all candidates of a row."""

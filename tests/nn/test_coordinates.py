@@ -1,0 +1,130 @@
+"""Class scores where one feature has other values: as whole rows would have them."""
+
+import pytest
+import torch
+from torch import nn
+
+from ugmm.baselines import MLP
+from ugmm.density import Ensemble, TiltedGaussian
+from ugmm.nn import JointScore, UGMMNetwork
+
+WIDE, NARROW = [40, 8, 4, 3], [6, 20, 8, 3]
+
+
+def replaced(x, values, coordinates):
+    rows = x[..., None, None, :].repeat(
+        *[1] * (x.dim() - 1), len(coordinates), values.shape[-1], 1
+    )
+    for c, i in enumerate(coordinates):
+        rows[..., c, :, i] = values[..., c, :]
+    return rows
+
+
+def network(sizes=WIDE, **options):
+    torch.manual_seed(0)
+    return UGMMNetwork(sizes, norm="layer", **options).eval()
+
+
+def tilted(label="onehot", seed=0):
+    torch.manual_seed(seed)
+    n_classes = 3 if label == "onehot" else 1
+    n_codes = 3 if label == "onehot" else 0
+    score = JointScore(UGMMNetwork([30 + n_codes, 6, 4, 1]), n_classes, label)
+    density = TiltedGaussian(score, 30, n_classes)
+    x, y = torch.randn(90, 30) @ torch.randn(30, 30), torch.arange(90) % n_classes
+    density.fit_base(x, y)
+    density.log_z.fill_(1.5)
+    return density.eval()
+
+
+MODELS = {
+    "wide": network,
+    "narrow": lambda: network(NARROW),
+    "mlp": lambda: MLP([6, 5, 3]),
+    "joint": lambda: JointScore(network([33, 6, 4, 1]), 3),
+    "joint, one real label": lambda: JointScore(network([31, 6, 4, 1]), 3, "real"),
+    "tilted": tilted,
+    "tilted, no label": lambda: tilted("none"),
+    "ensemble": lambda: Ensemble([tilted(), tilted(seed=1)]),
+}
+WIDTHS = {"wide": 40, "narrow": 6, "mlp": 6}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_are_those_of_whole_rows(name):
+    model, width = MODELS[name](), WIDTHS.get(name, 30)
+    x, coordinates = torch.randn(2, 3, width), torch.tensor([4, 0, 5])
+    for values in (torch.randn(7), torch.randn(3, 7), torch.randn(2, 3, 3, 7)):
+        scores = model.coordinate_scores(x, values, coordinates)
+        expected = model.class_scores(replaced(x, values.expand(2, 3, 3, 7), coordinates))
+        torch.testing.assert_close(scores, expected, atol=3e-5, rtol=2e-6)
+    every = model.coordinate_scores(x[0, 0], torch.randn(2))
+    assert every.shape == (width, 2, expected.shape[-1])
+    for values in (torch.randn(2), torch.randn(0, 3, width, 2)):
+        assert model.coordinate_scores(x[:0], values).shape == (0, 3, *every.shape)
+
+
+def test_one_place_decides_what_pays(monkeypatch):
+    def count(model, n_codes=1):
+        whole = []
+        monkeypatch.setattr(nn.Module, "__call__", spy(nn.Module.__call__, model, whole))
+        model.coordinate_scores(torch.randn(1, model.sizes[0]), torch.randn(4))
+        monkeypatch.undo()
+        return len(whole)
+
+    def spy(call, model, whole):
+        def spied(self, *args, **kwargs):
+            whole.extend([self] if self is model else [])
+            return call(self, *args, **kwargs)
+
+        return spied
+
+    wide, narrow = network(), network(NARROW)
+    assert wide.coordinates_pay(160)
+    assert count(wide) == 0
+    assert not narrow.coordinates_pay(24)
+    assert count(narrow) == 1
+    assert not wide.coordinates_pay(1)  # one candidate is one row
+    assert not network([33, 6, 40, 1]).coordinates_pay(99, n_codes=10)
+
+
+def test_dropout_takes_whole_rows():
+    model = network([40, 8, 3], dropout=0.5).train()
+    torch.manual_seed(1)
+    scores = model.coordinate_scores(torch.randn(1, 40), torch.zeros(1))
+    assert not torch.equal(
+        scores, model.eval().coordinate_scores(torch.randn(1, 40), torch.zeros(1))
+    )
+
+
+def test_scores_can_be_differentiated():
+    model, x = network(), torch.randn(2, 40, requires_grad=True)
+    values = torch.randn(4, requires_grad=True)
+    scores = model.coordinate_scores(x, values, torch.tensor([3]))
+    by_x, by_values = torch.autograd.grad(scores.sum(), (x, values))
+    assert (by_x[:, 3] == 0).all()
+    rows = replaced(x.detach(), values.expand(1, 4), [3]).requires_grad_()
+    (expected,) = torch.autograd.grad(model(rows).sum(), rows)
+    torch.testing.assert_close(by_values, expected[..., 3].sum((0, 1)), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "coordinates", "error", "message"),
+    [
+        (
+            torch.zeros(3, 2),
+            torch.tensor([0]),
+            ValueError,
+            r"values must be one of \(G\), \(1, G\)",
+        ),
+        (torch.zeros(2).double(), None, TypeError, "x's dtype"),
+        (torch.zeros(2), torch.tensor([40]), ValueError, "from 0 to 39"),
+        (torch.zeros(2), torch.tensor([0.0]), TypeError, "int64"),
+        ([0.0], None, TypeError, "torch.as_tensor"),
+    ],
+)
+def test_errors(values, coordinates, error, message):
+    for model in (network(), JointScore(network([41, 6, 1]), 3, "real"), MLP([40, 3])):
+        with pytest.raises(error, match=message):
+            model.coordinate_scores(torch.zeros(1, 40), values, coordinates)
