@@ -113,17 +113,6 @@ def test_gaps_give_no_gradient_that_is_not_finite(options):
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-def test_initial_parameters_come_from_what_is_known():
-    x = torch.randn(4000, 2) * 3 + 5
-    x[torch.rand(4000, 2) < 0.5] = math.nan
-    x = torch.cat([x, torch.full((4000, 1), math.nan)], 1)
-    layer = UGMM(3, 1000, missing=True)
-    layer.init_from(x)
-    assert_close(layer.scale[0, :2], torch.full((2,), 3.0), rtol=0.1, atol=0)
-    assert_close(layer.loc[:, :2].mean(0), torch.full((2,), 5.0), rtol=0.1, atol=0)
-    assert not layer.loc[:, 2].isnan().any()
-
-
 def test_a_network_made_again_expects_missing_values_too():
     model = UGMMNetwork([5, 3])
     model.expect_missing()

@@ -17,6 +17,7 @@ from ugmm.density.gaussian import Gaussian, GaussianMixture
 __all__ = ["Completed", "GaussianSight", "complete", "fill_gaps"]
 
 _NUMBERS = 2**22  # of matrices that are held at once
+_MOST_FEATURES = 128  # whose covariances are fitted: the work grows with their cube
 _STEPS = 25  # of EM, at most
 _SETTLED = 1e-3  # the largest change of a covariance after which EM ends
 _LEAST_VARIANCE = 1e-4  # features are standardised
@@ -140,7 +141,7 @@ def fill_gaps(x: Tensor, y: Tensor, seed: int = 0) -> Tensor:
     Rows are :math:`m_y + e` with :math:`e \sim \mathcal N(0, S)`; in each step
     :math:`S` is pulled to its diagonal with the weight of D rows. What is fitted to the rows that
     are returned has the covariances of the data, as far as these tell them; filled in with means
-    they would have too little of it.
+    they would have too little of it. Of more than 128 features, each is drawn by itself.
 
     Args:
         x: (n, D), standardised, NaN where a value is missing. Without such, it is returned.
@@ -155,9 +156,12 @@ def fill_gaps(x: Tensor, y: Tensor, seed: int = 0) -> Tensor:
     overall = wide.nanmean(0).nan_to_num(0)
     means = torch.stack([wide[own == c].nanmean(0) for c in range(len(classes))])
     means = means.where(~means.isnan(), overall)
-    within = Gaussian(x.shape[1]).to(x.device)
+    generator = torch.Generator().manual_seed(seed)
+    normal = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
     variances = (wide - means[own]).square().nanmean(0).nan_to_num(0) + _LEAST_VARIANCE
-    covariance = variances.diag()
+    if x.shape[1] > _MOST_FEATURES:
+        return x.where(~missing, (means[own] + normal * variances.sqrt()).to(x.dtype))
+    within, covariance = Gaussian(x.shape[1]).to(x.device), variances.diag()
     for _ in range(_STEPS):
         within.tril.copy_(torch.linalg.cholesky(covariance))
         found, spread = [], torch.zeros_like(covariance)
@@ -173,13 +177,10 @@ def fill_gaps(x: Tensor, y: Tensor, seed: int = 0) -> Tensor:
         if (covariance - before).abs().max() < _SETTLED:
             break
     within.tril.copy_(torch.linalg.cholesky(covariance))
-    generator = torch.Generator().manual_seed(seed)
-    filled = wide.clone()
+    filled = means[own]
     for rows in _parts(len(x), x.shape[1]):
         sight = GaussianSight(within, (wide - means[own])[rows])
-        normal = torch.randn(sight.known.shape, generator=generator, dtype=torch.float64)
-        drawn = sight.complete(normal.unsqueeze(1).to(x.device)).squeeze(1)
-        filled[rows] = drawn + means[own[rows]]
+        filled[rows] += sight.complete(normal[rows].unsqueeze(1)).squeeze(1)
     return x.where(~missing, filled.to(x.dtype))
 
 

@@ -17,7 +17,8 @@ from ugmm.nn.evidence import Draws, Evidence, Marginal
 
 __all__ = ["KnownScores", "TiltedGaussian"]
 
-_ROWS = 2**14  # rows with their gaps filled that are scored together
+_DRAWS = 256  # of what a row lacks, where it is evaluated
+_ROWS = 2**14  # with their gaps filled that are scored together
 
 
 class KnownScores(NamedTuple):
@@ -57,7 +58,6 @@ class TiltedGaussian(Density):
     """
 
     _INFLATION = 1.2  # a base with tails beyond the data's own
-    _DRAWS = 256  # of what a row does not know
 
     log_z: Tensor
     log_z_error: Tensor
@@ -79,8 +79,8 @@ class TiltedGaussian(Density):
         """See `Classifier.expect_missing`.
 
         From now on :meth:`class_scores` of a row with gaps are log p of what is known with each
-        class, estimated by 256 draws of what is not: see :meth:`known_scores`. The draws are
-        the same at each call.
+        class, estimated by 256 draws of what is not: see :meth:`known_scores`. A row of which
+        nothing is known has the density's own p(c).
         """
         self.missing = self.init_args["missing"] = True
 
@@ -101,16 +101,23 @@ class TiltedGaussian(Density):
         """Return log p(x, c) for every class, NaN before `normalize`: (..., D) to (..., C)."""
         check_tensors(x=x)
         if self.missing and x.isnan().any():
-            generator = torch.Generator().manual_seed(0)
-            rows = x.reshape(-1, self.n_features)
-            parts = rows.split(_ROWS // self._DRAWS)
-            seen = [self.known_scores(part, self._DRAWS, None, generator) for part in parts]
-            scores = torch.cat([each.tilt for each in seen]).double()
-            log_base = torch.cat([each.log_base for each in seen])
-            scores = scores + (log_base - self.log_z).unsqueeze(-1)
+            scores = self._known_class_scores(x.reshape(-1, self.n_features))
             return scores.to(x.dtype).reshape(*x.shape[:-1], self.n_classes)
         constant = self.base.log_prob(x) - self.log_z
         return self.score.class_scores(x) + constant.unsqueeze(-1).to(x.dtype)
+
+    def _known_class_scores(self, x: Tensor) -> Tensor:
+        """Return log p of what is known of rows (n, D), and every class: (n, C), float64."""
+        generator = torch.Generator().manual_seed(0)
+        scores = []
+        for part in x.split(_ROWS // _DRAWS):
+            seen = self.known_scores(part, _DRAWS, None, generator)
+            scores.append(seen.tilt.double() + (seen.log_base - self.log_z).unsqueeze(-1))
+        found, nothing = torch.cat(scores), x.isnan().all(-1)
+        if nothing.any():  # p(c), for which there are as many draws as all others have together
+            prior = self.known_scores(x[nothing][:1], _ROWS, None, generator).tilt.log_softmax(-1)
+            found = torch.where(nothing.unsqueeze(-1), prior.double(), found)
+        return found
 
     def known_scores(
         self,

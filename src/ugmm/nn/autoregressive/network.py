@@ -25,7 +25,7 @@ from ugmm.nn.mixture import UGMM
 
 __all__ = ["AutoregressiveUGMM"]
 
-_FAR = 1e6  # there a component says nothing: it adds 0 to a prefix, exactly, and has no gradient
+_FAR = 1e6  # there a component says nothing: it adds exactly 0 to a prefix
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _ROWS = 2**12  # drawn at once: what they need beside their features stays small
 _SCORES = 2**22  # of prefixes, held at once
@@ -143,7 +143,7 @@ class AutoregressiveUGMM(Density):
         this is normalised; it is what a row with gaps is trained by, and not what is left of p
         where the other features are integrated out, which `marginal` estimates.
         """
-        self.missing = self.prefix.missing = self.init_args["missing"] = True
+        self.missing = self.init_args["missing"] = True
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return log p(x, y), in nats.

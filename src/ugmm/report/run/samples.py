@@ -81,7 +81,7 @@ def pair_plot(
 
 def _limits(x: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The data's range; where they do not vary, that of most draws too."""
-    low, high = x.min(0), x.max(0)
+    low, high = np.nanmin(x, 0), np.nanmax(x, 0)
     constant = low == high
     drawn_low, drawn_high = np.quantile(draws, (0.01, 0.99), axis=0)
     low = np.where(constant, np.minimum(low, drawn_low) - 1e-3, low)
