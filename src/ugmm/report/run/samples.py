@@ -95,7 +95,9 @@ def _colour(c: int) -> str:
 def _draw_marginals(
     axes: Axes, x: np.ndarray, y: np.ndarray, draws: np.ndarray, labels: np.ndarray
 ) -> None:
-    """Histograms of the data, and over them the outlines of the draws' histograms."""
+    """Histograms of the data that are known, and over them the outlines of the draws'."""
+    known = ~np.isnan(x)
+    x, y = x[known], y[known]
     edges = np.linspace(*axes.get_xlim(), 25).tolist()
     for c in np.unique(y):
         width = edges[1] - edges[0]
