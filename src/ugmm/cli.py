@@ -40,6 +40,7 @@ EXTRAS = {
     "circuits": ("spflow",),
     "search": ("optuna",),
     "dashboard": ("wandb_workspaces",),
+    "diagnostics": ("arviz_stats",),
 }
 
 

@@ -123,7 +123,7 @@ class BinaryTable(Density):
         self.register_buffer("log_p", logits.flatten().double().log_softmax(0).view(len(rows), -1))
 
     def class_scores(self, x):
-        place = (x @ (2.0 ** torch.arange(self.n_features - 1, -1, -1))).long()
+        place = (x.float() @ (2.0 ** torch.arange(self.n_features - 1, -1, -1))).long()
         return self.log_p[place].to(x.dtype)
 
     def joint(self, row):

@@ -6,6 +6,7 @@ user's own rows.
 
 from ugmm.inference.conditionals import Conditional, conditional
 from ugmm.inference.marginals import marginal
+from ugmm.inference.modes import Mode, mpe
 from ugmm.inference.posteriors import Posterior, posterior
 from ugmm.inference.samples import Samples, sample
 from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal, Queryable
@@ -16,11 +17,13 @@ __all__ = [
     "Draws",
     "Evidence",
     "Marginal",
+    "Mode",
     "Posterior",
     "Queryable",
     "Samples",
     "conditional",
     "marginal",
+    "mpe",
     "posterior",
     "sample",
 ]

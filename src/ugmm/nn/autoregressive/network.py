@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
+from ugmm.nn.autoregressive.beams import Beam, search
 from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
 from ugmm.nn.autoregressive.orders import check_order, draw_orders, in_turn, mixed, sample
 from ugmm.nn.autoregressive.orders import draw as draw_in_orders
@@ -355,6 +356,26 @@ class AutoregressiveUGMM(Density):
             return draw_in_orders(self, evidence, n, generator)
         with self.prepared():
             return draw(self.walk(), self._ask(evidence), n, generator)
+
+    @torch.no_grad()
+    def beam(self, evidence: Evidence, width: int) -> Beam:
+        """Return the most probable completion of each row that a beam search finds.
+
+        Args:
+            evidence: Rows of binary features. A label that is not known is completed, too.
+            width: How many beginnings of a row are kept at each feature. With 1 it is greedy.
+
+        Raises:
+            ValueError: If features are not binary, their order is random, the width is not
+                positive, or the evidence is not of such rows.
+        """
+        check_positive(width=width)
+        if not self.binary or self.orders is not None:
+            raise ValueError("a beam search is for binary features in a fixed order")
+        check_binary(evidence.x)
+        evidence = evidence.to(self.start.device, self.start.dtype)
+        with self.prepared():
+            return search(self.walk(), evidence, self.class_logits.log_softmax(0), width)
 
     def _ask(self, evidence: Evidence) -> Question:
         if self.binary:
