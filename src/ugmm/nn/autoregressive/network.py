@@ -65,6 +65,7 @@ class AutoregressiveUGMM(Conditionals):
         dropout: Probability that an input's component of the first layer is dropped.
         min_scale: Floor under every scale, the neurons' and the head's.
         kernel: See :func:`ugmm.functional.mixture_log_score`.
+        missing: Whether NaN says that a feature is not known; see :meth:`expect_missing`.
 
     Shapes:
         features (..., D), labels (...), results (...).
