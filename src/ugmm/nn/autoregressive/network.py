@@ -65,6 +65,7 @@ class AutoregressiveUGMM(Conditionals):
         dropout: Probability that an input's component of the first layer is dropped.
         min_scale: Floor under every scale, the neurons' and the head's.
         kernel: See :func:`ugmm.functional.mixture_log_score`.
+        missing: Whether NaN says that a feature is not known; see :meth:`expect_missing`.
 
     Shapes:
         features (..., D), labels (...), results (...).
@@ -165,7 +166,7 @@ class AutoregressiveUGMM(Conditionals):
     def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
         """Return n weighted draws of whole rows for each row, see :class:`ugmm.nn.Queryable`.
 
-        They are exact and independent where the known features are the first ones of a row. Else
+        They are exact where the known features are the first ones of a row. Else
         they are particles of sequential Monte Carlo, of which many share their first features:
         the effective share that is told counts those as one. If the order is random, see above.
 
