@@ -200,7 +200,7 @@ def main() -> None:
     every = list(cases(4 if options.quick else 100))
     off = [abs(integral(case)) for case in every]
     worst = table(
-        ["densities", "conditionals", "largest |integral - 1|"],
+        ["densities", "conditionals", "largest distance of the integral from 1"],
         [(name, len(those), f"{max(those):.1e}") for name, those in _by_name(every, off)],
     )
     low = [case for case in every if int((~case.row.known).sum()) <= 2]
