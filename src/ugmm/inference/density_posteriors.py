@@ -98,5 +98,8 @@ def _by_draws(
     each = torch.cat([density.class_scores(part).double().softmax(-1) for part in parts])
     weight = draws.log_weight[0].exp().unsqueeze(1)
     probs = (weight * each).sum(0)
-    error = (weight * (each - probs)).square().sum(0).sqrt()
-    return probs, error, float(effective(draws.log_weight[0])) / n
+    share = min(1.0, effective(draws) / n)
+    # Draws that have much in common are worth less than their weights say.
+    less = (1 / (weight.square().sum() * n * share)).clamp(min=1)
+    error = (less * (weight * (each - probs)).square().sum(0)).sqrt()
+    return probs, error, share

@@ -24,9 +24,14 @@ def draws_of(density: Queryable, row: Evidence, n: int, generator: torch.Generat
     return draws
 
 
-def effective(log_weight: Tensor) -> Tensor:
-    """Return the effective number of draws of normalised weights: (..., k) to (...)."""
-    return 1 / (2 * log_weight).exp().sum(-1)
+def effective(draws: Draws) -> float:
+    """Return how many independent draws those of one row are worth.
+
+    That is by their weights, or, where draws have much in common, what they say of themselves.
+    """
+    log_weight = draws.log_weight[0]
+    by_weight = float(1 / (2 * log_weight).exp().sum())
+    return min(by_weight, len(log_weight) * float(draws.marginal.effective[0]))
 
 
 def resample(log_weight: Tensor, k: int, generator: torch.Generator) -> Tensor:
