@@ -185,16 +185,14 @@ class UGMMNetwork(Classifier):
         rows = x.reshape(-1, x.shape[-1])
         with self.prepared():
             if n_wanted * n_values < _MANY:
-                parts = self._candidates(rows, spread, coordinates, self._later)
+                scores = list(self._candidates(rows, spread, coordinates, self._later))
             else:
-                parts = (
+                each = spread.expand(len(rows), -1, -1)
+                scores = [
                     scores
-                    for row, own in zip(
-                        rows.split(1), spread.expand(len(rows), -1, -1), strict=True
-                    )
+                    for row, own in zip(rows.unsqueeze(1), each.unsqueeze(1), strict=True)
                     for scores in self._candidates(row, own, coordinates, self._near(row))
-                )
-            scores = list(parts)
+                ]
         if not scores:
             scores = [x.new_empty(0, self.sizes[-1])]
         return torch.cat(scores).reshape(*x.shape[:-1], n_wanted, n_values, self.sizes[-1])
