@@ -1,5 +1,6 @@
 """A trained network that takes rows as the user has them, and answers in the user's own units."""
 
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ from torch import Tensor
 from ugmm.config.schema import Config
 from ugmm.density import TiltedGaussian
 from ugmm.errors import UserError
-from ugmm.nn import Classifier
+from ugmm.given import Given
+from ugmm.nn import Classifier, Evidence
 from ugmm.nn.classifier import CanSample
 from ugmm.spec import Spec
 
@@ -41,12 +43,16 @@ class TrainedNetwork:
         network: The bare module, in evaluation mode and in model units.
         spec: What a row is.
         config: The run's configuration.
+        kept: Some training rows in model units, (k, N), which the run kept.
     """
 
-    def __init__(self, network: Classifier, spec: Spec, config: Config) -> None:
+    def __init__(
+        self, network: Classifier, spec: Spec, config: Config, kept: Tensor | None = None
+    ) -> None:
         self.network = network
         self.spec = spec
         self.config = config
+        self.kept = kept
         self._is_normalized = False
 
     @property
@@ -86,7 +92,8 @@ class TrainedNetwork:
     def log_prob(self, rows: Any) -> Tensor:
         """Return log p(row) in nats, in the units of the raw rows, the label summed out: (n,).
 
-        Features made of a categorical column count as numbers.
+        Features made of a categorical column count as numbers. Of a row with values missing it is
+        the log-density of those that are known.
 
         Raises:
             UserError: If the network is no density, or the rows are not what it was trained on.
@@ -96,7 +103,40 @@ class TrainedNetwork:
                 "this network is no density: its scores are no log-likelihoods; train one by "
                 "task=generative, or compare classes by class_scores"
             )
-        return self.class_scores(rows).logsumexp(-1) + self.spec.log_jacobian
+        x = self._encode(rows)
+        self._normalize()
+        log_prob = self._scores(self.network, x).logsumexp(-1)
+        if not self.network.missing:
+            return log_prob + self.spec.log_jacobian
+        return log_prob + torch.from_numpy(self.spec.log_jacobians(x)).to(log_prob)
+
+    def given(self, rows: Any) -> Given:
+        """Return rows of which not everything is known, ready to be asked about.
+
+        ``network.given({"petal length": [1.4, None]}).posterior()`` and the like: see
+        `ugmm.given.Given`.
+
+        Args:
+            rows: As `predict` takes them. What is missing (None, NaN, an empty text) is not known,
+                and neither is a column that a data frame or a mapping has not got. They may also
+                hold the label's column.
+
+        Raises:
+            UserError: If what is known is not what the network was trained on.
+        """
+        evidence = Evidence(torch.from_numpy(self.spec.encode_given(rows)))
+        labels = self.spec.given_labels(rows)
+        if labels is not None and self.spec.n_classes > 1:
+            evidence = replace(evidence, y=torch.from_numpy(labels))
+        return self.ask(evidence)
+
+    def given_nothing(self) -> Given:
+        """Return one row of which nothing is known."""
+        return self.ask(Evidence.nothing(self.spec.n_features))
+
+    def ask(self, evidence: Evidence) -> Given:
+        """Return evidence in model units, ready to be asked about."""
+        return Given(self.network, self.spec, evidence, self.kept, self._normalize)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Sample:
         """Draw rows, in raw units.
@@ -125,7 +165,8 @@ class TrainedNetwork:
     def _label_scores(self, rows: Any) -> Tensor:
         """Return scores that rank the classes: (n, classes)."""
         x = self._encode(rows)
-        if isinstance(self.network, TiltedGaussian):  # Z is the same for all classes
+        whole = not self.network.missing
+        if isinstance(self.network, TiltedGaussian) and whole:  # Z is the same for all classes
             scores = self._scores(self.network.score, x)
         else:
             self._normalize()

@@ -107,7 +107,7 @@ class GaussianPerClass(Density):
 class BinaryTable(Density):
     """Any density of D features that are 0 or 1 and C classes: a table of probabilities.
 
-    Forced, its draws are all rows of the table that agree with the evidence, in turn.
+    Forced, its draws are all rows of the table that agree with the evidence, equally often.
     """
 
     binary = True
@@ -123,7 +123,7 @@ class BinaryTable(Density):
         self.register_buffer("log_p", logits.flatten().double().log_softmax(0).view(len(rows), -1))
 
     def class_scores(self, x):
-        place = (x @ (2.0 ** torch.arange(self.n_features - 1, -1, -1))).long()
+        place = (x.float() @ (2.0 ** torch.arange(self.n_features - 1, -1, -1))).long()
         return self.log_p[place].to(x.dtype)
 
     def joint(self, row):
@@ -145,6 +145,7 @@ class BinaryTable(Density):
             joint = self.joint(evidence[i : i + 1]).flatten()
             if self.forced:
                 places = joint.isfinite().nonzero().squeeze(1).repeat(n)[:n]
+                places = places[torch.randperm(n, generator=generator)]
                 weights.append(joint[places].log_softmax(0))
             else:
                 places = torch.multinomial(joint.exp(), n, replacement=True, generator=generator)

@@ -77,7 +77,7 @@ class _Target:
             x = x.detach().requires_grad_()
             value = self.log_prob(x)
             (gradient,) = torch.autograd.grad(value.sum(), x)
-        return value.detach(), gradient[:, self.free].double()
+        return value.detach(), gradient[:, self.free].double().nan_to_num(0.0)
 
     def labels(self, x: Tensor) -> Tensor:
         """Draw the labels of rows (m, D), or repeat the one that is known: (m,)."""
@@ -122,7 +122,7 @@ class _Target:
 
 def _floored(scores: Tensor) -> Tensor:
     # Far from all that a density knows of, a score may be below what its type can hold.
-    return scores.double().clamp(min=_LOWEST)
+    return scores.double().nan_to_num(_LOWEST).clamp(min=_LOWEST)
 
 
 def metropolis(

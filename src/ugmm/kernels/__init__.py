@@ -19,20 +19,21 @@ CUMULATIVE_CPU: _Operator | None
 CpuCandidates: type[Any] | None
 Nearby: type[Any] | None
 draw_binary: Callable[..., None] | None
+send_binary: Callable[..., tuple[Tensor, Tensor, Tensor]] | None
 try:  # Numba alone: an error in a file of ours is to be seen
     import numba  # noqa: F401
 except ImportError:
-    CPU = CUMULATIVE_CPU = CpuCandidates = Nearby = draw_binary = None
+    CPU = CUMULATIVE_CPU = CpuCandidates = Nearby = draw_binary = send_binary = None
 else:
     from ugmm.kernels.coordinates.cpu import CpuCandidates
     from ugmm.kernels.coordinates.nearby import Nearby
     from ugmm.kernels.cumulative.cpu import CPU as CUMULATIVE_CPU
-    from ugmm.kernels.draws.cpu import draw_binary
+    from ugmm.kernels.draws.cpu import draw_binary, send_binary
     from ugmm.kernels.mixture.cpu import CPU
 
 __all__ = [
-    "KernelName", "check_kernel_name", "choose_coordinates",
-    "choose_cumulative", "choose_draws", "choose_kernel",
+    "KernelName", "check_kernel_name", "choose_coordinates", "choose_cumulative",
+    "choose_draws", "choose_kernel", "choose_populations",
 ]  # fmt: skip
 
 KernelName = Literal["auto", "reference", "cpu", "cuda"]
@@ -79,8 +80,19 @@ def choose_draws(start: Tensor, kernel: str = "auto") -> Callable[..., None] | N
     Returns:
         `draws.cpu.draw_binary`; None where plain PyTorch takes its place.
     """
+    return draw_binary if _is_for_loops(start, kernel) else None
+
+
+def choose_populations(
+    start: Tensor, kernel: str = "auto"
+) -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
+    """The compiled loop of populations, `draws.cpu.send_binary`, as `choose_draws` chooses."""
+    return send_binary if _is_for_loops(start, kernel) else None
+
+
+def _is_for_loops(start: Tensor, kernel: str) -> bool:
     compiled = kernel in ("auto", "cpu") and start.dtype == torch.float32
-    return draw_binary if compiled and start.device.type == "cpu" and has_numbers(start) else None
+    return compiled and start.device.type == "cpu" and has_numbers(start)
 
 
 def choose_coordinates(p: Problem, values: Tensor, kernel: str = "auto") -> type[Any]:

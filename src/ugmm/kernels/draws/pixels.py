@@ -15,7 +15,7 @@ A pixel is 1 if its number, which is uniform and was drawn before, lies below it
 then the pixel takes the number's place. Pixels that are given are there already.
 """
 
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: ignore-errors
 # Numba, not Python, gives the functions of this file their types.
 
@@ -48,7 +48,9 @@ from ugmm.kernels.compiled.vectors import (
 from ugmm.kernels.cumulative.upward import LIMIT, begin_sum, raise_sums
 from ugmm.kernels.cumulative.vectors import any_above
 
-__all__ = ["PARTS", "passes"]
+__all__ = [
+    "PARTS", "add_pixel", "draw_pixel", "load_rows", "passes", "read_logit", "store_rows",
+]  # fmt: skip
 
 PARTS = 3  # of a pixel's column: of each neuron a number
 ONE, HALF = np.float32(1.0), np.float32(0.5)
@@ -56,7 +58,7 @@ FAR = np.float32(-126.0)  # logits in base 2 are cut here: the uniform numbers a
 
 
 @inlined
-def _load_rows(array, rows, column, spare):
+def load_rows(array, rows, column, spare):
     """One column of 16 rows; where there are fewer, the last one again."""
     for lane in range(LANES):
         spare[lane] = array[min(rows[0] + lane, rows[1] - 1), column]
@@ -64,14 +66,15 @@ def _load_rows(array, rows, column, spare):
 
 
 @inlined
-def _store_rows(array, rows, column, spare, value):
+def store_rows(array, rows, column, spare, value):
+    """Put a vector into one column of up to 16 rows."""
     store(spare, 0, value)
     for lane in range(rows[1] - rows[0]):
         array[rows[0] + lane, column] = spare[lane]
 
 
 @inlined
-def _add_pixel(sums, column, pixel):
+def add_pixel(sums, column, pixel):
     """Add to every neuron's sum what it makes of a pixel."""
     half, limit = splat(HALF), splat(LIMIT)
     for j in range(len(sums)):
@@ -87,7 +90,7 @@ def _add_pixel(sums, column, pixel):
 
 
 @inlined
-def _read_logit(sums, logs, column, bias, epsilon):
+def read_logit(sums, logs, column, bias, epsilon):
     """The logit of the next pixel, in base 2."""
     total, share = splat(ZERO), splat(ONE / np.float32(len(sums)))
     for j in range(len(sums)):
@@ -103,6 +106,16 @@ def _read_logit(sums, logs, column, bias, epsilon):
     return multiply(add(divide(product, width), splat(bias)), splat(LOG2_E_HIGH))
 
 
+@inlined
+def draw_pixel(logit, number):
+    """A pixel from its logit in base 2 and a uniform number."""
+    one, zero = splat(ONE), splat(ZERO)
+    # 1 / (1 + odds) is the probability of a 1.
+    odds = exp2(subtract(zero, larger(splat(FAR), logit)))
+    pixel = where_above(one, add_product(number, number, odds), one, zero)
+    return add(pixel, subtract(odds, odds))  # a NaN stays one
+
+
 @compiled
 def _draw_rows(x, rows, start, columns, biases, epsilon, given):
     """Draw the pixels from `given` on of up to 16 rows."""
@@ -110,20 +123,15 @@ def _draw_rows(x, rows, start, columns, biases, epsilon, given):
     sums = np.empty((n_out, 2 * LANES), np.float32)
     logs = np.empty((n_out, LANES), np.float32)
     spare = np.empty(LANES, np.float32)
-    one, zero = splat(ONE), splat(ZERO)
     for j in range(n_out):
-        begin_sum(_load_rows(start, rows, j, spare), sums[j])
+        begin_sum(load_rows(start, rows, j, spare), sums[j])
     for d in range(given):
-        _add_pixel(sums, columns[d], _load_rows(x, rows, d, spare))
+        add_pixel(sums, columns[d], load_rows(x, rows, d, spare))
     for d in range(given, n_in):
-        logit = _read_logit(sums, logs, columns[d], biases[d], epsilon)
-        # 1 / (1 + odds) is the probability of a 1.
-        odds = exp2(subtract(zero, larger(splat(FAR), logit)))
-        number = _load_rows(x, rows, d, spare)
-        pixel = where_above(one, add_product(number, number, odds), one, zero)
-        pixel = add(pixel, subtract(odds, odds))  # a NaN stays one
-        _store_rows(x, rows, d, spare, pixel)
-        _add_pixel(sums, columns[d], pixel)
+        logit = read_logit(sums, logs, columns[d], biases[d], epsilon)
+        pixel = draw_pixel(logit, load_rows(x, rows, d, spare))
+        store_rows(x, rows, d, spare, pixel)
+        add_pixel(sums, columns[d], pixel)
 
 
 def _draw(address):

@@ -13,10 +13,11 @@ __all__ = ["BernoulliHead", "GaussianHead"]
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
-def _kind_of_noise(parameter: Tensor) -> dict[str, Any]:
+def _kind_of_noise(parameter: Tensor, generator: torch.Generator | None) -> dict[str, Any]:
     """Where and of what type random numbers are: those of half a precision would be too coarse."""
+    device = parameter.device if generator is None else generator.device
     dtype = torch.promote_types(parameter.dtype, torch.float32)
-    return {"device": parameter.device, "dtype": dtype}
+    return {"generator": generator, "device": device, "dtype": dtype}
 
 
 def _features_at(chosen: Tensor | slice | None, order: Tensor | None) -> Tensor | slice:
@@ -102,9 +103,9 @@ class GaussianHead(nn.Module):
         self, n: int, features: int, generator: torch.Generator | None
     ) -> tuple[Tensor, ...]:
         """Return what decides so many features of n draws: two numbers each, (n, features)."""
-        kind = _kind_of_noise(self.loc)
-        which = torch.rand(n, features, generator=generator, **kind)
-        return which, torch.randn(n, features, generator=generator, **kind)
+        kind, device = _kind_of_noise(self.loc, generator), self.loc.device
+        which = torch.rand(n, features, **kind).to(device)
+        return which, torch.randn(n, features, **kind).to(device)
 
     def draw(self, g: Tensor, x: Tensor, d: int, noise: Sequence[Tensor]) -> Tensor:
         """Draw feature d from its scores g (n, M), those before it in x (n, D) and its noise."""
@@ -167,7 +168,8 @@ class BernoulliHead(nn.Module):
         self, n: int, features: int, generator: torch.Generator | None
     ) -> tuple[Tensor, ...]:
         """Return what decides so many features of n draws: a number each, (n, features)."""
-        return (torch.rand(n, features, generator=generator, **_kind_of_noise(self.bias)),)
+        kind = _kind_of_noise(self.bias, generator)
+        return (torch.rand(n, features, **kind).to(self.bias.device),)
 
     def draw(
         self,

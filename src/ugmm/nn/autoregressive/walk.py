@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ugmm.kernels import KernelName, choose_draws
+from ugmm.kernels.draws.table import Table
 from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
 from ugmm.nn.labels import rows_of
 from ugmm.nn.mixture import UGMM
@@ -71,17 +72,15 @@ class Walk:
         return self.head(g.unsqueeze(1), x, slice(d, d + 1)).squeeze(1)
 
     @cached_property
-    def table(self) -> tuple[Tensor, Tensor, Tensor, Tensor, float] | None:
-        """What a compiled loop takes in place of all this; None if it takes no such network.
-
-        What a 0 and what a 1 adds to each score, the read-out's weights, (D, M) each; its biases,
-        (D,); the norm's epsilon.
-        """
+    def table(self) -> Table | None:
+        """What a compiled loop takes in place of all this; None if it takes no such network."""
         head, norm = self.head, self._norm
         if norm is None or not isinstance(head, BernoulliHead):
             return None
-        steps = [self._level - 0.5 * ((v - self._loc) * self._rate).square() for v in (0, 1)]
-        return steps[0], steps[1], *head.folded(norm), norm.eps
+        zeros, ones = (
+            self._level - 0.5 * ((value - self._loc) * self._rate).square() for value in (0, 1)
+        )
+        return Table(zeros, ones, *head.folded(norm), norm.eps)
 
     def draw(self, y: Tensor, given: Tensor, generator: torch.Generator | None) -> Tensor:
         """Draw rows (n, D) with labels (n,), given their first features (n, k)."""
@@ -90,7 +89,7 @@ class Walk:
         draw_binary = choose_draws(self.start, self.kernel)
         if draw_binary is not None and self.table is not None:
             x = torch.cat([given, *noise], -1)
-            draw_binary(x, k, self.begin(y), *self.table)
+            draw_binary(x, k, self.begin(y), self.table)
             return x
         h, x = self.begin(y), F.pad(given, (0, self.n_features - k))
         noise = tuple(F.pad(each, (k, 0)) for each in noise)

@@ -1,0 +1,83 @@
+"""The conditional of several features: a ratio of marginals, and a cloud of weighted draws."""
+
+import torch
+from torch import Tensor
+
+from ugmm.inference.asking import Asked, generator_of
+from ugmm.inference.conditionals.rows import RowConditional
+from ugmm.inference.samples import by_importance
+from ugmm.inference.weights import draws_of, effective
+from ugmm.nn.evidence import Evidence, InOrders
+
+__all__ = ["Cloud"]
+
+
+class Cloud(RowConditional):
+    """The conditional of several features, given one row of evidence.
+
+    Densities are p(query, evidence) / p(evidence); moments and quantiles are those of draws.
+
+    Arguments:
+        density: Of D features.
+        row: One row.
+        features: Their numbers, (m,).
+        n: Draws for each answer.
+        seed: Seed of the marginals.
+        generator: Source of the draws, on the CPU.
+    """
+
+    def __init__(
+        self,
+        density: Asked,
+        row: Evidence,
+        features: Tensor,
+        n: int,
+        seed: int,
+        generator: torch.Generator,
+    ) -> None:
+        self._density, self._row, self._features = density, row, features
+        self._n, self._seed = n, seed
+        draws = draws_of(density, row, n, generator)
+        self._x, weight = draws.x[0][:, features].double(), draws.log_weight[0].exp()
+        self._weight = weight
+        self.mean, self.mean_error = self._average(self._x)
+        centred = (self._x - self.mean).square()
+        self.variance, self.variance_error = self._average(centred)
+        self.effective = min(1.0, float(effective(draws.log_weight[0])) / n)
+        self.is_exact = False  # of the moments
+
+    def _average(self, each: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the draws' average of values (n, m), and its standard error: (m,) each."""
+        mean = self._weight @ each
+        return mean, (self._weight.square() @ (each - mean).square()).sqrt()
+
+    def log_prob(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RowConditional.log_prob`."""
+        if isinstance(self._density, InOrders) and self._density.orders is not None:
+            return self._by_orders(values)
+        rows = self._row[torch.zeros(len(values), dtype=torch.long)]
+        rows = rows.with_features(self._features, values)
+        above = self._density.marginal(rows, self._n, generator_of(self._seed))
+        below = self._density.marginal(self._row, self._n, generator_of(self._seed))
+        return above.log_prob - below.log_prob, above.error_over(below)
+
+    def _by_orders(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        density: InOrders = self._density  # type: ignore[assignment]
+        log_share, each = density.by_orders(self._row, self._features, values)
+        log_share = log_share.log_softmax(0).unsqueeze(1)
+        log_prob = (log_share + each).logsumexp(0)
+        off = (each - log_prob).exp() - 1
+        return log_prob, (log_share.exp() * off.square()).sum(0).sqrt()
+
+    def quantile(self, mass: Tensor) -> Tensor:
+        """See `RowConditional.quantile`."""
+        x, order = self._x.sort(0)
+        below = self._weight[order].cumsum(0)  # (n, m)
+        at = torch.searchsorted(below.T.contiguous(), mass.expand(x.shape[1], -1).contiguous())
+        return x.gather(0, at.clamp(max=len(x) - 1).T)
+
+    def sample(self, k: int, generator: torch.Generator) -> Tensor:
+        """See `RowConditional.sample`."""
+        drawn = by_importance(self._density, self._row, k, generator)
+        assert drawn is not None
+        return drawn.x[:, self._features].double()

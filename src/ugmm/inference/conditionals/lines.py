@@ -1,0 +1,184 @@
+"""The conditional of one feature: exact, or an average over lines.
+
+Where the density has no exact answer, what else is not known is drawn, and along each draw's line
+the density is normalised (Rao and Blackwell):
+
+    p(q | x_A) = sum_i w_i p(q | x_A, rest_i)
+
+Where a network of random order answers, its orders are the lines, and their spread is the error.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ugmm.inference.asking import Asked, generator_of
+from ugmm.inference.conditionals.rows import RowConditional
+from ugmm.inference.conditionals.tables import LogDensity, tabulate
+from ugmm.inference.weights import draws_of, effective, resample
+from ugmm.nn.evidence import Draws, Evidence, InOrders
+
+__all__ = ["feature_given"]
+
+_DRAWS_A_LINE = 4  # a line costs some hundred points: few draws are wasted on choosing it
+_NUMBERS = 2**21  # features of points that are computed together
+_LOWEST = -1e300  # stands for a score below what the network's type can hold
+
+
+class _Lines(NamedTuple):
+    log_density: LogDensity
+    shares: Tensor  # (lines,), float64; they sum to 1
+    noise: float  # the square of an average's error, over the variance among the lines
+    effective: float  # share of the draws behind them
+
+    def average(self, each: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the average of the lines' values, (lines, ...), and its standard error: (...)."""
+        mean = torch.tensordot(self.shares, each, 1)
+        variance = torch.tensordot(self.shares, (each - mean).square(), 1)
+        return mean, (self.noise * variance).sqrt()
+
+
+def feature_given(
+    density: Asked, row: Evidence, feature: int, n: int, generator: torch.Generator
+) -> RowConditional:
+    """Return the conditional of one feature, by at most n draws, given one row of evidence."""
+    lines = _without_draws(density, row, feature)
+    if lines is not None and density.binary:
+        return _Coin(lines)
+    draws = draws_of(density, row, n, generator)
+    if lines is None:
+        lines = _through_draws(density, row, feature, draws, generator)
+    return _Coin(lines) if density.binary else _Line(lines, draws, feature)
+
+
+def _without_draws(density: Asked, row: Evidence, feature: int) -> _Lines | None:
+    one = torch.ones(1, dtype=torch.float64, device=row.x.device)
+    if int((~row.known).sum()) == 1:
+        return _Lines(_scores_along(density, row.x, row, feature), one, 0.0, 1.0)
+    if isinstance(density, InOrders) and density.orders is not None:
+        return _orders_along(density, row, feature)
+    known = row.with_features(torch.tensor([feature]), torch.zeros(1))
+    if density.marginal(known, 2, generator_of(0)).is_exact:
+        return _Lines(_marginals_along(density, row, feature), one, 0.0, 1.0)
+    return None
+
+
+def _through_draws(
+    density: Asked, row: Evidence, feature: int, draws: Draws, generator: torch.Generator
+) -> _Lines:
+    ess = float(effective(draws.log_weight[0]))
+    n = draws.x.shape[1]
+    k = max(1, n // _DRAWS_A_LINE)
+    chosen, times = resample(draws.log_weight[0], k, generator).unique(return_counts=True)
+    x = draws.x[0, chosen].to(row.x)
+    along = _scores_along(density, x, row, feature)
+    return _Lines(along, times.double() / k, 1 / k + 1 / ess, ess / n)
+
+
+def _scores_along(density: Asked, x: Tensor, row: Evidence, feature: int) -> LogDensity:
+    """Return log p of rows (lines, D) whose one feature takes other values."""
+
+    @torch.no_grad()
+    def log_density(values: Tensor) -> Tensor:
+        found = []
+        for part in values.to(x).split(max(1, _NUMBERS // x.numel())):
+            whole = x.unsqueeze(1).repeat(1, len(part), 1)
+            whole[:, :, feature] = part
+            scores = density.class_scores(whole.flatten(0, 1)).double().clamp(min=_LOWEST)
+            scores = scores if row.y[0] < 0 else scores[:, row.y]
+            found.append(scores.logsumexp(-1).view(len(x), -1))
+        return torch.cat(found, 1)
+
+    return log_density
+
+
+def _marginals_along(density: Asked, row: Evidence, feature: int) -> LogDensity:
+    """Return log p of a row's evidence and one feature, whose other unknowns integrate out."""
+
+    @torch.no_grad()
+    def log_density(values: Tensor) -> Tensor:
+        found = []
+        for part in values.to(row.x).split(max(1, _NUMBERS // row.x.numel())):
+            rows = row[torch.zeros_like(part, dtype=torch.long)]
+            rows = rows.with_features(torch.tensor([feature]), part.unsqueeze(1))
+            found.append(density.marginal(rows, 2, generator_of(0)).log_prob)
+        return torch.cat(found).unsqueeze(0)
+
+    return log_density
+
+
+def _orders_along(density: InOrders, row: Evidence, feature: int) -> _Lines:
+    """Return what each order says of one feature, behind the evidence and before all else."""
+    features = torch.tensor([feature])
+
+    def log_density(values: Tensor) -> Tensor:
+        return density.by_orders(row, features, values.unsqueeze(1))[1]
+
+    log_share, _ = density.by_orders(row, features, row.x[:, features])
+    return _Lines(log_density, log_share.softmax(0), 1.0, 1.0)
+
+
+class _Line(RowConditional):
+    """The conditional of a continuous feature."""
+
+    def __init__(self, lines: _Lines, draws: Draws, feature: int) -> None:
+        self._lines = lines
+        values = draws.x[0, :, feature].double().contiguous()
+        weights = draws.log_weight[0].exp()
+        tolerance = 1e-9 if draws.x.dtype == torch.float64 else 1e-6
+        table = tabulate(lines.log_density, lines.shares, values, weights, tolerance)
+        self._table = table
+        mean, mean_error = lines.average(table.means)
+        variance, variance_error = lines.average(table.variances + (table.means - mean).square())
+        self.mean, self.mean_error = mean.reshape(1), mean_error.reshape(1)
+        self.variance, self.variance_error = variance.reshape(1), variance_error.reshape(1)
+        self.effective, self.is_exact = lines.effective, lines.noise == 0
+
+    def log_prob(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RowConditional.log_prob`."""
+        each = self._lines.log_density(values[:, 0]) - self._table.log_masses.unsqueeze(1)
+        return _log_average(self._lines, each)
+
+    def quantile(self, mass: Tensor) -> Tensor:
+        """See `RowConditional.quantile`."""
+        return self._table.quantile(mass).unsqueeze(1)
+
+    def sample(self, k: int, generator: torch.Generator) -> Tensor:
+        """See `RowConditional.sample`."""
+        mass = torch.rand(k, generator=generator, dtype=torch.float64)
+        return self.quantile(mass.to(self.mean.device))
+
+
+class _Coin(RowConditional):
+    """The conditional of a feature that is 0 or 1."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+        sides = torch.tensor([0.0, 1.0], dtype=torch.float64, device=lines.shares.device)
+        self._logs = lines.log_density(sides).log_softmax(1)  # (lines, 2)
+        one, error = lines.average(self._logs[:, 1].exp())
+        self.mean, self.mean_error = one.reshape(1), error.reshape(1)
+        self.variance = self.mean * (1 - self.mean)
+        self.variance_error = (1 - 2 * self.mean).abs() * self.mean_error
+        self.effective, self.is_exact = lines.effective, lines.noise == 0
+
+    def log_prob(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RowConditional.log_prob`."""
+        return _log_average(self._lines, self._logs[:, values[:, 0].long()])
+
+    def quantile(self, mass: Tensor) -> Tensor:
+        """See `RowConditional.quantile`."""
+        return (mass > 1 - self.mean).double().unsqueeze(1)
+
+    def sample(self, k: int, generator: torch.Generator) -> Tensor:
+        """See `RowConditional.sample`."""
+        mass = torch.rand(k, generator=generator, dtype=torch.float64)
+        return self.quantile(mass.to(self.mean.device))
+
+
+def _log_average(lines: _Lines, logs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logarithm of the average of exp(logs) (lines, v), and its error: (v,) each."""
+    most = logs.amax(0)
+    mean, error = lines.average((logs - most).exp())
+    return most + mean.log(), error / mean

@@ -1,0 +1,189 @@
+"""Modes of continuous densities: screening, coordinate ascent, tries nearby, Newton steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ugmm.inference.modes.candidates import Choice, Found, best_labels, distinct_tops, taken
+from ugmm.inference.modes.newton import newton
+from ugmm.nn import UGMM, Density
+from ugmm.nn.evidence import Evidence
+
+__all__ = ["Ascent", "landmarks"]
+
+_DRAWS = 85  # screened, for each start
+_ASSEMBLED = 0.7  # of the features of half of them are put together from several means
+_RADIUS = 0.25  # within which points are the same start, in standard deviations of the draws
+_GRID = 32
+_SWEEPS = 3
+_ROUNDS = 20
+_TRIES = 32  # of each point in a round
+_MOVED = 0.6  # of the features in a try
+_WIDTHS = (-3.5, 0.0)  # of tries, in standard deviations of the draws: bounds of the logarithm
+_LEAST_SPREAD = 1e-3  # where draws hardly differ, in model units
+_SAME = 1e-3  # nats: ends that are called the same
+
+
+def landmarks(density: nn.Module, n_features: int) -> Tensor:
+    """Return the means of the mixture neurons that see the features themselves: (m, D), float64.
+
+    A score has its narrow peaks where first-layer components have theirs. There are none (m = 0)
+    in a density that is not built on such neurons.
+    """
+    members = getattr(density, "members", None)
+    if isinstance(members, nn.ModuleList):  # of an ensemble
+        return torch.cat([landmarks(member, n_features) for member in members])
+    first = next((m for m in density.modules() if isinstance(m, UGMM)), None)
+    if first is None or first.in_features < n_features:
+        return torch.empty(0, n_features, dtype=torch.float64)
+    return first.loc.detach()[:, :n_features].double()
+
+
+@dataclass
+class Ascent:
+    """A search that climbs from the best of many points.
+
+    Attributes:
+        density: Continuous, in evaluation mode.
+        exact: The same in float64.
+        choices: Features that hold one of a few rows of values.
+        starts: How many points are followed, for each row of evidence.
+    """
+
+    density: Density
+    exact: Density
+    choices: Sequence[Choice]
+    starts: int
+
+    @property
+    def n_draws(self) -> int:
+        """How many draws of each row of evidence it begins with."""
+        return _DRAWS * self.starts
+
+    def __call__(self, evidence: Evidence, draws: Tensor, generator: torch.Generator) -> Found:
+        """Find the most probable completions of n rows.
+
+        Args:
+            evidence: The rows, in float64.
+            draws: Draws given the evidence, (n, S, D), float64.
+            generator: On the CPU.
+        """
+        climb = _Climb(self, evidence, draws, generator)
+        for _ in range(_SWEEPS):
+            before = climb.value.clone()
+            climb.sweep()
+            if not (climb.value - before > _SAME).any():
+                break
+        for _ in range(_ROUNDS):
+            climb.scatter()
+        return climb.finish()
+
+
+class _Climb:
+    """Points on their way up, K for each row of evidence.
+
+    Attributes:
+        x: (n, K, D), float64.
+        y: Their labels, (n, K).
+        value: log p(x, y), (n, K), float64.
+    """
+
+    def __init__(
+        self, search: Ascent, evidence: Evidence, draws: Tensor, generator: torch.Generator
+    ) -> None:
+        self.search, self.evidence, self.generator = search, evidence, generator
+        self.smooth = ~evidence.known  # the features that move freely
+        for choice in search.choices:
+            self.smooth[:, choice.features] = False
+        self.spread = draws.std(1).clamp(min=_LEAST_SPREAD)
+        self.low = draws.amin(1) - self.spread / 2
+        self.high = draws.amax(1) + self.spread / 2
+        self.means = landmarks(search.exact, draws.shape[-1]).to(draws)
+        x = self._assembled(draws)
+        value, y = best_labels(search.density, x, evidence)
+        tops = distinct_tops(x, y, value, search.starts, _RADIUS * self.spread)
+        self.x = x.gather(1, tops.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+        self.y, self.value = y.gather(1, tops), value.gather(1, tops)
+
+    def _rand(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self.generator).to(self.low)
+
+    def _assembled(self, draws: Tensor) -> Tensor:
+        """Return the draws, half of them with features put in their place from several means."""
+        x = draws.clone()
+        n, half, d = len(x), x.shape[1] // 2, x.shape[2]
+        if len(self.means):
+            pick = (self._rand(n, half, d) * len(self.means)).long()
+            value = self.means[pick, torch.arange(d, device=x.device)]
+            value = value.clamp(self.low.unsqueeze(1), self.high.unsqueeze(1))
+            x[:, :half] = value.where(self._rand(n, half, d) < _ASSEMBLED, x[:, :half])
+        for choice in self.search.choices:
+            allowed, values = choice.allowed(self.evidence), choice.values.to(x)
+            close = -(x[:, :, choice.features].unsqueeze(2) - values).square().sum(-1)
+            # Draws know what is likely together; half of them try all there is instead.
+            close[:, ::2] = self._rand(*close[:, ::2].shape)
+            pick = close.masked_fill(~allowed.unsqueeze(1), -torch.inf).argmax(-1)
+            x[:, :, choice.features] = values[pick]
+        return self.evidence.x.unsqueeze(1).where(self.evidence.known.unsqueeze(1), x)
+
+    def sweep(self) -> None:
+        """Move one coordinate after the other, and one choice, to the best of its candidates."""
+        for i in self.smooth.any(0).nonzero().squeeze(1):
+            live = self.smooth[:, i].nonzero().squeeze(1)
+            low, high = self.low[live, i, None], self.high[live, i, None]
+            # A fresh shift each time: in the end it is as fine as one likes.
+            steps = (torch.arange(_GRID).to(low) + self._rand(len(live), 1)) / _GRID
+            means = self.means[:, i].expand(len(live), -1).clamp(low, high)
+            values = torch.cat([low + (high - low) * steps, means], 1)
+            self._try_values(live, i.unsqueeze(0), values.unsqueeze(-1))
+        for choice in self.search.choices:
+            allowed = choice.allowed(self.evidence)
+            live = (allowed.sum(1) > 1).nonzero().squeeze(1)
+            if len(live):
+                values = choice.values.to(self.x).expand(len(live), -1, -1)
+                self._try_values(live, choice.features, values, allowed[live])
+
+    def scatter(self) -> None:
+        """Move each point to the best of some tries nearby, at many distances.
+
+        Narrow peaks stand close to each other: Newton steps alone end at the nearest.
+        """
+        n, k, d = self.x.shape
+        normal = torch.randn(n, k, _TRIES, d, generator=self.generator).to(self.x)
+        low, high = _WIDTHS
+        width = (low + (high - low) * self._rand(n, k, _TRIES, 1)).exp()
+        moved = self._rand(n, k, _TRIES, d) < _MOVED
+        step = normal * width * moved * (self.spread * self.smooth)[:, None, None]
+        self._take(torch.arange(n, device=step.device), self.x.unsqueeze(2) + step)
+
+    def _try_values(
+        self, live: Tensor, features: Tensor, values: Tensor, allowed: Tensor | None = None
+    ) -> None:
+        """Give features (m,) of the live rows' points their best candidate values, (l, q, m)."""
+        k, q = self.x.shape[1], values.shape[1]
+        new = self.x[live].unsqueeze(2).repeat(1, 1, q, 1)
+        new[..., features] = values.unsqueeze(1).expand(-1, k, -1, -1)
+        self._take(live, new, allowed)
+
+    def _take(self, live: Tensor, new: Tensor, allowed: Tensor | None = None) -> None:
+        """Move the live rows' points to the best of q new ones each, (l, K, q, D), if better."""
+        values, labels = best_labels(self.search.density, new.flatten(1, 2), self.evidence[live])
+        values, labels = values.reshape(new.shape[:3]), labels.reshape(new.shape[:3])
+        if allowed is not None:  # (l, q)
+            values = values.masked_fill(~allowed.unsqueeze(1), -torch.inf)
+        best, pick = taken(values)
+        up, pick = best > self.value[live], pick.unsqueeze(-1)
+        there = new.gather(2, pick.unsqueeze(-1).expand(-1, -1, 1, new.shape[-1])).squeeze(2)
+        self.x[live] = there.where(up.unsqueeze(-1), self.x[live])
+        self.y[live] = labels.gather(2, pick).squeeze(-1).where(up, self.y[live])
+        self.value[live] = best.where(up, self.value[live])
+
+    def finish(self) -> Found:
+        """Climb to the tops in float64 and return the best."""
+        each = (t.repeat_interleave(self.x.shape[1], 0) for t in (self.smooth, self.spread))
+        ends, value = newton(self.search.exact, self.x.flatten(0, 1), self.y.flatten(), *each)
+        return Found.best_of(
+            ends.reshape(self.x.shape), self.y, value.reshape(self.y.shape), _SAME
+        )

@@ -1,0 +1,99 @@
+"""Newton's method for many points at once, which never leads downwards."""
+
+import torch
+from torch import Tensor
+
+from ugmm.inference.modes.candidates import at_once
+from ugmm.nn import Density
+
+__all__ = ["newton"]
+
+_STEPS = 30
+_BLOCK = 64  # features that share a Hessian
+_DONE = 1e-10  # nats: a gain that may be rounding
+
+
+def newton(
+    density: Density, x: Tensor, y: Tensor, free: Tensor, unit: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Climb from points by damped Newton steps on the Hessian's absolute eigenvalues.
+
+    A step that does not lead upwards is not taken, and the damping grows. Many features are taken
+    in blocks.
+
+    Args:
+        density: In float64.
+        x: Points, (P, D), float64.
+        y: Their labels, (P,).
+        free: True where a feature may move, (P, D).
+        unit: What is a long step, (P, D).
+
+    Returns:
+        Where they end, (P, D), and log p there, (P,).
+    """
+    x, value = x.clone(), torch.empty(len(x), dtype=torch.float64, device=x.device)
+    for part in torch.arange(len(x), device=x.device).split(at_once(density)):
+        climber = _Climber(density, x[part], y[part])
+        for columns in free.any(0).nonzero().squeeze(1).split(_BLOCK):
+            scale = torch.where(free[part], unit[part], 0.0)[:, columns]
+            climber.climb(columns, scale)
+        x[part], value[part] = climber.x, climber.value
+    return x, value
+
+
+class _Climber:
+    """Points on their way up: where they are, and how high."""
+
+    def __init__(self, density: Density, x: Tensor, y: Tensor) -> None:
+        self.density, self.x, self.y = density, x, y
+        self.value = self._height(x, y)
+
+    @torch.no_grad()
+    def _height(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.density(x, y).double().nan_to_num(nan=-torch.inf)
+
+    def climb(self, columns: Tensor, scale: Tensor) -> None:
+        """Move in some columns, (m,), by steps that are of length 1 in units of the scale."""
+        damping = torch.full_like(self.value, 1e-2)
+        live = torch.arange(len(self.x), device=self.x.device)
+        for _ in range(_STEPS):
+            slope, bend = self._derivatives(live, columns, scale[live])
+            step = _damped_step(slope, bend, damping[live])
+            length = step.norm(dim=1, keepdim=True)
+            new = self.x[live]
+            new[:, columns] += step / length.clamp(min=1) * scale[live]
+            reached = self._height(new, self.y[live])
+            gain = reached - self.value[live]
+            up = gain > 0
+            self.x[live] = torch.where(up.unsqueeze(1), new, self.x[live])
+            self.value[live] = torch.where(up, reached, self.value[live])
+            factor = torch.where(up, 0.2, 8.0)
+            damping[live] = (damping[live] * factor).clamp(1e-8, 1e8)
+            stuck = (damping[live] >= 1e6) | (length.squeeze(1) <= 1e-7)
+            live = live[torch.where(up, gain > _DONE, ~stuck)]
+            if not len(live):
+                break
+
+    @torch.enable_grad()
+    def _derivatives(self, live: Tensor, columns: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Return gradients (P, m) and Hessians (P, m, m), in units of the scale."""
+        x = self.x[live]
+        moving = x[:, columns].requires_grad_()
+        height = self.density(x.index_copy(1, columns, moving), self.y[live])
+        (slope,) = torch.autograd.grad(height.sum(), moving, create_graph=True)
+        # The rows are independent: the derivative of a column's sum is every row's own.
+        bends = [
+            torch.autograd.grad(column.sum(), moving, retain_graph=True)[0]
+            for column in slope.unbind(1)
+        ]
+        slope = slope.detach() * scale
+        bend = torch.stack(bends, 1) * scale.unsqueeze(1) * scale.unsqueeze(2)
+        return slope.nan_to_num(0, 0, 0), bend.nan_to_num(0, 0, 0)
+
+
+def _damped_step(slope: Tensor, bend: Tensor, damping: Tensor) -> Tensor:
+    """Return each row's step: uphill along every axis of curvature, (P, m)."""
+    size, axes = torch.linalg.eigh(bend)
+    along = (axes.mT @ slope.unsqueeze(-1)).squeeze(-1)
+    along = along / (size.abs() + damping.unsqueeze(1)).clamp(min=1e-9)
+    return (axes @ along.unsqueeze(-1)).squeeze(-1)
