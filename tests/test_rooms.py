@@ -26,11 +26,12 @@ ORDER = (
     ("baselines", "data", "inference", "objectives"),
     ("tasks",),
     ("config",),
+    ("given",),
     ("trained",),
     ("loading", "tracking"),
     ("training",),
     ("studies",),
-    ("deploy", "launch"),
+    ("deploy", "launch", "queries"),
     ("cli", "sklearn"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -1,9 +1,10 @@
 """Digits of which pixels are missing: how often a classifier is right, by each way to do without.
 
-    python benchmarks/queries/missing_pixels.py RUN [--circuit RUN] [--validation] [--write]
+    python benchmarks/queries/missing_pixels.py RUN [--circuits RUN ...] [--validation] [--write]
 
-RUN is a run folder of mnist_disc, and the circuit's one of mnist_spflow_rat, whose marginals are
-exact. Settings are looked at on validation rows (`--validation`), the table is of test rows.
+RUN is a run folder of mnist_disc; circuits are runs of mnist_spflow_rat, whose marginals are
+exact, as it is or with `task=likelihood task.noise=0`. Settings are looked at on validation rows
+(`--validation`), the table is of test rows.
 """
 
 import argparse
@@ -12,10 +13,12 @@ import torch
 from results import show, table
 from torch import Tensor
 
+from ugmm.config.frozen import read_config
 from ugmm.data import MNISTDataModule
 from ugmm.inference import Evidence, posterior
 from ugmm.loading import load_network
 from ugmm.nn import Classifier
+from ugmm.runs import locate
 
 CASES = (0.1, 0.3, 0.5, 0.7, 0.9, "a quadrant", "the lower half")
 LEAST = {0.5: 0.95, 0.7: 0.92, 0.9: 0.75}
@@ -52,6 +55,14 @@ def ways(
     }
 
 
+def _name(run: str) -> str:
+    """Return what a circuit is called in the table."""
+    task = read_config(locate(run)[0]).task.name
+    return (
+        f"RAT-SPN, exact, trained {'to classify' if task == 'discriminative' else 'as a density'}"
+    )
+
+
 class NoDrop(Classifier):
     """A classifier that cannot leave out components, around one that can."""
 
@@ -69,7 +80,7 @@ def main() -> None:
     """Print, and perhaps write, the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
-    parser.add_argument("--circuit")
+    parser.add_argument("--circuits", nargs="*", default=[])
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--neighbours", type=int, default=5)
     parser.add_argument("--rows", type=int, default=5000)
@@ -85,17 +96,17 @@ def main() -> None:
     x, y = x[:n], y[:n]
     train = data.splits["train"].x
     network = load_network(options.run)
-    circuit = load_network(options.circuit) if options.circuit else None
+    circuits = {_name(run): load_network(run) for run in options.circuits}
     lines = []
     for case in CASES:
         evidence = Evidence(x, known_pixels(case, n))
         found = ways(network, evidence, train[: options.rows], options.neighbours, train.mean(0))
-        if circuit is not None:
+        for name, circuit in circuits.items():
             scores = [
                 circuit.marginal_class_scores(part.x, part.known)  # type: ignore[operator]
                 for part in evidence.split(500)
             ]
-            found["RAT-SPN, exact"] = torch.cat(scores).softmax(-1)
+            found[name] = torch.cat(scores).softmax(-1)
         right = {name: float((p.argmax(-1) == y).float().mean()) for name, p in found.items()}
         nll = {
             name: float(-(p.gather(1, y[:, None]) + 1e-12).log().mean())

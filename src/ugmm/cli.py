@@ -12,6 +12,7 @@ from ugmm import __version__
 from ugmm._lean import starting
 from ugmm.cluster.signals import closing_cleanly, run_command
 from ugmm.errors import UserError, lacks_memory
+from ugmm.queries.arguments import add_commands
 from ugmm.report.escaping import for_terminal
 from ugmm.terminal import guard_streams
 from ugmm.writing import explain
@@ -40,6 +41,7 @@ EXTRAS = {
     "circuits": ("spflow",),
     "search": ("optuna",),
     "dashboard": ("wandb_workspaces",),
+    "diagnostics": ("arviz_stats",),
 }
 
 
@@ -150,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
     dashboard.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
     dashboard.add_argument("--dry-run", action="store_true", help="only print what it would be")
     dashboard.set_defaults(command=_dashboard)
+
+    add_commands(with_plugins)
 
     sync = commands.add_parser("sync", help="upload runs that Weights & Biases has not got")
     sync.add_argument("places", nargs="*", default=["runs"], help="folders of runs; default: runs")

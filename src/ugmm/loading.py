@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from ugmm.checkpoints import Checkpoint, fill, read_checkpoint, read_content, restore
 from ugmm.config.choices.plugins import use_plugins
 from ugmm.config.frozen import from_yaml, read_config
@@ -49,7 +51,9 @@ def load(
             "train again, or take the bare network in its own units by "
             "ugmm.loading.load_network(run)"
         )
-    return TrainedNetwork(_build(config, saved), spec, config)
+    rows = folder.read_rows()
+    kept = None if rows is None else torch.from_numpy(rows)
+    return TrainedNetwork(_build(config, saved), spec, config, kept)
 
 
 def load_network(

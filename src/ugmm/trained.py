@@ -1,5 +1,6 @@
 """A trained network that takes rows as the user has them, and answers in the user's own units."""
 
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ from torch import Tensor
 from ugmm.config.schema import Config
 from ugmm.density import TiltedGaussian
 from ugmm.errors import UserError
-from ugmm.nn import Classifier
+from ugmm.given import Given
+from ugmm.nn import Classifier, Evidence
 from ugmm.nn.classifier import CanSample
 from ugmm.spec import Spec
 
@@ -41,12 +43,16 @@ class TrainedNetwork:
         network: The bare module, in evaluation mode and in model units.
         spec: What a row is.
         config: The run's configuration.
+        kept: Some training rows in model units, (k, N), which the run kept.
     """
 
-    def __init__(self, network: Classifier, spec: Spec, config: Config) -> None:
+    def __init__(
+        self, network: Classifier, spec: Spec, config: Config, kept: Tensor | None = None
+    ) -> None:
         self.network = network
         self.spec = spec
         self.config = config
+        self.kept = kept
         self._is_normalized = False
 
     @property
@@ -97,6 +103,34 @@ class TrainedNetwork:
                 "task=generative, or compare classes by class_scores"
             )
         return self.class_scores(rows).logsumexp(-1) + self.spec.log_jacobian
+
+    def given(self, rows: Any) -> Given:
+        """Return rows of which not everything is known, ready to be asked about.
+
+        ``network.given({"petal length": [1.4, None]}).posterior()`` and the like: see
+        `ugmm.given.Given`.
+
+        Args:
+            rows: As `predict` takes them. What is missing (None, NaN, an empty text) is not known,
+                and neither is a column that a data frame or a mapping has not got. They may also
+                hold the label's column.
+
+        Raises:
+            UserError: If what is known is not what the network was trained on.
+        """
+        evidence = Evidence(torch.from_numpy(self.spec.encode_given(rows)))
+        labels = self.spec.given_labels(rows)
+        if labels is not None and self.spec.n_classes > 1:
+            evidence = replace(evidence, y=torch.from_numpy(labels))
+        return self.ask(evidence)
+
+    def given_nothing(self) -> Given:
+        """Return one row of which nothing is known."""
+        return self.ask(Evidence.nothing(self.spec.n_features))
+
+    def ask(self, evidence: Evidence) -> Given:
+        """Return evidence in model units, ready to be asked about."""
+        return Given(self.network, self.spec, evidence, self.kept, self._normalize)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Sample:
         """Draw rows, in raw units.

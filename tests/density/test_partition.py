@@ -34,6 +34,21 @@ def test_estimates_find_a_known_partition_function(estimate, log_weight, proposa
     assert all(0.5 < e.effective <= 1 for e in found)
 
 
+def test_what_parts_differ_by_adds_no_error():
+    mixture = GaussianMixture(Gaussian(1), 1)
+    mixture.parts[1].mean.fill_(20)
+
+    def log_weight(x):  # about 1 by one part and 10 by the other, half of the draws each
+        return (0.1 * x.squeeze(1).sin() + (x.squeeze(1) > 10) * math.log(10)).double()
+
+    found = [by_importance(log_weight, mixture, 2**9, seed) for seed in range(60)]
+    values, errors = (np.array([getattr(e, name) for e in found]) for name in ("value", "error"))
+    assert 0.8 < values.std() / np.sqrt((errors**2).mean()) < 1.25
+    assert errors.max() < 0.01  # of independent draws it is 0.04
+    with pytest.raises(ValueError, match="n must be at least 2"):
+        by_importance(log_weight, mixture, 1)
+
+
 def test_sobol_points_are_the_better_ones(log_weight, proposal):
     plain, even = (e(log_weight, proposal, 2**14) for e in (by_importance, by_sobol))
     assert even.error < plain.error / 2

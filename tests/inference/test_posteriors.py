@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ugmm.baselines import MLP
+from ugmm.baselines import MLP, QDA, GaussianClasses
 from ugmm.inference import Evidence, posterior
 from ugmm.nn import UGMMNetwork
 
@@ -117,11 +117,28 @@ def test_what_an_unknown_input_held_does_not_matter(network, rows):
     [
         ({"rows": torch.ones(3, D - 1)}, r"rows must be \(m, 5\), got \(3, 4\)"),
         ({"neighbours": 0}, "neighbours must be at least 1"),
+        ({"n": 0}, "n must be at least 1"),
     ],
 )
 def test_bad_arguments_are_refused(network, arguments, complaint):
     with pytest.raises(ValueError, match=complaint):
         posterior(network, some(2, 0.5), **arguments)
+
+
+def test_a_density_answers_by_its_own_marginals():
+    """Of two Gaussian classes in closed form."""
+    torch.manual_seed(0)
+    x, y = torch.randn(60, 2) + torch.arange(60)[:, None] % 2 * 1.5, torch.arange(60) % 2
+    qda = QDA()
+    density = GaussianClasses(2, 2, 1, qda.parts, qda.free(2, 2))
+    density.init_from(x, y)
+    found = posterior(density.eval(), Evidence(torch.tensor([[0.7, math.nan]])))
+    pairs = zip(density.means[:, 0, 0], density.trils[:, 0, 0, 0], strict=True)
+    log_p = torch.stack(
+        [torch.distributions.Normal(*p).log_prob(torch.tensor(0.7)) for p in pairs]
+    )
+    torch.testing.assert_close(found.probs[0], log_p.softmax(0).double(), atol=1e-6, rtol=1e-5)
+    assert found.is_exact
 
 
 def test_training_mode_is_refused(network):

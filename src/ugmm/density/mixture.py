@@ -22,17 +22,22 @@ class ClassMixture:
     r"""C classes that mix the same K Gaussians, in float64.
 
     .. math::
-        p(x, c) = \sum_{k=1}^{K} w_{ck} \, \mathcal N(x; m_k, L_k L_k'), \qquad
-        \sum_{c, k} w_{ck} = 1
+        p(x, c) = \frac{1}{Z} \sum_{k=1}^{K} w_{ck} \, \mathcal N(x; m_k, L_k L_k'), \qquad
+        Z = \sum_{c, k} w_{ck}
 
     Arguments:
-        log_weights: (C, K), -inf where a class has no share of a Gaussian.
+        log_weights: log w, (C, K), -inf where a class has no share of a Gaussian.
         means: (K, D).
         trils: The covariances' lower Cholesky factors, (K, D, D).
+
+    Attributes:
+        log_z: log Z.
+        log_weights: log w - log Z.
     """
 
     def __init__(self, log_weights: Tensor, means: Tensor, trils: Tensor) -> None:
-        self.log_weights, self.means, self.trils = log_weights, means, trils
+        self.log_z = log_weights.flatten().logsumexp(0)
+        self.log_weights, self.means, self.trils = log_weights - self.log_z, means, trils
 
     def class_scores(self, evidence: Evidence) -> Tensor:
         """Return log p of what is known, with every class that a row's label leaves: (m, C)."""
@@ -134,8 +139,8 @@ def _exact(evidence: Evidence, log_prob: Tensor) -> Marginal:
     return Marginal.exact(log_prob.masked_fill(empty, 0))  # rounding aside
 
 
-def mixture_of(score: JointScore, base: Gaussian) -> tuple[ClassMixture, Tensor] | None:
-    r"""Return the mixture that a Gaussian tilted by a network of one layer is, and log Z.
+def mixture_of(score: JointScore, base: Gaussian) -> ClassMixture | None:
+    r"""Return the mixture that a Gaussian tilted by a network of one layer is; its Z is the same.
 
     Component k of the one neuron looks at one feature, so it is the likelihood of an observation
     of that feature that is off by :math:`s_k`: tilted by it, the base
@@ -178,7 +183,6 @@ def mixture_of(score: JointScore, base: Gaussian) -> tuple[ClassMixture, Tensor]
     of_features = (log_pi[:d] + log_evidence[0]).expand(len(codes), -1)
     of_codes = log_codes.logsumexp(1, keepdim=True)
     log_weights = torch.cat([of_codes, of_features], 1)
-    log_z = log_weights.flatten().logsumexp(0)
     means = torch.cat([mean.unsqueeze(0), given[0]])
     trils = torch.cat([tril.unsqueeze(0), gaussians.free_tril])
-    return ClassMixture(log_weights - log_z, means, trils), log_z
+    return ClassMixture(log_weights, means, trils)

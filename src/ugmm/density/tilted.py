@@ -93,9 +93,9 @@ class TiltedGaussian(Density):
             n: Number of draws.
             seed: Seed of the draws: with the same one, the same network has the same Z.
         """
-        with self.score.prepared(), torch.no_grad():
-            if exact := mixture_of(self.score, self.base):
-                estimate = Estimate(float(exact[1]), 0.0, 1.0)
+        with self.score.prepared():
+            if exact := self.mixture():
+                estimate = Estimate(float(exact.log_z), 0.0, 1.0)
             else:
                 estimate = by_importance(self.log_weight, self.proposal, n, seed)
         self.log_z.fill_(estimate.value)
@@ -113,8 +113,7 @@ class TiltedGaussian(Density):
 
         What is asked of such a density is answered by the mixture, exactly.
         """
-        found = mixture_of(self.score, self.base)
-        return found and found[0]
+        return mixture_of(self.score, self.base)
 
     @torch.no_grad()
     def sample(

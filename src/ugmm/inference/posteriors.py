@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ugmm.nn import Classifier, Evidence
+from ugmm.inference.density_posteriors import density_posterior
+from ugmm.nn import Classifier, Evidence, Queryable
 from ugmm.nn.checks import check_positive, check_tensors
 
 __all__ = ["Posterior", "posterior"]
@@ -36,12 +37,15 @@ def posterior(
     network: Classifier,
     evidence: Evidence,
     *,
+    n: int = 4096,
+    seed: int = 0,
     rows: Tensor | None = None,
     neighbours: int = 5,
 ) -> Posterior:
     r"""Return the classes' posterior given the features that are known.
 
-    Of a network that has no density of its inputs the best two guesses are
+    A density answers by its own marginals: exactly, or by n weighted draws of what is missing. A
+    network that has no density of its inputs cannot; the best two guesses are
 
     - to *drop* the components of the first layer that look at a missing input (a network of
       mixture neurons only; see `ugmm.nn.UGMM.marginal_score`), and
@@ -63,6 +67,8 @@ def posterior(
     Args:
         network: In evaluation mode.
         evidence: What is known of each row.
+        n: Draws a row, of densities whose posterior is not exact.
+        seed: Of those draws.
         rows: Training rows in model units, (m, D).
         neighbours: k.
 
@@ -70,10 +76,12 @@ def posterior(
         ValueError: If the network does not fit the evidence, or it can neither drop components
             nor has rows to fill in from.
     """
-    check_positive(neighbours=neighbours)
+    check_positive(n=n, neighbours=neighbours)
     if network.training:
         raise ValueError("the network is in training mode; call network.eval() first")
     with network.prepared():
+        if isinstance(network, Queryable):
+            return Posterior(*density_posterior(network, evidence, n, seed))
         return _of_classifier(network, evidence, rows, neighbours)
 
 

@@ -17,7 +17,7 @@ _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _SMALLEST_SPREAD = 1e-3  # of a constant feature
 _START = 0.6  # scale of a new component, in the feature's standard deviations
 _REACH = 5.0  # of the quadrature: sinh(5) = 74 standard deviations on either side
-_NODES = 512  # steps of the quadrature in training
+_NODES = 1024  # steps of the quadrature in training
 _FINE = 4096  # and later
 
 

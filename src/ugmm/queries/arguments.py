@@ -1,0 +1,76 @@
+"""What `ugmm infer` and `ugmm sample` take. Imports no torch."""
+
+import argparse
+from collections.abc import Callable
+
+from ugmm._lean import starting
+
+__all__ = ["add_commands"]
+
+
+def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that ask trained networks.
+
+    Args:
+        add_parser: As `argparse` has it for the commands beside them.
+    """
+    infer = add_parser("infer", help="ask a trained network about rows with empty cells")
+    infer.add_argument("run", help="see eval")
+    infer.add_argument(
+        "--query",
+        required=True,
+        choices=("posterior", "marginal", "conditional", "mpe"),
+        help="of the class; log p of what is known; each unknown number; the likeliest completion",
+    )
+    _add_rows(infer, "the rows: a CSV file, whose empty cells are what is not known", needed=True)
+    infer.add_argument(
+        "--draws", type=int, help="how many an answer that is not exact may use for each row"
+    )
+    infer.set_defaults(command=_infer)
+
+    sample = add_parser("sample", help="draw rows from a trained density")
+    sample.add_argument("run", help="see eval")
+    sample.add_argument("-n", type=int, default=1000, help="how many rows; default: 1000")
+    _add_rows(sample, "a CSV file: n rows are drawn for each of its own, given what it holds")
+    sample.add_argument(
+        "--method",
+        default="auto",
+        choices=("auto", "importance", "metropolis", "mala", "gibbs"),
+        help="how, where draws are not exact; default: auto",
+    )
+    sample.set_defaults(command=_sample)
+
+
+def _add_rows(command: argparse.ArgumentParser, rows: str, *, needed: bool = False) -> None:
+    """Add what queries about the rows of a file share."""
+    command.add_argument("--given", required=needed, metavar="FILE.csv", help=rows)
+    command.add_argument("--out", metavar="FILE.csv", help="default: standard output")
+    command.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
+
+
+def _infer(options: argparse.Namespace) -> None:
+    with starting():
+        from ugmm.queries import infer
+
+    infer(
+        options.run,
+        options.query,
+        options.given,
+        out=options.out,
+        draws=options.draws,
+        seed=options.seed,
+    )
+
+
+def _sample(options: argparse.Namespace) -> None:
+    with starting():
+        from ugmm.queries import sample
+
+    sample(
+        options.run,
+        options.n,
+        given=options.given,
+        out=options.out,
+        method=options.method,
+        seed=options.seed,
+    )

@@ -1,0 +1,91 @@
+"""Rows in a user's file, and answers written beside them."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ugmm.data.csv_columns import Cells
+from ugmm.data.csv_table import read_cells
+from ugmm.errors import UserError
+from ugmm.report.escaping import csv_text
+from ugmm.spec import Spec, column_of
+from ugmm.writing import write_atomic
+
+__all__ = [
+    "column_names",
+    "label_name",
+    "number_cell",
+    "read_given",
+    "row_cells",
+    "write_csv",
+]
+
+
+def read_given(path: str | Path, spec: Spec) -> Any:
+    """Return the rows of a CSV file, empty cells as None: by column, or by position.
+
+    Where a network's columns have no names, as an image's pixels, the file's go by position and
+    there must be as many.
+
+    Raises:
+        UserError: If the file cannot be read, or has other columns.
+    """
+    if not Path(path).exists():
+        raise UserError(f"no file at {path}; name one by --given")
+    cells, _ = read_cells(path)
+    columns = {name: _values(column) for name, column in cells.items()}
+    if spec.columns:
+        return columns
+    if len(columns) != spec.n_features:
+        raise UserError(
+            f"{path} has {len(columns)} columns, and the network {spec.n_features} inputs without "
+            "names; give one column for each, in their order"
+        )
+    return np.array(list(columns.values()), dtype=object).T
+
+
+def _values(column: Cells) -> np.ndarray:
+    """Return a column's values: numbers where the file's marks make them such, else texts."""
+    pairs = zip(column.values, column.numbers(), strict=True)
+    values = np.empty(len(column.values), dtype=object)
+    # A text that is a number in the file's own marks only, such as 1,5, would be none elsewhere.
+    has_commas = column.dialect.decimal != "point"
+    values[:] = [number if has_commas and number is not None else text for text, number in pairs]
+    return values
+
+
+def column_names(spec: Spec) -> list[str]:
+    """Return the names of a raw row's columns."""
+    columns = spec.columns or map(column_of, range(spec.n_features))
+    return [column.name for column in columns]
+
+
+def label_name(spec: Spec) -> str:
+    """Return the name of the label's column."""
+    return spec.label or "class"
+
+
+def row_cells(row: Sequence[Any]) -> list[Any]:
+    """Return a raw row as cells: numbers to seven digits, as float32 has them."""
+    return [cell if isinstance(cell, str) else number_cell(cell) for cell in row]
+
+
+def number_cell(value: Any) -> float:
+    """Return a number to seven digits."""
+    return float(f"{float(value):.7g}")
+
+
+def write_csv(lines: Iterable[Sequence[Any]], out: str | None) -> None:
+    """Write lines as CSV, to standard output or into a file, which is whole or not there.
+
+    Raises:
+        WriteError: If the file cannot be written.
+    """
+    text = csv_text(lines)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomic(Path(out), text)
