@@ -83,7 +83,9 @@ class _Climber:
         those that do not lead upwards are not taken.
         """
         m = len(columns)
-        x = self.x[live].unsqueeze(1).repeat(1, m + 1, 1)  # a point, then one a little off each way
+        x = (
+            self.x[live].unsqueeze(1).repeat(1, m + 1, 1)
+        )  # a point, then one a little off each way
         x[:, 1:, columns] += _LITTLE * torch.diag_embed(scale)
         labels = self.y[live].repeat_interleave(m + 1)
         slope = self._slopes(x.flatten(0, 1), labels)[:, columns].unflatten(0, (-1, m + 1))
