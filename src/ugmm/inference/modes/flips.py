@@ -18,8 +18,7 @@ from ugmm.nn.evidence import Evidence
 
 __all__ = ["Flips", "climb_by_flips", "nearest_rows"]
 
-_DRAWS = 16  # for each start
-_BEAM = 64  # beginnings of rows, for each start
+_DRAWS, _BEAM = 16, 64  # for each start
 _PROPOSED = 12  # flips that are tried in a round, alone and together
 _ROUNDS = 200
 _LEAST = 1e-4  # nats that a round must gain: less may be rounding, in float32
@@ -30,8 +29,7 @@ _NEAREST = 32  # training rows that are completions to start from
 class Flips:
     """A search from the best of many completions, by flips of single features and of several.
 
-    The completions are draws, those by the nearest training rows, and a beam search's where an
-    autoregressive network has a fixed order.
+    Of an autoregressive network in a fixed order, what a beam search finds is one of them.
 
     Attributes:
         density: Of binary features, in evaluation mode.
@@ -59,13 +57,13 @@ class Flips:
             generator: Not needed.
         """
         completions, known = draws.to(dtype_of(self.density)), evidence.known.unsqueeze(1)
+        if isinstance(self.density, AutoregressiveUGMM) and self.density.orders is None:
+            beam = self.density.beam(evidence, _BEAM * self.starts).x.to(completions)
+            completions = torch.cat([completions, beam.unsqueeze(1)], 1)
         if self.rows is not None:
             near = nearest_rows(self.rows.to(completions), evidence, _NEAREST)
             near = evidence.x.to(near).unsqueeze(1).where(known, near)
             completions = torch.cat([completions, near], 1)
-        if isinstance(self.density, AutoregressiveUGMM) and self.density.orders is None:
-            beam = self.density.beam(evidence, _BEAM * self.starts)
-            completions = torch.cat([completions, beam.x.unsqueeze(1)], 1)
         value, y = best_labels(self.density, completions, evidence)
         tops = distinct_tops(
             completions, y, value, self.starts, torch.full_like(completions[:, 0], 0.5)

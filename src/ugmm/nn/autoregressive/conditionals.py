@@ -19,6 +19,7 @@ from ugmm.nn.mixture import UGMM
 
 __all__ = ["Conditionals"]
 
+_FAR = 1e6  # there a component says nothing: it adds exactly 0 to a prefix
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _SCORES = 2**22  # of prefixes, held at once
 
@@ -42,6 +43,7 @@ class Conditionals(Density):
         dropout: float = 0.0,
         min_scale: float = 1e-3,
         kernel: KernelName = "auto",
+        missing: bool = False,
     ) -> None:
         super().__init__()
         check_positive(n_features=n_features, n_classes=n_classes, components=components)
@@ -73,6 +75,19 @@ class Conditionals(Density):
             self.head = GaussianHead(n_features, hidden[-1], components, min_scale)
         else:
             self.head = BernoulliHead(n_features, hidden[-1])
+        if missing:
+            self.expect_missing()
+
+    def expect_missing(self) -> None:
+        r"""See `Classifier.expect_missing`.
+
+        From now on a feature that is missing leaves out its own factor, and its component in the
+        prefixes of those behind it:
+        :math:`p(x_O, y) = p(y) \prod_{d \in O} p(x_d \mid x_k, k < d, k \in O; y)`. For each set O
+        this is normalised; it is what a row with gaps is trained by, and not what is left of p
+        where the other features are integrated out, which `marginal` estimates.
+        """
+        self.missing = self.init_args["missing"] = True
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return log p(x, y), in nats.
@@ -112,7 +127,7 @@ class Conditionals(Density):
 
         Returns:
             (batch, D) or (batch, P), by position; NaN from the first feature on that is not
-            finite.
+            finite; but 0 of one that is missing, where that is expected.
 
         Raises:
             IndexError: If a label is out of range.
@@ -127,11 +142,16 @@ class Conditionals(Density):
             check_binary(x)
         # What follows must not know of a value that is not finite: times a weight of 0, it still
         # is a NaN, in the conditionals that it comes after and in their gradients.
-        finite = x.isfinite()
-        known = (~finite).long().cumsum(-1) == 0
+        finite, gaps = x.isfinite(), x.isnan()
+        strange = ~finite & ~gaps if self.missing else ~finite
+        known = strange.long().cumsum(-1) == 0
         x = x.where(finite, 0)
-        found = self.head(self.features(x, y, chosen, order), x, chosen, order)
-        return found.where(known if chosen is None else known[:, chosen], math.nan)
+        seen = x.masked_fill(gaps, _FAR) if self.missing else x
+        found = self.head(self.features(seen, y, chosen, order), x, chosen, order)
+        found = found.where(known if chosen is None else known[:, chosen], math.nan)
+        if not self.missing:
+            return found
+        return found.masked_fill(gaps if chosen is None else gaps[:, chosen], 0)
 
     def features(
         self,
