@@ -10,6 +10,7 @@ from ugmm.nn.evidence import UNKNOWN, Evidence, Marginal, Queryable
 
 __all__ = ["density_posterior"]
 
+_PROBE = 64  # draws by which a density shows whether it answers exactly
 _ROWS = 1024  # rows, or draws of a row, that are computed together
 
 
@@ -71,7 +72,7 @@ def _answer(density: Asked, row: Evidence) -> Marginal:
     """Return the marginal of a row and a label: it tells whether draws are needed."""
     if row.known.all():
         return Marginal.exact(torch.zeros(1))
-    return density.marginal(row.with_label(0), 2, generator_of(0))
+    return density.marginal(row.with_label(0), _PROBE, generator_of(0))
 
 
 def _by_marginals(density: Asked, rows: Evidence) -> Tensor:

@@ -22,6 +22,7 @@ from ugmm.nn.evidence import Draws, Evidence, InOrders
 __all__ = ["feature_given"]
 
 _DRAWS_A_LINE = 4  # a line costs some hundred points: few draws are wasted on choosing it
+_PROBE = 64  # draws by which a density shows whether it answers exactly
 _NUMBERS = 2**21  # features of points that are computed together
 _LOWEST = -1e300  # stands for a score below what the network's type can hold
 
@@ -59,7 +60,7 @@ def _without_draws(density: Asked, row: Evidence, feature: int) -> _Lines | None
     if isinstance(density, InOrders) and density.orders is not None:
         return _orders_along(density, row, feature)
     known = row.with_features(torch.tensor([feature]), torch.zeros(1))
-    if density.marginal(known, 2, generator_of(0)).is_exact:
+    if density.marginal(known, _PROBE, generator_of(0)).is_exact:
         return _Lines(_marginals_along(density, row, feature), one, 0.0, 1.0)
     return None
 
