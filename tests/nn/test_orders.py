@@ -328,7 +328,7 @@ def test_beams_of_all_orders_find_the_best_of_their_modes():
     found = network.beam(evidence, 3 * len(STATES))
     scores = network.class_scores(STATES.double())
     for i in range(4):
-        allowed = ((STATES == x[i]) | ~known[i]).all(1)[:, None].expand(-1, 3).clone()
+        allowed = ((x[i] == STATES) | ~known[i]).all(1)[:, None].expand(-1, 3).clone()
         allowed[:, [0, 2]] &= i % 2 == 0
         each = moved_mixture(network, known[i]).masked_fill(~allowed, -torch.inf)
         modes = each.flatten(1).argmax(1)
