@@ -231,6 +231,29 @@ def test_a_network_trained_on_gaps_takes_rows_with_gaps(trained, garden_csv):
     assert again["test/nll"] == pytest.approx(run.read_summary()["test/nll"])
 
 
+@pytest.mark.parametrize("model", ["ugmm", "autoregressive"])
+def test_a_density_trained_on_gaps_knows_what_is_known(trained, garden_csv, model):
+    task = {"ugmm": "generative", "autoregressive": "likelihood"}[model]
+    run = trained(
+        "iris_gen", "trainer.max_epochs=8", "task.z_draws=1024", "data=csv", "data.label=kind",
+        f"data.path={garden_csv}", "data.types={id: drop}", "data.missing=keep", f"model={model}",
+        f"task={task}", "model.hidden=[4,3]", "data.val_fraction=0",
+        "trainer.test_checkpoint=last",
+    )  # fmt: skip
+    network = ugmm.load(run.folder)
+    frame = pd.read_csv(garden_csv).iloc[TEST]
+    y = SPECIES[TEST]
+    own = network.posterior(frame)[torch.arange(len(y)), torch.from_numpy(y)].log()
+    joint = (network.log_prob(frame) + own).mean().item()
+    assert joint == pytest.approx(run.read_summary()["test/log_prob_raw"], abs=0.01)
+    nothing = {"length": [None]}
+    assert network.log_prob(nothing).item() == pytest.approx(0, abs=1e-5)
+    torch.testing.assert_close(
+        network.posterior(nothing), torch.full((1, 3), 1 / 3), atol=0.2, rtol=0
+    )
+    assert (run.plots / "samples.png").is_file()
+
+
 def test_a_run_says_what_its_rows_are(gardens):
     saved = Spec.from_json(json.loads(gardens.spec.read_text()))
     assert saved == ugmm.load(gardens.folder, "last").spec

@@ -31,10 +31,14 @@ __all__ = [
 ]
 
 
+_COMPLETIONS = 8  # of a row with gaps, at each step
+
+
 class Objective(ABC):
     """What training minimises; a subclass is one loss.
 
     Attributes:
+        takes_missing: Whether rows may lack values, NaN.
         needs_normalized: Whether the network must be a density that is normalised by
             construction. Else a generative task tilts a Gaussian base by the network's score.
         needs_fixed_score: Whether that score must be a fixed function of its inputs: neither
@@ -43,6 +47,7 @@ class Objective(ABC):
             beside `log_prob`.
     """
 
+    takes_missing: ClassVar[bool] = True
     needs_normalized: ClassVar[bool] = False
     needs_fixed_score: ClassVar[bool] = False
     is_score: ClassVar[bool] = False
@@ -125,6 +130,7 @@ class NegativeScore(Objective):
     label_weight: float = 0.0
 
     is_score: ClassVar[bool] = True
+    takes_missing: ClassVar[bool] = False
 
     def loss(self, network: "TiltedGaussian", x: "Tensor", y: "Tensor") -> "Tensor":
         """Return the loss of features (batch, D) and labels (batch,), a scalar."""
@@ -136,6 +142,8 @@ class NegativeScore(Objective):
 class LabelLikelihood(Objective):
     """The cross-entropy of the label given the features, and nothing else, of a joint score."""
 
+    takes_missing: ClassVar[bool] = False
+
     def loss(self, network: "TiltedGaussian", x: "Tensor", y: "Tensor") -> "Tensor":
         """Return the loss of features (batch, D) and labels (batch,), a scalar."""
         return cross_entropy(network.score.class_scores(x), y)
@@ -144,6 +152,9 @@ class LabelLikelihood(Objective):
 @dataclass(frozen=True)
 class RankingNCE(Objective):
     """The tilted Gaussian's; see `ranking_nce`.
+
+    A row with values missing counts as what is known of it: what it lacks is drawn 8 times, see
+    `ugmm.density.TiltedGaussian.known_scores`.
 
     Arguments:
         n_noise: M, drawn afresh from the density's proposal at every step.
@@ -165,6 +176,8 @@ class RankingNCE(Objective):
 
         from ugmm.nn.labels import pick_scores
 
+        if network.missing and x.isnan().any():
+            return self._loss_of_gaps(network, x, y)
         with torch.no_grad():
             draws = network.proposal.sample(self.n_noise)
             ratio = network.log_ratio(torch.cat([x.double(), draws])).to(x.dtype)
@@ -174,9 +187,21 @@ class RankingNCE(Objective):
         loss = ranking_nce(pick_scores(own, y), both[: len(x)], both[len(x) :])
         return _with_label(loss, self.label_weight, lambda: own, y)
 
+    def _loss_of_gaps(self, network: "TiltedGaussian", x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of features of which some are missing."""
+        from ugmm.nn.labels import pick_scores
+
+        draws = network.proposal.sample(self.n_noise)
+        noise = network.log_weight(draws).to(x.dtype)
+        # Draws of the label's own class would tell the label.
+        seen = network.known_scores(x, _COMPLETIONS, None if self.label_weight else y)
+        both = seen.tilt.logsumexp(-1) + seen.log_ratio.to(x.dtype)
+        loss = ranking_nce(pick_scores(seen.tilt, y), both, noise)
+        return _with_label(loss, self.label_weight, lambda: seen.tilt, y)
+
     def claim(self, network: "TiltedGaussian", x: "Tensor", loss: "Tensor") -> "Tensor | None":
         """Return what a loss says of the mean of log p(x, y), in nats."""
-        return None if self.label_weight else network.base.log_prob(x).mean() - loss
+        return None if self.label_weight else network.log_base(x).mean() - loss
 
 
 def cross_entropy(

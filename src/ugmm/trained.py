@@ -92,7 +92,8 @@ class TrainedNetwork:
     def log_prob(self, rows: Any) -> Tensor:
         """Return log p(row) in nats, in the units of the raw rows, the label summed out: (n,).
 
-        Features made of a categorical column count as numbers.
+        Features made of a categorical column count as numbers. Of a row with values missing it is
+        the log-density of those that are known.
 
         Raises:
             UserError: If the network is no density, or the rows are not what it was trained on.
@@ -102,7 +103,12 @@ class TrainedNetwork:
                 "this network is no density: its scores are no log-likelihoods; train one by "
                 "task=generative, or compare classes by class_scores"
             )
-        return self.class_scores(rows).logsumexp(-1) + self.spec.log_jacobian
+        x = self._encode(rows)
+        self._normalize()
+        log_prob = self._scores(self.network, x).logsumexp(-1)
+        if not self.network.missing:
+            return log_prob + self.spec.log_jacobian
+        return log_prob + torch.from_numpy(self.spec.log_jacobians(x)).to(log_prob)
 
     def given(self, rows: Any) -> Given:
         """Return rows of which not everything is known, ready to be asked about.
@@ -159,7 +165,8 @@ class TrainedNetwork:
     def _label_scores(self, rows: Any) -> Tensor:
         """Return scores that rank the classes: (n, classes)."""
         x = self._encode(rows)
-        if isinstance(self.network, TiltedGaussian):  # Z is the same for all classes
+        whole = not self.network.missing
+        if isinstance(self.network, TiltedGaussian) and whole:  # Z is the same for all classes
             scores = self._scores(self.network.score, x)
         else:
             self._normalize()

@@ -206,6 +206,11 @@ def test_references_reach_other_keys():
             "data=csv data.path=t.csv data.missing=keep model=mlp",
             "model=mlp with data.missing=keep: it needs a value in every cell; use data.missing=",
         ),
+        (
+            "data=csv data.path=t.csv data.missing=keep model=ugmm model.min_scale=0.1 "
+            "task=generative task.objective=score",
+            "task.objective=score with data.missing=keep: it needs a value in every cell; use",
+        ),
         ("model._target_=os.system", "unknown key 'model._target_'"),
         (
             "seed=!!python/name:os.system",

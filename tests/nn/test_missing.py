@@ -7,7 +7,14 @@ import torch
 from torch.testing import assert_close
 
 from ugmm.baselines import MLP
-from ugmm.nn import UGMM, Classifier, JointScore, UGMMNetwork
+from ugmm.nn import (
+    UGMM,
+    AutoregressiveUGMM,
+    Classifier,
+    JointScore,
+    UGMMCircuit,
+    UGMMNetwork,
+)
 from ugmm.tasks import DiscriminativeTask
 from ugmm.tasks.remake import remake
 
@@ -113,17 +120,6 @@ def test_gaps_give_no_gradient_that_is_not_finite(options):
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-def test_initial_parameters_come_from_what_is_known():
-    x = torch.randn(4000, 2) * 3 + 5
-    x[torch.rand(4000, 2) < 0.5] = math.nan
-    x = torch.cat([x, torch.full((4000, 1), math.nan)], 1)
-    layer = UGMM(3, 1000, missing=True)
-    layer.init_from(x)
-    assert_close(layer.scale[0, :2], torch.full((2,), 3.0), rtol=0.1, atol=0)
-    assert_close(layer.loc[:, :2].mean(0), torch.full((2,), 5.0), rtol=0.1, atol=0)
-    assert not layer.loc[:, 2].isnan().any()
-
-
 def test_a_network_made_again_expects_missing_values_too():
     model = UGMMNetwork([5, 3])
     model.expect_missing()
@@ -137,3 +133,78 @@ def test_a_network_made_again_expects_missing_values_too():
 def test_other_networks_need_all_inputs():
     with pytest.raises(NotImplementedError, match="MLP cannot do without features"):
         MLP([3, 2]).expect_missing()
+
+
+@pytest.mark.parametrize("order", ["fixed", "random"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_missing_feature_leaves_out_its_factor_and_its_component(order, dtype):
+    torch.manual_seed(0)
+    model = AutoregressiveUGMM(5, 2, (7, 4), order=order, orders=2, missing=True).to(dtype)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    model.eval()
+    x, y = rows_with_gaps(8).to(dtype), torch.arange(8) % 2
+    found = model(x, y)
+    gradients = torch.autograd.grad(found.sum(), list(model.parameters()))
+    for row, label, log_prob in zip(x, y, found, strict=True):
+        twin = AutoregressiveUGMM(5, 2, (7, 4), order=order, orders=2).to(dtype).eval()
+        twin.load_state_dict(model.state_dict())
+        known = ~row.isnan()
+        log_weights = model.prefix.logits.log_softmax(-1).masked_fill(~known, -math.inf)
+        # A network without these components: their weights are 0, and others' not renormalised.
+        twin.prefix.masked_logits = lambda weights=log_weights: Unnormalised(weights)
+        with torch.no_grad():
+            orders = [None] if twin.orders is None else list(twin.orders)
+            joint = []
+            for each in orders:
+                factors = twin.conditionals(row.nan_to_num(0)[None], label[None], order=each)[0]
+                places = torch.arange(5) if each is None else each
+                joint.append(factors[known[places]].sum())
+            prior = model.class_logits.log_softmax(0)[label]
+            expected = torch.stack(joint).logsumexp(0) - math.log(len(joint)) + prior
+        assert_close(log_prob, expected)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert_close(found[0].exp(), model.class_logits.softmax(0)[0])
+
+
+class Unnormalised(torch.Tensor):
+    """Logits whose `log_softmax` are they themselves."""
+
+    def __new__(cls, weights):
+        return weights.as_subclass(cls)
+
+    def log_softmax(self, dim):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_a_missing_feature_teaches_its_component_nothing():
+    model = AutoregressiveUGMM(4, hidden=(6, 3), missing=True).train()
+    x = torch.randn(9, 4)
+    x[:, 1] = math.nan
+    model(x, torch.zeros(9, dtype=torch.long)).sum().backward()
+    for parameter in (model.prefix.loc, model.prefix.raw_scale):
+        assert not parameter.grad[:, 1].any()
+        assert parameter.grad[:, 0].any()
+    assert not model.head.weight.grad[1].any()
+    assert not model.head.slope.grad[:, :, 1].any()
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_some_positions_of_rows_with_gaps_are_right_on_average(train):
+    torch.manual_seed(0)
+    model = AutoregressiveUGMM(5, 2, (7, 4), positions=2, missing=True).train(train)
+    x, y = rows_with_gaps(8), torch.arange(8) % 2
+    with torch.no_grad():
+        found = torch.stack([model(x, y) for _ in range(600)]).mean(0)
+        assert_close(found, model.eval()(x, y), atol=0.3, rtol=0)
+
+
+def test_a_circuit_integrates_out_what_is_missing():
+    torch.manual_seed(0)
+    model, x = UGMMCircuit(5, 3, channels=3, components=2, repetitions=2).eval(), rows_with_gaps()
+    expected = model.marginal_class_scores(x, ~x.isnan())
+    model.expect_missing()
+    assert_close(model.class_scores(x), expected)
+    assert_close(model.posterior(x)[0], model.class_logits.softmax(0).detach())
+    assert UGMMCircuit(**model.init_args).missing

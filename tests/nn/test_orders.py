@@ -6,8 +6,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from ugmm.nn import AutoregressiveUGMM
+from ugmm.nn import AutoregressiveUGMM, Evidence
 from ugmm.nn.autoregressive.orders import known_first
+from ugmm.nn.evidence import UNKNOWN
 
 D = 6
 STATES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=D)))
@@ -191,3 +192,106 @@ def test_no_order_of_the_features_is_refused(order):
         network.conditionals(*rows(network), order=torch.tensor(order))
     with pytest.raises(ValueError, match="an order"):
         network.in_order(torch.tensor(order))
+
+
+def moved_mixture(network, known):
+    """Log p of all states and classes by each order with the known features moved: (K, S, C)."""
+    states, classes = STATES.to(network.start), range(network.n_classes)
+    found = []
+    for order in known_first(network.orders, known):
+        twin = network.in_order(order)
+        y = [torch.full((len(states),), c) for c in classes]
+        found.append(torch.stack([twin(states[:, order], c) for c in y], -1))
+    return torch.stack(found).double()
+
+
+@pytest.mark.parametrize("label", [UNKNOWN, 2])
+def test_marginals_are_sums_over_what_is_not_known(label):
+    network = make(3)
+    x = rows(network, 2)[0]
+    for known in STATES[::9].bool():  # none and all are among them
+        evidence = Evidence(x, known.expand(2, D), torch.full((2,), label))
+        found = network.marginal(evidence, 1, seeded())
+        agrees = ((x[:, None] == STATES) | ~known).all(-1)  # (2, S)
+        each = moved_mixture(network, known)
+        each = each if label == UNKNOWN else each[..., [label]]
+        each = each.masked_fill(~agrees[:, None, :, None], -torch.inf).logsumexp((2, 3))
+        torch.testing.assert_close(found.log_prob, each.exp().mean(1).log())
+        assert (found.effective == 1).all()
+        if known.all() or not known.any():
+            assert found.is_exact
+            assert (found.error == 0).all()
+        else:
+            torch.testing.assert_close(found.error, each.std(1))
+
+
+def test_with_all_or_nothing_known_there_is_one_density():
+    network = make(2)
+    x, y = rows(network)
+    labelled = network.marginal(Evidence(x, y=y), 1, seeded())
+    torch.testing.assert_close(labelled.log_prob, network(x, y).detach())
+    torch.testing.assert_close(
+        network.marginal(Evidence(x), 1, seeded()).log_prob, network.log_prob(x).detach()
+    )
+    nothing = network.marginal(Evidence.nothing(D), 1, seeded())
+    assert nothing.log_prob.abs().max() < 1e-12
+
+
+def test_a_rows_answer_is_its_own():
+    """Rows of several masks at once, and one by one."""
+    network = make(2, "gaussian")
+    x, _ = rows(network, 20)
+    known = torch.rand(20, D, generator=seeded()) < 0.5
+    evidence = Evidence(x, known)
+    together = network.marginal(evidence, 1, seeded())
+    for i in range(20):
+        alone = network.marginal(evidence[i : i + 1], 1, seeded())
+        torch.testing.assert_close(together.log_prob[i], alone.log_prob[0])
+        torch.testing.assert_close(together.error[i], alone.error[0])
+
+
+@pytest.mark.parametrize("label", [UNKNOWN, 1])
+@pytest.mark.parametrize("known", [[1, 4], [0, 2, 3], []])
+def test_draws_given_evidence_are_of_the_moved_orders(known, label):
+    network, n = make(2, dtype=torch.float32), 10_000
+    mask = torch.zeros(D, dtype=torch.bool).index_fill(0, torch.tensor(known).long(), True)
+    x = torch.stack([torch.zeros(D), torch.ones(D)])
+    evidence = Evidence(x, mask.expand(2, D), torch.full((2,), label))
+    state = torch.get_rng_state()
+    found = network.draw(evidence, n, seeded())
+    again = network.draw(evidence, n, seeded())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(found.x, again.x)
+    assert torch.equal(found.y, again.y)
+    assert found.x.shape == (2, n, D)
+    assert (found.x[:, :, mask] == x[:, None, mask]).all()
+    torch.testing.assert_close(found.log_weight.logsumexp(1), torch.zeros(2).double())
+    marginal = network.marginal(evidence, n, seeded())
+    torch.testing.assert_close(found.marginal.log_prob, marginal.log_prob)
+    joint = moved_mixture(network, mask).exp().mean(0)  # (S, C)
+    code = 2.0 ** torch.arange(D - 1, -1, -1)
+    for row, drawn, y in zip(x, found.x, found.y, strict=True):
+        p = joint * ((row == STATES) | ~mask).all(1)[:, None]
+        if label != UNKNOWN:
+            p = p * (torch.arange(2) == label)
+        p = (p / p.sum()).flatten()
+        counts = torch.bincount(2 * (drawn @ code).long() + y, minlength=len(p))
+        kept = p * n > 5
+        observed = torch.cat([counts[kept], counts[~kept].sum().view(1)])
+        wanted = n * torch.cat([p[kept], p[~kept].sum().view(1)])
+        assert observed[-1] == 0 if wanted[-1] == 0 else True
+        wanted = wanted.clamp(min=1e-9)
+        assert chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue > 1e-3
+
+
+def test_a_label_out_of_range_is_refused():
+    evidence = Evidence(torch.zeros(1, D), y=torch.tensor([3]))
+    with pytest.raises(ValueError, match="a label is 3, and it must be 0 to 2"):
+        make(3).marginal(evidence, 1, seeded())
+
+
+def test_evidence_of_no_rows_has_no_answers():
+    network = make(2)
+    nothing = Evidence.nothing(D, 0)
+    assert network.marginal(nothing, 1, seeded()).log_prob.shape == (0,)
+    assert network.draw(nothing, 3, seeded()).x.shape == (0, 3, D)

@@ -193,6 +193,23 @@ def test_threads_and_parts_change_nothing(monkeypatch):
     assert (parts.log_prob - one.log_prob).abs().max() < 1
 
 
+def test_draws_come_in_no_order():
+    """The first ones are of every label, and so are the particles of a population."""
+    network = make(3, 2)
+    y = network.draw(Evidence.nothing(3, 40), 256, seeded()).y[:, :8].double()
+    assert (y.mean() - network.class_logits.softmax(0)[1]).abs() < 0.1
+    assert y.mean(0).std() < 0.2
+
+
+def test_a_branch_that_none_has_taken_is_in_the_error():
+    network = make(2)
+    with torch.no_grad():
+        network.head.bias[0] = -20  # a 1 is never drawn
+    found = network.marginal(Evidence(torch.tensor([[math.nan, 1]])), 256, seeded())
+    assert not found.is_exact
+    assert found.error >= 1 / 256
+
+
 def test_many_particles_are_more_populations():
     network = make(5)
     evidence = Evidence(torch.tensor([[math.nan, 1, math.nan, 0, 1]]))

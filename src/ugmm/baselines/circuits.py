@@ -105,6 +105,10 @@ class Circuit(Density):
         scores = self._above(self._region_scores(x.reshape(-1, x.shape[-1])))
         return scores.reshape(*x.shape[:-1], self.n_classes)
 
+    def expect_missing(self) -> None:
+        """See `Classifier.expect_missing`: it always does so, and integrates them out."""
+        self.missing = True
+
     def marginal_class_scores(self, x: Tensor, observed: Tensor) -> Tensor:
         """Return log p(x_O, c) where only the features O are known: (..., D) to (..., C).
 

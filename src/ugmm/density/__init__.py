@@ -1,6 +1,7 @@
 """Densities built on networks of mixture neurons: base, proposal, partition function."""
 
 from ugmm.density.ensemble import Ensemble
+from ugmm.density.gaps import fill_gaps
 from ugmm.density.gaussian import Gaussian, GaussianMixture, covariance
 from ugmm.density.mixture import ClassMixture
 from ugmm.density.partition import Estimate, by_importance, by_sobol
@@ -18,5 +19,6 @@ __all__ = [
     "by_importance",
     "by_sobol",
     "covariance",
+    "fill_gaps",
     "silverman_width",
 ]

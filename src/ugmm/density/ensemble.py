@@ -30,9 +30,16 @@ class Ensemble(Density):
             raise ValueError("an ensemble needs at least one member")
         self.members = nn.ModuleList(members)
         self.binary = any(member.binary for member in members)
+        self.missing = all(member.missing for member in members)
 
     def __iter__(self) -> Iterator[Density]:
         return iter(cast("Sequence[Density]", self.members))
+
+    def expect_missing(self) -> None:
+        """See `Classifier.expect_missing`."""
+        for member in self:
+            member.expect_missing()
+        self.missing = True
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""

@@ -1,10 +1,12 @@
 """The tilted Gaussian: a network's score, turned into a density by a Gaussian base."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ugmm.density.gaps import GaussianSight, complete, fill_gaps
 from ugmm.density.gaussian import Gaussian, GaussianMixture
 from ugmm.density.mixture import ClassMixture, mixture_of
 from ugmm.density.partition import Estimate, by_importance, by_sobol
@@ -13,7 +15,25 @@ from ugmm.nn import UGMM, Density, JointScore
 from ugmm.nn.checks import check_candidates, check_draws, check_tensors
 from ugmm.nn.evidence import Draws, Evidence, Marginal
 
-__all__ = ["TiltedGaussian"]
+__all__ = ["KnownScores", "TiltedGaussian"]
+
+_DRAWS = 256  # of what a row lacks, where it is evaluated
+_ROWS = 2**14  # with their gaps filled that are scored together
+
+
+class KnownScores(NamedTuple):
+    r"""What is known of rows with gaps, O, under the base, the proposal and the tilt.
+
+    Attributes:
+        tilt: :math:`\log \mathrm{E}_{x \sim b(\cdot \mid x_O)} \exp f(x, c)` of every class c,
+            (n, C).
+        log_base: :math:`\log b(x_O)`, (n,), float64.
+        log_ratio: :math:`\log b(x_O) - \log q(x_O)`, (n,), float64.
+    """
+
+    tilt: Tensor
+    log_base: Tensor
+    log_ratio: Tensor
 
 
 class TiltedGaussian(Density):
@@ -34,6 +54,7 @@ class TiltedGaussian(Density):
         score: f, of the features and the encoded label.
         n_features: D.
         n_classes: C; 1 where there is no label.
+        missing: Whether NaN says that a feature is not known; see `expect_missing`.
     """
 
     _INFLATION = 1.2  # a base with tails beyond the data's own
@@ -41,7 +62,9 @@ class TiltedGaussian(Density):
     log_z: Tensor
     log_z_error: Tensor
 
-    def __init__(self, score: JointScore, n_features: int, n_classes: int) -> None:
+    def __init__(
+        self, score: JointScore, n_features: int, n_classes: int, missing: bool = False
+    ) -> None:
         super().__init__()
         self.score = score
         self.n_features, self.n_classes = n_features, n_classes
@@ -49,9 +72,24 @@ class TiltedGaussian(Density):
         self.proposal = GaussianMixture(self.base, n_classes)
         self.register_buffer("log_z", torch.tensor(math.nan, dtype=torch.float64))
         self.register_buffer("log_z_error", torch.tensor(math.nan, dtype=torch.float64))
+        if missing:
+            self.expect_missing()
+
+    def expect_missing(self) -> None:
+        """See `Classifier.expect_missing`.
+
+        From now on :meth:`class_scores` of a row with gaps are log p of what is known with each
+        class, estimated by 256 draws of what is not: see :meth:`known_scores`. A row of which
+        nothing is known has the density's own p(c).
+        """
+        self.missing = self.init_args["missing"] = True
 
     def fit_base(self, x: Tensor, y: Tensor) -> None:
-        """Fit the base and the proposal to training features (n, D) and labels (n,)."""
+        """Fit the base and the proposal to training features (n, D) and labels (n,).
+
+        Of rows with gaps, NaN, to what `ugmm.density.gaps.fill_gaps` makes of them.
+        """
+        x = fill_gaps(x, y) if self.missing else x
         self.base.fit(x, self._INFLATION)
         self.proposal.fit(x, y)
 
@@ -62,8 +100,57 @@ class TiltedGaussian(Density):
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class, NaN before `normalize`: (..., D) to (..., C)."""
         check_tensors(x=x)
+        if self.missing and x.isnan().any():
+            scores = self._known_class_scores(x.reshape(-1, self.n_features))
+            return scores.to(x.dtype).reshape(*x.shape[:-1], self.n_classes)
         constant = self.base.log_prob(x) - self.log_z
         return self.score.class_scores(x) + constant.unsqueeze(-1).to(x.dtype)
+
+    def _known_class_scores(self, x: Tensor) -> Tensor:
+        """Return log p of what is known of rows (n, D), and every class: (n, C), float64."""
+        generator = torch.Generator().manual_seed(0)
+        scores = []
+        for part in x.split(_ROWS // _DRAWS):
+            seen = self.known_scores(part, _DRAWS, None, generator)
+            scores.append(seen.tilt.double() + (seen.log_base - self.log_z).unsqueeze(-1))
+        found, nothing = torch.cat(scores), x.isnan().all(-1)
+        if nothing.any():  # p(c), for which there are as many draws as all others have together
+            prior = self.known_scores(x[nothing][:1], _ROWS, None, generator).tilt.log_softmax(-1)
+            found = torch.where(nothing.unsqueeze(-1), prior.double(), found)
+        return found
+
+    def known_scores(
+        self,
+        x: Tensor,
+        k: int,
+        y: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> KnownScores:
+        r"""Return how probable is what is known of rows with gaps, by draws of what is not.
+
+        .. math::
+            \log Z p(x_O, c) = \log b(x_O)
+                + \log \mathrm{E}_{x_M \sim b(\cdot \mid x_O)} \exp f(x_O, x_M, c)
+
+        The expectation is the mean of k weighted draws (`ugmm.density.gaps.complete`): its
+        logarithm is too small by about half of its relative variance, a bound that training can
+        follow.
+
+        Args:
+            x: (n, D), NaN where a feature is missing.
+            k: Number of draws for each row.
+            y: Labels (n,), whose scores alone are asked for: quicker to be right.
+            generator: On the CPU; by default, torch's own.
+        """
+        done = complete(self.proposal, x, k, y, generator)
+        scores = self.score.class_scores(done.x.to(self._dtype()).flatten(0, 1))
+        weighed = scores.unflatten(0, (len(x), k)) + done.log_ratio.unsqueeze(-1).to(scores)
+        tilt = weighed.logsumexp(1) - math.log(k)
+        return KnownScores(tilt, done.log_base, done.log_base - done.log_proposal)
+
+    def log_base(self, x: Tensor) -> Tensor:
+        """Return log b of what is known of rows: (n, D) to (n,), float64."""
+        return GaussianSight(self.base, x).log_known if self.missing else self.base.log_prob(x)
 
     def coordinate_scores(
         self, x: Tensor, values: Tensor, coordinates: Tensor | None = None

@@ -66,6 +66,7 @@ class UGMMCircuit(Density):
         leaf_hidden: Widths of the layers between a feature and its leaves.
         min_scale: Floor under every scale.
         structure_seed: Decides the orders of the features.
+        missing: Whether NaN says that a feature is not known.
 
     Shapes:
         features (..., D); labels (...); results (...).
@@ -86,6 +87,7 @@ class UGMMCircuit(Density):
         leaf_hidden: Sequence[int] = (),
         min_scale: float = 0.05,
         structure_seed: int = 0,
+        missing: bool = False,
     ) -> None:
         super().__init__()
         check_positive(
@@ -114,12 +116,20 @@ class UGMMCircuit(Density):
             regions = _halved(regions)
         self.roots = nn.Parameter(0.1 * torch.randn(n_classes, repetitions * channels))
         self.class_logits = nn.Parameter(torch.zeros(n_classes))
+        if missing:
+            self.expect_missing()
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return log p(x, c) for every class: (..., D) to (..., C)."""
         check_tensors(x=x)
+        if self.missing:
+            return self.marginal_class_scores(x, ~x.isnan())
         scores = self._ascend(x.reshape(-1, self.n_features)).scores
         return scores.reshape(*x.shape[:-1], self.n_classes)
+
+    def expect_missing(self) -> None:
+        """See `Classifier.expect_missing`: what is missing is integrated out, exactly."""
+        self.missing = self.init_args["missing"] = True
 
     def marginal_class_scores(self, x: Tensor, observed: Tensor) -> Tensor:
         """Return log p(x_O, c) where only the features O are known: (..., D) to (..., C).

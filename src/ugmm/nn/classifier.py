@@ -100,6 +100,8 @@ class Classifier(Recorded, nn.Module):
     def expect_missing(self) -> None:
         """From now on, take NaN in a feature as one that is not known, and score what is known.
 
+        Not so `init_from`, which needs whole rows: see `ugmm.density.fill_gaps`.
+
         Raises:
             NotImplementedError: If this kind of network needs all features.
         """
@@ -184,6 +186,7 @@ class JointScore(Classifier):
         super().__init__()
         check_positive(n_classes=n_classes)
         self.network = network
+        self.missing = network.missing
         self.label = label
         self.register_buffer("codes", _label_codes(n_classes, label), persistent=False)
 

@@ -153,8 +153,7 @@ class UGMM(nn.Module):
         much alike: on Iris they end 0.2 nats worse.)
 
         Args:
-            x: A batch of this layer's inputs, (batch, N), with at least one row; of an input with
-                missing values, those that are known count.
+            x: A batch of this layer's inputs, (batch, N), with at least one row.
 
         Raises:
             ValueError: If `x` is not a batch of N inputs.
@@ -164,14 +163,8 @@ class UGMM(nn.Module):
             raise ValueError(
                 f"expected a batch of {self.in_features} inputs, got {tuple(x.shape)}"
             )
-        if self.missing:
-            mean = x.nanmean(0)
-            std = (x - mean).square().nanmean(0).sqrt()
-            mean, std = mean.nan_to_num(0), std.nan_to_num(0)  # where nothing at all is known
-        else:
-            mean, std = x.mean(0), x.std(0, correction=0)
-        spread = std.clamp(min=_SMALLEST_SPREAD)
-        self.loc.normal_().mul_(spread).add_(mean)
+        spread = x.std(0, correction=0).clamp(min=_SMALLEST_SPREAD)
+        self.loc.normal_().mul_(spread).add_(x.mean(0))
         self._set_scale(spread.expand_as(self.loc))
         self.logits.zero_()
 

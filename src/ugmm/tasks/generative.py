@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise
+from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise, fill_gaps
 from ugmm.errors import UGMMWarning
 from ugmm.nn import Classifier
 from ugmm.objectives import Objective, RankingNCE
@@ -83,8 +83,12 @@ class GenerativeTask(Task):
         return [member for member in self.members if isinstance(member, TiltedGaussian)]
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
-        """Fit what is not trained by gradients to the training rows: base, proposal, noise."""
+        """Fit what is not trained by gradients to the training rows: base, proposal, noise.
+
+        Where values are missing they are drawn for this, by `ugmm.density.fill_gaps`.
+        """
         y = self.labels(y)
+        x = fill_gaps(x, y)
         if self.noise_width != 0:
             self.noise = VicinalNoise(x.shape[1], self.noise_width)
             self.noise.fit(x, y)

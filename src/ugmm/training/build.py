@@ -8,6 +8,7 @@ from lightning.pytorch import seed_everything
 
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule
+from ugmm.density import fill_gaps
 from ugmm.errors import UserError
 from ugmm.nn import Classifier
 from ugmm.nn.checks import check_binary
@@ -78,7 +79,8 @@ def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
             ) from None
     task.prepare(x, y)
     if config.model.starts_from_data:
-        task.network.init_from(x[:_INIT_ROWS], task.labels(y[:_INIT_ROWS]))
+        labels = task.labels(y[:_INIT_ROWS])
+        task.network.init_from(fill_gaps(x[:_INIT_ROWS], labels), labels)
 
 
 def some_rows(x: torch.Tensor, seed: int) -> np.ndarray:

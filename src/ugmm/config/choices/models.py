@@ -127,6 +127,7 @@ class AutoregressiveConfig(ModelConfig):
     min_scale: float = key(1e-3, low=0, high=1000)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
+    takes_missing = True
     is_density = True
     is_classifier = False
 
@@ -155,6 +156,7 @@ class MixtureCircuitConfig(ModelConfig):
     structure_seed: int = key(0, low=0, high=2**31)  # of the features' orders
     init: Literal["unit", "data"] = key("data", passed=False)
 
+    takes_missing = True
     is_density = True
     is_classifier = False
 
@@ -176,6 +178,7 @@ class CircuitConfig(ModelConfig):
     min_scale: float = key(0.05, low=0, high=1000)
     init: Literal["unit", "data"] = key("data", passed=False)
 
+    takes_missing = True
     is_density = True
 
     def build(self, n_in: int, n_out: int) -> "Classifier":

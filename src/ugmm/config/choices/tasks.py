@@ -184,10 +184,10 @@ class GenerativeConfig(TaskConfig):
         """Refuse a model that does not go with the objective."""
         super().check_with(config)
         objective, model, chosen = self.make_objective(), config.model, self._chosen()
-        if config.data.keeps_missing:
+        if config.data.keeps_missing and not objective.takes_missing:
             raise UserError(
-                f"task={self.name} with data.missing=keep: a density needs a value in every cell; "
-                "use data.missing=mean, or task=discriminative"
+                f"{chosen} with data.missing=keep: it needs a value in every cell; use "
+                "data.missing=mean, or task.objective=ranking_nce"
             )
         if objective.needs_normalized:
             if not model.is_density:

@@ -13,12 +13,12 @@ from ugmm.inference.modes.candidates import (
     dtype_of,
     taken,
 )
-from ugmm.nn import Density
+from ugmm.nn import AutoregressiveUGMM, Density
 from ugmm.nn.evidence import Evidence
 
 __all__ = ["Flips", "climb_by_flips", "nearest_rows"]
 
-_DRAWS = 16  # for each start
+_DRAWS, _BEAM = 16, 64  # for each start
 _PROPOSED = 12  # flips that are tried in a round, alone and together
 _ROUNDS = 200
 _LEAST = 1e-4  # nats that a round must gain: less may be rounding, in float32
@@ -28,6 +28,8 @@ _NEAREST = 32  # training rows that are completions to start from
 @dataclass
 class Flips:
     """A search from the best of many completions, by flips of single features and of several.
+
+    Of an autoregressive network in a fixed order, what a beam search finds is one of them.
 
     Attributes:
         density: Of binary features, in evaluation mode.
@@ -55,6 +57,9 @@ class Flips:
             generator: Not needed.
         """
         completions, known = draws.to(dtype_of(self.density)), evidence.known.unsqueeze(1)
+        if isinstance(self.density, AutoregressiveUGMM) and self.density.orders is None:
+            beam = self.density.beam(evidence, _BEAM * self.starts).x.to(completions)
+            completions = torch.cat([completions, beam.unsqueeze(1)], 1)
         if self.rows is not None:
             near = nearest_rows(self.rows.to(completions), evidence, _NEAREST)
             near = evidence.x.to(near).unsqueeze(1).where(known, near)

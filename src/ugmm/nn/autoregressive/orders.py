@@ -20,9 +20,11 @@ that they had, and so do the others behind them. Then :math:`p_k(x_E, y)` is the
 first factors, and what is not known is drawn from the others: a pass for each order, in which
 nothing is estimated. With all features known this is p(x, y), and with none known draws are p's.
 
-In between, the K moved orders are another mixture than p: orders share their parameters, but need
-not agree on one joint distribution. So an answer there is *not* called exact: `error` is how far K
-orders leave the mixture of all orders that begin with the evidence unknown, by their spread.
+In between, the K moved orders are another mixture than p, since orders share their parameters and
+need not agree on one joint distribution. Nothing is estimated by draws (`effective` is 1), and the
+answer is exact for the moved orders; it is *not* called exact, for p's own marginal is another.
+`error` says how far orders disagree: it is the standard deviation, over the K orders, of what each
+says of log p. It is no standard error, and more orders do not make it smaller.
 
 To let the network see which features are known, as EoNADE does by a mask that is an input, made
 it worse here: a cumulative sum knows already what it has summed up.
@@ -140,15 +142,12 @@ class _Moved:
 
     def scores(self, evidence: Evidence) -> Tensor:
         """Return log p_k(x_E, c), (n, K, C), float64; -inf where the label is known and not c."""
-        y, n_classes = evidence.y, self.network.n_classes
-        refuse_strangers(y[y != UNKNOWN], n_classes)
-        k = torch.full_like(y, self.n_known)
-        twins = (self.network.in_order(order) for order in self.orders)
-        moved = (evidence.x[:, order] for order in self.orders)
-        found = [twin.prefix_class_scores(x, k) for twin, x in zip(twins, moved, strict=True)]
-        c = torch.arange(n_classes, device=y.device)
-        others = (y != UNKNOWN).unsqueeze(1) & (y.unsqueeze(1) != c)
-        return torch.stack(found, 1).masked_fill(others.unsqueeze(1), -math.inf)
+        k = torch.full_like(evidence.y, self.n_known)
+        found = [
+            self.network.in_order(order).prefix_class_scores(evidence.x[:, order], k)
+            for order in self.orders
+        ]
+        return evidence.restrict(torch.stack(found, 1))
 
     def draw(
         self, x: Tensor, scores: Tensor, n: int, generator: torch.Generator | None
@@ -174,14 +173,8 @@ def _marginal(evidence: Evidence, answers: Iterable[tuple[Tensor, _Moved, Tensor
         of_orders = scores.logsumexp(-1)
         log_prob[rows] = mixed(of_orders.unbind(1))
         if not moved.are_kept:
-            error[rows], is_exact = _error(of_orders), False
+            error[rows], is_exact = of_orders.std(1), False
     return Marginal(log_prob, error, torch.ones_like(error), is_exact)
-
-
-def _error(of_orders: Tensor) -> Tensor:
-    """Return the standard error of the logarithm of the mean over K orders: (n, K) to (n,)."""
-    weight = (of_orders - of_orders.amax(1, keepdim=True)).exp()
-    return weight.std(1) / weight.mean(1) / math.sqrt(weight.shape[1])
 
 
 def _ask(network: _Network, evidence: Evidence) -> Iterator[tuple[Tensor, _Moved, Tensor]]:
@@ -194,14 +187,12 @@ def _ask(network: _Network, evidence: Evidence) -> Iterator[tuple[Tensor, _Moved
 @torch.no_grad()
 def marginal(network: _Network, evidence: Evidence) -> Marginal:
     """Return log p of evidence by a network of random order; see the head of this file."""
-    evidence = evidence.to(network.start.device, network.start.dtype)
     return _marginal(evidence, _ask(network, evidence))
 
 
 @torch.no_grad()
 def draw(network: _Network, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
     """Return draws by a network of random order, all of the same weight; n is at least 1."""
-    evidence = evidence.to(network.start.device, network.start.dtype)
     if evidence.x.device.type != "cpu":  # where numbers come from a generator of that device only
         seed = int(torch.randint(2**62, (), generator=generator))
         generator = torch.Generator(evidence.x.device).manual_seed(seed)

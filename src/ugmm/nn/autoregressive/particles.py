@@ -81,7 +81,7 @@ def marginal(walk: Walk, question: Question, n: int, generator: torch.Generator)
     log_total = torch.empty(len(rest), count, dtype=torch.float64, device=rest.device)
     for tasks, arrived in _send_all(walk, question[rest], width, count, generator):
         log_total.view(-1)[tasks] = arrived.log_total
-    more, error = _mean(log_total)
+    more, error = _mean(log_total, width * count)
     answer.log_prob[rest] += more
     answer.error[rest] = error
     answer.effective[rest] = 1 / (1 + width * count * error.square())
@@ -89,38 +89,46 @@ def marginal(walk: Walk, question: Question, n: int, generator: torch.Generator)
 
 
 def draw(walk: Walk, question: Question, n: int, generator: torch.Generator) -> Draws:
-    """Return n weighted draws of each row, given the evidence.
+    """Return n weighted draws of each row, given the evidence, in no order.
 
     The effective share that is told is one of lineages: draws that were one particle before some
     resampling have the same features up to there, and count as one here. So it is the share for
     the first unknown features; that for later ones is larger.
     """
-    n_features, rows = walk.n_features, len(question.begin)
-    width, count = _sizes(n)
-    whole = replace(question, end=torch.full_like(question.end, n_features))
-    x = question.evidence.x.new_empty(rows * count, width, n_features)
+    rows, (width, count) = len(question.begin), _sizes(n)
+    whole = replace(question, end=torch.full_like(question.end, walk.n_features))
+    x = question.evidence.x.new_empty(rows * count, width, walk.n_features)
     y = question.end.new_empty(rows * count, width)
     lineage, log_total = torch.empty_like(y), question.log_joint.new_empty(rows * count)
-    log_weight = log_total.new_empty(y.shape)
+    weight = log_total.new_empty(y.shape)
     for tasks, arrived in _send_all(walk, whole, width, count, generator):
         x[tasks], log_total[tasks] = arrived.x, arrived.log_total
         y[tasks], lineage[tasks] = arrived.y, arrived.ancestor
-        log_weight[tasks] = arrived.log_weight + arrived.log_total.unsqueeze(1)
-    first = torch.arange(count, device=y.device).unsqueeze(1) * width
-    lineage = (lineage.view(rows, count, width) + first).view(rows, -1)
-    x, y, weight = x.view(rows, -1, n_features), y.view(rows, -1), log_weight.view(rows, -1)
-    weight = weight.log_softmax(1)
-    if weight.shape[1] != n:
-        offset = torch.rand(rows, generator=generator).to(weight)
-        chosen = systematic(weight.exp(), offset, n)
-        x = x.gather(1, chosen.unsqueeze(2).expand(-1, -1, n_features))
-        y, lineage = y.gather(1, chosen), lineage.gather(1, chosen)
-        weight = torch.full_like(weight[:, :n], -math.log(n))
-    shared = torch.zeros_like(log_weight.view(rows, -1)).scatter_add(1, lineage, weight.exp())
-    more, error = _mean(log_total.view(rows, count))
-    is_exact = not (question.end > question.begin).any()
-    effective = 1 / (shared.square().sum(1) * n)
-    return Draws(x, y, weight, Marginal(question.log_prefix + more, error, effective, is_exact))
+        weight[tasks] = arrived.log_weight + arrived.log_total.unsqueeze(1)
+    lineage += torch.arange(count, device=y.device).repeat(rows).unsqueeze(1) * width
+    weight = weight.view(rows, -1).log_softmax(1)
+    chosen, weight = _choose(weight, n, generator)
+    lineage, y = lineage.view(rows, -1).gather(1, chosen), y.view(rows, -1).gather(1, chosen)
+    x = x.view(rows, -1, walk.n_features)
+    x = x.gather(1, chosen.unsqueeze(2).expand(-1, -1, walk.n_features))
+    of_one = weight.new_zeros(rows, width * count)
+    of_one.scatter_add_(1, lineage, weight.exp())
+    is_sure = question.end <= question.begin
+    more, error = _mean(log_total.view(rows, count), width * count)
+    more, error = more.masked_fill(is_sure, 0), error.masked_fill(is_sure, 0)
+    log_prob, effective = question.log_prefix + more, 1 / (of_one.square().sum(1) * n)
+    return Draws(x, y, weight, Marginal(log_prob, error, effective, bool(is_sure.all())))
+
+
+def _choose(log_weight: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Choose n of N draws, in no order, by weights (R, N): numbers and new weights, (R, n)."""
+    rows, most = log_weight.shape
+    shuffled = torch.rand(rows, n, generator=generator).argsort(1).to(log_weight.device)
+    if most == n:
+        return shuffled, log_weight.gather(1, shuffled)
+    offset = torch.rand(rows, generator=generator).to(log_weight)
+    chosen = systematic(log_weight.exp(), offset, n).gather(1, shuffled)
+    return chosen, torch.full_like(log_weight[:, :n], -math.log(n))
 
 
 def _sizes(n: int) -> tuple[int, int]:
@@ -148,18 +156,21 @@ def _send_all(
         yield slice(first, first + len(rows)), send(walk, Population(*part, y), generator)
 
 
-def _mean(logs: Tensor) -> tuple[Tensor, Tensor]:
+def _mean(logs: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Return the logarithm of the mean of independent estimates, and its standard error.
 
     The error is the jackknife's: where few of the estimates carry the mean it grows with what
     would be lost without them, where the delta method sees no more than a relative error of 1.
-    It is of few numbers, so it is enlarged as the spread of Student's t is.
+    It is of few numbers, so it is enlarged as the spread of Student's t is. And it is not below
+    1 / n: of what is rarer, n particles need not have met anything.
 
     Args:
         logs: Their logarithms, (R, K).
+        n: How many particles they are from.
     """
     k = logs.shape[1]
     without = logs.unsqueeze(1).masked_fill(torch.eye(k, device=logs.device).bool(), -math.inf)
     left_out = without.logsumexp(2) - math.log(k - 1)
     spread = left_out.var(1, correction=0) * (k - 1)
-    return logs.logsumexp(1) - math.log(k), (spread * (k - 1) / (k - 3)).sqrt()
+    error = (spread * (k - 1) / (k - 3) + n**-2.0).sqrt()
+    return logs.logsumexp(1) - math.log(k), error

@@ -81,7 +81,7 @@ def pair_plot(
 
 def _limits(x: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The data's range; where they do not vary, that of most draws too."""
-    low, high = x.min(0), x.max(0)
+    low, high = np.nanmin(x, 0), np.nanmax(x, 0)
     constant = low == high
     drawn_low, drawn_high = np.quantile(draws, (0.01, 0.99), axis=0)
     low = np.where(constant, np.minimum(low, drawn_low) - 1e-3, low)
@@ -95,7 +95,9 @@ def _colour(c: int) -> str:
 def _draw_marginals(
     axes: Axes, x: np.ndarray, y: np.ndarray, draws: np.ndarray, labels: np.ndarray
 ) -> None:
-    """Histograms of the data, and over them the outlines of the draws' histograms."""
+    """Histograms of the data that are known, and over them the outlines of the draws'."""
+    known = ~np.isnan(x)
+    x, y = x[known], y[known]
     edges = np.linspace(*axes.get_xlim(), 25).tolist()
     for c in np.unique(y):
         width = edges[1] - edges[0]
