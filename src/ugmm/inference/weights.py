@@ -44,4 +44,4 @@ def resample(log_weight: Tensor, k: int, generator: torch.Generator) -> Tensor:
 def is_exact(draws: Draws) -> bool:
     """Return whether the draws of one row are the density's own: independent, of equal weight."""
     weights = draws.log_weight[0]
-    return draws.marginal.is_exact and bool((weights - weights[0]).abs().max() < 1e-9)
+    return draws.marginal.is_settled and bool((weights - weights[0]).abs().max() < 1e-9)

@@ -7,7 +7,7 @@ from ugmm.inference.asking import Asked, generator_of
 from ugmm.inference.conditionals.rows import RowConditional
 from ugmm.inference.samples import by_importance
 from ugmm.inference.weights import draws_of, effective
-from ugmm.nn.evidence import Evidence
+from ugmm.nn.evidence import Evidence, InOrders
 
 __all__ = ["Cloud"]
 
@@ -53,11 +53,21 @@ class Cloud(RowConditional):
 
     def log_prob(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """See `RowConditional.log_prob`."""
+        if isinstance(self._density, InOrders) and self._density.orders is not None:
+            return self._by_orders(values)
         rows = self._row[torch.zeros(len(values), dtype=torch.long)]
         rows = rows.with_features(self._features, values)
         above = self._density.marginal(rows, self._n, generator_of(self._seed))
         below = self._density.marginal(self._row, self._n, generator_of(self._seed))
         return above.log_prob - below.log_prob, above.error_over(below)
+
+    def _by_orders(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        density: InOrders = self._density  # type: ignore[assignment]
+        log_share, each = density.by_orders(self._row, self._features, values)
+        log_share = log_share.log_softmax(0).unsqueeze(1)
+        log_prob = (log_share + each).logsumexp(0)
+        off = (each - log_prob).exp() - 1
+        return log_prob, (log_share.exp() * off.square()).sum(0).sqrt()
 
     def quantile(self, mass: Tensor) -> Tensor:
         """See `RowConditional.quantile`."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ugmm.nn.autoregressive.beams import Beam, search
 from ugmm.nn.autoregressive.conditionals import Conditionals
-from ugmm.nn.autoregressive.orders import check_order, sample
+from ugmm.nn.autoregressive.orders import by_orders, check_order, sample
 from ugmm.nn.autoregressive.orders import draw as draw_in_orders
 from ugmm.nn.autoregressive.orders import marginal as marginal_in_orders
 from ugmm.nn.autoregressive.particles import Question, draw, marginal
@@ -198,6 +198,10 @@ class AutoregressiveUGMM(Conditionals):
         evidence = self._check(evidence)
         with self.prepared():
             return search(self.walk(), evidence, self.class_logits.log_softmax(0), width)
+
+    def by_orders(self, row: Evidence, features: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each order of a random one says; see :class:`ugmm.nn.evidence.InOrders`."""
+        return by_orders(self, self._check(row), features, values)
 
     def _check(self, evidence: Evidence) -> Evidence:
         """Return evidence where the network is, and of its type, if it is of its rows."""

@@ -47,6 +47,7 @@ from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal
 from ugmm.nn.labels import refuse_strangers
 
 __all__ = [
+    "by_orders",
     "check_order",
     "draw",
     "draw_orders",
@@ -129,13 +130,14 @@ class _Moved:
     Arguments:
         network: Of random order.
         known: Which features, (D,).
+        orders: The K orders, if they are not the network's own.
 
     Attributes:
         are_kept: Whether that leaves all orders as they are.
     """
 
-    def __init__(self, network: _Network, known: Tensor) -> None:
-        orders = cast("Tensor", network.orders)
+    def __init__(self, network: _Network, known: Tensor, orders: Tensor | None = None) -> None:
+        orders = cast("Tensor", network.orders) if orders is None else orders
         self.network, self.orders = network, known_first(orders, known)
         self.are_kept = torch.equal(self.orders, orders)
         self.n_known = int(known.sum())
@@ -203,6 +205,19 @@ def draw(network: _Network, evidence: Evidence, n: int, generator: torch.Generat
         x[rows], y[rows] = moved.draw(evidence.x[rows], scores, n, generator)
     log_weight = torch.full_like(y, -math.log(n), dtype=torch.float64)
     return Draws(x, y, log_weight, _marginal(evidence, answers))
+
+
+@torch.no_grad()
+def by_orders(
+    network: _Network, row: Evidence, features: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Do what `ugmm.nn.evidence.InOrders` says: the features follow behind the evidence."""
+    first = _Moved(network, row.known[0])
+    rows = row[torch.zeros(len(values), dtype=torch.long)].with_features(features, values)
+    known = row.known[0].index_fill(0, features.to(row.known.device), True)
+    log_prob = first.scores(row).logsumexp(-1)
+    then = _Moved(network, known, first.orders).scores(rows).logsumexp(-1)
+    return log_prob[0], (then - log_prob).t()
 
 
 @torch.no_grad()
