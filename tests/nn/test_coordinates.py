@@ -61,8 +61,14 @@ def test_scores_are_those_of_whole_rows(name):
         torch.testing.assert_close(scores, expected, atol=3e-5, rtol=2e-6)
     every = model.coordinate_scores(x[0, 0], torch.randn(2))
     assert every.shape == (width, 2, expected.shape[-1])
-    for values in (torch.randn(2), torch.randn(0, 3, width, 2)):
-        assert model.coordinate_scores(x[:0], values).shape == (0, 3, *every.shape)
+    for values in (torch.randn(2), torch.randn(0, 3, width, 2), torch.randn(5000)):
+        assert model.coordinate_scores(x[:0], values).shape == (
+            0,
+            3,
+            width,
+            values.shape[-1],
+            every.shape[-1],
+        )
 
 
 def test_one_place_decides_what_pays(monkeypatch):

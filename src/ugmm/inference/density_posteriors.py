@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ugmm.inference.asking import Asked, alike, check_density, check_evidence, generator_of
-from ugmm.inference.weights import TOO_FAR, draws_of, effective
+from ugmm.inference.weights import TOO_FAR, draws_of, effective, error_factor
 from ugmm.nn.checks import check_positive
 from ugmm.nn.evidence import UNKNOWN, Evidence, Marginal, Queryable
 
@@ -98,8 +98,5 @@ def _by_draws(
     each = torch.cat([density.class_scores(part).double().softmax(-1) for part in parts])
     weight = draws.log_weight[0].exp().unsqueeze(1)
     probs = (weight * each).sum(0)
-    share = min(1.0, effective(draws) / n)
-    # Draws that have much in common are worth less than their weights say.
-    less = (1 / (weight.square().sum() * n * share)).clamp(min=1)
-    error = (less * (weight * (each - probs)).square().sum(0)).sqrt()
-    return probs, error, share
+    error = (weight * (each - probs)).square().sum(0).sqrt()
+    return probs, error * error_factor(draws), effective(draws) / n
