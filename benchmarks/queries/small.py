@@ -60,7 +60,7 @@ def by_cubature(density: TiltedGaussian, row: Evidence) -> tuple[float, float]:
     def f(points: np.ndarray) -> np.ndarray:
         return (log_p(torch.from_numpy(points)) - peak).exp().numpy()
 
-    rule, low, high = "gk21" if b == 1 else "genz-malik", np.full(b, -8.0), np.full(b, 8.0)
+    rule, low, high = "gk21" if b <= 2 else "genz-malik", np.full(b, -8.0), np.full(b, 8.0)
     options = {"rtol": 2e-3, "atol": 0, "max_subdivisions": 600, "points": [np.zeros(b)]}
     with density.score.prepared():
         found = cubature(f, low, high, rule=rule, **options)
