@@ -197,7 +197,7 @@ def by_importance(
         size = min(_PART, left if exact else max(_FEWEST, _EFFECTIVE * left))
         draws = draws_of(density, row, size, generator)
         log_weight = draws.log_weight[0]
-        ess = float(effective(log_weight))
+        ess = effective(draws)
         if ess < least_share * size:
             return None
         keep = min(left, size if exact else max(1, int(ess / _EFFECTIVE), size // _MOST))

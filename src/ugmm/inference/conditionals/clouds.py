@@ -6,7 +6,7 @@ from torch import Tensor
 from ugmm.inference.asking import Asked, generator_of
 from ugmm.inference.conditionals.rows import RowConditional
 from ugmm.inference.samples import by_importance
-from ugmm.inference.weights import draws_of, effective
+from ugmm.inference.weights import draws_of, effective, error_factor
 from ugmm.nn.evidence import Evidence, InOrders
 
 __all__ = ["Cloud"]
@@ -39,17 +39,17 @@ class Cloud(RowConditional):
         self._n, self._seed = n, seed
         draws = draws_of(density, row, n, generator)
         self._x, weight = draws.x[0][:, features].double(), draws.log_weight[0].exp()
-        self._weight = weight
+        self._weight, self._factor = weight, error_factor(draws)
         self.mean, self.mean_error = self._average(self._x)
         centred = (self._x - self.mean).square()
         self.variance, self.variance_error = self._average(centred)
-        self.effective = min(1.0, float(effective(draws.log_weight[0])) / n)
+        self.effective = min(1.0, effective(draws) / n)
         self.is_exact = False  # of the moments
 
     def _average(self, each: Tensor) -> tuple[Tensor, Tensor]:
         """Return the draws' average of values (n, m), and its standard error: (m,) each."""
         mean = self._weight @ each
-        return mean, (self._weight.square() @ (each - mean).square()).sqrt()
+        return mean, (self._weight.square() @ (each - mean).square()).sqrt() * self._factor
 
     def log_prob(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """See `RowConditional.log_prob`."""

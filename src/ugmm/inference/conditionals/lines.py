@@ -68,7 +68,7 @@ def _without_draws(density: Asked, row: Evidence, feature: int) -> _Lines | None
 def _through_draws(
     density: Asked, row: Evidence, feature: int, draws: Draws, generator: torch.Generator
 ) -> _Lines:
-    ess = float(effective(draws.log_weight[0]))
+    ess = effective(draws)
     n = draws.x.shape[1]
     k = max(1, n // _DRAWS_A_LINE)
     chosen, times = resample(draws.log_weight[0], k, generator).unique(return_counts=True)
