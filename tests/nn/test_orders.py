@@ -317,3 +317,21 @@ def test_each_order_says_its_own_of_more_features():
             whole[0, features] = value.double()
             joint = network.prefix_log_prob(whole.expand(2, D), y, then[k])[:, 3].logsumexp(0)
             torch.testing.assert_close(found, (joint - start).detach())
+
+
+@torch.no_grad()
+def test_beams_of_all_orders_find_the_best_of_their_modes():
+    network = make(3)
+    x = rows(network, 4)[0]
+    known = torch.rand(4, D, generator=seeded()) < 0.5
+    evidence = Evidence(x, known, torch.tensor([UNKNOWN, 1] * 2))
+    found = network.beam(evidence, 3 * len(STATES))
+    scores = network.class_scores(STATES.double())
+    for i in range(4):
+        allowed = ((x[i] == STATES) | ~known[i]).all(1)[:, None].expand(-1, 3).clone()
+        allowed[:, [0, 2]] &= i % 2 == 0
+        each = moved_mixture(network, known[i]).masked_fill(~allowed, -torch.inf)
+        modes = each.flatten(1).argmax(1)
+        torch.testing.assert_close(found.log_prob[i], scores.flatten()[modes].max())
+    torch.testing.assert_close(found.log_prob, network(found.x, found.y))
+    assert torch.equal(found.x.where(known, 0), evidence.x)
