@@ -19,7 +19,7 @@ from ugmm.inference.conditionals.tables import LogDensity, tabulate
 from ugmm.inference.weights import draws_of, effective, resample
 from ugmm.nn.evidence import Draws, Evidence, InOrders
 
-__all__ = ["feature_given"]
+__all__ = ["exactly_given", "feature_given"]
 
 _DRAWS_A_LINE = 4  # a line costs some hundred points: few draws are wasted on choosing it
 _PROBE = 64  # draws by which a density shows whether it answers exactly
@@ -55,6 +55,16 @@ def feature_given(
     return _Coin(lines) if density.binary else _Line(lines, draws, feature)
 
 
+def exactly_given(
+    density: Asked, row: Evidence, feature: int, n: int, generator: torch.Generator
+) -> RowConditional | None:
+    """Return the conditional of one feature if that is exact, else nothing."""
+    lines = _without_draws(density, row, feature)
+    if lines is None or lines.noise > 0:
+        return None
+    return feature_given(density, row, feature, n, generator)
+
+
 def _without_draws(density: Asked, row: Evidence, feature: int) -> _Lines | None:
     one = torch.ones(1, dtype=torch.float64, device=row.x.device)
     if int((~row.known).sum()) == 1:
@@ -70,7 +80,7 @@ def _without_draws(density: Asked, row: Evidence, feature: int) -> _Lines | None
 def _through_draws(
     density: Asked, row: Evidence, feature: int, draws: Draws, generator: torch.Generator
 ) -> _Lines:
-    ess = float(effective(draws.log_weight[0]))
+    ess = effective(draws)
     n = draws.x.shape[1]
     k = max(1, n // _DRAWS_A_LINE)
     chosen, times = resample(draws.log_weight[0], k, generator).unique(return_counts=True)
