@@ -178,10 +178,10 @@ def small(quick: bool) -> str:
                 )
             )
     columns = ["", "sizes", "features asked", "R", "components saved", "time saved", "taken"]
-    return f"""Small networks, 16 rows, {N_VALUES} values of a feature, prepared parameters. A class
-label is an input, and `score_pairs` computes the features once for all labels, which R does not
-know; "components saved" does, and decides (`UGMMNetwork.coordinates_pay`). "Time saved" is CPU
-time of whole rows over that of single inputs, whichever is taken.
+    return f"""Small networks, 16 rows, {N_VALUES} values of a feature, prepared parameters.
+A class label is an input, and `score_pairs` computes the features once for all labels, which R
+does not know; "components saved" does, and decides (`UGMMNetwork.coordinates_pay`). "Time saved"
+is CPU time of whole rows over that of single inputs, whichever is taken.
 
 {table(columns, lines)}"""
 
