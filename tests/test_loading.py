@@ -252,6 +252,8 @@ def test_a_density_trained_on_gaps_knows_what_is_known(trained, garden_csv, mode
         network.posterior(nothing), torch.full((1, 3), 1 / 3), atol=0.2, rtol=0
     )
     assert (run.plots / "samples.png").is_file()
+    assert np.isfinite(run.read_rows()).all()  # where a search for the most probable row begins
+    assert len(network.given(nothing).mpe().rows) == 1
 
 
 def test_a_run_says_what_its_rows_are(gardens):

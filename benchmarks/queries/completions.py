@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ugmm.inference import Evidence, marginal, mpe
 from ugmm.loading import load_network
-from ugmm.report.run.completions import completions
+from ugmm.report.run.completions import completed_images
 from ugmm.report.style import save
 
 SEEN, SAMPLES = 392, 64
@@ -40,7 +40,7 @@ def main() -> None:
         mode = bench.judge(name, complete)
     if args.picture:
         known = bench.evidence.known
-        save(completions(x, known, bench.samples, (28, 28), mode), args.picture)
+        save(completed_images(x, known, bench.samples, (28, 28), mode), args.picture)
     columns = ("completion", "log p(free, seen) - log p(seen)", "ones in the free half")
     columns = (*columns, "judged right", "CPU s a digit")
     text = (

@@ -261,9 +261,7 @@ class Given:
 
     def _log_units(self, known: Tensor) -> Tensor:
         """Return by how much log-densities of these features (m, N) are too large: (m,)."""
-        if not self.spec.std:
-            return torch.zeros(len(known), dtype=torch.float64, device=known.device)
-        return known.double() @ torch.tensor(self.spec.std).double().log().to(known.device)
+        return -torch.from_numpy(self.spec.log_jacobians(known.cpu().numpy())).to(known.device)
 
     def _names(self, labels: Tensor) -> np.ndarray | None:
         if getattr(self.network, "n_classes", self.spec.n_classes) < 2:

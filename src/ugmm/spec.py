@@ -81,9 +81,9 @@ class Spec:
         """What is added to a log-density in model units to make it one in raw units."""
         return -math.fsum(map(math.log, self.std))
 
-    def log_jacobians(self, x: Any) -> np.ndarray:
-        """Return the same for each of some rows in model units (n, N), of what is known: (n,)."""
-        return -(~np.isnan(to_array(x)) @ np.log(self.std or (1.0,) * self.n_features))
+    def log_jacobians(self, known: np.ndarray) -> np.ndarray:
+        """Return the same for rows of which some features are known, (n, N), bool: (n,)."""
+        return -(known @ np.log(self.std or (1.0,) * self.n_features))
 
     def encode(self, rows: Any) -> np.ndarray:
         """Turn raw rows into model units.

@@ -108,7 +108,8 @@ class TrainedNetwork:
         log_prob = self._scores(self.network, x).logsumexp(-1)
         if not self.network.missing:
             return log_prob + self.spec.log_jacobian
-        return log_prob + torch.from_numpy(self.spec.log_jacobians(x)).to(log_prob)
+        units = self.spec.log_jacobians((~x.isnan()).numpy())
+        return log_prob + torch.from_numpy(units).to(log_prob)
 
     def given(self, rows: Any) -> Given:
         """Return rows of which not everything is known, ready to be asked about.

@@ -12,7 +12,7 @@ from ugmm.baselines.bernoulli import BernoulliMixture
 from ugmm.baselines.gaussian_classes import GaussianClasses
 from ugmm.density import Ensemble, TiltedGaussian
 from ugmm.inference import Evidence, mpe
-from ugmm.nn import JointScore, UGMMCircuit, UGMMNetwork
+from ugmm.nn import AutoregressiveUGMM, JointScore, UGMMCircuit, UGMMNetwork
 
 
 def random_tilted(n_features, n_classes=1, seed=0, layers=(6, 4), log_scale=-1.0):
@@ -100,12 +100,12 @@ def test_no_point_of_a_dense_grid_is_better(d, n_classes, log_scale):
 @pytest.mark.filterwarnings("ignore:the fused CPU kernel")
 def test_a_deep_density_of_another_kind_is_climbed_to_the_top():
     torch.manual_seed(0)
-    circuit = UGMMCircuit(3, 2)
+    circuit, autoregressive = UGMMCircuit(3, 2), AutoregressiveUGMM(3, 2, hidden=(6, 4))
     gaussians = GaussianClasses(3, 2, 1, lambda *_: None, 0)
     gaussians.means.copy_(torch.randn(2, 1, 3))
     known = torch.tensor([[False, True, False], [False, False, False]])
     evidence = Evidence(torch.randn(2, 3), known)
-    for density in (circuit, Ensemble([random_tilted(3, 2), gaussians])):
+    for density in (circuit, autoregressive, Ensemble([random_tilted(3, 2), gaussians])):
         mode = mpe(density.eval(), evidence, starts=4)
         assert ways_up(density, mode, ~known) < 1e-3
         assert mode.log_prob.isfinite().all()
@@ -127,31 +127,44 @@ def test_few_binary_features_are_enumerated(known_label):
     torch.testing.assert_close(scores, mode.log_prob)
 
 
-def binary_mixture(d, seed=0, n_classes=2):
-    torch.manual_seed(seed)
+def binary_mixture(d, n_classes=2):
+    torch.manual_seed(0)
     return BernoulliMixture(d, n_classes, components=5).eval()
 
 
+def binary_network(d, n_classes=2):
+    torch.manual_seed(0)
+    network = AutoregressiveUGMM(d, n_classes, hidden=(8,), head="bernoulli").eval()
+    network.head.weight.data.normal_(0, 1)
+    return network
+
+
 @torch.no_grad()
-def test_flips_find_what_enumeration_finds():
-    density = binary_mixture(14)
-    rows = torch.tensor(list(itertools.product([0.0, 1.0], repeat=13)))
-    scores = density.class_scores(torch.cat([torch.ones(len(rows), 1), rows], 1)).double()
+@pytest.mark.parametrize("make", [binary_mixture, binary_network])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_search_among_binary_features_finds_what_enumeration_finds(make, first):
+    density = make(14)
     known = torch.zeros(1, 14, dtype=torch.bool)
-    known[0, 0] = True
+    known[0, 0 if first else -1] = True
+    bits = torch.tensor(list(itertools.product([0.0, 1.0], repeat=13)))
+    ones = torch.ones(len(bits), 1)
+    rows = torch.cat([ones, bits] if first else [bits, ones], 1)
     mode = mpe(density, Evidence(torch.ones(1, 14), known), starts=8)
     assert not mode.is_exact
-    assert mode.log_prob == pytest.approx(float(scores.max()), abs=1e-4)
+    assert float(mode.log_prob) == pytest.approx(float(density.class_scores(rows).max()), abs=1e-4)
 
 
 @torch.no_grad()
-def test_training_rows_are_starts_too():
-    density = binary_mixture(40, n_classes=1)
-    known = torch.arange(40).remainder(2).bool()[None]  # no prefix
-    row = mpe(density, Evidence(torch.ones(1, 40), known), starts=30).x
-    evidence = Evidence(row, known)
-    mode = mpe(density, evidence, starts=1, rows=torch.cat([torch.zeros(40, 40), row]))
-    assert mode.log_prob >= density.double().class_scores(row.double())[0, 0] - 1e-4
+def test_a_search_ends_no_lower_than_any_of_its_starts():
+    density, known = binary_network(60), torch.zeros(3, 60, dtype=torch.bool)
+    known[0, :30], known[1, 30:] = True, True
+    x = (torch.rand(3, 60, generator=torch.Generator().manual_seed(1)) < 0.5).float()
+    evidence = Evidence(x, known)
+    alone, rows = mpe(density, evidence, starts=1), mpe(density, evidence, starts=20).x
+    assert (alone.log_prob >= density.beam(evidence, 64).log_prob - 1e-4).all()
+    given = mpe(density, evidence, starts=1, rows=torch.cat([torch.zeros(40, 60), rows]))
+    scores = density.class_scores(rows).max(1).values
+    assert (given.log_prob >= torch.maximum(alone.log_prob, scores.double()) - 1e-4).all()
 
 
 def coded(density, n_categories):

@@ -123,10 +123,10 @@ def test_random_positions_of_random_orders_estimate_the_whole():
     x, y = rows(network, 3)
     with torch.no_grad():
         torch.manual_seed(0)
-        draws = torch.stack([network(x, y) for _ in range(600)])
+        draws = torch.stack([network(x, y) for _ in range(300)])
         network.positions = None
-        whole = torch.stack([network(x, y) for _ in range(600)])
-    error = (draws.std(0).square() + whole.std(0).square()).sqrt() / 600**0.5
+        whole = torch.stack([network(x, y) for _ in range(300)])
+    error = (draws.std(0).square() + whole.std(0).square()).sqrt() / 300**0.5
     assert ((draws.mean(0) - whole.mean(0)).abs() < 4 * error).all()
 
 
@@ -295,3 +295,43 @@ def test_evidence_of_no_rows_has_no_answers():
     nothing = Evidence.nothing(D, 0)
     assert network.marginal(nothing, 1, seeded()).log_prob.shape == (0,)
     assert network.draw(nothing, 3, seeded()).x.shape == (0, 3, D)
+
+
+def test_each_order_says_its_own_of_more_features():
+    network = make(2)
+    x = rows(network, 1)[0]
+    known = torch.tensor([True, False, False, True, False, False])
+    row, features = Evidence(x, known[None]), torch.tensor([4, 1])
+    values = torch.tensor(list(itertools.product([0.0, 1.0], repeat=2)))
+    log_prob, given = network.by_orders(row, features, values)
+    torch.testing.assert_close(given.exp().sum(1), torch.ones(3).double())
+    orders = known_first(network.orders, known)
+    then = known_first(orders, known.index_fill(0, features, True))
+    assert torch.equal(orders[:, :2], then[:, :2])
+    for k in range(3):
+        y = torch.arange(2)
+        start = network.prefix_log_prob(x.expand(2, D), y, then[k])[:, 1].logsumexp(0)
+        torch.testing.assert_close(log_prob[k], start.detach())
+        for value, found in zip(values, given[k], strict=True):
+            whole = x.clone()
+            whole[0, features] = value.double()
+            joint = network.prefix_log_prob(whole.expand(2, D), y, then[k])[:, 3].logsumexp(0)
+            torch.testing.assert_close(found, (joint - start).detach())
+
+
+@torch.no_grad()
+def test_beams_of_all_orders_find_the_best_of_their_modes():
+    network = make(3)
+    x = rows(network, 4)[0]
+    known = torch.rand(4, D, generator=seeded()) < 0.5
+    evidence = Evidence(x, known, torch.tensor([UNKNOWN, 1] * 2))
+    found = network.beam(evidence, 3 * len(STATES))
+    scores = network.class_scores(STATES.double())
+    for i in range(4):
+        allowed = ((x[i] == STATES) | ~known[i]).all(1)[:, None].expand(-1, 3).clone()
+        allowed[:, [0, 2]] &= i % 2 == 0
+        each = moved_mixture(network, known[i]).masked_fill(~allowed, -torch.inf)
+        modes = each.flatten(1).argmax(1)
+        torch.testing.assert_close(found.log_prob[i], scores.flatten()[modes].max())
+    torch.testing.assert_close(found.log_prob, network(found.x, found.y))
+    assert torch.equal(found.x.where(known, 0), evidence.x)

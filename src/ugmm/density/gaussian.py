@@ -105,13 +105,13 @@ class Gaussian(nn.Module):
             (n, C, G), in nats, float64.
         """
         # Whitened, a row moves along one column of the inverse triangle.
-        basis = torch.eye(x.shape[-1], dtype=torch.float64, device=x.device)
-        column = torch.linalg.solve_triangular(self.tril.double(), basis, upper=False)
-        column = column[:, coordinates]
+        tril, picked = self.tril.double(), coordinates.unsqueeze(0)
+        unit = torch.zeros(len(tril), len(coordinates), dtype=tril.dtype, device=tril.device)
+        column = torch.linalg.solve_triangular(tril, unit.scatter(0, picked, 1.0), upper=False)
         step = values.double() - x[:, coordinates].double().unsqueeze(-1)
         slope = (self.whiten(x) @ column).unsqueeze(-1)
-        bend = column.square().sum(0).unsqueeze(-1)
-        return self.log_prob(x)[:, None, None] - step * slope - 0.5 * step.square() * bend
+        bend = 0.5 * column.square().sum(0).unsqueeze(-1)
+        return self.log_prob(x)[:, None, None] - step * (slope + step * bend)
 
     def whiten(self, x: Tensor) -> Tensor:
         """Undo `colour`: map draws (..., D) of this Gaussian to the standard one's, float64."""

@@ -49,7 +49,7 @@ class _Target:
         self.density, self.row, self.generator = density, row, generator
         self.free = (~row.known[0]).nonzero().squeeze(1)
         self.draws = draws_of(density, row, _DRAWS, generator)
-        self.share = float(effective(self.draws.log_weight[0])) / _DRAWS
+        self.share = effective(self.draws) / _DRAWS
         self.largest = float(self.draws.log_weight[0].max().exp())
 
     def start(self) -> Tensor:
@@ -59,12 +59,17 @@ class _Target:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Map rows (m, D) to (m,), float64."""
-        scores, label = self._scores(x), int(self.row.y[0])
-        return scores.logsumexp(-1) if label < 0 else scores[:, label]
+        return self._of_label(self.density.class_scores(x))
 
-    def _scores(self, x: Tensor) -> Tensor:
-        # Far from all that a density knows of, a score may be below what its type can hold.
-        return self.density.class_scores(x).double().nan_to_num(_LOWEST).clamp(min=_LOWEST)
+    def along(self, x: Tensor, feature: int, grid: Tensor) -> Tensor:
+        """Return `log_prob` of rows (m, D) with a feature in turn at each of G places, (m, G)."""
+        wanted = torch.tensor([feature], device=x.device)
+        scores = self.density.coordinate_scores(x, grid.to(x.dtype), wanted)
+        return self._of_label(scores.squeeze(1))
+
+    def _of_label(self, scores: Tensor) -> Tensor:
+        scores, label = _floored(scores), int(self.row.y[0])
+        return scores.logsumexp(-1) if label < 0 else scores[..., label]
 
     def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return `log_prob` of rows (m, D), and its gradient by the free features (m, free)."""
@@ -78,7 +83,7 @@ class _Target:
         """Draw the labels of rows (m, D), or repeat the one that is known: (m,)."""
         if (label := int(self.row.y[0])) >= 0:
             return torch.full((len(x),), label, device=x.device)
-        parts = [self._scores(part).softmax(-1) for part in x.split(_DRAWS)]
+        parts = [_floored(self.density.class_scores(part)).softmax(-1) for part in x.split(_DRAWS)]
         drawn = torch.multinomial(torch.cat(parts).cpu(), 1, generator=self.generator)
         return drawn.squeeze(1).to(x.device)
 
@@ -113,6 +118,11 @@ class _Target:
             report(min(CHAINS, n - first))
         acceptance = sum(accepted) / len(accepted)
         return Chains(x, self.labels(x), acceptance, self.share, self.largest)
+
+
+def _floored(scores: Tensor) -> Tensor:
+    # Far from all that a density knows of, a score may be below what its type can hold.
+    return scores.double().nan_to_num(_LOWEST).clamp(min=_LOWEST)
 
 
 def metropolis(
@@ -241,9 +251,7 @@ def _gibbs_states(target: _Target) -> Iterator[tuple[Tensor, float]]:
     while True:
         for feature in target.free.tolist():
             grid = unit if binary else low[feature] + (high[feature] - low[feature]) * unit
-            rows = state.repeat_interleave(len(grid), 0)
-            rows[:, feature] = grid.repeat(CHAINS).to(rows.dtype)
-            log_p = target.log_prob(rows).view(CHAINS, -1)
+            log_p = target.along(state, feature, grid)
             p = (log_p - log_p.amax(1, keepdim=True)).exp()
             if binary:
                 value = target.uniform(CHAINS) * p.sum(1) > p[:, 0]

@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 
 from ugmm.inference.asking import Asked, alike, check_density, check_evidence, generator_of
-from ugmm.inference.weights import TOO_FAR, draws_of, effective
+from ugmm.inference.weights import TOO_FAR, draws_of, effective, error_factor
 from ugmm.nn.checks import check_positive
-from ugmm.nn.evidence import UNKNOWN, Evidence, Queryable
+from ugmm.nn.evidence import UNKNOWN, Evidence, Marginal, Queryable
 
 __all__ = ["density_posterior"]
 
+_PROBE = 64  # draws by which a density shows whether it answers exactly
 _ROWS = 1024  # rows, or draws of a row, that are computed together
 
 
@@ -52,9 +53,11 @@ def density_posterior(
     error, share, is_exact = torch.zeros_like(probs), torch.ones_like(probs[:, 0]), True
     with asked.prepared():
         for rows in alike(evidence):
-            if _is_exact(asked, evidence[rows[:1]]):
+            answer = _answer(asked, evidence[rows[:1]])
+            if answer.is_settled:
                 for part in rows.split(_ROWS):
-                    probs[part] = _exactly(asked, evidence[part])
+                    probs[part] = _by_marginals(asked, evidence[part])
+                is_exact &= answer.is_exact
                 continue
             is_exact = False
             for row in rows.tolist():
@@ -65,14 +68,15 @@ def density_posterior(
     return probs, error, share, is_exact
 
 
-def _is_exact(density: Asked, row: Evidence) -> bool:
+def _answer(density: Asked, row: Evidence) -> Marginal:
+    """Return the marginal of a row and a label: it tells whether draws are needed."""
     if row.known.all():
-        return True
-    return density.marginal(row.with_label(0), 2, generator_of(0)).is_exact
+        return Marginal.exact(torch.zeros(1))
+    return density.marginal(row.with_label(0), _PROBE, generator_of(0))
 
 
-def _exactly(density: Asked, rows: Evidence) -> Tensor:
-    """Return the posteriors of rows (m, D) whose marginals are exact: (m, C)."""
+def _by_marginals(density: Asked, rows: Evidence) -> Tensor:
+    """Return the posteriors of rows (m, D) whose marginals need no draws: (m, C)."""
     if rows.known.all():
         return density.class_scores(rows.x).double().softmax(-1)
     each = [
@@ -95,4 +99,4 @@ def _by_draws(
     weight = draws.log_weight[0].exp().unsqueeze(1)
     probs = (weight * each).sum(0)
     error = (weight * (each - probs)).square().sum(0).sqrt()
-    return probs, error, float(effective(draws.log_weight[0])) / n
+    return probs, error * error_factor(draws), effective(draws) / n

@@ -12,7 +12,7 @@ from ugmm.nn.evidence import Evidence, Marginal, Queryable
 
 __all__ = ["marginal"]
 
-_ROWS = 1024  # rows that are answered together where the answer is exact
+_ROWS = 1024  # rows that are answered together where no draws are needed
 
 
 @torch.no_grad()
@@ -50,9 +50,9 @@ def marginal(density: Queryable, evidence: Evidence, *, n: int = 8192, seed: int
 def _answers(
     density: Asked, evidence: Evidence, rows: Tensor, n: int, seed: int
 ) -> Iterator[tuple[Tensor, Marginal]]:
-    """Answer rows that are alike: together if that is exact, each by its own draws if not."""
+    """Answer rows that are alike: together if no draws are needed, else each by its own."""
     first = density.marginal(evidence[rows[:1]], n, generator_of(seed))
     yield rows[:1], first
     if len(rows) > 1:
-        for part in rows[1:].split(_ROWS if first.is_exact else 1):
+        for part in rows[1:].split(_ROWS if first.is_settled else 1):
             yield part, density.marginal(evidence[part], n, generator_of(seed))

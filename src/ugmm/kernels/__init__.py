@@ -17,14 +17,16 @@ _Operator = Callable[..., Tensor]
 CPU: _Operator | None
 CUMULATIVE_CPU: _Operator | None
 CpuCandidates: type[Any] | None
+Nearby: type[Any] | None
 draw_binary: Callable[..., None] | None
 send_binary: Callable[..., tuple[Tensor, Tensor, Tensor]] | None
 try:  # Numba alone: an error in a file of ours is to be seen
     import numba  # noqa: F401
 except ImportError:
-    CPU = CUMULATIVE_CPU = CpuCandidates = draw_binary = send_binary = None
+    CPU = CUMULATIVE_CPU = CpuCandidates = Nearby = draw_binary = send_binary = None
 else:
     from ugmm.kernels.coordinates.cpu import CpuCandidates
+    from ugmm.kernels.coordinates.nearby import Nearby
     from ugmm.kernels.cumulative.cpu import CPU as CUMULATIVE_CPU
     from ugmm.kernels.draws.cpu import draw_binary, send_binary
     from ugmm.kernels.mixture.cpu import CPU
@@ -107,13 +109,22 @@ def choose_coordinates(p: Problem, values: Tensor, kernel: str = "auto") -> type
     Returns:
         `coordinates.reference.Candidates`, or a class like it.
     """
-    if p.x.is_cuda and kernel in ("auto", "cuda"):
-        return Candidates
     fused: type[Any] = _choose(p.x, kernel, Candidates, CpuCandidates, "coordinates")
-    tensors = (*p[:4], values)
-    graph = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    plain = choose_road(*tensors) is Road.DIRECT and all(has_numbers(t) for t in tensors)
-    return fused if plain and not graph else Candidates
+    return fused if _only_numbers(*p[:4], values) else Candidates
+
+
+def choose_nearby(p: Problem, kernel: str = "auto") -> type[Any] | None:
+    """What computes a layer's scores of rows near one, `coordinates.nearby.Nearby`, or None."""
+    compiled = kernel in ("auto", "cpu") and p.x.dtype == torch.float32
+    here = compiled and p.x.device.type == "cpu" and _only_numbers(*p[:4])
+    return Nearby if here else None
+
+
+def _only_numbers(*tensors: Tensor) -> bool:
+    """Whether nothing is asked of tensors but their numbers: no graph, no transform."""
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return False
+    return choose_road(*tensors) is Road.DIRECT and all(has_numbers(t) for t in tensors)
 
 
 def check_kernel_name(kernel: str) -> None:
@@ -143,8 +154,8 @@ def _choose(x: Tensor, kernel: str, reference: Any, cpu: Any, room: str) -> Any:
     return reference
 
 
-def cuda_operator(room: str) -> _Operator | None:
-    """The operator for CUDA devices of `mixture` or `cumulative`; None if Triton is missing.
+def cuda_operator(room: str) -> Callable[..., Any] | None:
+    """What a room has for CUDA devices: an operator, or a class; None if Triton is missing.
 
     A machine without such a device need not import Triton.
     """
@@ -158,8 +169,12 @@ def cuda_operator(room: str) -> _Operator | None:
         return None
     if room == "mixture":
         from ugmm.kernels.mixture.cuda import CUDA
-    else:
+    elif room == "cumulative":
         from ugmm.kernels.cumulative.cuda import CUDA
+    else:
+        from ugmm.kernels.coordinates.cuda import CudaCandidates
+
+        return CudaCandidates
     return CUDA
 
 

@@ -77,7 +77,7 @@ class Classifier(Recorded, nn.Module):
             whole = rows[row].unsqueeze(1).repeat(1, n_values, 1)
             at = torch.arange(len(some), device=x.device)
             whole[at, :, coordinates[own]] = values[row if len(values) != 1 else 0, own]
-            scores.append(self.class_scores(whole))
+            scores.append(self.class_scores(whole.flatten(0, 1)))
         whole = torch.cat(scores)
         return whole.reshape(*x.shape[:-1], n_wanted, n_values, whole.shape[-1])
 

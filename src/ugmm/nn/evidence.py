@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-__all__ = ["UNKNOWN", "Draws", "Evidence", "Marginal", "Queryable"]
+__all__ = ["UNKNOWN", "Draws", "Evidence", "InOrders", "Marginal", "Queryable"]
 
 UNKNOWN = -1  # in the place of a label
 _FARTHEST = 1e15  # in model units: squares of what lies beyond leave the range of float32
@@ -166,6 +166,11 @@ class Marginal(NamedTuple):
         own = self.error.square() - ours.square() + other.error.square() - theirs.square()
         return (own.clamp(min=0) + (ours - theirs).square()).sqrt()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no draws are behind it: another seed would give the same answer."""
+        return bool((self.effective > 1 - 1e-9).all())  # but for rounding
+
     @classmethod
     def exact(cls, log_prob: Tensor) -> "Marginal":
         """Return an answer without an error."""
@@ -209,3 +214,27 @@ class Queryable(Protocol):
 
     def draw(self, evidence: Evidence, n: int, generator: torch.Generator) -> Draws:
         """Return n weighted draws of whole rows for each row of the evidence."""
+
+
+@runtime_checkable
+class InOrders(Protocol):
+    """A density that mixes several orders of its features, unless `orders` is None.
+
+    Attributes:
+        orders: (K, D).
+    """
+
+    orders: Tensor | None
+
+    def by_orders(self, row: Evidence, features: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each order says of some features, given one row of evidence.
+
+        Args:
+            row: One row.
+            features: Numbers of features that are not known there, (m,).
+            values: Values of theirs, (v, m).
+
+        Returns:
+            Each order's log p of the evidence, (K,), and log p of the values given it, (K, v),
+            both float64.
+        """

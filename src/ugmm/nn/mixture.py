@@ -1,8 +1,9 @@
 """The layer: neurons that are univariate Gaussian mixtures over their inputs."""
 
 import contextlib
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 from torch.fx import wrap
 
 from ugmm.functional import coordinate_blocks, mixture_log_score
-from ugmm.kernels import KernelName, check_kernel_name
+from ugmm.kernels import KernelName, check_kernel_name, choose_nearby
 from ugmm.kernels.prepared import Prepared, split_columns
+from ugmm.kernels.problem import Problem
 from ugmm.kernels.roads import has_numbers
 from ugmm.nn.checks import check_tensors
 
@@ -239,6 +241,29 @@ class UGMM(nn.Module):
             kernel=self.kernel,
             prepared=self._prepared,
         )
+
+    def near(self, base: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what computes the log-scores, without dropout, of many rows that are near one.
+
+        Where there is a kernel for it, an input that hardly differs costs a polynomial instead of
+        an exponential; how far that is exact is found beforehand, which only many rows repay.
+
+        Args:
+            base: One row of inputs, (1, N).
+        """
+        problem = Problem(base, self.loc, self.raw_scale, self.logits, None, self.min_scale)
+        kind = choose_nearby(problem, self.kernel)
+        nearby = kind and kind(problem)
+        if nearby is None or not nearby.usable:
+            return functools.partial(self._score, logits=self.logits)
+
+        def scores(x: Tensor) -> Tensor:
+            found, lost = nearby.scores(x)
+            if len(lost):
+                found[lost] = self._score(x[lost], self.logits)
+            return found
+
+        return scores
 
     def masked_logits(self) -> Tensor:
         """Return the logits, (M, N); in training, those of freshly dropped components are -inf."""

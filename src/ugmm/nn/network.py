@@ -1,7 +1,8 @@
 """Feed-forward networks of mixture neurons."""
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal, cast
 
@@ -17,7 +18,9 @@ from ugmm.nn.norms import Norm, check_sizes, make_norm
 __all__ = ["UGMMNetwork"]
 
 _BLOCK = 1024  # candidates that go through the later layers at once: few stay in the cache
-_LEAST_GAIN = 1.5  # of candidates of single inputs over whole rows, in components
+_MANY = 4096  # candidates of a row: fewer do not repay what `UGMM.near` prepares
+_WIDE = 4096  # components of a layer: narrower ones do not, either
+_LEAST_GAIN = 1.0  # of `coordinate_gain`: with as many components, rows still need not be built
 
 
 class UGMMNetwork(Classifier):
@@ -146,12 +149,16 @@ class UGMMNetwork(Classifier):
         return scores.where(known.any(-1, keepdim=True), self.log_prior.to(scores.dtype))
 
     def coordinates_pay(self, n_candidates: int, n_codes: int = 1) -> bool:
-        r"""Return whether `coordinate_scores` computes few enough components.
+        """Return whether `coordinate_scores` is cheaper than whole rows: see `coordinate_gain`."""
+        return self.coordinate_gain(n_candidates, n_codes) > _LEAST_GAIN
 
-        With N inputs, M of the first layer's neurons, T components in the later layers and C
-        codes that are joined with each input, whole networks compute :math:`N M + C T` for a
-        candidate (see :meth:`score_pairs`), and candidates of single inputs :math:`C (M + T)`, and
-        for each row the sums over the other inputs. The ratio is at most
+    def coordinate_gain(self, n_candidates: int, n_codes: int = 1) -> float:
+        r"""Return how many times as many components whole rows take as `coordinate_scores`.
+
+        With N inputs, M neurons of the first layer, T components in the later layers and C codes
+        that are joined with each input, whole rows take :math:`N M + C T` for a candidate (see
+        `score_pairs`), and candidates of single inputs :math:`C (M + T)`, and for each row the
+        sums over the other inputs. Without codes the gain is at most
         :math:`R = (N M + T) / (M + T)`.
 
         Args:
@@ -162,7 +169,7 @@ class UGMMNetwork(Classifier):
         later = sum(a * b for a, b in pairwise(self.sizes[1:]))
         whole = n_candidates * (n_in * width + n_codes * later)
         single = n_codes * (n_candidates * (width + later) + 2 * n_in * width)
-        return whole > _LEAST_GAIN * single
+        return whole / single
 
     def coordinate_scores(
         self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
@@ -173,19 +180,51 @@ class UGMMNetwork(Classifier):
         never held as a whole.
         """
         coordinates, spread = check_candidates(x, values, coordinates)
-        first, *rest = cast("list[UGMM]", list(self.layers))
-        shape = len(coordinates), spread.shape[-1]
-        # Dropout draws its masks for whole rows.
+        n_wanted, n_values = len(coordinates), spread.shape[-1]
+        # Dropout draws its masks for whole rows, and inputs that are missing are looked for there.
         dropout = self.training and any(each.dropout or each.input_dropout for each in self.layers)
-        if dropout or not self.coordinates_pay(shape[0] * shape[1]):
+        whole = dropout or self.missing or not self.coordinates_pay(n_wanted * n_values)
+        if whole:
             return super().coordinate_scores(x, values, coordinates)
+        rows = x.reshape(-1, x.shape[-1])
         with self.prepared():
-            pairs = max(1, _BLOCK // max(1, shape[1]))
-            blocks = first.coordinate_blocks(x, values, coordinates, pairs)
-            scores = [self._after_first(h, rest) for _, h in blocks]
-        return torch.cat(scores).reshape(*x.shape[:-1], *shape, self.sizes[-1])
+            if n_wanted * n_values < _MANY:
+                scores = list(self._candidates(rows, spread, coordinates, self._later))
+            else:
+                each = spread.expand(len(rows), -1, -1)
+                scores = [
+                    scores
+                    for row, own in zip(rows.unsqueeze(1), each.unsqueeze(1), strict=True)
+                    for scores in self._candidates(row, own, coordinates, self._near(row))
+                ]
+        if not scores:
+            scores = [x.new_empty(0, self.sizes[-1])]
+        return torch.cat(scores).reshape(*x.shape[:-1], n_wanted, n_values, self.sizes[-1])
 
-    def _after_first(self, x: Tensor, layers: Sequence[nn.Module]) -> Tensor:
+    def _candidates(
+        self, x: Tensor, values: Tensor, coordinates: Tensor, later: Callable[[Tensor], Tensor]
+    ) -> Iterator[Tensor]:
+        """Yield the outputs of some candidates after the others."""
+        first, pairs = cast("UGMM", self.layers[0]), max(1, _BLOCK // max(1, values.shape[-1]))
+        values = values if len(values) == len(x) else values[0]
+        for _, h in first.coordinate_blocks(x, values, coordinates, pairs):
+            yield later(h.flatten(0, 1))
+
+    def _later(self, x: Tensor) -> Tensor:
+        return self._after_first(x, list(self.layers)[1:])
+
+    def _near(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the later layers for many rows near what the first layer makes of x (1, N)."""
+        first, *rest = cast("list[UGMM]", list(self.layers))
+        x, near = first._score(x, first.logits), []
+        for layer, norm in zip(rest, self.norms, strict=True):
+            x = norm(x)
+            wide = layer.in_features * layer.out_features >= _WIDE
+            near.append(layer.near(x) if wide else layer)
+            x = layer._score(x, layer.logits)
+        return functools.partial(self._after_first, layers=near)
+
+    def _after_first(self, x: Tensor, layers: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
         for layer, norm in zip(layers, self.norms, strict=True):
             x = layer(norm(x))
         return x

@@ -1,4 +1,4 @@
-"""Queries by the command: rows of a file in, answers as CSV out."""
+"""Queries by the command: rows of a file in, answers as CSV or as a picture out."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,10 @@ from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
     from ugmm.queries.commands import infer, sample
+    from ugmm.queries.completions import complete
 
-__all__ = ["infer", "sample"]
+__all__ = ["complete", "infer", "sample"]
 
-__getattr__, __dir__ = load_on_use(__name__, {"infer": "commands", "sample": "commands"})
+_HOME = {"complete": "completions", "infer": "commands", "sample": "commands"}
+
+__getattr__, __dir__ = load_on_use(__name__, _HOME)

@@ -1,4 +1,4 @@
-"""What `ugmm infer` and `ugmm sample` take. Imports no torch."""
+"""What `ugmm infer`, `ugmm sample` and `ugmm complete` take. Imports no torch."""
 
 import argparse
 from collections.abc import Callable
@@ -40,6 +40,19 @@ def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     )
     sample.set_defaults(command=_sample)
 
+    complete = add_parser("complete", help="complete test images, as a picture")
+    complete.add_argument("run", help="see eval")
+    complete.add_argument("-n", type=int, default=8, help="how many images; default: 8")
+    complete.add_argument(
+        "--known",
+        default="upper",
+        choices=("upper", "lower", "left", "right", "random"),
+        help="which half of the pixels is known; default: upper",
+    )
+    complete.add_argument("--out", metavar="FILE.png", help="default: in the run's plots/")
+    complete.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
+    complete.set_defaults(command=_complete)
+
 
 def _add_rows(command: argparse.ArgumentParser, rows: str, *, needed: bool = False) -> None:
     """Add what queries about the rows of a file share."""
@@ -74,3 +87,10 @@ def _sample(options: argparse.Namespace) -> None:
         method=options.method,
         seed=options.seed,
     )
+
+
+def _complete(options: argparse.Namespace) -> None:
+    with starting():
+        from ugmm.queries import complete
+
+    complete(options.run, options.n, known=options.known, out=options.out, seed=options.seed)

@@ -10,6 +10,7 @@ from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
     from ugmm.report.run import (
+        completed_images,
         confusion_matrix,
         draw_run,
         first_layer_images,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ugmm.report.style import save
 
 __all__ = [
+    "completed_images",
     "confusion_matrix",
     "draw_run",
     "first_layer_images",

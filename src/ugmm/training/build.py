@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 from ugmm.config.schema import Config
-from ugmm.data import InMemoryDataModule
+from ugmm.data import InMemoryDataModule, Split
 from ugmm.density import fill_gaps
 from ugmm.errors import UserError
 from ugmm.nn import Classifier
@@ -83,9 +83,11 @@ def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
         task.network.init_from(fill_gaps(x[:_INIT_ROWS], labels), labels)
 
 
-def some_rows(x: torch.Tensor, seed: int) -> np.ndarray:
-    """Return up to 5,000 of the rows of x (n, N), chosen at random."""
+def some_rows(rows: Split, seed: int) -> np.ndarray:
+    """Return up to 5,000 of some rows' features, chosen at random, with their gaps filled."""
+    x, y = rows
     if len(x) > _KEPT_ROWS:
         generator = torch.Generator().manual_seed(seed)
-        x = x[torch.randperm(len(x), generator=generator)[:_KEPT_ROWS]]
-    return x.numpy()
+        chosen = torch.randperm(len(x), generator=generator)[:_KEPT_ROWS]
+        x, y = x[chosen], y[chosen]
+    return fill_gaps(x, y).numpy()

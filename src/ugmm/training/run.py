@@ -177,7 +177,7 @@ def _execute(config: Config, run: Run, show: Show) -> dict[str, float]:
         prepare(task, data, config)  # for a resumed run too, whose checkpoint replaces the weights
         if is_leading():
             run.write_spec(data.spec.to_json())
-            run.write_rows(some_rows(data.splits["train"].x, config.seed))
+            run.write_rows(some_rows(data.splits["train"], config.seed))
         trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
         seconds = round(stamp.seconds(), 2)
         results = _test(trainer, task, data, config, run)

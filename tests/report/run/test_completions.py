@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from ugmm.report.run.completions import WARNING, completions
+from ugmm.report.run.completions import WARNING, completed_images
 from ugmm.report.style import FIRST, INK
 
 
@@ -16,7 +16,7 @@ def test_columns_stand_side_by_side(original, mode):
     samples[:, :, :6], samples[:, :3, 11] = 1, 1
     if not original:
         x[~known] = np.nan
-    figure = completions(x, known, samples, (4, 3), samples[:, 4] if mode else None, shown=2)
+    figure = completed_images(x, known, samples, (4, 3), samples[:, 4] if mode else None, shown=2)
     figure.draw_without_rendering()
     titles = [axes.get_title() for axes in figure.axes]
     expected = ["original"] * original + ["seen", "2 samples", "majority of 5"] + ["mode"] * mode

@@ -4,6 +4,8 @@ Where the density has no exact answer, what else is not known is drawn, and alon
 the density is normalised (Rao and Blackwell):
 
     p(q | x_A) = sum_i w_i p(q | x_A, rest_i)
+
+Where a network of random order answers, its orders are the lines, and their spread is the error.
 """
 
 from typing import NamedTuple
@@ -15,11 +17,12 @@ from ugmm.inference.asking import Asked, generator_of
 from ugmm.inference.conditionals.rows import RowConditional
 from ugmm.inference.conditionals.tables import LogDensity, tabulate
 from ugmm.inference.weights import draws_of, effective, resample
-from ugmm.nn.evidence import Draws, Evidence
+from ugmm.nn.evidence import Draws, Evidence, InOrders
 
-__all__ = ["feature_given"]
+__all__ = ["exactly_given", "feature_given"]
 
 _DRAWS_A_LINE = 4  # a line costs some hundred points: few draws are wasted on choosing it
+_PROBE = 64  # draws by which a density shows whether it answers exactly
 _NUMBERS = 2**21  # features of points that are computed together
 _LOWEST = -1e300  # stands for a score below what the network's type can hold
 
@@ -29,11 +32,13 @@ class _Lines(NamedTuple):
     shares: Tensor  # (lines,), float64; they sum to 1
     noise: float  # the square of an average's error, over the variance among the lines
     effective: float  # share of the draws behind them
+    votes: Tensor | None = None  # by which the variance weighs them, if not by their shares
 
     def average(self, each: Tensor) -> tuple[Tensor, Tensor]:
         """Return the average of the lines' values, (lines, ...), and its standard error: (...)."""
         mean = torch.tensordot(self.shares, each, 1)
-        variance = torch.tensordot(self.shares, (each - mean).square(), 1)
+        votes = self.shares if self.votes is None else self.votes
+        variance = torch.tensordot(votes, (each - mean).square(), 1)
         return mean, (self.noise * variance).sqrt()
 
 
@@ -41,21 +46,41 @@ def feature_given(
     density: Asked, row: Evidence, feature: int, n: int, generator: torch.Generator
 ) -> RowConditional:
     """Return the conditional of one feature, by at most n draws, given one row of evidence."""
+    lines = _without_draws(density, row, feature)
+    if lines is not None and density.binary:
+        return _Coin(lines)
     draws = draws_of(density, row, n, generator)
-    lines = _lines(density, row, feature, draws, generator)
+    if lines is None:
+        lines = _through_draws(density, row, feature, draws, generator)
     return _Coin(lines) if density.binary else _Line(lines, draws, feature)
 
 
-def _lines(
-    density: Asked, row: Evidence, feature: int, draws: Draws, generator: torch.Generator
-) -> _Lines:
+def exactly_given(
+    density: Asked, row: Evidence, feature: int, n: int, generator: torch.Generator
+) -> RowConditional | None:
+    """Return the conditional of one feature if that is exact, else nothing."""
+    lines = _without_draws(density, row, feature)
+    if lines is None or lines.noise > 0:
+        return None
+    return feature_given(density, row, feature, n, generator)
+
+
+def _without_draws(density: Asked, row: Evidence, feature: int) -> _Lines | None:
     one = torch.ones(1, dtype=torch.float64, device=row.x.device)
     if int((~row.known).sum()) == 1:
         return _Lines(_scores_along(density, row.x, row, feature), one, 0.0, 1.0)
-    first = torch.tensor([feature]), draws.x[0, :1, feature, None]
-    if density.marginal(row.with_features(*first), 2, generator_of(0)).is_exact:
+    if isinstance(density, InOrders) and density.orders is not None:
+        return _orders_along(density, row, feature)
+    known = row.with_features(torch.tensor([feature]), torch.zeros(1))
+    if density.marginal(known, _PROBE, generator_of(0)).is_exact:
         return _Lines(_marginals_along(density, row, feature), one, 0.0, 1.0)
-    ess = float(effective(draws.log_weight[0]))
+    return None
+
+
+def _through_draws(
+    density: Asked, row: Evidence, feature: int, draws: Draws, generator: torch.Generator
+) -> _Lines:
+    ess = effective(draws)
     n = draws.x.shape[1]
     k = max(1, n // _DRAWS_A_LINE)
     chosen, times = resample(draws.log_weight[0], k, generator).unique(return_counts=True)
@@ -94,6 +119,19 @@ def _marginals_along(density: Asked, row: Evidence, feature: int) -> LogDensity:
         return torch.cat(found).unsqueeze(0)
 
     return log_density
+
+
+def _orders_along(density: InOrders, row: Evidence, feature: int) -> _Lines:
+    """Return what each order says of one feature, behind the evidence and before all else."""
+    features = torch.tensor([feature])
+
+    def log_density(values: Tensor) -> Tensor:
+        return density.by_orders(row, features, values.unsqueeze(1))[1]
+
+    log_share, _ = density.by_orders(row, features, row.x[:, features])
+    # Of many features one order may take all of the share: how far the others are is still said.
+    votes = torch.full_like(log_share, 1 / len(log_share))
+    return _Lines(log_density, log_share.softmax(0), 1.0, 1.0, votes)
 
 
 class _Line(RowConditional):
@@ -158,4 +196,7 @@ def _log_average(lines: _Lines, logs: Tensor) -> tuple[Tensor, Tensor]:
     """Return the logarithm of the average of exp(logs) (lines, v), and its error: (v,) each."""
     most = logs.amax(0)
     mean, error = lines.average((logs - most).exp())
+    if lines.votes is not None:  # in nats, as of a marginal: a vote may be any times the mean
+        off = logs - (most + mean.log())
+        return most + mean.log(), torch.tensordot(lines.votes, off.square(), 1).sqrt()
     return most + mean.log(), error / mean

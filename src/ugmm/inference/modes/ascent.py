@@ -2,24 +2,44 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ugmm.inference.modes.candidates import Choice, Found, best_labels, distinct_tops, taken
+from ugmm.inference.modes.candidates import (
+    Choice,
+    Found,
+    best_labels,
+    class_scores,
+    distinct_tops,
+    dtype_of,
+    taken,
+)
 from ugmm.inference.modes.newton import newton
 from ugmm.nn import UGMM, Density
 from ugmm.nn.evidence import Evidence
 
 __all__ = ["Ascent", "landmarks"]
 
+
+class _Stage(NamedTuple):
+    points: int  # that go on, for each start
+    sweeps: int
+    rounds: int  # of tries, at most
+    tries: int  # of each point in a round
+
+
+# Many points get a little of the work, the best of them more: where peaks are narrow, that finds
+# more than the same work for fewer points.
+_STAGES = (_Stage(8, 0, 20, 16), _Stage(3, 1, 30, 32), _Stage(1, 1, 60, 32))
+
 _DRAWS = 85  # screened, for each start
 _ASSEMBLED = 0.7  # of the features of half of them are put together from several means
 _RADIUS = 0.25  # within which points are the same start, in standard deviations of the draws
 _GRID = 32
-_SWEEPS = 3
-_ROUNDS = 20
-_TRIES = 32  # of each point in a round
+_NEAR = 0.02  # the same for points that have climbed
+_QUIET = 5  # rounds without a gain, after which there are no more
 _MOVED = 0.6  # of the features in a try
 _WIDTHS = (-3.5, 0.0)  # of tries, in standard deviations of the draws: bounds of the logarithm
 _LEAST_SPREAD = 1e-3  # where draws hardly differ, in model units
@@ -71,13 +91,11 @@ class Ascent:
             generator: On the CPU.
         """
         climb = _Climb(self, evidence, draws, generator)
-        for _ in range(_SWEEPS):
-            before = climb.value.clone()
-            climb.sweep()
-            if not (climb.value - before > _SAME).any():
-                break
-        for _ in range(_ROUNDS):
-            climb.scatter()
+        for stage in _STAGES:
+            climb.keep(stage.points * self.starts)
+            for _ in range(stage.sweeps):
+                climb.sweep()
+            climb.scatter(stage.rounds, stage.tries)
         return climb.finish()
 
 
@@ -101,11 +119,16 @@ class _Climb:
         self.low = draws.amin(1) - self.spread / 2
         self.high = draws.amax(1) + self.spread / 2
         self.means = landmarks(search.exact, draws.shape[-1]).to(draws)
-        x = self._assembled(draws)
-        value, y = best_labels(search.density, x, evidence)
-        tops = distinct_tops(x, y, value, search.starts, _RADIUS * self.spread)
-        self.x = x.gather(1, tops.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
-        self.y, self.value = y.gather(1, tops), value.gather(1, tops)
+        self.x = self._assembled(draws)
+        self.value, self.y = best_labels(search.density, self.x, evidence)
+        self.near = _RADIUS
+
+    def keep(self, k: int) -> None:
+        """Go on with the k best distinct points of each row."""
+        tops = distinct_tops(self.x, self.y, self.value, k, self.near * self.spread)
+        self.x = self.x.gather(1, tops.unsqueeze(-1).expand(-1, -1, self.x.shape[-1]))
+        self.y, self.value = self.y.gather(1, tops), self.value.gather(1, tops)
+        self.near = _NEAR
 
     def _rand(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator).to(self.low)
@@ -137,48 +160,76 @@ class _Climb:
             steps = (torch.arange(_GRID).to(low) + self._rand(len(live), 1)) / _GRID
             means = self.means[:, i].expand(len(live), -1).clamp(low, high)
             values = torch.cat([low + (high - low) * steps, means], 1)
-            self._try_values(live, i.unsqueeze(0), values.unsqueeze(-1))
+            self._try_along(live, i, values)
         for choice in self.search.choices:
-            allowed = choice.allowed(self.evidence)
-            live = (allowed.sum(1) > 1).nonzero().squeeze(1)
+            live = (choice.allowed(self.evidence).sum(1) > 1).nonzero().squeeze(1)
             if len(live):
-                values = choice.values.to(self.x).expand(len(live), -1, -1)
-                self._try_values(live, choice.features, values, allowed[live])
+                self._try_choice(live, choice)
 
-    def scatter(self) -> None:
-        """Move each point to the best of some tries nearby, at many distances.
+    def scatter(self, rounds: int, tries: int) -> None:
+        """Move each point to the best of some tries nearby, at many distances, again and again.
 
         Narrow peaks stand close to each other: Newton steps alone end at the nearest.
         """
+        quiet = 0
+        for _ in range(rounds):
+            before = self.value.clone()
+            self._try_nearby(tries)
+            quiet = 0 if (self.value - before > _SAME).any() else quiet + 1
+            if quiet == _QUIET:
+                break
+
+    def _try_nearby(self, tries: int) -> None:
         n, k, d = self.x.shape
-        normal = torch.randn(n, k, _TRIES, d, generator=self.generator).to(self.x)
+        shape = (n, k, tries, d)
+        normal = torch.randn(shape, generator=self.generator).to(self.x)
         low, high = _WIDTHS
-        width = (low + (high - low) * self._rand(n, k, _TRIES, 1)).exp()
-        moved = self._rand(n, k, _TRIES, d) < _MOVED
-        step = normal * width * moved * (self.spread * self.smooth)[:, None, None]
-        self._take(torch.arange(n, device=step.device), self.x.unsqueeze(2) + step)
+        width = (low + (high - low) * self._rand(n, k, tries, 1)).exp()
+        moved = (self._rand(*shape) < _MOVED) & self.smooth[:, None, None]
+        step = normal * width * moved * self.spread[:, None, None]
+        self._try_points(torch.arange(n, device=step.device), self.x.unsqueeze(2) + step)
 
-    def _try_values(
-        self, live: Tensor, features: Tensor, values: Tensor, allowed: Tensor | None = None
-    ) -> None:
-        """Give features (m,) of the live rows' points their best candidate values, (l, q, m)."""
-        k, q = self.x.shape[1], values.shape[1]
-        new = self.x[live].unsqueeze(2).repeat(1, 1, q, 1)
-        new[..., features] = values.unsqueeze(1).expand(-1, k, -1, -1)
-        self._take(live, new, allowed)
+    def _try_along(self, live: Tensor, i: Tensor, values: Tensor) -> None:
+        """Give feature i of the live rows' points their best candidate values, (l, q)."""
+        density, k = self.search.density, self.x.shape[1]
+        dtype = dtype_of(density)
+        points = self.x[live].flatten(0, 1).to(dtype)
+        each = values.to(dtype).repeat_interleave(k, 0).unsqueeze(1)
+        scores = density.coordinate_scores(points, each, i.unsqueeze(0)).squeeze(1)
+        up, pick = self._climb(live, scores.unflatten(0, (-1, k)))
+        there = values.gather(1, pick)
+        self.x[live, :, i] = there.where(up, self.x[live, :, i])
 
-    def _take(self, live: Tensor, new: Tensor, allowed: Tensor | None = None) -> None:
+    def _try_choice(self, live: Tensor, choice: Choice) -> None:
+        """Give a choice's features of the live rows' points their best values."""
+        values = choice.values.to(self.x)
+        new = self.x[live].unsqueeze(2).repeat(1, 1, len(values), 1)
+        new[..., choice.features] = values
+        self._try_points(live, new, choice.allowed(self.evidence[live]))
+
+    def _try_points(self, live: Tensor, new: Tensor, allowed: Tensor | None = None) -> None:
         """Move the live rows' points to the best of q new ones each, (l, K, q, D), if better."""
-        values, labels = best_labels(self.search.density, new.flatten(1, 2), self.evidence[live])
-        values, labels = values.reshape(new.shape[:3]), labels.reshape(new.shape[:3])
+        scores = class_scores(self.search.density, new)
         if allowed is not None:  # (l, q)
-            values = values.masked_fill(~allowed.unsqueeze(1), -torch.inf)
-        best, pick = taken(values)
-        up, pick = best > self.value[live], pick.unsqueeze(-1)
-        there = new.gather(2, pick.unsqueeze(-1).expand(-1, -1, 1, new.shape[-1])).squeeze(2)
+            scores = scores.masked_fill(~allowed[:, None, :, None], -torch.inf)
+        up, pick = self._climb(live, scores)
+        there = new.gather(2, pick[..., None, None].expand(-1, -1, 1, new.shape[-1])).squeeze(2)
         self.x[live] = there.where(up.unsqueeze(-1), self.x[live])
-        self.y[live] = labels.gather(2, pick).squeeze(-1).where(up, self.y[live])
+
+    def _climb(self, live: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose among q candidates of the live rows' points by their class scores (l, K, q, C).
+
+        Returns:
+            Whether the best is better than the point, and which it is, (l, K) each.
+        """
+        values, labels = taken(
+            self.evidence[live].restrict(scores.double().nan_to_num(nan=-torch.inf))
+        )
+        best, pick = taken(values)
+        up = best > self.value[live]
+        self.y[live] = labels.gather(2, pick.unsqueeze(-1)).squeeze(-1).where(up, self.y[live])
         self.value[live] = best.where(up, self.value[live])
+        return up, pick
 
     def finish(self) -> Found:
         """Climb to the tops in float64 and return the best."""

@@ -104,10 +104,15 @@ def best_labels(density: Density, x: Tensor, evidence: Evidence) -> tuple[Tensor
     Returns:
         log p(x, y), -inf in the place of NaN, (n, k) float64, and the labels, (n, k).
     """
-    parts = x.flatten(0, 1).to(dtype_of(density)).split(at_once(density))
+    return taken(evidence.restrict(class_scores(density, x)))
+
+
+@torch.no_grad()
+def class_scores(density: Density, x: Tensor) -> Tensor:
+    """Return log p(x, c), -inf in the place of NaN: (..., D) to (..., C), float64."""
+    parts = x.flatten(0, -2).to(dtype_of(density)).split(at_once(density))
     scores = torch.cat([density.class_scores(part).double() for part in parts])
-    scores = scores.nan_to_num(nan=-torch.inf).unflatten(0, x.shape[:2])
-    return taken(evidence.restrict(scores))
+    return scores.nan_to_num(nan=-torch.inf).unflatten(0, x.shape[:-1])
 
 
 def dtype_of(density: Density) -> torch.dtype:

@@ -10,6 +10,7 @@ __all__ = ["newton"]
 
 _STEPS = 30
 _BLOCK = 64  # features that share a Hessian
+_LITTLE = 1e-5  # of a unit
 _DONE = 1e-10  # nats: a gain that may be rounding
 
 
@@ -74,21 +75,33 @@ class _Climber:
             if not len(live):
                 break
 
-    @torch.enable_grad()
     def _derivatives(self, live: Tensor, columns: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Return gradients (P, m) and Hessians (P, m, m), in units of the scale."""
-        x = self.x[live]
-        moving = x[:, columns].requires_grad_()
-        height = self.density(x.index_copy(1, columns, moving), self.y[live])
-        (slope,) = torch.autograd.grad(height.sum(), moving, create_graph=True)
-        # The rows are independent: the derivative of a column's sum is every row's own.
-        bends = [
-            torch.autograd.grad(column.sum(), moving, retain_graph=True)[0]
-            for column in slope.unbind(1)
-        ]
-        slope = slope.detach() * scale
-        bend = torch.stack(bends, 1) * scale.unsqueeze(1) * scale.unsqueeze(2)
+        """Return gradients (P, m) and Hessians (P, m, m), in units of the scale.
+
+        The Hessians are differences of gradients, which one pass finds for all columns: of small
+        networks five times as quick as differentiating twice, and exact enough for steps of which
+        those that do not lead upwards are not taken.
+        """
+        m = len(columns)
+        x = (
+            self.x[live].unsqueeze(1).repeat(1, m + 1, 1)
+        )  # a point, then one a little off each way
+        x[:, 1:, columns] += _LITTLE * torch.diag_embed(scale)
+        labels = self.y[live].repeat_interleave(m + 1)
+        slope = self._slopes(x.flatten(0, 1), labels)[:, columns].unflatten(0, (-1, m + 1))
+        slope = slope * scale.unsqueeze(1)
+        bend = (slope[:, 1:] - slope[:, :1]) / _LITTLE
+        slope, bend = slope[:, 0], (bend + bend.mT) / 2
         return slope.nan_to_num(0, 0, 0), bend.nan_to_num(0, 0, 0)
+
+    @torch.enable_grad()
+    def _slopes(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return gradients, (P, D)."""
+        found, rows = [], at_once(self.density)
+        for point, label in zip(x.split(rows), y.split(rows), strict=True):
+            moving = point.detach().requires_grad_()
+            found += torch.autograd.grad(self.density(moving, label).sum(), moving)
+        return torch.cat(found)
 
 
 def _damped_step(slope: Tensor, bend: Tensor, damping: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from ugmm.nn.autoregressive.beams import Beam, search
 from ugmm.nn.autoregressive.conditionals import Conditionals
-from ugmm.nn.autoregressive.orders import check_order, sample
+from ugmm.nn.autoregressive.orders import beam as beam_in_orders
+from ugmm.nn.autoregressive.orders import by_orders, check_order, sample
 from ugmm.nn.autoregressive.orders import draw as draw_in_orders
 from ugmm.nn.autoregressive.orders import marginal as marginal_in_orders
 from ugmm.nn.autoregressive.particles import Question, draw, marginal
@@ -184,20 +185,29 @@ class AutoregressiveUGMM(Conditionals):
     def beam(self, evidence: Evidence, width: int) -> Beam:
         """Return the most probable completion of each row that a beam search finds.
 
+        If the order is random, it is the best by p(x, y) of what is found in K orders, each with
+        the known features first.
+
         Args:
             evidence: Rows of binary features. A label that is not known is completed, too.
             width: How many beginnings of a row are kept at each feature. With 1 it is greedy.
 
         Raises:
-            ValueError: If features are not binary, their order is random, the width is not
-                positive, or the evidence is not of such rows.
+            ValueError: If features are not binary, the width is not positive, or the evidence is
+                not of such rows.
         """
         check_positive(width=width)
-        if not self.binary or self.orders is not None:
-            raise ValueError("a beam search is for binary features in a fixed order")
+        if not self.binary:
+            raise ValueError("a beam search is for binary features")
         evidence = self._check(evidence)
+        if self.orders is not None:
+            return beam_in_orders(self, evidence, width)
         with self.prepared():
             return search(self.walk(), evidence, self.class_logits.log_softmax(0), width)
+
+    def by_orders(self, row: Evidence, features: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each order of a random one says; see :class:`ugmm.nn.evidence.InOrders`."""
+        return by_orders(self, self._check(row), features, values)
 
     def _check(self, evidence: Evidence) -> Evidence:
         """Return evidence where the network is, and of its type, if it is of its rows."""

@@ -43,10 +43,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ugmm.kernels.roads import has_numbers
+from ugmm.nn.autoregressive.beams import Beam
 from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal
 from ugmm.nn.labels import refuse_strangers
 
 __all__ = [
+    "beam",
+    "by_orders",
     "check_order",
     "draw",
     "draw_orders",
@@ -110,7 +113,11 @@ class _Network(Protocol):
     orders: Tensor | None
     start: nn.Parameter
 
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor: ...
+
     def in_order(self, order: Tensor) -> "_Network": ...
+
+    def beam(self, evidence: Evidence, width: int) -> Beam: ...
 
     def prefix_class_scores(self, x: Tensor, k: Tensor) -> Tensor: ...
 
@@ -129,13 +136,14 @@ class _Moved:
     Arguments:
         network: Of random order.
         known: Which features, (D,).
+        orders: The K orders, if they are not the network's own.
 
     Attributes:
         are_kept: Whether that leaves all orders as they are.
     """
 
-    def __init__(self, network: _Network, known: Tensor) -> None:
-        orders = cast("Tensor", network.orders)
+    def __init__(self, network: _Network, known: Tensor, orders: Tensor | None = None) -> None:
+        orders = cast("Tensor", network.orders) if orders is None else orders
         self.network, self.orders = network, known_first(orders, known)
         self.are_kept = torch.equal(self.orders, orders)
         self.n_known = int(known.sum())
@@ -203,6 +211,37 @@ def draw(network: _Network, evidence: Evidence, n: int, generator: torch.Generat
         x[rows], y[rows] = moved.draw(evidence.x[rows], scores, n, generator)
     log_weight = torch.full_like(y, -math.log(n), dtype=torch.float64)
     return Draws(x, y, log_weight, _marginal(evidence, answers))
+
+
+@torch.no_grad()
+def beam(network: _Network, evidence: Evidence, width: int) -> Beam:
+    """Return the completions of most p(x, y) among those that beams in the moved orders find."""
+    best = evidence.x.new_full((len(evidence),), -math.inf, dtype=torch.float64)
+    answer = Beam(evidence.x.clone(), evidence.y.clone(), best)
+    for known, rows in evidence.patterns():
+        part = evidence[rows]
+        for order in _Moved(network, known).orders:
+            moved = Evidence(part.x[:, order], part.known[:, order], part.y)
+            found = network.in_order(order).beam(moved, width)
+            x = found.x[:, order.argsort()]
+            log_prob = network(x, found.y).double()
+            better = log_prob > best[rows]
+            for whole, new in zip(answer, (x, found.y, log_prob), strict=True):
+                whole[rows[better]] = new[better]
+    return answer
+
+
+@torch.no_grad()
+def by_orders(
+    network: _Network, row: Evidence, features: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Do what `ugmm.nn.evidence.InOrders` says: the features follow behind the evidence."""
+    first = _Moved(network, row.known[0])
+    rows = row[torch.zeros(len(values), dtype=torch.long)].with_features(features, values)
+    known = row.known[0].index_fill(0, features.to(row.known.device), True)
+    log_prob = first.scores(row).logsumexp(-1)
+    then = _Moved(network, known, first.orders).scores(rows).logsumexp(-1)
+    return log_prob[0], (then - log_prob).t()
 
 
 @torch.no_grad()

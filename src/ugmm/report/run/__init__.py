@@ -6,6 +6,7 @@ from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
     from ugmm.report.run.classification import confusion_matrix, reliability_diagram
+    from ugmm.report.run.completions import completed_images
     from ugmm.report.run.curves import training_curves
     from ugmm.report.run.neurons import first_layer_images, neuron_densities
     from ugmm.report.run.pictures import draw_run
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ugmm.report.run.table import lost_classes, metrics_table, robustness_table
 
 __all__ = [
+    "completed_images",
     "confusion_matrix",
     "draw_run",
     "first_layer_images",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "completed_images": "completions",
     "confusion_matrix": "classification",
     "draw_run": "pictures",
     "first_layer_images": "neurons",

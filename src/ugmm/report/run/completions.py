@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from ugmm.report.run.neurons import tiles
 from ugmm.report.style import FIRST, INK, MUTED, new_figure, tidy
 
-__all__ = ["WARNING", "completions"]
+__all__ = ["WARNING", "completed_images"]
 
 WARNING = (
     "The mode is a bad picture: the most probable completion leaves out what is likely but not "
@@ -18,7 +18,7 @@ _PAPER, _UNSEEN = "#F4F4F4", "#CFDDE6"
 _TILE, _MARGIN = 0.72, 1.1  # inches: an image's width; titles and caption
 
 
-def completions(
+def completed_images(
     x: ArrayLike,
     known: ArrayLike,
     samples: ArrayLike,
@@ -54,11 +54,13 @@ def completions(
     height, width = image_shape
     across = _TILE * sum(widths) + 0.25 * len(groups)
     figure = new_figure(across, _TILE * height / width * len(x) + _MARGIN, "")
-    sides = figure.subplots(1, len(groups), width_ratios=widths, squeeze=False)[0]
-    for axes, (title, images) in zip(sides, groups.items(), strict=True):
+    canvases = {title: _canvas(images, known, image_shape) for title, images in groups.items()}
+    ratios = [canvas.shape[1] for canvas in canvases.values()]  # so that all lines are level
+    sides = figure.subplots(1, len(groups), width_ratios=ratios, squeeze=False)[0]
+    for axes, (title, canvas) in zip(sides, canvases.items(), strict=True):
         tidy(axes, title=title)
         axes.set_axis_off()
-        axes.imshow(_canvas(images, known, image_shape))
+        axes.imshow(canvas)
     if mode is not None:
         figure.supxlabel(WARNING, fontsize=9, color=MUTED)
     return figure
