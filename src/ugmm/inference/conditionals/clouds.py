@@ -82,8 +82,7 @@ class Cloud(RowConditional):
         log_share, each = density.by_orders(self._row, self._features, values)
         log_share = log_share.log_softmax(0).unsqueeze(1)
         log_prob = (log_share + each).logsumexp(0)
-        off = (each - log_prob).exp() - 1
-        return log_prob, (log_share.exp() * off.square()).sum(0).sqrt()
+        return log_prob, (each - log_prob).square().mean(0).sqrt()
 
     def quantile(self, mass: Tensor) -> Tensor:
         """See `RowConditional.quantile`."""
