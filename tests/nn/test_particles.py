@@ -170,6 +170,7 @@ def test_draws_of_one_lineage_count_as_one():
     x = torch.zeros(1, 30)
     first, last = torch.arange(30) < 15, torch.arange(30) >= 15
     late = network.draw(Evidence(1 - x, last[None]), 512, seeded())
+    assert network.draw(Evidence(1 - x, last[None]), 2, seeded()).marginal.effective < 1
     early = network.draw(Evidence(1 - x, first[None]), 512, seeded())
     assert early.marginal.effective == pytest.approx(1)
     weights = 1 / (512 * late.log_weight.exp().square().sum(1))
