@@ -4,8 +4,8 @@
 
 - Conditionals of one feature integrate to one, by `scipy.integrate.quad`.
 - Their means, variances and quantiles are those of `scipy.integrate.cubature`.
-- Those of networks of one layer, which `oracle.py` makes to be estimated, at 1 to 30 dimensions, are
-  the closed form's.
+- Those of networks of one layer at 1 to 30 dimensions, estimated all the same (`oracle.py` makes
+  them), are the closed form's.
 - Samples pass energy-distance permutation tests against draws by rejection from a wide Gaussian as
   often as they should: a test of level 5% fails 5% of the time. The same test of the proposal's
   draws, their weights ignored, shows what it would find.
