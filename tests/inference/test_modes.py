@@ -84,8 +84,9 @@ def best_on_grid(density, evidence, points=161):
     return torch.stack(best)
 
 
-@pytest.mark.parametrize(("d", "n_classes"), [(1, 1), (2, 2), (3, 3)])
-@pytest.mark.parametrize("log_scale", [-1.0, -2.3])
+@pytest.mark.parametrize(
+    ("d", "n_classes", "log_scale"), [(1, 1, -2.3), (2, 2, -2.3), (3, 3, -1.0)]
+)
 def test_no_point_of_a_dense_grid_is_better(d, n_classes, log_scale):
     density = random_tilted(d, n_classes, seed=d, log_scale=log_scale)
     known = torch.zeros(3, d, dtype=torch.bool)
