@@ -14,6 +14,7 @@ from torch import Tensor
 __all__ = ["UNKNOWN", "Draws", "Evidence", "InOrders", "Marginal", "Queryable"]
 
 UNKNOWN = -1  # in the place of a label
+_FARTHEST = 1e15  # in model units: squares of what lies beyond leave the range of float32
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class Evidence:
         if self.x.shape[1] != n_features:
             raise ValueError(
                 f"evidence of {self.x.shape[1]} features, and the density has {n_features}"
+            )
+        if len(far := self.x[self.x.abs() > _FARTHEST]):
+            raise ValueError(
+                f"a feature is {far[0].item():g} in model units: too far from all that the "
+                "density knows of"
             )
         wrong = self.y[(self.y < UNKNOWN) | (self.y >= n_classes)]
         if len(wrong):

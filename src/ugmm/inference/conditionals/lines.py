@@ -32,11 +32,13 @@ class _Lines(NamedTuple):
     shares: Tensor  # (lines,), float64; they sum to 1
     noise: float  # the square of an average's error, over the variance among the lines
     effective: float  # share of the draws behind them
+    votes: Tensor | None = None  # by which the variance weighs them, if not by their shares
 
     def average(self, each: Tensor) -> tuple[Tensor, Tensor]:
         """Return the average of the lines' values, (lines, ...), and its standard error: (...)."""
         mean = torch.tensordot(self.shares, each, 1)
-        variance = torch.tensordot(self.shares, (each - mean).square(), 1)
+        votes = self.shares if self.votes is None else self.votes
+        variance = torch.tensordot(votes, (each - mean).square(), 1)
         return mean, (self.noise * variance).sqrt()
 
 
@@ -127,7 +129,9 @@ def _orders_along(density: InOrders, row: Evidence, feature: int) -> _Lines:
         return density.by_orders(row, features, values.unsqueeze(1))[1]
 
     log_share, _ = density.by_orders(row, features, row.x[:, features])
-    return _Lines(log_density, log_share.softmax(0), 1.0, 1.0)
+    # Of many features one order may take all of the share: how far the others are is still said.
+    votes = torch.full_like(log_share, 1 / len(log_share))
+    return _Lines(log_density, log_share.softmax(0), 1.0, 1.0, votes)
 
 
 class _Line(RowConditional):
@@ -192,4 +196,7 @@ def _log_average(lines: _Lines, logs: Tensor) -> tuple[Tensor, Tensor]:
     """Return the logarithm of the average of exp(logs) (lines, v), and its error: (v,) each."""
     most = logs.amax(0)
     mean, error = lines.average((logs - most).exp())
+    if lines.votes is not None:  # in nats, as of a marginal: a vote may be any times the mean
+        off = logs - (most + mean.log())
+        return most + mean.log(), torch.tensordot(lines.votes, off.square(), 1).sqrt()
     return most + mean.log(), error / mean
