@@ -61,6 +61,7 @@ def test_samples_are_worth_as_many_as_there_are_lineages(network, evidence):
     draws = network.draw(evidence[:1], 1024, torch.Generator().manual_seed(0))
     by_weights = 1 / (1024 * (2 * draws.log_weight).exp().sum())
     assert found.share[0] < by_weights
+    assert found.methods == ("importance",)
     rows, p = all_rows(network, evidence[:1])
     off = found.features[0].double().mean(0) - p.sum(1) @ rows.double()
     assert (off.abs() < 4 * 0.5 / found.effective[0].sqrt()).all()

@@ -47,13 +47,16 @@ class Cloud(RowConditional):
         centred = (self._x - self.mean).square()
         self.variance, self.variance_error = self._average(centred)
         self.is_exact = False
-        single = [exactly_given(density, row, int(f), n, generator) for f in features]
-        self._single = [one for one in single if one is not None]
-        if len(self._single) == len(single):
-            self._take_moments()
+        self._single: list[RowConditional] = []
+        self._take_exact_moments(generator)
 
-    def _take_moments(self) -> None:
-        """Take each feature's exact moments instead of the draws'."""
+    def _take_exact_moments(self, generator: torch.Generator) -> None:
+        """Take each feature's own moments instead of the draws', if all are exact."""
+        for feature in self._features.tolist():
+            one = exactly_given(self._density, self._row, feature, self._n, generator)
+            if one is None:
+                return
+            self._single.append(one)
         self.mean = torch.cat([one.mean for one in self._single])
         self.variance = torch.cat([one.variance for one in self._single])
         self.mean_error = self.variance_error = torch.zeros_like(self.mean)
