@@ -168,8 +168,8 @@ def main() -> None:
     seconds = time.process_time() - started
     held = "held" if all(good[:3]) else "MISSED"
     text += (
-        f"\n\n{POINTS} points for each row; within {WITHIN:g} errors, and the cubature's own. Seeds "
-        f"from {options.first}, {seconds:.0f} s. Bars, for marginals: {held}."
+        f"\n\n{POINTS} points for each row; within {WITHIN:g} errors, and the cubature's own. "
+        f"Seeds from {options.first}, {seconds:.0f} s. Bars, for marginals: {held}."
     )
     show("small", "marginals against cubature", text, options.write)
 
