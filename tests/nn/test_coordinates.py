@@ -71,6 +71,19 @@ def test_scores_are_those_of_whole_rows(name):
         )
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["wide", "joint", "tilted"])
+def test_features_that_are_missing_stay_so(name):
+    model, width = MODELS[name](), WIDTHS.get(name, 30)
+    model.expect_missing()
+    x, coordinates, values = torch.randn(2, width), torch.tensor([4, 0]), torch.randn(5)
+    x[0, 7], x[1, 4] = torch.nan, torch.nan
+    scores = model.coordinate_scores(x, values, coordinates)
+    expected = model.class_scores(replaced(x, values.expand(2, 2, 5), coordinates).flatten(0, 2))
+    assert scores.isfinite().all()
+    torch.testing.assert_close(scores.flatten(0, 2), expected, atol=3e-5, rtol=2e-6)
+
+
 def test_one_place_decides_what_pays(monkeypatch):
     model, passes = network(), []
     forward = UGMMNetwork.forward

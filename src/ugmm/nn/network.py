@@ -149,8 +149,14 @@ class UGMMNetwork(Classifier):
         return scores.where(known.any(-1, keepdim=True), self.log_prior.to(scores.dtype))
 
     def coordinates_pay(self, n_candidates: int, n_codes: int = 1) -> bool:
-        """Return whether `coordinate_scores` is cheaper than whole rows: see `coordinate_gain`."""
-        return self.coordinate_gain(n_candidates, n_codes) > _LEAST_GAIN
+        """Return whether `coordinate_scores` is cheaper than whole rows: see `coordinate_gain`.
+
+        Never where whole rows are needed: dropout draws masks for them, and what is missing is
+        looked for in them.
+        """
+        dropout = self.training and any(each.dropout or each.input_dropout for each in self.layers)
+        possible = not (dropout or self.missing)
+        return possible and self.coordinate_gain(n_candidates, n_codes) > _LEAST_GAIN
 
     def coordinate_gain(self, n_candidates: int, n_codes: int = 1) -> float:
         r"""Return how many times as many components whole rows take as `coordinate_scores`.
@@ -181,10 +187,7 @@ class UGMMNetwork(Classifier):
         """
         coordinates, spread = check_candidates(x, values, coordinates)
         n_wanted, n_values = len(coordinates), spread.shape[-1]
-        # Dropout draws its masks for whole rows, and inputs that are missing are looked for there.
-        dropout = self.training and any(each.dropout or each.input_dropout for each in self.layers)
-        whole = dropout or self.missing or not self.coordinates_pay(n_wanted * n_values)
-        if whole:
+        if not self.coordinates_pay(n_wanted * n_values):
             return super().coordinate_scores(x, values, coordinates)
         rows = x.reshape(-1, x.shape[-1])
         with self.prepared():
