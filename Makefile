@@ -8,7 +8,7 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train eval crossval ablate compare dashboard test test-slow lint bench clean
+TARGETS := help setup train eval crossval ablate compare dashboard test test-slow lint bench notebooks clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -89,6 +89,9 @@ lint: $(READY) ## check style and types
 
 bench: $(READY) ## measure all speeds into benchmarks/RESULTS.md: ARGS="--quick --against COMMIT"
 	@$(BIN)/python benchmarks $(ARGS)
+
+notebooks: $(READY) ## run the notebooks from top to bottom and keep their outputs
+	$(BIN)/python notebooks/execute.py notebooks/*.ipynb
 
 clean: ## remove the environment and caches; runs/ stays
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

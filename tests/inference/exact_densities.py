@@ -174,3 +174,14 @@ def half_known(n_features, *, n=1, seed=1):
     )
     known = torch.arange(n_features) < n_features // 2
     return Evidence(x, known.expand(n, -1))
+
+
+class Repeated(GaussianPerClass):
+    """Draws each of which comes four times: they are worth a quarter of what their weights say."""
+
+    def draw(self, evidence, n, generator):
+        drawn = super().draw(evidence, n // 4, generator)
+        share = drawn.marginal.effective / 4
+        marginal = drawn.marginal._replace(effective=share, is_exact=False)
+        x, y = drawn.x.repeat(1, 4, 1), drawn.y.repeat(1, 4)
+        return Draws(x, y, drawn.log_weight.repeat(1, 4) - math.log(4), marginal)

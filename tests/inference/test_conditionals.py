@@ -87,21 +87,21 @@ def test_several_features_have_their_conditional(forced):
     found = conditional(density, [4, 2], evidence, n=4096)
     assert found.mean.shape == found.variance.shape == found.error.shape == (2, 2)
     assert found.sample(3).shape == (3, 2, 2)
+    assert found.is_exact != forced
     values = torch.randn(6, 2, 2, generator=torch.Generator().manual_seed(0)).double()
     for i in range(2):
         truth = truth_of(density, evidence[i : i + 1], [2, 0])
-        assert ((found.mean[i] - truth.mean).abs() < 4 * found.error[i]).all()
+        assert ((found.mean[i] - truth.mean).abs() < 4 * found.error[i] + 1e-9).all()
         variance = truth.component_distribution.covariance_matrix.diagonal(dim1=1, dim2=2)
         spread = (truth.component_distribution.loc - truth.mean).square()
         variance = truth.mixture_distribution.probs @ (variance + spread)
-        assert ((found.variance[i] - variance).abs() < 4 * found.variance_error[i]).all()
+        assert ((found.variance[i] - variance).abs() < 4 * found.variance_error[i] + 1e-9).all()
         gap = found.log_prob(values)[:, i] - truth.log_prob(values[:, i])
         assert (gap.abs() < 4 * found.log_prob_error(values)[:, i] + 1e-9).all()
         one = truth_of(density, evidence[i : i + 1], 2)
-        below = one.cdf(found.quantile(torch.tensor([0.1, 0.5, 0.9]))[:, i, 0])
-        torch.testing.assert_close(
-            below, torch.tensor([0.1, 0.5, 0.9]).double(), atol=0.05, rtol=0
-        )
+        mass = torch.tensor([0.1, 0.5, 0.9]).double()
+        below, near = one.cdf(found.quantile(mass)[:, i, 0]), 0.05 if forced else 1e-7
+        torch.testing.assert_close(below, mass, atol=near, rtol=0)
     drawn = found.sample(3000)
     torch.testing.assert_close(drawn.mean(0), found.mean, atol=0.1, rtol=0)
 

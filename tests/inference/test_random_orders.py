@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from ugmm.inference import Evidence, conditional, marginal, posterior, sample
+from ugmm.inference import Evidence, conditional, marginal, mpe, posterior, sample
 from ugmm.nn import AutoregressiveUGMM
 
 D = 5
@@ -42,7 +42,7 @@ def test_a_conditional_is_one_pass_and_its_error_the_spread_of_the_orders():
     log_share, each = network.by_orders(row, torch.tensor([2]), torch.tensor([[1.0]]))
     p, share = each.exp().squeeze(1), log_share.softmax(0)
     torch.testing.assert_close(found.mean[0], share @ p)
-    torch.testing.assert_close(found.error[0], (share @ (p - share @ p).square()).sqrt())
+    torch.testing.assert_close(found.error[0], (p - share @ p).square().mean().sqrt())
     assert found.error[0] > 0
     assert not found.is_exact
     assert found.effective[0] == 1
@@ -57,7 +57,9 @@ def test_the_conditional_of_several_features_is_normalised():
     p = found.log_prob(values.unsqueeze(1)).squeeze(1).exp()
     torch.testing.assert_close(p, log_share.softmax(0) @ each.exp())
     assert p.sum().item() == pytest.approx(1, abs=1e-12)
-    assert (found.log_prob_error(values.unsqueeze(1)) > 0).all()
+    off = each - p.log()
+    error = found.log_prob_error(values.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(error, off.square().mean(0).sqrt())
 
 
 def test_draws_are_as_good_as_independent():
@@ -75,3 +77,13 @@ def test_posteriors_need_no_draws():
     torch.testing.assert_close(found.probs, labelled.softmax(1))
     assert (found.effective == 1).all()
     assert not found.is_exact
+
+
+@torch.no_grad()
+def test_the_mode_is_the_mixtures():
+    network, asked = make(), evidence(STATES[::8], known=(0, 1))
+    network = network.float()
+    found, scores = mpe(network, asked), network.class_scores(STATES)
+    for x, value in zip(asked.x, found.log_prob, strict=True):
+        best = scores[(STATES[:, :2] == x[:2]).all(1)].max()
+        assert value.item() == pytest.approx(best.item(), abs=1e-5)

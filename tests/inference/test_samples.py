@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from exact_densities import BinaryTable, half_known, random_gaussians
+from exact_densities import BinaryTable, Repeated, half_known, random_gaussians
 
 from ugmm.errors import UGMMWarning
-from ugmm.inference import Evidence, sample
+from ugmm.inference import Evidence, conditional, sample
+from ugmm.inference.density_posteriors import density_posterior
 
 FAR = Evidence(torch.tensor([[0.0, torch.nan, 0.0], [1e200, torch.nan, 0.0]], dtype=torch.float64))
 
@@ -84,6 +85,19 @@ def test_draws_come_in_parts_and_tell_how_far_they_are():
     assert told[-1] == (3000, 3000)
     assert len(drawn.features[0].unique(dim=0)) > 2700
     assert 2000 < drawn.effective[0] < 3000
+
+
+def test_draws_that_have_much_in_common_are_worth_less():
+    plain = random_gaussians(3, seed=1, forced=True)
+    repeated = Repeated(plain.means, plain.covariances, forced=True).eval()
+    nothing = Evidence.nothing(3).to(dtype=torch.float64)
+    assert sample(repeated, 200).share[0] < 0.5 * sample(plain, 200).share[0]
+    once, again = (conditional(d, [0, 1], nothing) for d in (plain, repeated))
+    torch.testing.assert_close(again.error, 2 * once.error, rtol=0.15, atol=0)
+    once, again = (conditional(d, 0, nothing, n=1024) for d in (plain, repeated))
+    assert (again.error > 1.2 * once.error).all()
+    once, again = (density_posterior(d, nothing, 4096, 0)[1] for d in (plain, repeated))
+    torch.testing.assert_close(again, 2 * once, rtol=0.15, atol=0)
 
 
 def test_few_effective_draws_give_way_to_mala_and_say_so():

@@ -12,12 +12,21 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from ugmm.kernels.coordinates import cuda as coordinates_cuda
+from ugmm.kernels.coordinates import triton_kernels as coordinates_kernels
 from ugmm.kernels.cumulative import cuda as cumulative_cuda
 from ugmm.kernels.cumulative import triton_kernels as cumulative_kernels
 from ugmm.kernels.mixture.triton import finish, near, parameters
 
 MULTIPLES = ("padded", "outs_each")  # of 16, which Triton sees
-KINDS = {"place": "*i64", "known": "*i1", "table": "*fp64", "saved": "*fp64", "min_scale": "fp64"}
+KINDS = {
+    "place": "*i64",
+    "coordinates": "*i64",
+    "known": "*i1",
+    "table": "*fp64",
+    "saved": "*fp64",
+    "min_scale": "fp64",
+}
 
 
 def compiled(function, constants, capability, warps):
@@ -92,5 +101,15 @@ def cumulative():
             check(function, sizes | constants, capability, tile["num_warps"])
 
 
+def coordinates():
+    """Both kernels, with the tiles that they are launched with."""
+    kernels, tiles = coordinates_kernels, coordinates_cuda
+    for capability in (80, 90):
+        for function, tile in ((kernels.add_others, tiles.OTHERS), (kernels.score, tiles.SCORE)):
+            sizes = {name: size for name, size in tile.items() if name != "num_warps"}
+            check(function, sizes, capability, tile["num_warps"])
+
+
 if __name__ == "__main__":
-    {"mixture": mixture, "cumulative": cumulative}[sys.argv[1]]()
+    rooms = {"mixture": mixture, "cumulative": cumulative, "coordinates": coordinates}
+    rooms[sys.argv[1]]()

@@ -106,6 +106,7 @@ sys.modules["triton"] = None
 from ugmm import kernels
 assert kernels.cuda_operator("mixture") is None
 assert kernels.cuda_operator("cumulative") is None
+assert kernels.cuda_operator("coordinates") is None
 """
 
 BROKEN = """

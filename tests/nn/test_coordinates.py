@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 
 from ugmm.baselines import MLP
 from ugmm.density import Ensemble, TiltedGaussian
@@ -43,6 +42,7 @@ MODELS = {
     "mlp": lambda: MLP([6, 5, 3]),
     "joint": lambda: JointScore(network([33, 6, 4, 1]), 3),
     "joint, one real label": lambda: JointScore(network([31, 6, 4, 1]), 3, "real"),
+    "joint, many labels": lambda: JointScore(network([70, 6, 4, 1]), 40),
     "tilted": tilted,
     "tilted, no label": lambda: tilted("none"),
     "ensemble": lambda: Ensemble([tilted(), tilted(seed=1)]),
@@ -71,28 +71,35 @@ def test_scores_are_those_of_whole_rows(name):
         )
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["wide", "joint", "tilted"])
+def test_features_that_are_missing_stay_so(name):
+    model, width = MODELS[name](), WIDTHS.get(name, 30)
+    model.expect_missing()
+    x, coordinates, values = torch.randn(2, width), torch.tensor([4, 0]), torch.randn(5)
+    x[0, 7], x[1, 4] = torch.nan, torch.nan
+    scores = model.coordinate_scores(x, values, coordinates)
+    expected = model.class_scores(replaced(x, values.expand(2, 2, 5), coordinates).flatten(0, 2))
+    assert scores.isfinite().all()
+    torch.testing.assert_close(scores.flatten(0, 2), expected, atol=3e-5, rtol=2e-6)
+
+
 def test_one_place_decides_what_pays(monkeypatch):
-    def count(model, n_codes=1):
-        whole = []
-        monkeypatch.setattr(nn.Module, "__call__", spy(nn.Module.__call__, model, whole))
-        model.coordinate_scores(torch.randn(1, model.sizes[0]), torch.randn(4))
-        monkeypatch.undo()
-        return len(whole)
+    model, passes = network(), []
+    forward = UGMMNetwork.forward
+    monkeypatch.setattr(UGMMNetwork, "forward", lambda *args: passes.append(0) or forward(*args))
 
-    def spy(call, model, whole):
-        def spied(self, *args, **kwargs):
-            whole.extend([self] if self is model else [])
-            return call(self, *args, **kwargs)
+    def count(n_values):
+        passes.clear()
+        model.coordinate_scores(torch.randn(1, 40), torch.randn(n_values), torch.tensor([3]))
+        return len(passes)
 
-        return spied
-
-    wide, narrow = network(), network(NARROW)
-    assert wide.coordinates_pay(160)
-    assert count(wide) == 0
-    assert not narrow.coordinates_pay(24)
-    assert count(narrow) == 1
-    assert not wide.coordinates_pay(1)  # one candidate is one row
-    assert not network([33, 6, 40, 1]).coordinates_pay(99, n_codes=10)
+    assert model.coordinates_pay(160)
+    assert count(160) == 0
+    assert not model.coordinates_pay(1)  # one candidate is one row
+    assert count(1) == 1
+    assert network(NARROW).coordinate_gain(10**9) == pytest.approx((6 * 20 + 184) / (20 + 184))
+    assert not network([33, 6, 40, 1]).coordinates_pay(99, n_codes=40)
 
 
 def test_dropout_takes_whole_rows():

@@ -9,6 +9,7 @@ from ugmm.cli import main
 from ugmm.config.choices import declare
 from ugmm.config.compose import compose
 from ugmm.loading import load_network
+from ugmm.nn import Evidence, UGMMCircuit
 
 
 @pytest.mark.skipif(
@@ -27,6 +28,18 @@ def test_a_circuit_trains_and_is_read_back(train_and_draw, kind, settings, capfd
     x = torch.randn(5, 4)
     torch.testing.assert_close(network.posterior(x).sum(-1), torch.ones(5))
     assert ("test/log_prob" in summary) == bool(settings)
+
+
+def test_a_circuit_of_mixture_neurons_trains_and_is_read_back(train_and_draw, capfd):
+    settings = ("model.structure_seed=7", "model.leaf_hidden=[3]", "model.channels=3")
+    run = train_and_draw("iris_circuit", *settings)
+    assert main(["eval", str(run.folder)]) == 0
+    summary = run.read_summary()
+    assert f"{summary['test/log_prob']:.4g}" in capfd.readouterr().out
+    network = load_network(run.folder)
+    assert torch.equal(network.order, UGMMCircuit(4, 3, structure_seed=7).order)
+    assert network.marginal(Evidence.nothing(4)).log_prob.abs() < 1e-6
+    assert "samples" in {path.stem for path in run.plots.iterdir()}
 
 
 def test_without_spflow_the_remedy_is_named(monkeypatch, train):

@@ -49,7 +49,7 @@ class _Target:
         self.density, self.row, self.generator = density, row, generator
         self.free = (~row.known[0]).nonzero().squeeze(1)
         self.draws = draws_of(density, row, _DRAWS, generator)
-        self.share = float(effective(self.draws.log_weight[0])) / _DRAWS
+        self.share = effective(self.draws) / _DRAWS
         self.largest = float(self.draws.log_weight[0].max().exp())
 
     def start(self) -> Tensor:

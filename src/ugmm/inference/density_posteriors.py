@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ugmm.inference.asking import Asked, alike, check_density, check_evidence, generator_of
-from ugmm.inference.weights import TOO_FAR, draws_of, effective
+from ugmm.inference.weights import TOO_FAR, draws_of, effective, error_factor
 from ugmm.nn.checks import check_positive
 from ugmm.nn.evidence import UNKNOWN, Evidence, Marginal, Queryable
 
@@ -99,4 +99,4 @@ def _by_draws(
     weight = draws.log_weight[0].exp().unsqueeze(1)
     probs = (weight * each).sum(0)
     error = (weight * (each - probs)).square().sum(0).sqrt()
-    return probs, error, float(effective(draws.log_weight[0])) / n
+    return probs, error * error_factor(draws), effective(draws) / n

@@ -25,6 +25,7 @@ _METHODS = ("auto", "importance", *_BY_CHAINS)
 _LEAST_SHARE = 0.005  # of effective draws, below which importance resampling gives way to MALA
 _EFFECTIVE = 8  # effective draws for each one that is kept: so that few are kept twice
 _MOST = 64  # draws for each one that is kept, however few of them are effective
+_PROBE = 64  # draws by which a density shows whether it draws exactly
 _FEWEST, _PART = 1024, 8192  # draws at a time
 _ENOUGH = 100  # effective draws behind samples, below which they come with a warning
 _STUCK = 0.05  # of proposals accepted, below which chains come with a warning
@@ -189,15 +190,15 @@ def by_importance(
     least_share: float = 0.0,
 ) -> Drawn | None:
     """Draw n rows by weighted draws, some at a time; return None if too few are effective."""
-    exact = is_exact(draws_of(density, row, 2, generator))
+    exact = is_exact(draws_of(density, row, _PROBE, generator))
     x, y = row.x.new_empty(n, row.x.shape[1]), row.y.new_empty(n)
     done, total, squares, largest = 0, 0, 0.0, 0.0
     while done < n:
         left = n - done
         size = min(_PART, left if exact else max(_FEWEST, _EFFECTIVE * left))
         draws = draws_of(density, row, size, generator)
-        log_weight = draws.log_weight[0]
-        ess = float(effective(log_weight))
+        log_weight, exact = draws.log_weight[0], exact and is_exact(draws)
+        ess = effective(draws)
         if ess < least_share * size:
             return None
         keep = min(left, size if exact else max(1, int(ess / _EFFECTIVE), size // _MOST))

@@ -1,11 +1,13 @@
 """What weighted draws are worth, and draws of equal weight that are chosen from them."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ugmm.nn.evidence import Draws, Evidence, Queryable
 
-__all__ = ["TOO_FAR", "draws_of", "effective", "is_exact", "resample"]
+__all__ = ["TOO_FAR", "draws_of", "effective", "error_factor", "is_exact", "resample"]
 
 TOO_FAR = (
     "the evidence is too far from all that the density knows of for its probability to be computed"
@@ -24,9 +26,23 @@ def draws_of(density: Queryable, row: Evidence, n: int, generator: torch.Generat
     return draws
 
 
-def effective(log_weight: Tensor) -> Tensor:
-    """Return the effective number of draws of normalised weights: (..., k) to (...)."""
-    return 1 / (2 * log_weight).exp().sum(-1)
+def effective(draws: Draws) -> float:
+    """Return how many independent draws those of one row are worth.
+
+    It is as few as their weights say, or as few as the density says where that is less, since it
+    knows of draws that have a part of their features in common.
+    """
+    found = len(draws.log_weight[0]) * float(draws.marginal.effective[0])
+    return min(_by_weights(draws), found)
+
+
+def error_factor(draws: Draws) -> float:
+    """Return how much larger an average's error is than weights alone say: see `effective`."""
+    return math.sqrt(_by_weights(draws) / effective(draws))
+
+
+def _by_weights(draws: Draws) -> float:
+    return 1 / float((2 * draws.log_weight[0]).exp().sum())
 
 
 def resample(log_weight: Tensor, k: int, generator: torch.Generator) -> Tensor:

@@ -109,8 +109,6 @@ def choose_coordinates(p: Problem, values: Tensor, kernel: str = "auto") -> type
     Returns:
         `coordinates.reference.Candidates`, or a class like it.
     """
-    if p.x.is_cuda and kernel in ("auto", "cuda"):
-        return Candidates
     fused: type[Any] = _choose(p.x, kernel, Candidates, CpuCandidates, "coordinates")
     return fused if _only_numbers(*p[:4], values) else Candidates
 
@@ -156,8 +154,8 @@ def _choose(x: Tensor, kernel: str, reference: Any, cpu: Any, room: str) -> Any:
     return reference
 
 
-def cuda_operator(room: str) -> _Operator | None:
-    """The operator for CUDA devices of `mixture` or `cumulative`; None if Triton is missing.
+def cuda_operator(room: str) -> Callable[..., Any] | None:
+    """What a room has for CUDA devices: an operator, or a class; None if Triton is missing.
 
     A machine without such a device need not import Triton.
     """
@@ -171,8 +169,12 @@ def cuda_operator(room: str) -> _Operator | None:
         return None
     if room == "mixture":
         from ugmm.kernels.mixture.cuda import CUDA
-    else:
+    elif room == "cumulative":
         from ugmm.kernels.cumulative.cuda import CUDA
+    else:
+        from ugmm.kernels.coordinates.cuda import CudaCandidates
+
+        return CudaCandidates
     return CUDA
 
 

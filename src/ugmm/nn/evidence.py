@@ -14,6 +14,7 @@ from torch import Tensor
 __all__ = ["UNKNOWN", "Draws", "Evidence", "InOrders", "Marginal", "Queryable"]
 
 UNKNOWN = -1  # in the place of a label
+_FARTHEST = 1e15  # in model units: squares of what lies beyond leave the range of float32
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class Evidence:
             raise ValueError(
                 f"evidence of {self.x.shape[1]} features, and the density has {n_features}"
             )
+        if len(far := self.x[self.x.abs() > _FARTHEST]):
+            raise ValueError(
+                f"a feature is {far[0].item():g} in model units: too far from all that the "
+                "density knows of"
+            )
         wrong = self.y[(self.y < UNKNOWN) | (self.y >= n_classes)]
         if len(wrong):
             raise ValueError(f"a label is {wrong[0].item()}, and it must be 0 to {n_classes - 1}")
@@ -163,7 +169,7 @@ class Marginal(NamedTuple):
     @property
     def is_settled(self) -> bool:
         """Whether no draws are behind it: another seed would give the same answer."""
-        return bool((self.effective == 1).all())
+        return bool((self.effective > 1 - 1e-9).all())  # but for rounding
 
     @classmethod
     def exact(cls, log_prob: Tensor) -> "Marginal":

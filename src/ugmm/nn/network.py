@@ -20,7 +20,7 @@ __all__ = ["UGMMNetwork"]
 _BLOCK = 1024  # candidates that go through the later layers at once: few stay in the cache
 _MANY = 4096  # candidates of a row: fewer do not repay what `UGMM.near` prepares
 _WIDE = 4096  # components of a layer: narrower ones do not, either
-_LEAST_GAIN = 1.5  # of candidates of single inputs over whole rows, in components
+_LEAST_GAIN = 1.0  # of `coordinate_gain`: with as many components, rows still need not be built
 
 
 class UGMMNetwork(Classifier):
@@ -149,12 +149,22 @@ class UGMMNetwork(Classifier):
         return scores.where(known.any(-1, keepdim=True), self.log_prior.to(scores.dtype))
 
     def coordinates_pay(self, n_candidates: int, n_codes: int = 1) -> bool:
-        r"""Return whether `coordinate_scores` computes few enough components.
+        """Return whether `coordinate_scores` is cheaper than whole rows: see `coordinate_gain`.
 
-        With N inputs, M of the first layer's neurons, T components in the later layers and C
-        codes that are joined with each input, whole networks compute :math:`N M + C T` for a
-        candidate (see :meth:`score_pairs`), and candidates of single inputs :math:`C (M + T)`, and
-        for each row the sums over the other inputs. The ratio is at most
+        Never where whole rows are needed: dropout draws masks for them, and what is missing is
+        looked for in them.
+        """
+        dropout = self.training and any(each.dropout or each.input_dropout for each in self.layers)
+        possible = not (dropout or self.missing)
+        return possible and self.coordinate_gain(n_candidates, n_codes) > _LEAST_GAIN
+
+    def coordinate_gain(self, n_candidates: int, n_codes: int = 1) -> float:
+        r"""Return how many times as many components whole rows take as `coordinate_scores`.
+
+        With N inputs, M neurons of the first layer, T components in the later layers and C codes
+        that are joined with each input, whole rows take :math:`N M + C T` for a candidate (see
+        `score_pairs`), and candidates of single inputs :math:`C (M + T)`, and for each row the
+        sums over the other inputs. Without codes the gain is at most
         :math:`R = (N M + T) / (M + T)`.
 
         Args:
@@ -165,7 +175,7 @@ class UGMMNetwork(Classifier):
         later = sum(a * b for a, b in pairwise(self.sizes[1:]))
         whole = n_candidates * (n_in * width + n_codes * later)
         single = n_codes * (n_candidates * (width + later) + 2 * n_in * width)
-        return whole > _LEAST_GAIN * single
+        return whole / single
 
     def coordinate_scores(
         self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
@@ -177,10 +187,7 @@ class UGMMNetwork(Classifier):
         """
         coordinates, spread = check_candidates(x, values, coordinates)
         n_wanted, n_values = len(coordinates), spread.shape[-1]
-        # Dropout draws its masks for whole rows, and inputs that are missing are looked for there.
-        dropout = self.training and any(each.dropout or each.input_dropout for each in self.layers)
-        whole = dropout or self.missing or not self.coordinates_pay(n_wanted * n_values)
-        if whole:
+        if not self.coordinates_pay(n_wanted * n_values):
             return super().coordinate_scores(x, values, coordinates)
         rows = x.reshape(-1, x.shape[-1])
         with self.prepared():

@@ -19,7 +19,7 @@ from ugmm.inference.conditionals.tables import LogDensity, tabulate
 from ugmm.inference.weights import draws_of, effective, resample
 from ugmm.nn.evidence import Draws, Evidence, InOrders
 
-__all__ = ["feature_given"]
+__all__ = ["exactly_given", "feature_given"]
 
 _DRAWS_A_LINE = 4  # a line costs some hundred points: few draws are wasted on choosing it
 _PROBE = 64  # draws by which a density shows whether it answers exactly
@@ -32,11 +32,13 @@ class _Lines(NamedTuple):
     shares: Tensor  # (lines,), float64; they sum to 1
     noise: float  # the square of an average's error, over the variance among the lines
     effective: float  # share of the draws behind them
+    votes: Tensor | None = None  # by which the variance weighs them, if not by their shares
 
     def average(self, each: Tensor) -> tuple[Tensor, Tensor]:
         """Return the average of the lines' values, (lines, ...), and its standard error: (...)."""
         mean = torch.tensordot(self.shares, each, 1)
-        variance = torch.tensordot(self.shares, (each - mean).square(), 1)
+        votes = self.shares if self.votes is None else self.votes
+        variance = torch.tensordot(votes, (each - mean).square(), 1)
         return mean, (self.noise * variance).sqrt()
 
 
@@ -51,6 +53,16 @@ def feature_given(
     if lines is None:
         lines = _through_draws(density, row, feature, draws, generator)
     return _Coin(lines) if density.binary else _Line(lines, draws, feature)
+
+
+def exactly_given(
+    density: Asked, row: Evidence, feature: int, n: int, generator: torch.Generator
+) -> RowConditional | None:
+    """Return the conditional of one feature if that is exact, else nothing."""
+    lines = _without_draws(density, row, feature)
+    if lines is None or lines.noise > 0:
+        return None
+    return feature_given(density, row, feature, n, generator)
 
 
 def _without_draws(density: Asked, row: Evidence, feature: int) -> _Lines | None:
@@ -68,7 +80,7 @@ def _without_draws(density: Asked, row: Evidence, feature: int) -> _Lines | None
 def _through_draws(
     density: Asked, row: Evidence, feature: int, draws: Draws, generator: torch.Generator
 ) -> _Lines:
-    ess = float(effective(draws.log_weight[0]))
+    ess = effective(draws)
     n = draws.x.shape[1]
     k = max(1, n // _DRAWS_A_LINE)
     chosen, times = resample(draws.log_weight[0], k, generator).unique(return_counts=True)
@@ -117,7 +129,9 @@ def _orders_along(density: InOrders, row: Evidence, feature: int) -> _Lines:
         return density.by_orders(row, features, values.unsqueeze(1))[1]
 
     log_share, _ = density.by_orders(row, features, row.x[:, features])
-    return _Lines(log_density, log_share.softmax(0), 1.0, 1.0)
+    # Of many features one order may take all of the share: how far the others are is still said.
+    votes = torch.full_like(log_share, 1 / len(log_share))
+    return _Lines(log_density, log_share.softmax(0), 1.0, 1.0, votes)
 
 
 class _Line(RowConditional):
@@ -182,4 +196,7 @@ def _log_average(lines: _Lines, logs: Tensor) -> tuple[Tensor, Tensor]:
     """Return the logarithm of the average of exp(logs) (lines, v), and its error: (v,) each."""
     most = logs.amax(0)
     mean, error = lines.average((logs - most).exp())
+    if lines.votes is not None:  # in nats, as of a marginal: a vote may be any times the mean
+        off = logs - (most + mean.log())
+        return most + mean.log(), torch.tensordot(lines.votes, off.square(), 1).sqrt()
     return most + mean.log(), error / mean

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +22,24 @@ from ugmm.nn.evidence import Evidence
 
 __all__ = ["Ascent", "landmarks"]
 
+
+class _Stage(NamedTuple):
+    points: int  # that go on, for each start
+    sweeps: int
+    rounds: int  # of tries, at most
+    tries: int  # of each point in a round
+
+
+# Many points get a little of the work, the best of them more: where peaks are narrow, that finds
+# more than the same work for fewer points.
+_STAGES = (_Stage(8, 0, 20, 16), _Stage(3, 1, 30, 32), _Stage(1, 1, 60, 32))
+
 _DRAWS = 85  # screened, for each start
 _ASSEMBLED = 0.7  # of the features of half of them are put together from several means
 _RADIUS = 0.25  # within which points are the same start, in standard deviations of the draws
 _GRID = 32
-_SWEEPS = 3
-_ROUNDS = 20
-_TRIES = 32  # of each point in a round
+_NEAR = 0.02  # the same for points that have climbed
+_QUIET = 5  # rounds without a gain, after which there are no more
 _MOVED = 0.6  # of the features in a try
 _WIDTHS = (-3.5, 0.0)  # of tries, in standard deviations of the draws: bounds of the logarithm
 _LEAST_SPREAD = 1e-3  # where draws hardly differ, in model units
@@ -79,13 +91,11 @@ class Ascent:
             generator: On the CPU.
         """
         climb = _Climb(self, evidence, draws, generator)
-        for _ in range(_SWEEPS):
-            before = climb.value.clone()
-            climb.sweep()
-            if not (climb.value - before > _SAME).any():
-                break
-        for _ in range(_ROUNDS):
-            climb.scatter()
+        for stage in _STAGES:
+            climb.keep(stage.points * self.starts)
+            for _ in range(stage.sweeps):
+                climb.sweep()
+            climb.scatter(stage.rounds, stage.tries)
         return climb.finish()
 
 
@@ -109,11 +119,16 @@ class _Climb:
         self.low = draws.amin(1) - self.spread / 2
         self.high = draws.amax(1) + self.spread / 2
         self.means = landmarks(search.exact, draws.shape[-1]).to(draws)
-        x = self._assembled(draws)
-        value, y = best_labels(search.density, x, evidence)
-        tops = distinct_tops(x, y, value, search.starts, _RADIUS * self.spread)
-        self.x = x.gather(1, tops.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
-        self.y, self.value = y.gather(1, tops), value.gather(1, tops)
+        self.x = self._assembled(draws)
+        self.value, self.y = best_labels(search.density, self.x, evidence)
+        self.near = _RADIUS
+
+    def keep(self, k: int) -> None:
+        """Go on with the k best distinct points of each row."""
+        tops = distinct_tops(self.x, self.y, self.value, k, self.near * self.spread)
+        self.x = self.x.gather(1, tops.unsqueeze(-1).expand(-1, -1, self.x.shape[-1]))
+        self.y, self.value = self.y.gather(1, tops), self.value.gather(1, tops)
+        self.near = _NEAR
 
     def _rand(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator).to(self.low)
@@ -151,16 +166,25 @@ class _Climb:
             if len(live):
                 self._try_choice(live, choice)
 
-    def scatter(self) -> None:
-        """Move each point to the best of some tries nearby, at many distances.
+    def scatter(self, rounds: int, tries: int) -> None:
+        """Move each point to the best of some tries nearby, at many distances, again and again.
 
         Narrow peaks stand close to each other: Newton steps alone end at the nearest.
         """
+        quiet = 0
+        for _ in range(rounds):
+            before = self.value.clone()
+            self._try_nearby(tries)
+            quiet = 0 if (self.value - before > _SAME).any() else quiet + 1
+            if quiet == _QUIET:
+                break
+
+    def _try_nearby(self, tries: int) -> None:
         n, k, d = self.x.shape
-        shape = (n, k, _TRIES, d)
+        shape = (n, k, tries, d)
         normal = torch.randn(shape, generator=self.generator).to(self.x)
         low, high = _WIDTHS
-        width = (low + (high - low) * self._rand(n, k, _TRIES, 1)).exp()
+        width = (low + (high - low) * self._rand(n, k, tries, 1)).exp()
         moved = (self._rand(*shape) < _MOVED) & self.smooth[:, None, None]
         step = normal * width * moved * self.spread[:, None, None]
         self._try_points(torch.arange(n, device=step.device), self.x.unsqueeze(2) + step)

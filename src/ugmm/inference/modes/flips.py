@@ -29,12 +29,13 @@ _NEAREST = 32  # training rows that are completions to start from
 class Flips:
     """A search from the best of many completions, by flips of single features and of several.
 
-    Of an autoregressive network in a fixed order, what a beam search finds is one of them.
+    Of an autoregressive network, what a beam search finds is one of them.
 
     Attributes:
         density: Of binary features, in evaluation mode.
         exact: The same in float64.
-        starts: How many completions are followed, for each row of evidence.
+        starts: How many completions are followed, for each row of evidence; as many again that
+            the nearest training rows suggest.
         rows: Training rows (m, D) whose completions are tried, or None.
     """
 
@@ -57,23 +58,29 @@ class Flips:
             generator: Not needed.
         """
         completions, known = draws.to(dtype_of(self.density)), evidence.known.unsqueeze(1)
-        if isinstance(self.density, AutoregressiveUGMM) and self.density.orders is None:
+        if isinstance(self.density, AutoregressiveUGMM):
             beam = self.density.beam(evidence, _BEAM * self.starts).x.to(completions)
             completions = torch.cat([completions, beam.unsqueeze(1)], 1)
+        tops = [self._best(evidence, completions)]
         if self.rows is not None:
             near = nearest_rows(self.rows.to(completions), evidence, _NEAREST)
             near = evidence.x.to(near).unsqueeze(1).where(known, near)
-            completions = torch.cat([completions, near], 1)
-        value, y = best_labels(self.density, completions, evidence)
-        tops = distinct_tops(
-            completions, y, value, self.starts, torch.full_like(completions[:, 0], 0.5)
-        )
-        x = completions.gather(1, tops.unsqueeze(-1).expand(-1, -1, completions.shape[-1]))
+            # As many of their own: with rows an answer is no worse than without.
+            tops.append(self._best(evidence, near))
+        x, y = (torch.cat(parts, 1) for parts in zip(*tops, strict=True))
         free = (~known).expand_as(x).flatten(0, 1)
-        ends = climb_by_flips(self.density, x.flatten(0, 1), y.gather(1, tops).flatten(), free)
+        ends = climb_by_flips(self.density, x.flatten(0, 1), y.flatten(), free)
         # Another label may have become the best.
         value, y = best_labels(self.exact, ends.reshape(x.shape), evidence)
         return Found.best_of(ends.reshape(x.shape), y, value, _LEAST)
+
+    def _best(self, evidence: Evidence, completions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the best distinct of some completions, and their labels."""
+        value, y = best_labels(self.density, completions, evidence)
+        apart = torch.full_like(completions[:, 0], 0.5)
+        tops = distinct_tops(completions, y, value, self.starts, apart)
+        x = completions.gather(1, tops.unsqueeze(-1).expand(-1, -1, completions.shape[-1]))
+        return x, y.gather(1, tops)
 
 
 def nearest_rows(rows: Tensor, evidence: Evidence, k: int) -> Tensor:

@@ -21,7 +21,9 @@ import math
 import triton
 import triton.language as tl
 
-__all__ = ["backward", "carry", "carry_back", "finish", "forward", "prepare"]
+__all__ = [
+    "LN_2", "LOWEST", "backward", "carry", "carry_back", "finish", "forward", "grown", "prepare",
+]  # fmt: skip
 
 LN_2 = tl.constexpr(math.log(2.0))
 LOG2_E = tl.constexpr(1.0 / math.log(2.0))
@@ -59,7 +61,7 @@ def prepare(loc, log_scale, logits, columns, n_out, n_in, BM: tl.constexpr, BK: 
 
 
 @triton.jit
-def _grown(m, e, t):
+def grown(m, e, t):
     """The sum m * 2**e with 2**t added."""
     raised = tl.maximum(e, tl.floor(t))
     return m * tl.exp2(e - raised) + tl.exp2(t - raised), raised
@@ -137,7 +139,7 @@ def forward(
     for k in range(chunk * BK, tl.minimum((chunk + 1) * BK, n_in - 1)):
         at = columns + tl.cast(k, tl.int64) * n_out + out
         z = (tl.load(x + row * n_in + k)[:, None] - tl.load(at)) * tl.load(at + plane)
-        m, e = _grown(m, e, tl.load(at + 2 * plane) - z * z)
+        m, e = grown(m, e, tl.load(at + 2 * plane) - z * z)
         i = tl.load(place + k + 1)
         if i >= 0:
             target = score + (row[:, None] * wanted + i) * n_out + out[None, :]

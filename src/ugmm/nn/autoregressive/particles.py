@@ -107,16 +107,17 @@ def draw(walk: Walk, question: Question, n: int, generator: torch.Generator) -> 
         weight[tasks] = arrived.log_weight + arrived.log_total.unsqueeze(1)
     lineage += torch.arange(count, device=y.device).repeat(rows).unsqueeze(1) * width
     weight = weight.view(rows, -1).log_softmax(1)
+    of_one = torch.zeros_like(weight).scatter_add_(1, lineage.view(rows, -1), weight.exp())
+    worth = 1 / of_one.square().sum(1)
+    if weight.shape[1] != n:
+        worth = 1 / (1 / worth + 1 / n)
     chosen, weight = _choose(weight, n, generator)
-    lineage, y = lineage.view(rows, -1).gather(1, chosen), y.view(rows, -1).gather(1, chosen)
-    x = x.view(rows, -1, walk.n_features)
+    y, x = y.view(rows, -1).gather(1, chosen), x.view(rows, -1, walk.n_features)
     x = x.gather(1, chosen.unsqueeze(2).expand(-1, -1, walk.n_features))
-    of_one = weight.new_zeros(rows, width * count)
-    of_one.scatter_add_(1, lineage, weight.exp())
     is_sure = question.end <= question.begin
     more, error = _mean(log_total.view(rows, count), width * count)
     more, error = more.masked_fill(is_sure, 0), error.masked_fill(is_sure, 0)
-    log_prob, effective = question.log_prefix + more, 1 / (of_one.square().sum(1) * n)
+    log_prob, effective = question.log_prefix + more, (worth / n).masked_fill(is_sure, 1)
     return Draws(x, y, weight, Marginal(log_prob, error, effective, bool(is_sure.all())))
 
 
