@@ -33,7 +33,7 @@ def moments(density, row):
 def test_each_method_draws_from_the_conditional(method, forced, expected):
     density = random_gaussians(4, seed=2, forced=forced)
     row = half_known(4, seed=5)
-    n = 1600 if method == "mala" else 4000
+    n = 1200 if method == "mala" else 4000
     drawn = sample(density, n, row, method=method, seed=1)
     assert drawn.methods == (expected,)
     x, y = drawn.features[0], drawn.labels[0]
@@ -116,10 +116,10 @@ def test_chains_that_stay_in_their_modes_are_worth_little_and_say_so(method):
     narrow = 0.2 * torch.eye(2).expand(2, 2, 2)
     apart = GaussianPerClass(far, narrow, forced=True, width=6.0).eval()
     with pytest.warns(UGMMWarning, match="of chains that stay apart, worth about .* independent"):
-        drawn = sample(apart, 320, method=method)
+        drawn = sample(apart, 240, method=method)
     assert drawn.effective[0] < 40
     together = GaussianPerClass(near, narrow, forced=True).eval()
-    assert sample(together, 320, method=method).effective[0] > 100
+    assert sample(together, 240, method=method).effective[0] > 80
 
 
 def test_chains_can_be_told_apart():
