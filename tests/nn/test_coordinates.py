@@ -71,6 +71,19 @@ def test_scores_are_those_of_whole_rows(name):
         )
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["wide", "joint", "tilted"])
+def test_features_that_are_missing_stay_so(name):
+    model, width = MODELS[name](), WIDTHS.get(name, 30)
+    model.expect_missing()
+    x, coordinates, values = torch.randn(2, width), torch.tensor([4, 0]), torch.randn(5)
+    x[0, 7], x[1, 4] = torch.nan, torch.nan
+    scores = model.coordinate_scores(x, values, coordinates)
+    expected = model.class_scores(replaced(x, values.expand(2, 2, 5), coordinates).flatten(0, 2))
+    assert scores.isfinite().all()
+    torch.testing.assert_close(scores.flatten(0, 2), expected, atol=3e-5, rtol=2e-6)
+
+
 def test_one_place_decides_what_pays(monkeypatch):
     model, passes = network(), []
     forward = UGMMNetwork.forward
@@ -87,6 +100,17 @@ def test_one_place_decides_what_pays(monkeypatch):
     assert count(1) == 1
     assert network(NARROW).coordinate_gain(10**9) == pytest.approx((6 * 20 + 184) / (20 + 184))
     assert not network([33, 6, 40, 1]).coordinates_pay(99, n_codes=40)
+
+
+@torch.no_grad()
+def test_rows_are_taken_few_at_once(monkeypatch):
+    model, x = network(), torch.randn(5, 40)
+    for values in (torch.randn(3), torch.randn(5, 40, 3)):
+        expected = model.coordinate_scores(x, values)
+        with monkeypatch.context() as patch:
+            patch.setattr("ugmm.nn.network._SUMS", 2 * 40 * 8)
+            scores = model.coordinate_scores(x, values)
+        torch.testing.assert_close(scores, expected, atol=1e-6, rtol=1e-6)
 
 
 def test_dropout_takes_whole_rows():

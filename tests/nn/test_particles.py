@@ -164,6 +164,29 @@ def test_both_roads_are_one():
     assert torch.allclose(one.log_weight[same], two.log_weight[same], atol=1e-4)
 
 
+@pytest.mark.parametrize("start", [-1e30, -300.0, 200.0])
+def test_sums_of_any_size_are_kept(start):
+    """The logarithm of an empty prefix' sum may lie far from those of the components."""
+    one, two = make(9, hidden=[20]), make(9, hidden=[20], kernel="reference")
+    with torch.no_grad():
+        one.start.add_(start)
+        two.start.add_(start)
+    evidence = random_evidence(one, 6)
+    found = [network.marginal(evidence, 256, seeded()).log_prob for network in (one, two)]
+    assert torch.allclose(*found, atol=0.05)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_what_is_all_but_impossible_is_not_cut_off(road):
+    network = make(3, **ROADS[road])
+    with torch.no_grad():
+        network.head.weight[2], network.head.bias[2] = 0, -200
+    evidence = Evidence(torch.tensor([[math.nan, 1, 1]]))
+    with_last = network.marginal(evidence, 1024, seeded()).log_prob
+    without = network.marginal(Evidence(torch.tensor([[math.nan, 1, math.nan]])), 1024, seeded())
+    assert (with_last - without.log_prob).item() == pytest.approx(-200, abs=0.1)
+
+
 def test_draws_of_one_lineage_count_as_one():
     """The first pixels are free and the last ones known: few particles are their ancestors."""
     network = make(30, hidden=[24])

@@ -156,6 +156,8 @@ class TiltedGaussian(Density):
         self, x: Tensor, values: Tensor, coordinates: Tensor | None = None
     ) -> Tensor:
         """See `Classifier.coordinate_scores`: log p(x, c), as `class_scores` has it."""
+        if self.missing:  # and averaged over, in whole rows
+            return super().coordinate_scores(x, values, coordinates)
         scores = self.score.coordinate_scores(x, values, coordinates)
         coordinates, values = check_candidates(x, values, coordinates)
         base = self.base.coordinate_log_prob(x.reshape(-1, x.shape[-1]), values, coordinates)

@@ -19,6 +19,7 @@ __all__ = ["UGMMNetwork"]
 
 _BLOCK = 1024  # candidates that go through the later layers at once: few stay in the cache
 _MANY = 4096  # candidates of a row: fewer do not repay what `UGMM.near` prepares
+_SUMS = 2**22  # over other inputs, held at once
 _WIDE = 4096  # components of a layer: narrower ones do not, either
 _LEAST_GAIN = 1.0  # of `coordinate_gain`: with as many components, rows still need not be built
 
@@ -149,8 +150,14 @@ class UGMMNetwork(Classifier):
         return scores.where(known.any(-1, keepdim=True), self.log_prior.to(scores.dtype))
 
     def coordinates_pay(self, n_candidates: int, n_codes: int = 1) -> bool:
-        """Return whether `coordinate_scores` is cheaper than whole rows: see `coordinate_gain`."""
-        return self.coordinate_gain(n_candidates, n_codes) > _LEAST_GAIN
+        """Return whether `coordinate_scores` is cheaper than whole rows: see `coordinate_gain`.
+
+        Never where whole rows are needed: dropout draws masks for them, and what is missing is
+        looked for in them.
+        """
+        dropout = self.training and any(each.dropout or each.input_dropout for each in self.layers)
+        possible = not (dropout or self.missing)
+        return possible and self.coordinate_gain(n_candidates, n_codes) > _LEAST_GAIN
 
     def coordinate_gain(self, n_candidates: int, n_codes: int = 1) -> float:
         r"""Return how many times as many components whole rows take as `coordinate_scores`.
@@ -181,24 +188,20 @@ class UGMMNetwork(Classifier):
         """
         coordinates, spread = check_candidates(x, values, coordinates)
         n_wanted, n_values = len(coordinates), spread.shape[-1]
-        # Dropout draws its masks for whole rows, and inputs that are missing are looked for there.
-        dropout = self.training and any(each.dropout or each.input_dropout for each in self.layers)
-        whole = dropout or self.missing or not self.coordinates_pay(n_wanted * n_values)
-        if whole:
+        if not self.coordinates_pay(n_wanted * n_values):
             return super().coordinate_scores(x, values, coordinates)
-        rows = x.reshape(-1, x.shape[-1])
+        many = n_wanted * n_values >= _MANY
+        at_once = 1 if many else max(1, _SUMS // max(1, n_wanted * self.sizes[1]))
+        parts = x.reshape(-1, x.shape[-1]).split(at_once)
+        each = [spread] * len(parts) if len(spread) == 1 else spread.split(at_once)
         with self.prepared():
-            if n_wanted * n_values < _MANY:
-                scores = list(self._candidates(rows, spread, coordinates, self._later))
-            else:
-                each = spread.expand(len(rows), -1, -1)
-                scores = [
-                    scores
-                    for row, own in zip(rows.unsqueeze(1), each.unsqueeze(1), strict=True)
-                    for scores in self._candidates(row, own, coordinates, self._near(row))
-                ]
-        if not scores:
-            scores = [x.new_empty(0, self.sizes[-1])]
+            scores = [
+                scores
+                for rows, own in zip(parts, each, strict=True)
+                for scores in self._candidates(
+                    rows, own, coordinates, self._near(rows) if many and len(rows) else self._later
+                )
+            ]
         return torch.cat(scores).reshape(*x.shape[:-1], n_wanted, n_values, self.sizes[-1])
 
     def _candidates(
