@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from ugmm.errors import UserError
 from ugmm.given import Given
+from ugmm.inference import Samples
 from ugmm.loading import load
 from ugmm.queries.table import (
     column_names,
@@ -16,10 +18,13 @@ from ugmm.queries.table import (
     row_cells,
     write_csv,
 )
+from ugmm.report.chains import diagnose_chains
+from ugmm.terminal import warn
 
 __all__ = ["QUERIES", "infer", "sample"]
 
 QUANTILES = (0.05, 0.5, 0.95)
+_MIXED = 1.01  # an R-hat, up to which chains tell the same
 
 
 def infer(
@@ -112,6 +117,8 @@ def sample(
 ) -> None:
     """Draw rows, given those of a file or given nothing, and write them as CSV.
 
+    Where the draws are of Markov chains, how far these agree is told on standard error.
+
     Args:
         run: The run folder.
         n: How many, for each row of the file.
@@ -132,6 +139,8 @@ def sample(
         rows = network.given(read_given(given, network.spec))
     with _progress() as progress:
         drawn = rows.sample(n, method=method, seed=seed, progress=progress)  # type: ignore[arg-type]
+    for line in _worth(drawn.diagnostics):
+        warn(line)
 
     def lines() -> Iterator[list]:
         labelled, numbered = drawn.labels is not None, given is not None
@@ -146,6 +155,51 @@ def sample(
                 yield [*([index] if numbered else []), *row_cells(row), *label]
 
     write_csv(lines(), out)
+    _tell_of_chains(drawn.diagnostics)
+
+
+def _tell_of_chains(found: Samples) -> None:
+    """Say on standard error how far chains agree: standard output may be the answer's."""
+    chained = [row for row in range(len(found.methods)) if found.has_chains(row)]
+    if not chained:
+        return
+    try:
+        each = [(diagnose_chains(found.by_chain(row).cpu().numpy()), row) for row in chained]
+    except ValueError as error:  # too few draws
+        warn(f"chains cannot be compared: {error}")
+    except ModuleNotFoundError:
+        warn("how far chains agree (R-hat) is not told without ugmm[diagnostics]")
+    else:
+        worst, row = max(each, key=lambda pair: pair[0].worst_rhat)
+        fewest = min(of.least_effective for of, _ in each)
+        warn(
+            f"chains ({found.methods[row]}): R-hat {worst.worst_rhat:.3g} at worst, in row {row}; "
+            f"a row's draws are worth {fewest:.0f} independent ones at least"
+        )
+
+
+def _worth(samples: Samples) -> Iterator[str]:
+    """Yield a line about each method by which rows were drawn: what its draws are worth."""
+    for method in sorted(set(samples.methods)):
+        rows = [row for row, how in enumerate(samples.methods) if how == method]
+        effective = samples.effective[rows]
+        worth = f"worth {effective.min():.0f} to {effective.max():.0f} independent ones a row"
+        if method == "exact":
+            worth = "independent"
+        elif method != "importance":
+            worth += f"; {_rhat(samples, rows)}"
+        yield f"{len(rows)} row(s) drawn by method {method}: draws are {worth}"
+
+
+def _rhat(samples: Samples, rows: list[int]) -> str:
+    """Return what is said of the R-hat of chains."""
+    if find_spec("arviz_stats") is None:
+        return "install ugmm[diagnostics] for the R-hat of the chains"
+    try:
+        worst = max(diagnose_chains(samples.by_chain(row).numpy()).worst_rhat for row in rows)
+    except ValueError as error:  # too few draws
+        return str(error)
+    return f"R-hat at most {worst:.3f}" + " (chains have not mixed)" * (worst > _MIXED)
 
 
 @contextmanager
