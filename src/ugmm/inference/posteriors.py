@@ -88,6 +88,8 @@ def posterior(
 def _of_classifier(
     network: Classifier, evidence: Evidence, rows: Tensor | None, neighbours: int
 ) -> Posterior:
+    if (own := next(network.parameters(), None)) is not None:
+        evidence = evidence.to(own.device, own.dtype)
     x, known = evidence.x, evidence.known
     if network.missing:
         probs = network.class_scores(x.masked_fill(~known, torch.nan)).softmax(-1)
@@ -105,7 +107,7 @@ def _of_classifier(
         for part in partly.split(max(1, _FILLED // neighbours)):
             probs[part], error[part] = _guess(network, evidence[part], rows, neighbours)
     if empty.any():
-        probs[empty] = _prior(network, x.shape[1], rows).to(probs)
+        probs[empty] = _prior(network, evidence[empty][:1], rows).to(probs)
     return Posterior(probs, error, torch.ones(len(x)), bool(whole.all()))
 
 
@@ -150,9 +152,9 @@ def _near(network: Classifier, evidence: Evidence, rows: Tensor, neighbours: int
     return network.class_scores(filled).softmax(-1)
 
 
-def _prior(network: Classifier, n_features: int, rows: Tensor | None) -> Tensor:
-    """Return the posterior of a row of which nothing is known: (C,)."""
+def _prior(network: Classifier, nothing: Evidence, rows: Tensor | None) -> Tensor:
+    """Return the posterior of one row of which nothing is known: (C,)."""
     if rows is not None:
         parts = [network.class_scores(part).softmax(-1) for part in rows.split(_FILLED)]
         return torch.cat(parts).mean(0)
-    return _guess(network, Evidence.nothing(n_features), None, 1)[0][0]
+    return _guess(network, nothing, None, 1)[0][0]
