@@ -87,6 +87,11 @@ class ColumnsGiven:
         return self._to_raw(self.of.mean)
 
     @property
+    def error(self) -> Tensor:
+        """The standard error of `mean`, (R, *event)."""
+        return self.of.error * self._std
+
+    @property
     def variance(self) -> Tensor:
         """(R, *event)."""
         return self.of.variance * self._std**2

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -82,6 +80,7 @@ def test_mpe_keeps_what_is_known(ask, rows):
     assert list(lines[0])[:5] == COLUMNS
     assert [float(line["petal length"]) for line in lines[:2]] == [1.4, 5.1]
     assert lines[1]["target"] == "virginica"
+    assert {line["exact"] for line in lines} == {"false"}
     found = [float(line["sepal width"]) for line in lines]
     np.testing.assert_allclose(found, rows.mpe().rows[:, 1].astype(float), rtol=1e-5)
 
@@ -96,6 +95,8 @@ def test_conditional_of_each_number_that_a_row_lacks(ask, rows):
     of = rows[torch.tensor([1])].conditional("sepal width")
     assert float(lines[4]["mean"]) == pytest.approx(of.mean.item(), rel=1e-5)
     assert float(lines[4]["sd"]) == pytest.approx(of.stddev.item(), rel=1e-5)
+    assert float(lines[4]["error"]) == pytest.approx(of.error.item(), rel=1e-5)
+    assert (lines[4]["effective_share"], lines[4]["exact"]) == ("1.0", "true")
     assert float(lines[4]["95%"]) == pytest.approx(of.quantile(0.95).item(), rel=1e-5)
 
 
@@ -127,35 +128,6 @@ def test_what_draws_are_worth_is_said(network, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("method", "n", "told"),
-    [
-        ("importance", "80", ""),
-        ("metropolis", "80", "chains (metropolis): R-hat "),
-        ("metropolis", "20", "chains cannot be compared: R-hat compares at least 2 chains of 4"),
-    ],
-)
-def test_how_far_chains_agree_is_told(network, monkeypatch, capsys, method, n, told):
-    pytest.importorskip("arviz_stats", reason="the extra diagnostics is not installed")
-    monkeypatch.setattr("ugmm.queries.commands.load", lambda run: network)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # so few draws are worth a warning of their own
-        assert main(["sample", "runs/some", "-n", n, "--method", method]) == 0
-    out, error = capsys.readouterr()
-    assert len(out.splitlines()) == int(n) + 1
-    assert error.startswith(told)
-    assert error.count("\n") == bool(told)
-
-
-def test_without_the_extra_samples_of_chains_are_drawn_all_the_same(network, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "arviz_stats.base", None)
-    monkeypatch.setattr("ugmm.queries.commands.load", lambda run: network)
-    assert main(["sample", "runs/some", "-n", "160", "--method", "metropolis"]) == 0
-    out, error = capsys.readouterr()
-    assert len(out.splitlines()) == 161
-    assert "without ugmm[diagnostics]" in error
-
-
-@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("petal lenght,target\n1.4,\n", "unknown column 'petal lenght'"),
@@ -183,6 +155,8 @@ def test_what_cannot_be_asked_is_one_line(ask, data, tmp_path):
         assert "answers posteriors only" in error
     assert len(ask("infer", "--query", "posterior", "--given", "GIVEN", of=of)) == 3
     assert "at least one row" in ask("sample", "-n", "0", fails=True)
+    of_mpe = ("infer", "--query", "mpe", "--given", "GIVEN")
+    assert "--draws does nothing" in ask(*of_mpe, "--draws", "9", fails=True)
     error = ask("infer", "--query", "mpe", "--given", str(tmp_path / "no.csv"), fails=True)
     assert "no file at" in error
     assert "n must be at least 1" in ask(

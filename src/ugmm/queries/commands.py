@@ -43,6 +43,8 @@ def infer(
     Raises:
         UserError: If the run or the file cannot be used, or the network cannot answer.
     """
+    if draws is not None and query == "mpe":
+        raise UserError("--draws does nothing for --query mpe, which searches; leave it out")
     network = load(run)
     rows = network.given(read_given(given, network.spec))
     keywords: dict[str, Any] = {"seed": seed} if draws is None else {"seed": seed, "n": draws}
@@ -82,22 +84,27 @@ def _mpe(rows: Given, keywords: dict[str, Any]) -> Iterator[list]:
         *([label_name(rows.spec)] if labelled else []),
         "log_prob",
         "starts_agreed",
+        "exact",
     ]
     for index, row in enumerate(found.rows):
         label = [found.labels[index]] if found.labels is not None else []
         log_prob = number_cell(found.log_prob[index])
-        yield [*row_cells(row), *label, log_prob, int(found.agreed[index])]
+        exact = str(bool(found.is_exact[index])).lower()
+        yield [*row_cells(row), *label, log_prob, int(found.agreed[index]), exact]
 
 
 def _conditional(rows: Given, keywords: dict[str, Any]) -> Iterator[list]:
     """A line for each numeric column that some row lacks, for each such row."""
-    yield ["row", "column", "mean", "sd", *(f"{share:.0%}" for share in QUANTILES)]
+    quantiles = [f"{share:.0%}" for share in QUANTILES]
+    yield ["row", "column", "mean", "sd", *quantiles, "error", "effective_share", "exact"]
     found = []
     for column, lacking in rows.unknown_columns():
         of = rows[lacking].conditional(column, **keywords)
-        numbers = [of.mean, of.variance.sqrt(), *(of.quantile(share) for share in QUANTILES)]
+        numbers = [of.mean, of.stddev, *(of.quantile(share) for share in QUANTILES)]
+        numbers += [of.error, of.of.effective]
+        exact = str(of.of.is_exact).lower()
         for row, cells in zip(lacking.tolist(), zip(*numbers, strict=True), strict=True):
-            found.append([row, column, *map(number_cell, cells)])
+            found.append([row, column, *map(number_cell, cells), exact])
     if not found:
         raise UserError("no row lacks a number, so there is nothing to ask the conditionals of")
     yield from sorted(found, key=lambda line: line[0])
@@ -117,7 +124,7 @@ def sample(
 ) -> None:
     """Draw rows, given those of a file or given nothing, and write them as CSV.
 
-    Where the draws are of Markov chains, how far these agree is told on standard error.
+    What the draws are worth, and how far chains agree, is told on standard error.
 
     Args:
         run: The run folder.
@@ -155,27 +162,6 @@ def sample(
                 yield [*([index] if numbered else []), *row_cells(row), *label]
 
     write_csv(lines(), out)
-    _tell_of_chains(drawn.diagnostics)
-
-
-def _tell_of_chains(found: Samples) -> None:
-    """Say on standard error how far chains agree: standard output may be the answer's."""
-    chained = [row for row in range(len(found.methods)) if found.has_chains(row)]
-    if not chained:
-        return
-    try:
-        each = [(diagnose_chains(found.by_chain(row).cpu().numpy()), row) for row in chained]
-    except ValueError as error:  # too few draws
-        warn(f"chains cannot be compared: {error}")
-    except ModuleNotFoundError:
-        warn("how far chains agree (R-hat) is not told without ugmm[diagnostics]")
-    else:
-        worst, row = max(each, key=lambda pair: pair[0].worst_rhat)
-        fewest = min(of.least_effective for of, _ in each)
-        warn(
-            f"chains ({found.methods[row]}): R-hat {worst.worst_rhat:.3g} at worst, in row {row}; "
-            f"a row's draws are worth {fewest:.0f} independent ones at least"
-        )
 
 
 def _worth(samples: Samples) -> Iterator[str]:
@@ -196,7 +182,9 @@ def _rhat(samples: Samples, rows: list[int]) -> str:
     if find_spec("arviz_stats") is None:
         return "install ugmm[diagnostics] for the R-hat of the chains"
     try:
-        worst = max(diagnose_chains(samples.by_chain(row).numpy()).worst_rhat for row in rows)
+        worst = max(
+            diagnose_chains(samples.by_chain(row).cpu().numpy()).worst_rhat for row in rows
+        )
     except ValueError as error:  # too few draws
         return str(error)
     return f"R-hat at most {worst:.3f}" + " (chains have not mixed)" * (worst > _MIXED)
