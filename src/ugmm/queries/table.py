@@ -9,6 +9,7 @@ import numpy as np
 
 from ugmm.data.csv_columns import Cells
 from ugmm.data.csv_table import read_cells
+from ugmm.data.text_file import check_regular
 from ugmm.errors import UserError
 from ugmm.report.escaping import csv_text
 from ugmm.spec import Spec, column_of
@@ -35,6 +36,7 @@ def read_given(path: str | Path, spec: Spec) -> Any:
     """
     if not Path(path).exists():
         raise UserError(f"no file at {path}; name one by --given")
+    check_regular(Path(path))
     cells, _ = read_cells(path)
     columns = {name: _values(column) for name, column in cells.items()}
     if spec.columns:
