@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ugmm.functional import cumulative_log_score, mixture_log_score
+from ugmm.functional import coordinate_log_scores, cumulative_log_score, mixture_log_score
 
 
 def parameters(n_out=4, n_in=3):
@@ -121,3 +121,34 @@ def test_positions_are_checked_whoever_watches(kernel, context, positions):
     x, start = torch.zeros(2, 3), torch.zeros(2, 4)
     with context(), pytest.raises(ValueError, match="positions must increase strictly"):
         cumulative_log_score(x, *parameters(), start, torch.tensor(positions), kernel=kernel)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": torch.zeros(2, 5)}, ValueError, "3 inputs"),
+        ({"x": torch.zeros(())}, ValueError, "3 inputs"),
+        ({"logits": torch.zeros(4, 2)}, ValueError, "same shape"),
+        ({"x": torch.zeros(2, 3).double()}, TypeError, "one dtype"),
+        ({"values": torch.zeros(5).double()}, TypeError, "values must have x's dtype"),
+        ({"values": torch.zeros(())}, ValueError, r"\(G\), \(3, G\), \(2, 3, G\), not \(\)"),
+        ({"values": torch.zeros(2, 5)}, ValueError, r"not \(2, 5\)"),
+        ({"values": torch.zeros(3, 3, 5)}, ValueError, r"not \(3, 3, 5\)"),
+        ({"values": torch.zeros(5, device="meta")}, ValueError, "on x's device"),
+        ({"values": np.zeros(5)}, TypeError, "values must be .*torch.from_numpy"),
+        ({"coordinates": torch.zeros(1)}, TypeError, "int64"),
+        ({"coordinates": torch.zeros(1, 1).long()}, ValueError, r"\(C,\)"),
+        ({"coordinates": torch.tensor([3])}, ValueError, "from 0 to 2"),
+        ({"coordinates": torch.tensor([-1])}, ValueError, "from 0 to 2"),
+        ({"coordinates": torch.zeros(1).long().to("meta")}, ValueError, "on x's device"),
+        ({"coordinates": [0]}, TypeError, "coordinates must be .*torch.as_tensor"),
+        ({"min_scale": -1.0}, ValueError, "min_scale must be finite and not negative"),
+        ({"kernel": "fast"}, ValueError, "kernel must be one of"),
+        ({"kernel": "cuda"}, ValueError, "needs tensors on a CUDA device"),
+    ],
+)
+def test_errors_of_candidates(change, error, message):
+    loc, log_scale, logits = parameters()
+    inputs = {"x": torch.zeros(2, 3), "loc": loc, "log_scale": log_scale, "logits": logits}
+    with pytest.raises(error, match=message):
+        coordinate_log_scores(**(inputs | {"values": torch.zeros(5)} | change))

@@ -231,7 +231,7 @@ def test_a_network_trained_on_gaps_takes_rows_with_gaps(trained, garden_csv):
     assert again["test/nll"] == pytest.approx(run.read_summary()["test/nll"])
 
 
-@pytest.mark.parametrize("model", ["ugmm", "autoregressive"])
+@pytest.mark.parametrize("model", ["ugmm", pytest.param("autoregressive", marks=pytest.mark.slow)])
 def test_a_density_trained_on_gaps_knows_what_is_known(trained, garden_csv, model):
     task = {"ugmm": "generative", "autoregressive": "likelihood"}[model]
     run = trained(

@@ -156,7 +156,7 @@ ONE = Evidence.nothing(3)
         (
             1,
             Evidence(torch.tensor([[1e200, math.nan, math.nan]], dtype=torch.float64)),
-            "row 0: the evidence is too far",
+            "too far from all",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from ugmm.baselines.bernoulli import BernoulliMixture
 from ugmm.baselines.gaussian_classes import GaussianClasses
 from ugmm.density import Ensemble, TiltedGaussian
 from ugmm.inference import Evidence, mpe
+from ugmm.inference.modes.newton import newton
 from ugmm.nn import AutoregressiveUGMM, JointScore, UGMMCircuit, UGMMNetwork
 
 
@@ -61,6 +62,21 @@ def test_of_a_gaussian_it_is_the_conditional_mean():
     assert (mode.agreed[~mode.is_exact] == 3).all()
 
 
+@pytest.mark.parametrize("d", [5, 70])  # one block, and two
+def test_newton_steps_end_at_the_top_and_leave_alone_what_is_known(d):
+    density = random_gaussians(d, 1, seed=1)
+    density.covariances += 0.1 * d * torch.eye(d)
+    x = density.means + torch.linspace(-1, 1, 2 * d).reshape(2, d)
+    free = torch.ones(2, d, dtype=torch.bool)
+    free[1, ::2] = False
+    ends, value = newton(density, x, torch.zeros(2, dtype=torch.long), free, torch.ones_like(x))
+    assert torch.equal(ends[~free], x[~free])
+    known = Evidence(x[1:], ~free[1:])
+    best = torch.cat([density.means[0], density.conditionals(known)[0][0]])
+    torch.testing.assert_close(ends[free], best, rtol=0, atol=1e-2)
+    torch.testing.assert_close(value, density.class_scores(ends)[:, 0])
+
+
 def test_of_far_gaussians_it_is_the_highest_and_of_a_known_label_its_own():
     means = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
     covariances = torch.stack([torch.eye(2) * size for size in (1.0, 0.2, 0.5)])
@@ -84,8 +100,9 @@ def best_on_grid(density, evidence, points=161):
     return torch.stack(best)
 
 
-@pytest.mark.parametrize(("d", "n_classes"), [(1, 1), (2, 2), (3, 3)])
-@pytest.mark.parametrize("log_scale", [-1.0, -2.3])
+@pytest.mark.parametrize(
+    ("d", "n_classes", "log_scale"), [(1, 1, -2.3), (2, 2, -2.3), (3, 3, -1.0)]
+)
 def test_no_point_of_a_dense_grid_is_better(d, n_classes, log_scale):
     density = random_tilted(d, n_classes, seed=d, log_scale=log_scale)
     known = torch.zeros(3, d, dtype=torch.bool)

@@ -8,10 +8,12 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.autotuner import Autotuner
 
+from ugmm.kernels.coordinates.cuda import CudaCandidates
 from ugmm.kernels.cumulative import cuda as cumulative_cuda
 from ugmm.kernels.definition import register
 from ugmm.kernels.mixture import cuda
 from ugmm.kernels.prepared import Prepared
+from ugmm.kernels.problem import Problem
 
 noted = []
 
@@ -89,6 +91,22 @@ def cumulative():
             twice(operator, inputs, [*forward, "prepare", *backward, "finish"])
 
 
+def coordinates():
+    """Candidates of all rows alike, and of each row its own, in two blocks."""
+    problem = Problem(torch.randn(41, 70), *(torch.randn(33, 70) for _ in range(3)))
+    wanted = torch.arange(0, 60, 7)
+
+    def ask(rows):
+        candidates = CudaCandidates(problem, wanted, torch.randn(rows, len(wanted), 5))
+        candidates.scores(0, 100)
+        candidates.scores(100, 41 * len(wanted))
+
+    for rows in (1, 41):
+        first, second = (launched(lambda rows=rows: ask(rows)) for _ in range(2))
+        assert names(first) == ["prepare", "add_others", "score", "score"], names(first)
+        assert second == first
+
+
 def names(launches):
     return [name for name, *_ in launches]
 
@@ -105,3 +123,4 @@ if __name__ == "__main__":
     Autotuner._bench = lambda *_, **__: [1.0, 1.0, 1.0]
     mixture()
     cumulative()
+    coordinates()

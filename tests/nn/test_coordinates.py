@@ -102,6 +102,17 @@ def test_one_place_decides_what_pays(monkeypatch):
     assert not network([33, 6, 40, 1]).coordinates_pay(99, n_codes=40)
 
 
+@torch.no_grad()
+def test_rows_are_taken_few_at_once(monkeypatch):
+    model, x = network(), torch.randn(5, 40)
+    for values in (torch.randn(3), torch.randn(5, 40, 3)):
+        expected = model.coordinate_scores(x, values)
+        with monkeypatch.context() as patch:
+            patch.setattr("ugmm.nn.network._SUMS", 2 * 40 * 8)
+            scores = model.coordinate_scores(x, values)
+        torch.testing.assert_close(scores, expected, atol=1e-6, rtol=1e-6)
+
+
 def test_dropout_takes_whole_rows():
     model = network([40, 8, 3], dropout=0.5).train()
     torch.manual_seed(1)

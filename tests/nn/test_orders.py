@@ -102,20 +102,22 @@ def test_the_mixture_of_orders_is_a_density(n_classes):
     assert (torch.stack(each).std(0) > 0.01).any()
 
 
-def test_training_takes_an_order_a_step():
-    network = make().train()
-    x, y = rows(network, 3)
+def test_training_takes_new_orders_at_each_step_for_parts_of_a_batch():
+    network = make(2).train()
+    x, y = rows(network, 10)
     state = torch.get_rng_state()
-    first = [network(x, y) for _ in range(4)]
-    assert len({each.tolist()[0] for each in first}) == 4
+    first = [network(x, y) for _ in range(2)]
+    assert not torch.equal(*first)
     torch.set_rng_state(state)
-    orders = []
-    for each in first:
-        orders.append(torch.randperm(D))
-        expected = torch.stack(
-            [chain(network, *row, orders[-1]).sum() for row in zip(x, y, strict=True)]
-        )
-        torch.testing.assert_close(each, expected)
+    prior = network.class_logits.log_softmax(0)
+    for found in first:
+        for part, labels, values in zip(x.split(2), y.split(2), found.split(2), strict=True):
+            order = torch.randperm(D)
+            for row, label, value in zip(part, labels, values, strict=True):
+                expected = prior[label] + chain(network, row, label, order).sum()
+                torch.testing.assert_close(value, expected)
+    assert network(x[0], y[0]).shape == ()
+    assert network.class_scores(x).shape == (10, 2)
 
 
 def test_random_positions_of_random_orders_estimate_the_whole():

@@ -45,14 +45,17 @@ class GaussianSight:
         self._covariance = tril @ tril.T
         both = self.known.unsqueeze(-1) & self.known.unsqueeze(-2)
         eye = torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
-        self._factor = torch.linalg.cholesky(torch.where(both, self._covariance, eye))
+        factor = torch.linalg.cholesky(torch.where(both, self._covariance, eye))
         centred = self._x.sub(gaussian.mean.double()).where(self.known, 0)
-        white = torch.linalg.solve_triangular(self._factor, centred.unsqueeze(-1), upper=False)
-        log_det = self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        white = torch.linalg.solve_triangular(factor, centred.unsqueeze(-1), upper=False)
+        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         constant = 0.5 * math.log(2 * math.pi) * self.known.sum(-1)
         self.log_known = -0.5 * white.square().sum((-2, -1)) - log_det - constant
-        self._of_known = self._covariance.where(self.known.unsqueeze(-1), 0)  # S with A's rows
-        self._gain = torch.cholesky_solve(self._of_known, self._factor).mT
+        self._gain = torch.cholesky_solve(self._of_known(), factor).mT
+
+    def _of_known(self) -> Tensor:
+        """Return, for each row, the covariance with the lines of what is known: (n, D, D)."""
+        return self._covariance.where(self.known.unsqueeze(-1), 0)
 
     def complete(self, normal: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
         """Turn standard normal numbers (m, k, D) into draws, given some m of the rows."""
@@ -65,7 +68,7 @@ class GaussianSight:
         """Return the rows' means given what is known, (n, D), and the sum of their covariances."""
         mean = self._gaussian.mean.double()
         off = (self._x - mean).where(self.known, 0).unsqueeze(-1)
-        spared = (self._gain @ self._of_known).sum(0)
+        spared = (self._gain @ self._of_known()).sum(0)
         return (self._gain @ off).squeeze(-1) + mean, len(off) * self._covariance - spared
 
 

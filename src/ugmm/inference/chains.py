@@ -30,6 +30,7 @@ class Chains(NamedTuple):
     Attributes:
         x: Features, (n, D); draw t of chain c is number t * CHAINS + c.
         y: Labels, (n,).
+        effective: About how many independent draws they are worth.
         acceptance: The share of proposals that were accepted.
         share: The effective share of the draws that the chains started from.
         largest: The largest weight among them.
@@ -37,6 +38,7 @@ class Chains(NamedTuple):
 
     x: Tensor
     y: Tensor
+    effective: float
     acceptance: float
     share: float
     largest: float
@@ -117,12 +119,27 @@ class _Target:
             accepted.append(rate)
             report(min(CHAINS, n - first))
         acceptance = sum(accepted) / len(accepted)
-        return Chains(x, self.labels(x), acceptance, self.share, self.largest)
+        return Chains(x, self.labels(x), _worth(x), acceptance, self.share, self.largest)
 
 
 def _floored(scores: Tensor) -> Tensor:
     # Far from all that a density knows of, a score may be below what its type can hold.
     return scores.double().nan_to_num(_LOWEST).clamp(min=_LOWEST)
+
+
+def _worth(x: Tensor) -> float:
+    """Return about how many independent draws those of chains (n, D) are worth.
+
+    A chain's mean varies from chain to chain as a mean of so many independent draws does. That of
+    16 chains is a rough measure, taken of the worst feature; but it sees chains that stay apart.
+    """
+    steps = len(x) // CHAINS
+    if steps < 2:
+        return len(x)
+    chains = x[: steps * CHAINS].double().reshape(steps, CHAINS, -1)
+    whole, between = chains.flatten(0, 1).var(0), chains.mean(0).var(0)
+    each = CHAINS * whole[whole > 0] / between[whole > 0]
+    return float(each.min().clamp(max=len(x))) if len(each) else len(x)
 
 
 def metropolis(

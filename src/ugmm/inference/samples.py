@@ -1,6 +1,5 @@
 """Whole rows drawn from a density, given what is known of them."""
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ _MOST = 64  # draws for each one that is kept, however few of them are effective
 _PROBE = 64  # draws by which a density shows whether it draws exactly
 _FEWEST, _PART = 1024, 8192  # draws at a time
 _ENOUGH = 100  # effective draws behind samples, below which they come with a warning
-_STUCK = 0.05  # of proposals accepted, below which chains come with a warning
+_APART = 3  # effective draws of each chain, below which they come with a warning
 
 Report = Callable[[int], None]
 
@@ -42,8 +41,8 @@ class Samples:
         labels: (rows, n).
         methods: How each row's were drawn: ``"exact"``, ``"importance"``, ``"metropolis"``,
             ``"mala"`` or ``"gibbs"``.
-        effective: How many independent draws a row's are worth, (rows,), float64; NaN for chains,
-            where only the chains can tell.
+        effective: About how many independent draws a row's are worth, (rows,), float64; for chains
+            by how far their means lie apart.
         share: The effective share of the weighted draws behind them, (rows,), float64.
         largest: The largest share that one of those has of all weight, (rows,), float64.
         acceptance: The share of proposals that a row's chains accepted, (rows,), float64; 1 where
@@ -177,7 +176,7 @@ def _draw(
             return drawn
         method = "mala"
     found = _BY_CHAINS[method](density, row, n, generator, report)
-    worth = _Worth(method, math.nan, found.share, found.largest, found.acceptance)
+    worth = _Worth(method, found.effective, found.share, found.largest, found.acceptance)
     return Drawn(found.x, found.y, worth)
 
 
@@ -199,7 +198,7 @@ def by_importance(
         draws = draws_of(density, row, size, generator)
         log_weight, exact = draws.log_weight[0], exact and is_exact(draws)
         ess = effective(draws)
-        if ess < least_share * size:
+        if done == 0 and ess < least_share * size:
             return None
         keep = min(left, size if exact else max(1, int(ess / _EFFECTIVE), size // _MOST))
         chosen = resample(log_weight, keep, generator)
@@ -219,11 +218,11 @@ def _warn(row: int, n: int, worth: _Worth) -> None:
     if worth.method in ("exact", "importance"):
         if worth.effective < min(_ENOUGH, n / 2):
             _say(row, worth, f"worth {worth.effective:.0f} independent ones: ask for more")
-    elif worth.acceptance < _STUCK:
-        accepted = f"{worth.acceptance:.1%} of the proposals were accepted"
-        _say(row, worth, f"of chains that hardly move ({accepted}): try another method")
     elif worth.method == "mala" and worth.share < _LEAST_SHARE:
         _say(row, worth, "of MALA's chains, which may miss modes: look at their R-hat")
+    elif worth.effective < min(_APART * CHAINS, n / 4):
+        worth_of = f"worth about {worth.effective:.0f} independent ones"
+        _say(row, worth, f"of chains that stay apart, {worth_of}: prefer the method importance")
 
 
 def _say(row: int, worth: _Worth, what: str) -> None:

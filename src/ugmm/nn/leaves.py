@@ -54,8 +54,9 @@ class _Neurons(nn.Module):
         loc, raw_scale, logits = (p.to(x.dtype) for p in (self.loc, self.raw_scale, self.logits))
         scale = self.min_scale + raw_scale.exp()
         level = logits.log_softmax(-1) - scale.log() - _LOG_SQRT_2PI
-        z = (x.unsqueeze(-2) - loc) / scale
-        return (level - 0.5 * z.square()).logsumexp(-1)
+        rate = scale.reciprocal()  # two passes over the components before their sum, not four
+        z = torch.addcmul(-loc * rate, x.unsqueeze(-2), rate)
+        return torch.addcmul(level, z, z, value=-0.5).logsumexp(-1)
 
     def start(self, mean: Tensor, spread: Tensor, share: float = 1.0) -> None:
         """Draw means as the inputs are spread (R, D, N); scales are a share of that spread."""

@@ -19,6 +19,7 @@ __all__ = ["UGMMNetwork"]
 
 _BLOCK = 1024  # candidates that go through the later layers at once: few stay in the cache
 _MANY = 4096  # candidates of a row: fewer do not repay what `UGMM.near` prepares
+_SUMS = 2**22  # over other inputs, held at once
 _WIDE = 4096  # components of a layer: narrower ones do not, either
 _LEAST_GAIN = 1.0  # of `coordinate_gain`: with as many components, rows still need not be built
 
@@ -189,19 +190,18 @@ class UGMMNetwork(Classifier):
         n_wanted, n_values = len(coordinates), spread.shape[-1]
         if not self.coordinates_pay(n_wanted * n_values):
             return super().coordinate_scores(x, values, coordinates)
-        rows = x.reshape(-1, x.shape[-1])
+        many = n_wanted * n_values >= _MANY
+        at_once = 1 if many else max(1, _SUMS // max(1, n_wanted * self.sizes[1]))
+        parts = x.reshape(-1, x.shape[-1]).split(at_once)
+        each = [spread] * len(parts) if len(spread) == 1 else spread.split(at_once)
         with self.prepared():
-            if n_wanted * n_values < _MANY:
-                scores = list(self._candidates(rows, spread, coordinates, self._later))
-            else:
-                each = spread.expand(len(rows), -1, -1)
-                scores = [
-                    scores
-                    for row, own in zip(rows.unsqueeze(1), each.unsqueeze(1), strict=True)
-                    for scores in self._candidates(row, own, coordinates, self._near(row))
-                ]
-        if not scores:
-            scores = [x.new_empty(0, self.sizes[-1])]
+            scores = [
+                scores
+                for rows, own in zip(parts, each, strict=True)
+                for scores in self._candidates(
+                    rows, own, coordinates, self._near(rows) if many and len(rows) else self._later
+                )
+            ]
         return torch.cat(scores).reshape(*x.shape[:-1], n_wanted, n_values, self.sizes[-1])
 
     def _candidates(

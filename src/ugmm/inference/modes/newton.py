@@ -10,6 +10,8 @@ __all__ = ["newton"]
 
 _STEPS = 30
 _BLOCK = 64  # features that share a Hessian
+_PASSES, _STEPS_A_PASS = 10, 3  # over the blocks, where there are several
+_LEAST = 1e-4  # nats that a pass must gain
 _LITTLE = 1e-5  # of a unit
 _DONE = 1e-10  # nats: a gain that may be rounding
 
@@ -20,7 +22,7 @@ def newton(
     """Climb from points by damped Newton steps on the Hessian's absolute eigenvalues.
 
     A step that does not lead upwards is not taken, and the damping grows. Many features are taken
-    in blocks.
+    in blocks, one after the other and again.
 
     Args:
         density: In float64.
@@ -33,11 +35,17 @@ def newton(
         Where they end, (P, D), and log p there, (P,).
     """
     x, value = x.clone(), torch.empty(len(x), dtype=torch.float64, device=x.device)
+    blocks = free.any(0).nonzero().squeeze(1).split(_BLOCK)
+    passes, steps = (1, _STEPS) if len(blocks) == 1 else (_PASSES, _STEPS_A_PASS)
     for part in torch.arange(len(x), device=x.device).split(at_once(density)):
         climber = _Climber(density, x[part], y[part])
-        for columns in free.any(0).nonzero().squeeze(1).split(_BLOCK):
-            scale = torch.where(free[part], unit[part], 0.0)[:, columns]
-            climber.climb(columns, scale)
+        for _ in range(passes):
+            before = climber.value.clone()
+            for columns in blocks:
+                scale = torch.where(free[part], unit[part], 0.0)[:, columns]
+                climber.climb(columns, scale, steps)
+            if not (climber.value - before > _LEAST).any():
+                break
         x[part], value[part] = climber.x, climber.value
     return x, value
 
@@ -53,11 +61,11 @@ class _Climber:
     def _height(self, x: Tensor, y: Tensor) -> Tensor:
         return self.density(x, y).double().nan_to_num(nan=-torch.inf)
 
-    def climb(self, columns: Tensor, scale: Tensor) -> None:
+    def climb(self, columns: Tensor, scale: Tensor, steps: int) -> None:
         """Move in some columns, (m,), by steps that are of length 1 in units of the scale."""
         damping = torch.full_like(self.value, 1e-2)
         live = torch.arange(len(self.x), device=self.x.device)
-        for _ in range(_STEPS):
+        for _ in range(steps):
             slope, bend = self._derivatives(live, columns, scale[live])
             step = _damped_step(slope, bend, damping[live])
             length = step.norm(dim=1, keepdim=True)

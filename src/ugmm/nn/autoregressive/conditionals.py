@@ -21,6 +21,7 @@ __all__ = ["Conditionals"]
 
 _FAR = 1e6  # there a component says nothing: it adds exactly 0 to a prefix
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+_PARTS = 8  # of a batch, with an order each: one order for all rows makes gradients noisy
 _SCORES = 2**22  # of prefixes, held at once
 
 
@@ -93,9 +94,16 @@ class Conditionals(Density):
         """Return log p(x, y), in nats.
 
         In training it is an estimate if `positions` is given, and that of one order, drawn at
-        random, if the order is: a bound on the mixture's, on average.
+        random, if the order is: a bound on the mixture's, on average. Parts of a batch have orders
+        (and positions) of their own.
         """
         check_tensors(x=x, y=y)
+        if not self.training or self.orders is None or y.dim() == 0:
+            return self._forward(x, y)
+        parts = zip(x.chunk(_PARTS), y.chunk(_PARTS), strict=True)
+        return torch.cat([self._forward(*part) for part in parts])
+
+    def _forward(self, x: Tensor, y: Tensor) -> Tensor:
         shape, d = x.shape[:-1], self.n_features
         x, y = x.reshape(-1, d), y.reshape(-1)
         chosen, orders = None, [None] if self.orders is None else list(self.orders.unbind())
