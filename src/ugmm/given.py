@@ -159,10 +159,14 @@ class Given:
         Raises:
             UserError: If the network knows no classes, or cannot do without what is missing.
         """
-        if self._n_classes() < 2:
-            raise UserError("this network knows no classes, and there is no posterior of them")
+        no_classes = UserError("this network knows no classes, and there is no posterior of them")
+        if self._n_classes() < 2:  # or all would be drawn first
+            raise no_classes
         with _asking():
-            return posterior(self.network, self.evidence, n=n, seed=seed, rows=self.kept)
+            found = posterior(self.network, self.evidence, n=n, seed=seed, rows=self.kept)
+        if found.probs.shape[-1] < 2:
+            raise no_classes
+        return found
 
     def marginal(self, *, n: int = 8192, seed: int = 0) -> Marginal:
         """Return log p of what is known, in nats, in the units of the raw rows: (m,).

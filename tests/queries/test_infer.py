@@ -98,7 +98,7 @@ def test_conditional_of_each_number_that_a_row_lacks(ask, rows):
 
 
 def test_samples_given_rows_say_of_which(ask, tmp_path):
-    out = tmp_path / "drawn.csv"
+    out = tmp_path / "new" / "drawn.csv"
     assert ask("sample", "-n", "4", "--given", "GIVEN", "--out", str(out)) == []
     lines = list(csv.DictReader(out.open()))
     assert list(lines[0]) == ["row", *COLUMNS]

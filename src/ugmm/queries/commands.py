@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ugmm.errors import UserError
@@ -16,6 +17,7 @@ from ugmm.queries.table import (
     row_cells,
     write_csv,
 )
+from ugmm.writing import make_folder
 
 __all__ = ["QUERIES", "infer", "sample"]
 
@@ -38,6 +40,8 @@ def infer(
     Raises:
         UserError: If the run or the file cannot be used, or the network cannot answer.
     """
+    if out is not None:
+        make_folder(Path(out).parent)  # before the work, which would be lost
     network = load(run)
     rows = network.given(read_given(given, network.spec))
     keywords: dict[str, Any] = {"seed": seed} if draws is None else {"seed": seed, "n": draws}
@@ -125,6 +129,8 @@ def sample(
     """
     if n < 1:
         raise UserError(f"-n {n}: ask for at least one row")
+    if out is not None:
+        make_folder(Path(out).parent)
     network = load(run)
     if given is None:
         rows = network.given_nothing()
