@@ -116,6 +116,7 @@ def test_what_an_unknown_input_held_does_not_matter(network, rows):
     ("arguments", "complaint"),
     [
         ({"rows": torch.ones(3, D - 1)}, r"rows must be \(m, 5\), got \(3, 4\)"),
+        ({"rows": torch.full((3, D), torch.nan)}, "must be finite"),
         ({"neighbours": 0}, "neighbours must be at least 1"),
         ({"n": 0}, "n must be at least 1"),
     ],

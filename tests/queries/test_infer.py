@@ -2,6 +2,8 @@
 
 import csv
 import io
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -112,6 +114,35 @@ def test_samples_of_nothing(ask):
     assert [list(line) for line in lines] == [COLUMNS] * 5
     assert lines == ask("sample", "-n", "5", "--seed", "3")
     assert lines != ask("sample", "-n", "5", "--seed", "4")
+
+
+@pytest.mark.parametrize(
+    ("method", "n", "told"),
+    [
+        ("importance", "80", ""),
+        ("metropolis", "80", "chains (metropolis): R-hat "),
+        ("metropolis", "20", "chains cannot be compared: R-hat compares at least 2 chains of 4"),
+    ],
+)
+def test_how_far_chains_agree_is_told(network, monkeypatch, capsys, method, n, told):
+    pytest.importorskip("arviz_stats", reason="the extra diagnostics is not installed")
+    monkeypatch.setattr("ugmm.queries.commands.load", lambda run: network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # so few draws are worth a warning of their own
+        assert main(["sample", "runs/some", "-n", n, "--method", method]) == 0
+    out, error = capsys.readouterr()
+    assert len(out.splitlines()) == int(n) + 1
+    assert error.startswith(told)
+    assert error.count("\n") == bool(told)
+
+
+def test_without_the_extra_samples_of_chains_are_drawn_all_the_same(network, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "arviz_stats.base", None)
+    monkeypatch.setattr("ugmm.queries.commands.load", lambda run: network)
+    assert main(["sample", "runs/some", "-n", "160", "--method", "metropolis"]) == 0
+    out, error = capsys.readouterr()
+    assert len(out.splitlines()) == 161
+    assert "without ugmm[diagnostics]" in error
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,8 @@ def _of_classifier(
         check_tensors(rows=rows)
         if rows.dim() != 2 or rows.shape[1] != x.shape[1] or not len(rows):
             raise ValueError(f"rows must be (m, {x.shape[1]}), got {tuple(rows.shape)}")
+        if not rows.isfinite().all():
+            raise ValueError("rows to fill in from must be finite")
         rows = rows.to(x)
     probs = network.class_scores(x).softmax(-1)
     error = torch.zeros_like(probs)

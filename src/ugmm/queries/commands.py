@@ -8,6 +8,7 @@ from typing import Any
 
 from ugmm.errors import UserError
 from ugmm.given import Given
+from ugmm.inference import Samples
 from ugmm.loading import load
 from ugmm.queries.table import (
     column_names,
@@ -17,6 +18,8 @@ from ugmm.queries.table import (
     row_cells,
     write_csv,
 )
+from ugmm.report.chains import diagnose_chains
+from ugmm.terminal import warn
 from ugmm.writing import make_folder
 
 __all__ = ["QUERIES", "infer", "sample"]
@@ -116,6 +119,8 @@ def sample(
 ) -> None:
     """Draw rows, given those of a file or given nothing, and write them as CSV.
 
+    Where the draws are of Markov chains, how far these agree is told on standard error.
+
     Args:
         run: The run folder.
         n: How many, for each row of the file.
@@ -152,6 +157,27 @@ def sample(
                 yield [*([index] if numbered else []), *row_cells(row), *label]
 
     write_csv(lines(), out)
+    _tell_of_chains(drawn.diagnostics)
+
+
+def _tell_of_chains(found: Samples) -> None:
+    """Say on standard error how far chains agree: standard output may be the answer's."""
+    chained = [row for row in range(len(found.methods)) if found.has_chains(row)]
+    if not chained:
+        return
+    try:
+        each = [(diagnose_chains(found.by_chain(row).cpu().numpy()), row) for row in chained]
+    except ValueError as error:  # too few draws
+        warn(f"chains cannot be compared: {error}")
+    except ModuleNotFoundError:
+        warn("how far chains agree (R-hat) is not told without ugmm[diagnostics]")
+    else:
+        worst, row = max(each, key=lambda pair: pair[0].worst_rhat)
+        fewest = min(of.least_effective for of, _ in each)
+        warn(
+            f"chains ({found.methods[row]}): R-hat {worst.worst_rhat:.3g} at worst, in row {row}; "
+            f"a row's draws are worth {fewest:.0f} independent ones at least"
+        )
 
 
 @contextmanager
