@@ -87,8 +87,8 @@ def make_folder(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, which takes the place of `path` when the body ends.
 
-    Whenever the process dies, `path` is whole: the old file or the new one. What is no file, such as
-    /dev/null or a pipe, is written to itself, for nothing may take its place.
+    Whenever the process dies, `path` is whole: the old file or the new one. What is no file, such
+    as /dev/null or a pipe, is written to itself, for nothing may take its place.
 
     Raises:
         WriteError: If it cannot be written.

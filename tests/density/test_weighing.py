@@ -5,6 +5,7 @@ import torch
 from tilted_cases import make_tilted
 
 from ugmm.density import weighing
+from ugmm.inference import marginal
 from ugmm.nn import Evidence, Queryable
 
 GRID = torch.linspace(-9, 9, 401, dtype=torch.float64)
@@ -147,6 +148,16 @@ def test_the_error_of_z_cancels_in_ratios():
     torch.testing.assert_close(joint.error_over(part), own)
     whole = density.marginal(Evidence.nothing(3), 64, generator())  # no Z in log 1
     torch.testing.assert_close(joint.error_over(whole), joint.error)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_answers_of_any_type_are_in_float64(dtype):
+    density, x, _ = normalized(3)
+    evidence = Evidence(x[:3], MASKS[:3])
+    expected = marginal(density, evidence, n=64)
+    found = marginal(density.to(dtype), evidence, n=64)
+    assert {each.dtype for each in (*found[:3], found.shared)} == {torch.float64}
+    torch.testing.assert_close(found.log_prob, expected.log_prob, atol=0.2, rtol=0)
 
 
 @pytest.mark.parametrize("far", [1e4, 1e9, 1e15])

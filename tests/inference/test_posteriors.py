@@ -57,6 +57,20 @@ def test_with_everything_known_it_is_the_networks_own(network, rows):
     assert (found.error == 0).all()
 
 
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("given", [False, True])
+def test_evidence_of_another_type_is_taken(network, rows, given, missing):
+    evidence = some(6, 0.5)
+    evidence.known[0] = False
+    if missing:
+        network.expect_missing()
+    rows = rows if given else None
+    wide = network.double()
+    expected = posterior(wide, evidence.to(dtype=torch.float64), rows=rows)
+    found = posterior(wide, evidence, rows=rows)
+    torch.testing.assert_close(found.probs, expected.probs)
+
+
 def test_without_rows_components_are_dropped(network):
     evidence = some(6, 0.5)
     found = posterior(network, evidence)
@@ -154,3 +168,12 @@ def test_a_network_trained_on_gaps_answers_by_itself():
     found = posterior(network, Evidence(x), rows=x)
     torch.testing.assert_close(found.probs, network.posterior(x))
     assert found.is_exact
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_evidence_beyond_all_numbers_is_refused(network, rows, missing):
+    if missing:
+        network.expect_missing()
+    x = torch.tensor([[0.0, torch.nan, 0, 0, 0], [1e30, torch.nan, 1e30, 1e30, 1e30]])
+    with pytest.raises(ValueError, match="row 1: the evidence is too far"):
+        posterior(network, Evidence(x), rows=rows)

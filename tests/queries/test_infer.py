@@ -116,6 +116,16 @@ def test_samples_of_nothing(ask):
     assert lines != ask("sample", "-n", "5", "--seed", "4")
 
 
+def test_what_draws_are_worth_is_said(network, monkeypatch, capsys):
+    monkeypatch.setattr("ugmm.queries.commands.load", lambda run: network)
+    assert main(["sample", "runs/some", "-n", "64"]) == 0
+    assert "1 row(s) drawn by method exact: draws are independent" in capsys.readouterr().err
+    assert main(["sample", "runs/some", "-n", "64", "--method", "gibbs"]) == 0
+    said = capsys.readouterr().err
+    assert "1 row(s) drawn by method gibbs: draws are worth" in said
+    assert "R-hat" in said
+
+
 @pytest.mark.parametrize(
     ("method", "n", "told"),
     [

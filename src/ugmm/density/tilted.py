@@ -294,7 +294,7 @@ class TiltedGaussian(Density):
         """Return log p from log Z p."""
         log_prob, own, effective, _, _ = found
         nothing = evidence.is_empty().to(own.device)
-        shared = self.log_z_error.expand_as(own).masked_fill(nothing, 0)
+        shared = self.log_z_error.double().expand_as(own).masked_fill(nothing, 0)
         error = torch.hypot(own.masked_fill(nothing, 0), shared)
         log_prob = (log_prob - self.log_z).masked_fill(nothing, 0)
         effective = effective.masked_fill(nothing, 1)

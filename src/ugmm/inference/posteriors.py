@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ugmm.inference.density_posteriors import density_posterior
+from ugmm.inference.weights import TOO_FAR
 from ugmm.nn import Classifier, Evidence, Queryable
 from ugmm.nn.checks import check_positive, check_tensors
 
@@ -88,9 +89,12 @@ def posterior(
 def _of_classifier(
     network: Classifier, evidence: Evidence, rows: Tensor | None, neighbours: int
 ) -> Posterior:
+    if (own := next(network.parameters(), None)) is not None:
+        evidence = evidence.to(own.device, own.dtype)
     x, known = evidence.x, evidence.known
     if network.missing:
         probs = network.class_scores(x.masked_fill(~known, torch.nan)).softmax(-1)
+        _check_numbers(probs)
         return Posterior(probs, torch.zeros_like(probs), torch.ones(len(x)), True)
     whole, empty = known.all(-1), ~known.any(-1)
     if rows is not None:
@@ -107,8 +111,14 @@ def _of_classifier(
         for part in partly.split(max(1, _FILLED // neighbours)):
             probs[part], error[part] = _guess(network, evidence[part], rows, neighbours)
     if empty.any():
-        probs[empty] = _prior(network, x.shape[1], rows).to(probs)
+        probs[empty] = _prior(network, evidence[empty][:1], rows).to(probs)
+    _check_numbers(probs)
     return Posterior(probs, error, torch.ones(len(x)), bool(whole.all()))
+
+
+def _check_numbers(probs: Tensor) -> None:
+    if (wrong := probs.isnan().any(1)).any():
+        raise ValueError(f"row {int(wrong.nonzero()[0])}: {TOO_FAR}")
 
 
 def _guess(
@@ -152,9 +162,9 @@ def _near(network: Classifier, evidence: Evidence, rows: Tensor, neighbours: int
     return network.class_scores(filled).softmax(-1)
 
 
-def _prior(network: Classifier, n_features: int, rows: Tensor | None) -> Tensor:
-    """Return the posterior of a row of which nothing is known: (C,)."""
+def _prior(network: Classifier, nothing: Evidence, rows: Tensor | None) -> Tensor:
+    """Return the posterior of one row of which nothing is known: (C,)."""
     if rows is not None:
         parts = [network.class_scores(part).softmax(-1) for part in rows.split(_FILLED)]
         return torch.cat(parts).mean(0)
-    return _guess(network, Evidence.nothing(n_features), None, 1)[0][0]
+    return _guess(network, nothing, None, 1)[0][0]

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ugmm.writing import make_folder
 __all__ = ["QUERIES", "infer", "sample"]
 
 QUANTILES = (0.05, 0.5, 0.95)
+_MIXED = 1.01  # an R-hat, up to which chains tell the same
 
 
 def infer(
@@ -143,6 +145,8 @@ def sample(
         rows = network.given(read_given(given, network.spec))
     with _progress() as progress:
         drawn = rows.sample(n, method=method, seed=seed, progress=progress)  # type: ignore[arg-type]
+    for line in _worth(drawn.diagnostics):
+        warn(line)
 
     def lines() -> Iterator[list]:
         labelled, numbered = drawn.labels is not None, given is not None
@@ -178,6 +182,30 @@ def _tell_of_chains(found: Samples) -> None:
             f"chains ({found.methods[row]}): R-hat {worst.worst_rhat:.3g} at worst, in row {row}; "
             f"a row's draws are worth {fewest:.0f} independent ones at least"
         )
+
+
+def _worth(samples: Samples) -> Iterator[str]:
+    """Yield a line about each method by which rows were drawn: what its draws are worth."""
+    for method in sorted(set(samples.methods)):
+        rows = [row for row, how in enumerate(samples.methods) if how == method]
+        effective = samples.effective[rows]
+        worth = f"worth {effective.min():.0f} to {effective.max():.0f} independent ones a row"
+        if method == "exact":
+            worth = "independent"
+        elif method != "importance":
+            worth += f"; {_rhat(samples, rows)}"
+        yield f"{len(rows)} row(s) drawn by method {method}: draws are {worth}"
+
+
+def _rhat(samples: Samples, rows: list[int]) -> str:
+    """Return what is said of the R-hat of chains."""
+    if find_spec("arviz_stats") is None:
+        return "install ugmm[diagnostics] for the R-hat of the chains"
+    try:
+        worst = max(diagnose_chains(samples.by_chain(row).numpy()).worst_rhat for row in rows)
+    except ValueError as error:  # too few draws
+        return str(error)
+    return f"R-hat at most {worst:.3f}" + " (chains have not mixed)" * (worst > _MIXED)
 
 
 @contextmanager
