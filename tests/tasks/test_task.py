@@ -17,7 +17,8 @@ from sklearn.metrics import (
 from torch.utils.data import DataLoader, TensorDataset
 
 from ugmm.kernels.prepared import Prepared
-from ugmm.nn import UGMMNetwork, mixture
+from ugmm.nn import UGMMNetwork
+from ugmm.nn.mixture import scope
 from ugmm.tasks import DiscriminativeTask
 
 
@@ -173,7 +174,7 @@ def test_a_validation_prepares_each_layer_once(rows, run, monkeypatch):
         made.append(of)
         return Prepared(*of, **options)
 
-    monkeypatch.setattr(mixture, "Prepared", make_prepared)
+    monkeypatch.setattr(scope, "Prepared", make_prepared)
     task = make()
     run("validate", task, rows)
     assert len(made) == 2

@@ -1,9 +1,8 @@
 """The layer: neurons that are univariate Gaussian mixtures over their inputs."""
 
-import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -12,12 +11,14 @@ from torch.fx import wrap
 
 from ugmm.functional import coordinate_blocks, mixture_log_score
 from ugmm.kernels import KernelName, check_kernel_name, choose_nearby
-from ugmm.kernels.prepared import Prepared, split_columns
+from ugmm.kernels.prepared import Prepared
 from ugmm.kernels.problem import Problem
 from ugmm.kernels.roads import has_numbers
 from ugmm.nn.checks import check_tensors
+from ugmm.nn.mixture.dropping import dropped
+from ugmm.nn.mixture.pairs import pair_scores
 
-__all__ = ["UGMM", "prepared"]
+__all__ = ["UGMM"]
 
 wrap("mixture_log_score")  # a leaf of torch.fx.symbolic_trace, which has no tensors to check
 
@@ -183,7 +184,7 @@ class UGMM(nn.Module):
         if not self.training:
             return self._score(x, self.logits, known)
         if self.input_dropout > 0:
-            kept = ~_dropped(x, self.input_dropout, known)
+            kept = ~dropped(x, self.input_dropout, known)
             known = kept if known is None else known & kept
         return self._score(x, self.masked_logits(), known)
 
@@ -268,7 +269,7 @@ class UGMM(nn.Module):
     def masked_logits(self) -> Tensor:
         """Return the logits, (M, N); in training, those of freshly dropped components are -inf."""
         if self.training and self.dropout > 0:
-            return self.logits.masked_fill(_dropped(self.logits, self.dropout), -math.inf)
+            return self.logits.masked_fill(dropped(self.logits, self.dropout), -math.inf)
         return self.logits
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:
@@ -289,44 +290,18 @@ class UGMM(nn.Module):
             (..., C, M).
         """
         check_tensors(x=x, codes=codes)
+        return pair_scores(
+            x,
+            codes,
+            (self.loc, self.raw_scale, self.logits),
+            known=~x.isnan() if self.missing else None,
+            min_scale=self.min_scale,
+            kernel=self.kernel,
+            prepared=self._prepared,
+        )
 
-        known = ~x.isnan() if self.missing else None
-
-        def part(
-            values: Tensor, parameters: Sequence[Tensor], prepared: Prepared | None = None
-        ) -> tuple[Tensor, Tensor]:
-            """Return a part's log-score, and the log-sum of its weights, which it includes."""
-            loc, raw_scale, logits = parameters
-            score = mixture_log_score(
-                values,
-                loc,
-                raw_scale,
-                logits,
-                known=known if values is x else None,
-                min_scale=self.min_scale,
-                kernel=self.kernel,
-                prepared=prepared,
-            )
-            weight = logits.logsumexp(-1)
-            if values is x and known is not None:
-                weight = _log_sum(logits, known)
-            return score + weight, weight
-
-        inputs, whole = (x, codes), (self.loc, self.raw_scale, self.logits)
-        if self._prepared is not None and has_numbers(x):
-            self._prepared.check(*whole, min_scale=self.min_scale)  # halves know only themselves
-            halves = zip(inputs, self._prepared.split(x.shape[-1]), strict=True)
-            found = [part(values, half.parameters, half) for values, half in halves]
-        else:
-            columns = zip(inputs, split_columns(whole, x.shape[-1]), strict=True)
-            found = [part(*each) for each in columns]
-        (of_x, weight), (of_codes, weight_of_codes) = found
-        both = torch.logaddexp(of_x.unsqueeze(-2), of_codes)
-        if known is None:
-            return both - self.logits.logsumexp(-1)
-        return both - torch.logaddexp(weight, weight_of_codes).unsqueeze(-2)
-
-    def _can_be_prepared(self) -> bool:
+    def can_be_prepared(self) -> bool:
+        """Return whether `prepared` has numbers to prepare, and has not done so yet."""
         kept = [self._parameters.get(name) for name in _PARAMETERS]
         return self._prepared is None and all(t is not None and has_numbers(t) for t in kept)
 
@@ -342,61 +317,3 @@ class UGMM(nn.Module):
                 text += f", {name}={rate}"
         text += ", missing=True" * self.missing
         return text + f", min_scale={self.min_scale}, init={self.init!r}, kernel={self.kernel!r}"
-
-
-@contextlib.contextmanager
-def prepared(network: nn.Module, kept: dict[nn.Module, Prepared] | None = None) -> Iterator[None]:
-    """Prepare the parameters of all mixture layers of a network once, for the calls in a scope.
-
-    A call computes some constants of every component before it meets the inputs; in this scope
-    each layer's first call does so and the others use them. That pays where a call has few rows.
-    Layers whose parameters are computed at each look, as by `torch.nn.utils.parametrize`, or have
-    no numbers are left as they are; so are copies that are made within the scope.
-
-    Args:
-        network: Whose layers.
-        kept: Where it is kept what each layer has prepared, for scopes that follow this one: no
-            parameter may change between them.
-
-    Raises:
-        RuntimeError: In a call, if a layer's parameters have changed since the scope was entered;
-            `ugmm.kernels.prepared.Prepared.check` says which changes are seen.
-    """
-    layers = [m for m in network.modules() if isinstance(m, UGMM) and m._can_be_prepared()]
-    kept = {} if kept is None else kept
-    for layer in layers:
-        if layer not in kept:
-            parameters = layer.loc, layer.raw_scale, layer.logits
-            kept[layer] = Prepared(*parameters, min_scale=layer.min_scale)
-        layer._prepared = kept[layer]
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer._prepared = None
-
-
-def _log_sum(logits: Tensor, known: Tensor) -> Tensor:
-    """Return the log-sum of e**logits (M, N) over each row's known inputs (..., N): (..., M)."""
-    info = torch.finfo(logits.dtype)
-    top = logits.detach().amax(-1, keepdim=True).clamp(min=info.min)
-    total = known.to(logits.dtype) @ (logits - top).exp().T
-    log_sum = total.clamp(min=info.tiny).log() + top.squeeze(-1)
-    return log_sum.where(total > 0, -math.inf)  # of which the derivative would be NaN
-
-
-def _dropped(x: Tensor, dropout: float, known: Tensor | None = None) -> Tensor:
-    """Draw which elements of each row of `x` (..., N) are dropped: bool, never all known ones."""
-    # Four draws of 16 bits in one number take a third of the time of floats.
-    n, low, high = x.shape[-1], -(2**63), 2**63 - 1
-    draw = torch.randint(low, high, (*x.shape[:-1], (n + 3) // 4), device=x.device)
-    if torch.jit.is_tracing():  # which knows no views of another type
-        draw = torch.stack([draw >> bits for bits in (0, 16, 32, 48)], -1).to(torch.int16)
-        draw = draw.flatten(-2)[..., :n]
-    else:
-        draw = draw.view(torch.int16)[..., :n]
-    if known is not None:
-        draw = draw.masked_fill(~known, -(2**15))
-    # The element with the largest draw always stays, so that no row loses them all.
-    lowest_kept = round((dropout - 0.5) * 2**16)
-    return draw < draw.amax(-1, keepdim=True).clamp(max=lowest_kept)
