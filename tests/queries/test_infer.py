@@ -2,6 +2,8 @@
 
 import csv
 import io
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -101,7 +103,7 @@ def test_conditional_of_each_number_that_a_row_lacks(ask, rows):
 
 
 def test_samples_given_rows_say_of_which(ask, tmp_path):
-    out = tmp_path / "drawn.csv"
+    out = tmp_path / "new" / "drawn.csv"
     assert ask("sample", "-n", "4", "--given", "GIVEN", "--out", str(out)) == []
     lines = list(csv.DictReader(out.open()))
     assert list(lines[0]) == ["row", *COLUMNS]
@@ -117,14 +119,34 @@ def test_samples_of_nothing(ask):
     assert lines != ask("sample", "-n", "5", "--seed", "4")
 
 
-def test_what_draws_are_worth_is_said(network, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("method", "n", "told"),
+    [
+        ("auto", "80", "exact: draws are independent"),
+        ("gibbs", "64", "a row; R-hat at most "),
+        ("metropolis", "80", "a row; R-hat at most "),
+        ("metropolis", "20", "a row; R-hat compares at least 2 chains of 4"),
+    ],
+)
+def test_what_draws_are_worth_is_told(network, monkeypatch, capsys, method, n, told):
+    pytest.importorskip("arviz_stats", reason="the extra diagnostics is not installed")
     monkeypatch.setattr("ugmm.queries.commands.load", lambda run: network)
-    assert main(["sample", "runs/some", "-n", "64"]) == 0
-    assert "1 row(s) drawn by method exact: draws are independent" in capsys.readouterr().err
-    assert main(["sample", "runs/some", "-n", "64", "--method", "gibbs"]) == 0
-    said = capsys.readouterr().err
-    assert "1 row(s) drawn by method gibbs: draws are worth" in said
-    assert "R-hat" in said
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # so few draws are worth a warning of their own
+        assert main(["sample", "runs/some", "-n", n, "--method", method]) == 0
+    out, error = capsys.readouterr()
+    assert len(out.splitlines()) == int(n) + 1
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_without_the_extra_samples_of_chains_are_drawn_all_the_same(network, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "arviz_stats.base", None)
+    monkeypatch.setattr("ugmm.queries.commands.load", lambda run: network)
+    assert main(["sample", "runs/some", "-n", "160", "--method", "metropolis"]) == 0
+    out, error = capsys.readouterr()
+    assert len(out.splitlines()) == 161
+    assert "install ugmm[diagnostics] for the R-hat" in error
 
 
 @pytest.mark.parametrize(
@@ -159,6 +181,25 @@ def test_what_cannot_be_asked_is_one_line(ask, data, tmp_path):
     assert "--draws does nothing" in ask(*of_mpe, "--draws", "9", fails=True)
     error = ask("infer", "--query", "mpe", "--given", str(tmp_path / "no.csv"), fails=True)
     assert "no file at" in error
+    assert f"{tmp_path} is a folder; give a file" in ask(
+        "infer", "--query", "mpe", "--given", str(tmp_path), fails=True
+    )
+    error = ask("infer", "--query", "mpe", "--given", "GIVEN", "--out", "", fails=True)
+    assert "cannot write .: Is a directory" in error
     assert "n must be at least 1" in ask(
         "infer", "--query", "marginal", "--given", "GIVEN", "--draws", "0", fails=True
     )
+
+
+def test_what_takes_too_much_memory_is_named(ask, monkeypatch):
+    def marginal(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("ugmm.given.marginal", marginal)
+    error = ask("infer", "--query", "marginal", "--given", "GIVEN", fails=True)
+    assert error.endswith("make the largest of --draws, the rows of the file smaller")
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**64 - 1), str(10**30)])
+def test_any_number_is_a_seed(ask, seed):
+    assert len(ask("sample", "-n", "2", "--given", "GIVEN", "--seed", seed)) == 6

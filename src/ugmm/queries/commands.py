@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ugmm.errors import UserError
@@ -20,6 +20,7 @@ from ugmm.queries.table import (
 )
 from ugmm.report.chains import diagnose_chains
 from ugmm.terminal import warn
+from ugmm.writing import make_folder
 
 __all__ = ["QUERIES", "infer", "sample"]
 
@@ -45,6 +46,8 @@ def infer(
     """
     if draws is not None and query == "mpe":
         raise UserError("--draws does nothing for --query mpe, which searches; leave it out")
+    if out is not None:
+        make_folder(Path(out).parent)  # before the work, which would be lost
     network = load(run)
     rows = network.given(read_given(given, network.spec))
     keywords: dict[str, Any] = {"seed": seed} if draws is None else {"seed": seed, "n": draws}
@@ -124,7 +127,7 @@ def sample(
 ) -> None:
     """Draw rows, given those of a file or given nothing, and write them as CSV.
 
-    What the draws are worth, and how far chains agree, is told on standard error.
+    What the draws are worth, and of Markov chains how far they agree, is told on standard error.
 
     Args:
         run: The run folder.
@@ -139,6 +142,8 @@ def sample(
     """
     if n < 1:
         raise UserError(f"-n {n}: ask for at least one row")
+    if out is not None:
+        make_folder(Path(out).parent)
     network = load(run)
     if given is None:
         rows = network.given_nothing()
@@ -172,19 +177,18 @@ def _worth(samples: Samples) -> Iterator[str]:
         worth = f"worth {effective.min():.0f} to {effective.max():.0f} independent ones a row"
         if method == "exact":
             worth = "independent"
-        elif method != "importance":
+        elif samples.has_chains(rows[0]):
             worth += f"; {_rhat(samples, rows)}"
         yield f"{len(rows)} row(s) drawn by method {method}: draws are {worth}"
 
 
 def _rhat(samples: Samples, rows: list[int]) -> str:
     """Return what is said of the R-hat of chains."""
-    if find_spec("arviz_stats") is None:
-        return "install ugmm[diagnostics] for the R-hat of the chains"
+    chains = (samples.by_chain(row).cpu().numpy() for row in rows)
     try:
-        worst = max(
-            diagnose_chains(samples.by_chain(row).cpu().numpy()).worst_rhat for row in rows
-        )
+        worst = max(diagnose_chains(each).worst_rhat for each in chains)
+    except ModuleNotFoundError:
+        return "install ugmm[diagnostics] for the R-hat of the chains"
     except ValueError as error:  # too few draws
         return str(error)
     return f"R-hat at most {worst:.3f}" + " (chains have not mixed)" * (worst > _MIXED)
