@@ -51,6 +51,28 @@ def test_wherever_the_streams_lead(tmp_path, shell):
         assert done.stderr == b"warning\n" * 100
 
 
+@pytest.mark.parametrize(
+    ("shell", "told"), [(">/dev/full", "the disk is full"), ("|head -c 1", "")]
+)
+def test_an_answer_is_written_or_the_command_fails(tmp_path, shell, told):
+    code = (
+        "from ugmm.cli import main; import ugmm.cli as cli;"
+        "from ugmm.queries.table import write_csv;"
+        "cli._list = lambda _: write_csv([['a' * 99]] * 9999, None);"
+        "import sys; sys.exit(main(['list']))"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f'set -o pipefail; {sys.executable} -c "$0" {shell}', code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == bool(told)
+    assert done.stderr.count("\n") == bool(told)
+    assert told in done.stderr
+
+
 def test_a_full_disk_is_told_once(tmp_path):
     lines = run(tmp_path, shell=">/dev/full").stderr.decode().splitlines()
     (told,) = set(lines) - {"warning"}

@@ -74,6 +74,24 @@ def test_any_other_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_no_file_stays_what_it_is(tmp_path):
+    full, folder = tmp_path / "full", tmp_path / "folder"
+    full.symlink_to("/dev/full")
+    folder.mkdir()
+    for path, complaint in ((full, "the disk is full"), (folder, "Is a directory")):
+        with pytest.raises(WriteError, match=complaint):
+            write_atomic(path, "text")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomic(pipe, "text")
+    assert os.read(reader, 9) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert full.is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"full", "folder", "pipe"}
+
+
 def test_what_a_killed_process_left_is_swept(tmp_path):
     deep = tmp_path / "run" / "checkpoints"
     make_folder(deep)

@@ -10,7 +10,7 @@ import itertools
 import time
 
 import torch
-from results import show, table
+from results import read_options, show, table
 from torch import Tensor
 
 from ugmm.nn import AutoregressiveUGMM, Evidence, Marginal
@@ -20,10 +20,7 @@ def main() -> None:
     """Check both, and print or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    args = read_options(parser)
     text = enumerated(args.quick)
     if args.run:
         text += "\n\n" + digits(args.run, args.quick)

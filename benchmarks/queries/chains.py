@@ -12,7 +12,7 @@ import time
 from statistics import median
 
 import torch
-from results import show, table
+from results import read_options, show, table
 from trained import HIDDEN, train_tilted
 
 from ugmm.density import TiltedGaussian
@@ -46,11 +46,7 @@ def speed(density: TiltedGaussian, row: Evidence, method: str, seed: int) -> tup
 
 def main() -> None:
     """Print, and perhaps write, the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_options(argparse.ArgumentParser(description=__doc__))
     timed = 1 if options.quick else 3  # patterns on which all methods are timed
     names = ("iris", "wine") if options.quick else tuple(HIDDEN)
     shares, share_rows, speed_rows, seconds = [], [], [], 0.0

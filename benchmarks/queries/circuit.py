@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from results import show, table
+from results import read_options, show, table
 from scipy.special import roots_legendre
 from torch import Tensor
 from trained import fit, make_tilted
@@ -174,11 +174,7 @@ def _error_of_marginals(
 
 def main() -> int:
     """Print what was found; return 1 if a claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one fold of Iris only")
-    parser.add_argument("--write", action="store_true", help="put it into benchmarks/QUERIES.md")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    args = read_options(argparse.ArgumentParser(description=__doc__))
     exact, good = check_exactness()
     lines, price = [], {}
     for name in ["iris"] if args.quick else WIDTHS:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from results import show, table
+from results import read_options, show, table
 from torch import Tensor
 
 from ugmm.inference import Evidence, marginal, mpe
@@ -29,10 +29,7 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("classifier")
     parser.add_argument("--picture")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    args = read_options(parser)
     x, y = test_digits(8 if args.quick else 24)
     bench = Bench(load_network(args.run), load_network(args.classifier), x, y)
     bench.judge_samples()

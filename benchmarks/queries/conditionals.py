@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import oracle
 import torch
-from results import show, table
+from results import read_options, show, table
 from scipy.integrate import IntegrationWarning, cubature, quad
 from torch import Tensor
 from torch.distributions import MultivariateNormal
@@ -219,11 +219,7 @@ def _joined(x: Tensor, y: Tensor) -> Tensor:
 
 def main() -> None:
     """Print, and perhaps write, what was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_options(argparse.ArgumentParser(description=__doc__))
     every = list(cases(4 if options.quick else 100))
     off = [abs(integral(case)) for case in every]
     worst = table(

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from results import show, table
+from results import read_options, show, table
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
@@ -158,10 +158,8 @@ def compare(case: tuple[str, float, int]) -> dict[str, tuple[float, float]]:
 def main() -> None:
     """Print the table, and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one seed of wine")
-    parser.add_argument("--write", action="store_true", help="write the section of QUERIES.md")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    arguments = parser.parse_args()
+    arguments = read_options(parser)
     names, seeds = (["wine"], 1) if arguments.quick else (TABLES, SEEDS)
     cases = list(itertools.product(names, SHARES, range(seeds)))
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:

@@ -10,7 +10,7 @@ exact, as it is or with `task=likelihood task.noise=0`. Settings are looked at o
 import argparse
 
 import torch
-from results import show, table
+from results import read_options, show, table
 from torch import Tensor
 
 from ugmm.config.frozen import read_config
@@ -84,10 +84,7 @@ def main() -> None:
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--neighbours", type=int, default=5)
     parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_options(parser)
     data = MNISTDataModule()
     data.prepare_data()
     data.setup()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from results import show, table
+from results import read_options, show, table
 from scipy.optimize import minimize
 from torch import Tensor
 from trained import train_tilted
@@ -198,11 +198,7 @@ def report(found: Iterable[tuple[str, dict[str, float], float]]) -> str:
 
 def main() -> None:
     """Run the check; see `--help`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_options(argparse.ArgumentParser(description=__doc__))
     cases = [trained_cases(options.quick), *(random_cases(kind, options.quick) for kind in CASES)]
     found = ((case.group, *compare(case)) for case in chain(*cases))
     show("modes", "the most probable completion", report(found), options.write)

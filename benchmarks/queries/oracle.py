@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
-from results import show, table
+from results import read_options, show, table
 from torch import Tensor
 
 from ugmm import inference
@@ -126,10 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="seed of the first case")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_options(parser)
     cases = 20 if options.quick else options.cases
     started = time.process_time()
     off = defaultdict(list)

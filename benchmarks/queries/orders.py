@@ -14,7 +14,7 @@ import math
 import time
 
 import torch
-from results import show, table
+from results import read_options, show, table
 from torch import Tensor
 
 from ugmm.nn import AutoregressiveUGMM, Evidence
@@ -143,11 +143,7 @@ def compare(seed: int, steps: int, patterns: int) -> tuple[list[object], bool]:
 
 def main() -> None:
     """Print, and perhaps write, the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_options(argparse.ArgumentParser(description=__doc__))
     steps, patterns, seeds = (400, 8, 1) if options.quick else (1000, 24, 3)
     found = [compare(seed, steps, patterns) for seed in range(seeds)]
     columns = [

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from results import show, table
+from results import read_options, show, table
 from torch import Tensor
 
 from ugmm.nn import Classifier, JointScore, UGMMNetwork
@@ -227,12 +227,9 @@ def _forced(network: UGMMNetwork, ask: Callable[[], Tensor]) -> Callable[[], Ten
 
 def main() -> None:
     """Run both comparisons."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    args = read_options(parser)
     with torch.no_grad():
         text, holds = digits(args.run, args.quick)
         text = f"{text}\n\n{small(args.quick)}"

@@ -1,5 +1,6 @@
 """`benchmarks/QUERIES.md`: what the checks of `benchmarks/queries` found, a section each."""
 
+import argparse
 import os
 import platform
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["show", "table"]
+__all__ = ["read_options", "show", "table"]
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "QUERIES.md"
@@ -18,6 +19,14 @@ HEADER = """# What the checks of queries found
 A section for each script of `benchmarks/queries`, written by `python benchmarks/queries/NAME.py
 --write`. Times are of the process's own CPU time on one thread.
 """
+
+
+def read_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Add the options of every check, and read the command line; compute on one thread."""
+    parser.add_argument("--quick", action="store_true", help="a small part, to see that it runs")
+    parser.add_argument("--write", action="store_true", help="put it into benchmarks/QUERIES.md")
+    torch.set_num_threads(1)
+    return parser.parse_args()
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -12,7 +12,7 @@ import statistics
 import time
 
 import torch
-from results import show, table
+from results import read_options, show, table
 from trained import train_tilted
 
 from ugmm.density import TiltedGaussian
@@ -50,10 +50,7 @@ def main() -> None:
     """Print, and perhaps write, the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--first", type=int, default=0, help="seed of all")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_options(parser)
     folds = range(1 if options.quick else 3)
     lines, good = [], True
     for name in TABLES[:1] if options.quick else TABLES:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from results import show, table
+from results import read_options, show, table
 from scipy.integrate import cubature
 from torch import Tensor
 from trained import train_tilted
@@ -142,10 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="seed of the first network")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_options(parser)
     started = time.process_time()
     groups: dict[str, list[Found]] = {}
     for name in ("iris", "wine"):

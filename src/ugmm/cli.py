@@ -45,6 +45,10 @@ EXTRAS = {
 }
 
 
+# What takes the memory of commands that do not say themselves what does.
+_LARGE = "model.hidden, data.batch_size, model.components, task.ensemble"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     guard_streams()
@@ -74,10 +78,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
-        return _fail(
-            "this needs more memory than there is: make the largest of model.hidden, "
-            "data.batch_size, model.components, task.ensemble smaller"
-        )
+        large = getattr(options, "large", _LARGE)
+        return _fail(f"this needs more memory than there is: make the largest of {large} smaller")
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if error.name in names), None)
         if extra is None:  # nothing that the user has left out: a bug

@@ -159,10 +159,13 @@ class Given:
         Raises:
             UserError: If the network knows no classes, or cannot do without what is missing.
         """
+        no_classes = UserError("this network knows no classes, and there is no posterior of them")
+        if self._n_classes() < 2:  # or all would be drawn first
+            raise no_classes
         with _asking():
             found = posterior(self.network, self.evidence, n=n, seed=seed, rows=self.kept)
         if found.probs.shape[-1] < 2:
-            raise UserError("this network knows no classes, and there is no posterior of them")
+            raise no_classes
         return found
 
     def marginal(self, *, n: int = 8192, seed: int = 0) -> Marginal:
@@ -264,9 +267,12 @@ class Given:
         return -torch.from_numpy(self.spec.log_jacobians(known.cpu().numpy())).to(known.device)
 
     def _names(self, labels: Tensor) -> np.ndarray | None:
-        if getattr(self.network, "n_classes", self.spec.n_classes) < 2:
+        if self._n_classes() < 2:
             return None
         return np.array(self.spec.class_names)[labels.cpu().numpy()]
+
+    def _n_classes(self) -> int:
+        return getattr(self.network, "n_classes", self.spec.n_classes)
 
     def _choices(self) -> Iterator[tuple[list[int], Tensor]]:
         """Yield each categorical column's features, and what they may be in model units (K, K)."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-__all__ = ["guard_streams", "loading", "say", "warn"]
+__all__ = ["answer", "guard_streams", "loading", "say", "warn"]
 
 # The reader has gone, or the terminal has: there is nobody to tell.
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
@@ -26,12 +26,16 @@ class _Descriptor(io.FileIO):
     def write(self, data: Any) -> int:
         """Write some of the bytes; return how many."""
         try:
-            # A pipe that another process has made non-blocking may be full for now.
-            while (written := super().write(data)) is None:
-                select.select([], [self], [])
+            return self.put(data)
         except OSError as error:
             self._drop(error)
             return memoryview(data).nbytes
+
+    def put(self, data: Any) -> int:
+        """Write some of the bytes, or fail; return how many."""
+        # A pipe that another process has made non-blocking may be full for now.
+        while (written := super().write(data)) is None:
+            select.select([], [self], [])
         return written
 
     def _drop(self, error: OSError) -> None:
@@ -76,6 +80,28 @@ def guard_streams() -> None:
             stream.flush()
         setattr(sys, name, guarded)
         setattr(sys, f"__{name}__", guarded)
+
+
+def answer(text: str) -> None:
+    """Write to standard output what the command was asked for: all of it, while somebody reads.
+
+    Raises:
+        OSError: If it cannot be written, as where the disk is full; what is said beside an answer
+            may be lost, the answer may not.
+    """
+    stream = sys.stdout
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if not isinstance(raw, _Descriptor):  # a test's or a notebook's own
+        stream.write(text)
+        return
+    stream.flush()
+    left = memoryview(text.encode(stream.encoding, "backslashreplace"))
+    try:
+        while left:
+            left = left[raw.put(left) :]
+    except OSError as error:
+        if error.errno not in _NOBODY_READS:
+            raise
 
 
 def say(line: str) -> None:

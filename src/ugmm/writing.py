@@ -87,11 +87,16 @@ def make_folder(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, which takes the place of `path` when the body ends.
 
-    Whenever the process dies, `path` is whole: the old file or the new one.
+    Whenever the process dies, `path` is whole: the old file or the new one. What is no file, such
+    as /dev/null or a pipe, is written to itself, for nothing may take its place.
 
     Raises:
         WriteError: If it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        with explaining(path):
+            yield path
+        return
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
     with explaining(path):
         try:

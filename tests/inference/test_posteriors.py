@@ -130,6 +130,7 @@ def test_what_an_unknown_input_held_does_not_matter(network, rows):
     ("arguments", "complaint"),
     [
         ({"rows": torch.ones(3, D - 1)}, r"rows must be \(m, 5\), got \(3, 4\)"),
+        ({"rows": torch.full((3, D), torch.nan)}, "must be finite"),
         ({"neighbours": 0}, "neighbours must be at least 1"),
         ({"n": 0}, "n must be at least 1"),
     ],
@@ -167,3 +168,12 @@ def test_a_network_trained_on_gaps_answers_by_itself():
     found = posterior(network, Evidence(x), rows=x)
     torch.testing.assert_close(found.probs, network.posterior(x))
     assert found.is_exact
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_evidence_beyond_all_numbers_is_refused(network, rows, missing):
+    if missing:
+        network.expect_missing()
+    x = torch.tensor([[0.0, torch.nan, 0, 0, 0], [1e30, torch.nan, 1e30, 1e30, 1e30]])
+    with pytest.raises(ValueError, match="row 1: the evidence is too far"):
+        posterior(network, Evidence(x), rows=rows)

@@ -59,6 +59,7 @@ def test_halves():
     random = known_half("random", (4, 6), 5, 0)
     assert random.sum(1).tolist() == [12] * 5
     assert not torch.equal(random, known_half("random", (4, 6), 5, 1))
+    assert known_half("random", (4, 6), 5, 2**70).shape == (5, 24)
 
 
 def test_what_is_no_image_is_one_line(network, monkeypatch, capsys):

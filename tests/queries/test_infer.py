@@ -100,7 +100,7 @@ def test_conditional_of_each_number_that_a_row_lacks(ask, rows):
 
 
 def test_samples_given_rows_say_of_which(ask, tmp_path):
-    out = tmp_path / "drawn.csv"
+    out = tmp_path / "new" / "drawn.csv"
     assert ask("sample", "-n", "4", "--given", "GIVEN", "--out", str(out)) == []
     lines = list(csv.DictReader(out.open()))
     assert list(lines[0]) == ["row", *COLUMNS]
@@ -185,6 +185,25 @@ def test_what_cannot_be_asked_is_one_line(ask, data, tmp_path):
     assert "at least one row" in ask("sample", "-n", "0", fails=True)
     error = ask("infer", "--query", "mpe", "--given", str(tmp_path / "no.csv"), fails=True)
     assert "no file at" in error
+    assert f"{tmp_path} is a folder; give a file" in ask(
+        "infer", "--query", "mpe", "--given", str(tmp_path), fails=True
+    )
+    error = ask("infer", "--query", "mpe", "--given", "GIVEN", "--out", "", fails=True)
+    assert "cannot write .: Is a directory" in error
     assert "n must be at least 1" in ask(
         "infer", "--query", "marginal", "--given", "GIVEN", "--draws", "0", fails=True
     )
+
+
+def test_what_takes_too_much_memory_is_named(ask, monkeypatch):
+    def marginal(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("ugmm.given.marginal", marginal)
+    error = ask("infer", "--query", "marginal", "--given", "GIVEN", fails=True)
+    assert error.endswith("make the largest of --draws, the rows of the file smaller")
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**64 - 1), str(10**30)])
+def test_any_number_is_a_seed(ask, seed):
+    assert len(ask("sample", "-n", "2", "--given", "GIVEN", "--seed", seed)) == 6

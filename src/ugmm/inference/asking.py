@@ -51,8 +51,8 @@ def check_evidence(density: Asked, evidence: Evidence) -> Evidence:
 
 
 def generator_of(seed: int, row: int = 0) -> torch.Generator:
-    """Return a source of randomness, on the CPU, for a row of the evidence."""
-    return torch.Generator().manual_seed((seed + 0x9E3779B1 * row) % 2**63)
+    """Return a source of randomness, on the CPU, for a row of the evidence, of any seed."""
+    return torch.Generator().manual_seed((seed + 0x9E3779B1 * row) % 2**64)
 
 
 def alike(evidence: Evidence) -> Iterator[Tensor]:

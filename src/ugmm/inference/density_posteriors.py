@@ -11,6 +11,7 @@ from ugmm.nn.evidence import UNKNOWN, Evidence, Marginal, Queryable
 __all__ = ["density_posterior"]
 
 _PROBE = 64  # draws by which a density shows whether it answers exactly
+_LEAST = 16  # draws: of fewer, an error cannot be told
 _ROWS = 1024  # rows, or draws of a row, that are computed together
 
 
@@ -32,7 +33,7 @@ def density_posterior(
     Args:
         density: Of D features and C classes.
         evidence: Rows in model units.
-        n: Draws for each row, where the answer is not exact.
+        n: Draws for each row, where the answer is not exact; at least 16 are made.
         seed: Seed of the draws: a row's answer depends on it and that row alone.
 
     Returns:
@@ -45,6 +46,7 @@ def density_posterior(
         ValueError: If the density cannot be queried, or the evidence is not of its kind.
     """
     check_positive(n=n)
+    n = max(n, _LEAST)
     asked = check_density(density)
     unlabelled = Evidence(evidence.x, evidence.known, torch.full_like(evidence.y, UNKNOWN))
     evidence = check_evidence(asked, unlabelled)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ugmm.inference.density_posteriors import density_posterior
+from ugmm.inference.weights import TOO_FAR
 from ugmm.nn import Classifier, Evidence, Queryable
 from ugmm.nn.checks import check_positive, check_tensors
 
@@ -93,12 +94,15 @@ def _of_classifier(
     x, known = evidence.x, evidence.known
     if network.missing:
         probs = network.class_scores(x.masked_fill(~known, torch.nan)).softmax(-1)
+        _check_numbers(probs)
         return Posterior(probs, torch.zeros_like(probs), torch.ones(len(x)), True)
     whole, empty = known.all(-1), ~known.any(-1)
     if rows is not None:
         check_tensors(rows=rows)
         if rows.dim() != 2 or rows.shape[1] != x.shape[1] or not len(rows):
             raise ValueError(f"rows must be (m, {x.shape[1]}), got {tuple(rows.shape)}")
+        if not rows.isfinite().all():
+            raise ValueError("rows to fill in from must be finite")
         rows = rows.to(x)
     probs = network.class_scores(x).softmax(-1)
     error = torch.zeros_like(probs)
@@ -108,7 +112,13 @@ def _of_classifier(
             probs[part], error[part] = _guess(network, evidence[part], rows, neighbours)
     if empty.any():
         probs[empty] = _prior(network, evidence[empty][:1], rows).to(probs)
+    _check_numbers(probs)
     return Posterior(probs, error, torch.ones(len(x)), bool(whole.all()))
+
+
+def _check_numbers(probs: Tensor) -> None:
+    if (wrong := probs.isnan().any(1)).any():
+        raise ValueError(f"row {int(wrong.nonzero()[0])}: {TOO_FAR}")
 
 
 def _guess(

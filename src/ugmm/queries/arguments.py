@@ -26,7 +26,7 @@ def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     infer.add_argument(
         "--draws", type=int, help="how many an answer that is not exact may use for each row"
     )
-    infer.set_defaults(command=_infer)
+    infer.set_defaults(command=_infer, large="--draws, the rows of the file")
 
     sample = add_parser("sample", help="draw rows from a trained density")
     sample.add_argument("run", help="see eval")
@@ -38,7 +38,7 @@ def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         choices=("auto", "importance", "metropolis", "mala", "gibbs"),
         help="how, where draws are not exact; default: auto",
     )
-    sample.set_defaults(command=_sample)
+    sample.set_defaults(command=_sample, large="-n, the rows of the file")
 
     complete = add_parser("complete", help="complete test images, as a picture")
     complete.add_argument("run", help="see eval")
@@ -51,7 +51,7 @@ def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     )
     complete.add_argument("--out", metavar="FILE.png", help="default: in the run's plots/")
     complete.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
-    complete.set_defaults(command=_complete)
+    complete.set_defaults(command=_complete, large="-n")
 
 
 def _add_rows(command: argparse.ArgumentParser, rows: str, *, needed: bool = False) -> None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ugmm.errors import UserError
@@ -20,6 +21,7 @@ from ugmm.queries.table import (
 )
 from ugmm.report.chains import diagnose_chains
 from ugmm.terminal import warn
+from ugmm.writing import make_folder
 
 __all__ = ["QUERIES", "infer", "sample"]
 
@@ -43,6 +45,8 @@ def infer(
     Raises:
         UserError: If the run or the file cannot be used, or the network cannot answer.
     """
+    if out is not None:
+        make_folder(Path(out).parent)  # before the work, which would be lost
     network = load(run)
     rows = network.given(read_given(given, network.spec))
     keywords: dict[str, Any] = {"seed": seed} if draws is None else {"seed": seed, "n": draws}
@@ -132,6 +136,8 @@ def sample(
     """
     if n < 1:
         raise UserError(f"-n {n}: ask for at least one row")
+    if out is not None:
+        make_folder(Path(out).parent)
     network = load(run)
     if given is None:
         rows = network.given_nothing()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ugmm.errors import UserError
+from ugmm.inference.asking import generator_of
 from ugmm.loading import load
 from ugmm.nn import Evidence
 from ugmm.report import completed_images, save
@@ -66,8 +67,7 @@ def known_half(half: str, shape: tuple[int, int], n: int, seed: int) -> Tensor:
     """Return which pixels of n images (height, width) are known: (n, height * width), bool."""
     height, width = shape
     if half == "random":
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.rand(n, height * width, generator=generator).argsort(-1)
+        order = torch.rand(n, height * width, generator=generator_of(seed)).argsort(-1)
         return order < height * width // 2
     known = torch.zeros(height, width, dtype=torch.bool)
     if half in ("upper", "lower"):

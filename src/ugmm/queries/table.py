@@ -1,6 +1,5 @@
 """Rows in a user's file, and answers written beside them."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,12 @@ import numpy as np
 
 from ugmm.data.csv_columns import Cells
 from ugmm.data.csv_table import read_cells
+from ugmm.data.text_file import check_regular
 from ugmm.errors import UserError
 from ugmm.report.escaping import csv_text
 from ugmm.spec import Spec, column_of
-from ugmm.writing import write_atomic
+from ugmm.terminal import answer
+from ugmm.writing import explaining, write_atomic
 
 __all__ = [
     "column_names",
@@ -35,6 +36,7 @@ def read_given(path: str | Path, spec: Spec) -> Any:
     """
     if not Path(path).exists():
         raise UserError(f"no file at {path}; name one by --given")
+    check_regular(Path(path))
     cells, _ = read_cells(path)
     columns = {name: _values(column) for name, column in cells.items()}
     if spec.columns:
@@ -82,10 +84,11 @@ def write_csv(lines: Iterable[Sequence[Any]], out: str | None) -> None:
     """Write lines as CSV, to standard output or into a file, which is whole or not there.
 
     Raises:
-        WriteError: If the file cannot be written.
+        WriteError: If it cannot be written.
     """
     text = csv_text(lines)
     if out is None:
-        sys.stdout.write(text)
+        with explaining("standard output"):
+            answer(text)
     else:
         write_atomic(Path(out), text)
