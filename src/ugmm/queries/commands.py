@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,7 @@ def sample(
 ) -> None:
     """Draw rows, given those of a file or given nothing, and write them as CSV.
 
-    Where the draws are of Markov chains, how far these agree is told on standard error.
+    What the draws are worth, and of Markov chains how far they agree, is told on standard error.
 
     Args:
         run: The run folder.
@@ -161,27 +160,6 @@ def sample(
                 yield [*([index] if numbered else []), *row_cells(row), *label]
 
     write_csv(lines(), out)
-    _tell_of_chains(drawn.diagnostics)
-
-
-def _tell_of_chains(found: Samples) -> None:
-    """Say on standard error how far chains agree: standard output may be the answer's."""
-    chained = [row for row in range(len(found.methods)) if found.has_chains(row)]
-    if not chained:
-        return
-    try:
-        each = [(diagnose_chains(found.by_chain(row).cpu().numpy()), row) for row in chained]
-    except ValueError as error:  # too few draws
-        warn(f"chains cannot be compared: {error}")
-    except ModuleNotFoundError:
-        warn("how far chains agree (R-hat) is not told without ugmm[diagnostics]")
-    else:
-        worst, row = max(each, key=lambda pair: pair[0].worst_rhat)
-        fewest = min(of.least_effective for of, _ in each)
-        warn(
-            f"chains ({found.methods[row]}): R-hat {worst.worst_rhat:.3g} at worst, in row {row}; "
-            f"a row's draws are worth {fewest:.0f} independent ones at least"
-        )
 
 
 def _worth(samples: Samples) -> Iterator[str]:
@@ -192,17 +170,18 @@ def _worth(samples: Samples) -> Iterator[str]:
         worth = f"worth {effective.min():.0f} to {effective.max():.0f} independent ones a row"
         if method == "exact":
             worth = "independent"
-        elif method != "importance":
+        elif samples.has_chains(rows[0]):
             worth += f"; {_rhat(samples, rows)}"
         yield f"{len(rows)} row(s) drawn by method {method}: draws are {worth}"
 
 
 def _rhat(samples: Samples, rows: list[int]) -> str:
     """Return what is said of the R-hat of chains."""
-    if find_spec("arviz_stats") is None:
-        return "install ugmm[diagnostics] for the R-hat of the chains"
+    chains = (samples.by_chain(row).cpu().numpy() for row in rows)
     try:
-        worst = max(diagnose_chains(samples.by_chain(row).numpy()).worst_rhat for row in rows)
+        worst = max(diagnose_chains(each).worst_rhat for each in chains)
+    except ModuleNotFoundError:
+        return "install ugmm[diagnostics] for the R-hat of the chains"
     except ValueError as error:  # too few draws
         return str(error)
     return f"R-hat at most {worst:.3f}" + " (chains have not mixed)" * (worst > _MIXED)
