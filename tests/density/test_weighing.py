@@ -1,11 +1,15 @@
 """What a tilted Gaussian answers: against integrals, and with errors that are honest."""
 
+import copy
+import functools
+import math
+
 import pytest
 import torch
 from tilted_cases import make_tilted
 
 from ugmm.density import weighing
-from ugmm.inference import marginal
+from ugmm.inference import conditional, marginal, posterior, sample
 from ugmm.nn import Evidence, Queryable
 
 GRID = torch.linspace(-9, 9, 401, dtype=torch.float64)
@@ -171,6 +175,30 @@ def test_far_evidence_has_a_number(far):
         assert not each.isnan().any()
     with pytest.raises(ValueError, match=r"a feature is 1e\+16 in model units: too far"):
         density.marginal(Evidence(torch.full((1, 3), 1e16)), 256, generator())
+
+
+def test_far_out_rounding_does_not_pass_for_an_answer():
+    density, x, _ = normalized(3)
+    asked = Evidence(torch.tensor([[math.nan, 1e6, 0.5]]))
+    with pytest.raises(ValueError, match="row 0: the evidence is too far"):
+        conditional(density, 0, asked, n=64)
+    rows = x[:2].clone()
+    rows[:, 1] = 1e6
+    expected = copy.deepcopy(density).double().score.posterior(rows.double())
+    assert (expected.amax(1) > 0.34).all()
+    torch.testing.assert_close(
+        posterior(density, Evidence(rows)).probs, expected, atol=1e-4, rtol=0
+    )
+    assert torch.equal(density.predict(rows), expected.argmax(1))
+
+
+def test_a_network_without_numbers_is_refused_in_a_line():
+    density, x, _ = normalized(3)
+    torch.nn.init.constant_(next(density.parameters()), math.nan)
+    asked = Evidence(x[:1], MASKS[:1])
+    for ask in (marginal, posterior, functools.partial(sample, n=2)):
+        with pytest.raises(ValueError, match="too far"):
+            ask(density, evidence=asked)
 
 
 def test_what_cannot_be_asked_is_refused_in_a_line():

@@ -240,3 +240,16 @@ def test_a_leaf_has_mass_one(hidden):
         with torch.no_grad():
             mass = width * (leaves(x)[:, 0, place].exp() * weights[:, None]).sum(0)
         torch.testing.assert_close(mass, torch.ones(2).double(), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("raw_scale", [-2.0, 0.0, 2.0])
+def test_a_leaf_of_a_constant_feature_has_mass_one(raw_scale):
+    torch.manual_seed(0)
+    leaves = MixtureLeaves(1, 1, 2, 3, (4,), 0.05).double()
+    leaves.init_from(torch.zeros(20, 1, 1).double())
+    torch.nn.init.constant_(leaves.layers[1].raw_scale, raw_scale)
+    nodes, weights = rule(20, -4, 4)
+    with torch.no_grad():
+        found = leaves.eval()(nodes.reshape(-1, 1, 1))[:, 0, 0]
+    mass = (found.exp() * weights[:, None]).sum(0)
+    torch.testing.assert_close(mass, torch.ones(2).double(), rtol=0, atol=1e-6)

@@ -106,6 +106,17 @@ class TiltedGaussian(Density):
         constant = self.base.log_prob(x) - self.log_z
         return self.score.class_scores(x) + constant.unsqueeze(-1).to(x.dtype)
 
+    @torch.no_grad()
+    def posterior(self, x: Tensor) -> Tensor:
+        """See `Classifier.posterior`: the score's, which the base would round away far out."""
+        if self.missing and x.isnan().any():
+            return super().posterior(x)
+        return self.score.posterior(x)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """See `Classifier.predict`."""
+        return self.posterior(x).argmax(-1)
+
     def _known_class_scores(self, x: Tensor) -> Tensor:
         """Return log p of what is known of rows (n, D), and every class: (n, C), float64."""
         generator = torch.Generator().manual_seed(0)

@@ -104,7 +104,7 @@ def weighted_draws(
                 free = conditional.place(choice.to(device), normal.to(device))
                 whole, scores, log_w[at] = _weigh(score, rows, conditional, free)
                 x[at] = torch.where(rows.known.unsqueeze(1), x[at], whole.to(x.dtype))
-                posterior = scores.softmax(-1).flatten(0, 1).cpu()
+                posterior = scores.softmax(-1).flatten(0, 1).cpu().nan_to_num(1)  # weights tell
                 drawn = torch.multinomial(posterior, 1, generator=generator)
                 y[at] = drawn.reshape(shape).to(device)
     log_mean = _log_mean(log_w)

@@ -80,7 +80,7 @@ def _answer(density: Asked, row: Evidence) -> Marginal:
 def _by_marginals(density: Asked, rows: Evidence) -> Tensor:
     """Return the posteriors of rows (m, D) whose marginals need no draws: (m, C)."""
     if rows.known.all():
-        return density.class_scores(rows.x).double().softmax(-1)
+        return density.posterior(rows.x).double()
     each = [
         density.marginal(rows.with_label(c), 1, generator_of(0)).log_prob
         for c in range(density.n_classes)
@@ -97,7 +97,7 @@ def _by_draws(
     except ValueError as refused:
         raise ValueError(f"row {number}: {refused}") from refused
     parts = draws.x[0].to(row.x).split(_ROWS)
-    each = torch.cat([density.class_scores(part).double().softmax(-1) for part in parts])
+    each = torch.cat([density.posterior(part).double() for part in parts])
     weight = draws.log_weight[0].exp().unsqueeze(1)
     probs = (weight * each).sum(0)
     error = (weight * (each - probs)).square().sum(0).sqrt()

@@ -143,7 +143,9 @@ class MixtureLeaves(nn.Module):
         """Spread the neurons as the data is spread: (batch, R, D)."""
         spread, mean = torch.std_mean(x, dim=0, correction=0)
         self.centre.copy_(mean)
-        self.spread.copy_(spread.clamp(min=_SMALLEST_SPREAD))
+        # A leaf of a constant feature is as wide as its scales, and the quadrature has to hold it.
+        least = max(_SMALLEST_SPREAD, cast("_Neurons", self.layers[0]).min_scale)
+        self.spread.copy_(spread.clamp(min=least))
         h = x.unsqueeze(-1)
         for number, layer in enumerate(cast("list[_Neurons]", list(self.layers))):
             wide, middle = torch.std_mean(h, dim=0, correction=0)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ugmm.inference.asking import Asked, generator_of
 from ugmm.inference.conditionals.rows import RowConditional
 from ugmm.inference.conditionals.tables import LogDensity, tabulate
-from ugmm.inference.weights import draws_of, effective, resample
+from ugmm.inference.weights import TOO_FAR, draws_of, effective, resample
 from ugmm.nn.evidence import Draws, Evidence, InOrders
 
 __all__ = ["exactly_given", "feature_given"]
@@ -24,6 +24,7 @@ __all__ = ["exactly_given", "feature_given"]
 _DRAWS_A_LINE = 4  # a line costs some hundred points: few draws are wasted on choosing it
 _PROBE = 64  # draws by which a density shows whether it answers exactly
 _NUMBERS = 2**21  # features of points that are computed together
+_BLURRED = 0.5  # nats of rounding errors, beside which a line's shape is none
 _LOWEST = -1e300  # stands for a score below what the network's type can hold
 
 
@@ -32,6 +33,7 @@ class _Lines(NamedTuple):
     shares: Tensor  # (lines,), float64; they sum to 1
     noise: float  # the square of an average's error, over the variance among the lines
     effective: float  # share of the draws behind them
+    rounding: float = 0.0  # relative, of the log-densities
     votes: Tensor | None = None  # by which the variance weighs them, if not by their shares
 
     def average(self, each: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +70,8 @@ def exactly_given(
 def _without_draws(density: Asked, row: Evidence, feature: int) -> _Lines | None:
     one = torch.ones(1, dtype=torch.float64, device=row.x.device)
     if int((~row.known).sum()) == 1:
-        return _Lines(_scores_along(density, row.x, row, feature), one, 0.0, 1.0)
+        along = _scores_along(density, row.x, row, feature)
+        return _Lines(along, one, 0.0, 1.0, torch.finfo(row.x.dtype).eps)
     if isinstance(density, InOrders) and density.orders is not None:
         return _orders_along(density, row, feature)
     known = row.with_features(torch.tensor([feature]), torch.zeros(1))
@@ -86,7 +89,8 @@ def _through_draws(
     chosen, times = resample(draws.log_weight[0], k, generator).unique(return_counts=True)
     x = draws.x[0, chosen].to(row.x)
     along = _scores_along(density, x, row, feature)
-    return _Lines(along, times.double() / k, 1 / k + 1 / ess, ess / n)
+    rounding = torch.finfo(x.dtype).eps
+    return _Lines(along, times.double() / k, 1 / k + 1 / ess, ess / n, rounding)
 
 
 def _scores_along(density: Asked, x: Tensor, row: Evidence, feature: int) -> LogDensity:
@@ -131,7 +135,7 @@ def _orders_along(density: InOrders, row: Evidence, feature: int) -> _Lines:
     log_share, _ = density.by_orders(row, features, row.x[:, features])
     # Of many features one order may take all of the share: how far the others are is still said.
     votes = torch.full_like(log_share, 1 / len(log_share))
-    return _Lines(log_density, log_share.softmax(0), 1.0, 1.0, votes)
+    return _Lines(log_density, log_share.softmax(0), 1.0, 1.0, votes=votes)
 
 
 class _Line(RowConditional):
@@ -143,6 +147,8 @@ class _Line(RowConditional):
         weights = draws.log_weight[0].exp()
         tolerance = 1e-9 if draws.x.dtype == torch.float64 else 1e-6
         table = tabulate(lines.log_density, lines.shares, values, weights, tolerance)
+        if float(table.log_masses.abs().max()) * lines.rounding > _BLURRED:
+            raise ValueError(TOO_FAR)
         self._table = table
         mean, mean_error = lines.average(table.means)
         variance, variance_error = lines.average(table.variances + (table.means - mean).square())
