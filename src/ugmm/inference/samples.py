@@ -57,13 +57,17 @@ class Samples:
     largest: Tensor
     acceptance: Tensor
 
+    def has_chains(self, row: int) -> bool:
+        """Return whether a row's draws are states of Markov chains."""
+        return self.methods[row] in _BY_CHAINS
+
     def by_chain(self, row: int) -> Tensor:
         """Return the features of a row's chains: (chains, draws of each, D).
 
         Raises:
             ValueError: If its draws come from no chains.
         """
-        if self.methods[row] not in _BY_CHAINS:
+        if not self.has_chains(row):
             raise ValueError(f"the draws of row {row} are independent: they come from no chains")
         x = self.features[row]
         steps = len(x) // CHAINS
