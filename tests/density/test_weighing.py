@@ -192,6 +192,16 @@ def test_far_out_rounding_does_not_pass_for_an_answer():
     assert torch.equal(density.predict(rows), expected.argmax(1))
 
 
+def test_the_only_label_tells_nothing():
+    density, x, _ = normalized(3, 1, "none")
+    for asked in (Evidence.nothing(3), Evidence(x[:1], MASKS[:1])):
+        found, plain = (marginal(density, each, n=64) for each in (asked.with_label(0), asked))
+        assert torch.equal(found.log_prob, plain.log_prob)
+        assert torch.equal(found.error, plain.error)
+    assert plain.error.item() > 0
+    assert sample(density, 3, asked.with_label(0)).labels.tolist() == [[0, 0, 0]]
+
+
 def test_a_network_without_numbers_is_refused_in_a_line():
     density, x, _ = normalized(3)
     torch.nn.init.constant_(next(density.parameters()), math.nan)

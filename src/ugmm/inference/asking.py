@@ -44,6 +44,8 @@ def check_evidence(density: Asked, evidence: Evidence) -> Evidence:
             classes, or a feature that is known can have no such value.
     """
     evidence.check(density.n_features, density.n_classes)
+    if density.n_classes == 1:  # a label that says nothing
+        evidence = Evidence(evidence.x, evidence.known)
     if density.binary:
         check_binary(evidence.x[evidence.known])
     own = next(chain(density.parameters(), density.buffers()))
