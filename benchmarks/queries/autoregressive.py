@@ -24,6 +24,10 @@ def main() -> None:
     text = enumerated(args.quick)
     if args.run:
         text += "\n\n" + digits(args.run, args.quick)
+        text += (
+            "\n\nWith a random half known, a standard deviation of at most 0.15 nats with 256 "
+            "particles was aimed at, and is not reached: see the lines with more of them."
+        )
     show("autoregressive", "evidence about autoregressive networks", text, args.write)
 
 

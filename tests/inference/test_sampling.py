@@ -22,8 +22,8 @@ def moments(density, row):
 @pytest.mark.parametrize(
     ("method", "forced", "expected"),
     [
-        ("auto", False, "exact"),
-        ("importance", False, "exact"),
+        ("auto", False, "independent"),
+        ("importance", False, "independent"),
         ("auto", True, "importance"),
         ("metropolis", True, "metropolis"),
         ("mala", True, "mala"),

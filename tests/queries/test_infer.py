@@ -122,7 +122,7 @@ def test_samples_of_nothing(ask):
 @pytest.mark.parametrize(
     ("method", "n", "told"),
     [
-        ("auto", "80", "exact: draws are independent"),
+        ("auto", "80", "1 row(s): independent draws"),
         ("gibbs", "64", "a row; R-hat at most "),
         ("metropolis", "80", "a row; R-hat at most "),
         ("metropolis", "20", "a row; R-hat compares at least 2 chains of 4"),

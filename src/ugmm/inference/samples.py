@@ -39,8 +39,9 @@ class Samples:
     Attributes:
         features: (rows, n, D), in model units; what was known is as it was.
         labels: (rows, n).
-        methods: How each row's were drawn: ``"exact"``, ``"importance"``, ``"metropolis"``,
-            ``"mala"`` or ``"gibbs"``.
+        methods: How each row's were drawn: ``"independent"`` (without weights: exactly, or from
+            a random order's own orders), ``"importance"``, ``"metropolis"``, ``"mala"`` or
+            ``"gibbs"``.
         effective: About how many independent draws a row's are worth, (rows,), float64; for chains
             by how far their means lie apart.
         share: The effective share of the weighted draws behind them, (rows,), float64.
@@ -213,13 +214,13 @@ def by_importance(
             report(keep)
     ess = total**2 / squares
     worth = n if exact else 1 / (1 / n + 1 / ess)
-    method = "exact" if exact else "importance"
+    method = "independent" if exact else "importance"
     return Drawn(x, y, _Worth(method, worth, min(1, ess / total), largest / total, 1.0))
 
 
 def _warn(row: int, n: int, worth: _Worth) -> None:
     """Warn if a row's draws are not to be trusted, and say what to do."""
-    if worth.method in ("exact", "importance"):
+    if worth.method in ("independent", "importance"):
         if worth.effective < min(_ENOUGH, n / 2):
             _say(row, worth, f"worth {worth.effective:.0f} independent ones: ask for more")
     elif worth.method == "mala" and worth.share < _LEAST_SHARE:

@@ -174,12 +174,12 @@ def _worth(samples: Samples) -> Iterator[str]:
     for method in sorted(set(samples.methods)):
         rows = [row for row, how in enumerate(samples.methods) if how == method]
         effective = samples.effective[rows]
+        if method == "independent":
+            yield f"{len(rows)} row(s): independent draws"
+            continue
         worth = f"worth {effective.min():.0f} to {effective.max():.0f} independent ones a row"
-        if method == "exact":
-            worth = "independent"
-        elif samples.has_chains(rows[0]):
-            worth += f"; {_rhat(samples, rows)}"
-        yield f"{len(rows)} row(s) drawn by method {method}: draws are {worth}"
+        rhat = f"; {_rhat(samples, rows)}" if samples.has_chains(rows[0]) else ""
+        yield f"{len(rows)} row(s): draws by {method}, {worth}{rhat}"
 
 
 def _rhat(samples: Samples, rows: list[int]) -> str:
