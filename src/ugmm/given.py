@@ -22,6 +22,7 @@ from ugmm.inference import (
     posterior,
     sample,
 )
+from ugmm.inference.asking import alike
 from ugmm.inference.samples import Method, Samples
 from ugmm.nn import Classifier
 from ugmm.spec import Column, Spec, column_of
@@ -150,6 +151,14 @@ class Given:
     def __getitem__(self, rows: slice | Tensor) -> "Given":
         """Return some of the rows: a slice, a mask or their numbers."""
         return Given(self.network, self.spec, self.evidence[rows], self.kept, self.normalize)
+
+    def alike(self, most: int) -> Iterator[Tensor]:
+        """Yield the numbers of up to so many rows of which the same is known, until all were.
+
+        A density answers all of them exactly, or none.
+        """
+        for rows in alike(self.evidence):
+            yield from rows.split(most)
 
     def unknown_columns(self) -> Iterator[tuple[str, Tensor]]:
         """Yield each numeric column that is not known in some rows, and the numbers of those."""

@@ -1,8 +1,9 @@
 """`ugmm infer` and `ugmm sample`."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ugmm.writing import make_folder
 __all__ = ["QUERIES", "infer", "sample"]
 
 QUANTILES = (0.05, 0.5, 0.95)
+_PART = 64  # rows that are asked about at once, between two looks at the progress
 _MIXED = 1.01  # an R-hat, up to which chains tell the same
 
 
@@ -51,70 +53,78 @@ def infer(
     network = load(run)
     rows = network.given(read_given(given, network.spec))
     keywords: dict[str, Any] = {"seed": seed} if draws is None else {"seed": seed, "n": draws}
-    write_csv(QUERIES[query](rows, keywords), out)
+    names: list[str] = []
+    lines: dict[int, list[list]] = {row: [] for row in range(len(rows))}
+    with _progress("answering") as progress:
+        done = 0
+        for part in rows.alike(_PART):
+            names, answers = QUERIES[query](rows[part], keywords)
+            for place, cells in answers:
+                lines[int(part[place])].append(cells)
+            progress(done := done + len(part), len(rows))
+    if query == "conditional":
+        names = ["row", *names]
+        lines = {row: [[row, *cells] for cells in found] for row, found in lines.items()}
+        if not any(lines.values()):
+            raise UserError("no row lacks a number, so there are no conditionals to ask for")
+    write_csv([names, *chain.from_iterable(lines.values())], out)
 
 
-def _marginal(rows: Given, keywords: dict[str, Any]) -> Iterator[list]:
+Answers = tuple[list[str], Iterable[tuple[int, list]]]  # names; a row's place, and its cells
+
+
+def _marginal(rows: Given, keywords: dict[str, Any]) -> Answers:
     found = rows.marginal(**keywords)
-    yield ["log_prob", "error", "effective_share", "exact"]
+    exact = _word(found.is_exact)
     columns = (each.tolist() for each in (found.log_prob, found.error, found.effective))
-    for numbers in zip(*columns, strict=True):
-        yield [*map(number_cell, numbers), str(found.is_exact).lower()]
+    cells = ([*map(number_cell, numbers), exact] for numbers in zip(*columns, strict=True))
+    return ["log_prob", "error", "effective_share", "exact"], enumerate(cells)
 
 
-def _posterior(rows: Given, keywords: dict[str, Any]) -> Iterator[list]:
-    found, names = rows.posterior(**keywords), rows.spec.class_names
-    yield [
-        label_name(rows.spec),
-        *(f"p({name})" for name in names),
-        "error",
-        "effective_share",
-        "exact",
-    ]
-    largest = found.error.amax(-1).tolist()
-    answers = zip(found.probs.tolist(), largest, found.effective.tolist(), strict=True)
-    for probs, error, effective in answers:
-        best = names[max(range(len(names)), key=probs.__getitem__)]
-        numbers = map(number_cell, (*probs, error, effective))
-        yield [best, *numbers, str(found.is_exact).lower()]
+def _posterior(rows: Given, keywords: dict[str, Any]) -> Answers:
+    found, classes = rows.posterior(**keywords), rows.spec.class_names
+    names = [label_name(rows.spec), *(f"p({name})" for name in classes)]
+    exact = _word(found.is_exact)
+    columns = (each.tolist() for each in (found.probs, found.error.amax(-1), found.effective))
+    cells = []
+    for probs, error, effective in zip(*columns, strict=True):
+        best = classes[max(range(len(classes)), key=probs.__getitem__)]
+        cells.append([best, *map(number_cell, (*probs, error, effective)), exact])
+    return [*names, "error", "effective_share", "exact"], enumerate(cells)
 
 
-def _mpe(rows: Given, keywords: dict[str, Any]) -> Iterator[list]:
+def _mpe(rows: Given, keywords: dict[str, Any]) -> Answers:
     found = rows.mpe(seed=keywords["seed"])
-    labelled = found.labels is not None
-    yield [
-        *column_names(rows.spec),
-        *([label_name(rows.spec)] if labelled else []),
-        "log_prob",
-        "starts_agreed",
-        "exact",
-    ]
-    for index, row in enumerate(found.rows):
-        label = [found.labels[index]] if found.labels is not None else []
-        log_prob = number_cell(found.log_prob[index])
-        exact = str(bool(found.is_exact[index])).lower()
-        yield [*row_cells(row), *label, log_prob, int(found.agreed[index]), exact]
+    labels = [[]] * len(rows) if found.labels is None else [[name] for name in found.labels]
+    names = column_names(rows.spec) + [label_name(rows.spec)] * len(labels[0])
+    columns = found.rows, labels, found.log_prob, found.agreed, found.is_exact
+    cells = (
+        [*row_cells(row), *label, number_cell(log_prob), int(agreed), _word(exact)]
+        for row, label, log_prob, agreed, exact in zip(*columns, strict=True)
+    )
+    return [*names, "log_prob", "starts_agreed", "exact"], enumerate(cells)
 
 
-def _conditional(rows: Given, keywords: dict[str, Any]) -> Iterator[list]:
-    """A line for each numeric column that some row lacks, for each such row."""
-    quantiles = [f"{share:.0%}" for share in QUANTILES]
-    yield ["row", "column", "mean", "sd", *quantiles, "error", "effective_share", "exact"]
-    found = []
+def _conditional(rows: Given, keywords: dict[str, Any]) -> Answers:
+    """A line for each numeric column that a row lacks."""
+    answers = []
     for column, lacking in rows.unknown_columns():
         of = rows[lacking].conditional(column, **keywords)
         numbers = [of.mean, of.stddev, *(of.quantile(share) for share in QUANTILES)]
         numbers += [of.error, of.of.effective]
-        exact = str(of.of.is_exact).lower()
+        exact = _word(of.of.is_exact)
         for row, cells in zip(lacking.tolist(), zip(*numbers, strict=True), strict=True):
-            found.append([row, column, *map(number_cell, cells), exact])
-    if not found:
-        raise UserError("no row lacks a number, so there is nothing to ask the conditionals of")
-    yield from sorted(found, key=lambda line: line[0])
+            answers.append((row, [column, *map(number_cell, cells), exact]))
+    quantiles = [f"{share:.0%}" for share in QUANTILES]
+    names = ["column", "mean", "sd", *quantiles, "error", "effective_share", "exact"]
+    return names, answers
 
 
-Answer = Callable[[Given, dict[str, Any]], Iterator[list]]
-QUERIES: dict[str, Answer] = {
+def _word(exact: Any) -> str:
+    return "true" if exact else "false"
+
+
+QUERIES: dict[str, Callable[[Given, dict[str, Any]], Answers]] = {
     "marginal": _marginal,
     "mpe": _mpe,
     "posterior": _posterior,
@@ -149,7 +159,7 @@ def sample(
         rows = network.given_nothing()
     else:
         rows = network.given(read_given(given, network.spec))
-    with _progress() as progress:
+    with _progress("drawing") as progress:
         drawn = rows.sample(n, method=method, seed=seed, progress=progress)  # type: ignore[arg-type]
     for line in _worth(drawn.diagnostics):
         warn(line)
@@ -195,11 +205,11 @@ def _rhat(samples: Samples, rows: list[int]) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
+def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal; nothing elsewhere, for standard output may be the answer's."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("drawing", total=None)
+        task = bar.add_task(doing, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
