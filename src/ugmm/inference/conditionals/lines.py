@@ -145,7 +145,11 @@ class _Line(RowConditional):
         self._lines = lines
         values = draws.x[0, :, feature].double().contiguous()
         weights = draws.log_weight[0].exp()
-        tolerance = 1e-9 if draws.x.dtype == torch.float64 else 1e-6
+        # Looked at first: panels of rounding errors would be halved for as long as may be.
+        blur = float(lines.log_density(values.median().reshape(1)).abs().max()) * lines.rounding
+        if blur > _BLURRED:
+            raise ValueError(TOO_FAR)
+        tolerance = max(1e-9 if draws.x.dtype == torch.float64 else 1e-6, 0.1 * blur)
         table = tabulate(lines.log_density, lines.shares, values, weights, tolerance)
         if float(table.log_masses.abs().max()) * lines.rounding > _BLURRED:
             raise ValueError(TOO_FAR)
