@@ -87,6 +87,13 @@ def test_mpe_keeps_what_is_known(ask, rows):
     np.testing.assert_allclose(found, rows.mpe().rows[:, 1].astype(float), rtol=1e-5)
 
 
+def test_mpe_tells_what_a_wider_search_adds(ask):
+    (line, *_) = ask("infer", "--query", "mpe", "--given", "GIVEN", "--check")
+    assert float(line["gap"]) == pytest.approx(0, abs=1e-6)
+    error = ask("infer", "--query", "marginal", "--given", "GIVEN", "--check", fails=True)
+    assert "--check is of a search" in error
+
+
 def test_conditional_of_each_number_that_a_row_lacks(ask, rows):
     lines = ask("infer", "--query", "conditional", "--given", "GIVEN")
     assert [(line["row"], line["column"]) for line in lines] == [

@@ -31,7 +31,14 @@ _MIXED = 1.01  # an R-hat, up to which chains tell the same
 
 
 def infer(
-    run: str, query: str, given: str, *, out: str | None = None, draws: int | None, seed: int
+    run: str,
+    query: str,
+    given: str,
+    *,
+    out: str | None,
+    draws: int | None,
+    check: bool,
+    seed: int,
 ) -> None:
     """Ask a trained network about the rows of a file, and write the answers as CSV.
 
@@ -41,18 +48,25 @@ def infer(
         given: A CSV file; what is empty in it is not known.
         out: Where the answers go; None is standard output.
         draws: How many an answer that is not exact may use for a row; None: the query's own.
-        seed: Of those.
+        check: Whether `mpe` searches ten times as widely, too.
+        seed: Of all that is random.
 
     Raises:
         UserError: If the run or the file cannot be used, or the network cannot answer.
     """
     if draws is not None and query == "mpe":
         raise UserError("--draws does nothing for --query mpe, which searches; leave it out")
+    if check and query != "mpe":
+        raise UserError(f"--check is of a search, and --query {query} is none; leave it out")
     if out is not None:
         make_folder(Path(out).parent)  # before the work, which would be lost
     network = load(run)
     rows = network.given(read_given(given, network.spec))
-    keywords: dict[str, Any] = {"seed": seed} if draws is None else {"seed": seed, "n": draws}
+    keywords: dict[str, Any] = {"seed": seed}
+    if draws is not None:
+        keywords["n"] = draws
+    if check:
+        keywords["check"] = True
     names: list[str] = []
     lines: dict[int, list[list]] = {row: [] for row in range(len(rows))}
     with _progress("answering") as progress:
@@ -94,15 +108,17 @@ def _posterior(rows: Given, keywords: dict[str, Any]) -> Answers:
 
 
 def _mpe(rows: Given, keywords: dict[str, Any]) -> Answers:
-    found = rows.mpe(seed=keywords["seed"])
+    found = rows.mpe(**keywords)
     labels = [[]] * len(rows) if found.labels is None else [[name] for name in found.labels]
     names = column_names(rows.spec) + [label_name(rows.spec)] * len(labels[0])
-    columns = found.rows, labels, found.log_prob, found.agreed, found.is_exact
+    gaps = [[]] * len(rows) if found.gap is None else [[number_cell(gap)] for gap in found.gap]
+    columns = found.rows, labels, found.log_prob, found.agreed, gaps, found.is_exact
     cells = (
-        [*row_cells(row), *label, number_cell(log_prob), int(agreed), _word(exact)]
-        for row, label, log_prob, agreed, exact in zip(*columns, strict=True)
+        [*row_cells(row), *label, number_cell(log_prob), int(agreed), *gap, _word(exact)]
+        for row, label, log_prob, agreed, gap, exact in zip(*columns, strict=True)
     )
-    return [*names, "log_prob", "starts_agreed", "exact"], enumerate(cells)
+    told = ["log_prob", "starts_agreed", *(["gap"] if found.gap is not None else []), "exact"]
+    return [*names, *told], enumerate(cells)
 
 
 def _conditional(rows: Given, keywords: dict[str, Any]) -> Answers:
