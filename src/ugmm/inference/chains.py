@@ -5,16 +5,15 @@ All of them start from draws that were resampled by their weights.
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ugmm.inference.asking import Asked
-from ugmm.inference.weights import draws_of, effective, resample
+from ugmm.inference.weights import RowSamples, Worth, draws_of, effective, resample
 from ugmm.nn.evidence import Draws, Evidence
 
-__all__ = ["CHAINS", "Chains", "gibbs", "mala", "metropolis"]
+__all__ = ["CHAINS", "gibbs", "mala", "metropolis"]
 
 CHAINS = 16
 _DRAWS = 8192  # that the chains start from, or take their proposals from, at a time
@@ -22,26 +21,6 @@ _MALA_WARM, _MALA_THIN, _MALA_ACCEPTS = 200, 5, 0.574
 _GIBBS_WARM, _GRID = 20, 64
 _LOWEST = -1e300
 _METROPOLIS_MOST = 64  # steps for each draw that is kept
-
-
-class Chains(NamedTuple):
-    """What chains have come to.
-
-    Attributes:
-        x: Features, (n, D); draw t of chain c is number t * CHAINS + c.
-        y: Labels, (n,).
-        effective: About how many independent draws they are worth.
-        acceptance: The share of proposals that were accepted.
-        share: The effective share of the draws that the chains started from.
-        largest: The largest weight among them.
-    """
-
-    x: Tensor
-    y: Tensor
-    effective: float
-    acceptance: float
-    share: float
-    largest: float
 
 
 class _Target:
@@ -109,9 +88,16 @@ class _Target:
         return numbers.to(self.row.x.device)
 
     def collect(
-        self, states: Iterator[tuple[Tensor, float]], n: int, report: Callable[[int], None]
-    ) -> Chains:
-        """Keep n draws of states (CHAINS, D) that come with the share of accepted proposals."""
+        self,
+        method: str,
+        states: Iterator[tuple[Tensor, float]],
+        n: int,
+        report: Callable[[int], None],
+    ) -> RowSamples:
+        """Keep n draws of states (CHAINS, D) that come with the share of accepted proposals.
+
+        Draw t of chain c becomes number t * CHAINS + c.
+        """
         x, accepted = self.row.x.new_empty(n, self.row.x.shape[1]), []
         for first in range(0, n, CHAINS):
             state, rate = next(states)
@@ -119,7 +105,8 @@ class _Target:
             accepted.append(rate)
             report(min(CHAINS, n - first))
         acceptance = sum(accepted) / len(accepted)
-        return Chains(x, self.labels(x), _worth(x), acceptance, self.share, self.largest)
+        worth = Worth(method, _worth(x), self.share, self.largest, acceptance)
+        return RowSamples(x, self.labels(x), worth)
 
 
 def _floored(scores: Tensor) -> Tensor:
@@ -148,11 +135,11 @@ def metropolis(
     n: int,
     generator: torch.Generator,
     report: Callable[[int], None],
-) -> Chains:
+) -> RowSamples:
     """Draw n rows by independence Metropolis-Hastings from the density's own proposal."""
     target = _Target(density, row, generator)
     thin = min(_METROPOLIS_MOST, math.ceil(4 / target.share))
-    return target.collect(_metropolis_states(target, thin), n, report)
+    return target.collect("metropolis", _metropolis_states(target, thin), n, report)
 
 
 def _metropolis_states(target: _Target, thin: int) -> Iterator[tuple[Tensor, float]]:
@@ -191,7 +178,7 @@ def mala(
     n: int,
     generator: torch.Generator,
     report: Callable[[int], None],
-) -> Chains:
+) -> RowSamples:
     """Draw n rows by the Metropolis-adjusted Langevin algorithm, preconditioned by the draws.
 
     Reference:
@@ -199,7 +186,7 @@ def mala(
         their discrete approximations*, Bernoulli 2 (1996).
     """
     target = _Target(density, row, generator)
-    return target.collect(_mala_states(target), n, report)
+    return target.collect("mala", _mala_states(target), n, report)
 
 
 def _mala_states(target: _Target) -> Iterator[tuple[Tensor, float]]:
@@ -245,7 +232,7 @@ def gibbs(
     n: int,
     generator: torch.Generator,
     report: Callable[[int], None],
-) -> Chains:
+) -> RowSamples:
     """Draw n rows by drawing one feature after the other, given all others.
 
     A feature that is 0 or 1 is drawn exactly, a continuous one from the density's linear
@@ -255,7 +242,7 @@ def gibbs(
     states = _gibbs_states(target)
     for _ in range(_GIBBS_WARM):
         next(states)
-    return target.collect(states, n, report)
+    return target.collect("gibbs", states, n, report)
 
 
 def _gibbs_states(target: _Target) -> Iterator[tuple[Tensor, float]]:

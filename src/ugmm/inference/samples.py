@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +11,14 @@ from torch import Tensor
 from ugmm.errors import UGMMWarning
 from ugmm.inference.asking import Asked, check_density, check_evidence, generator_of
 from ugmm.inference.chains import CHAINS, gibbs, mala, metropolis
-from ugmm.inference.weights import draws_of, effective, is_exact, resample
+from ugmm.inference.weights import (
+    RowSamples,
+    Worth,
+    draws_of,
+    effective,
+    is_exact,
+    resample,
+)
 from ugmm.nn.checks import check_positive
 from ugmm.nn.evidence import Evidence, Queryable
 
@@ -73,28 +80,6 @@ class Samples:
         x = self.features[row]
         steps = len(x) // CHAINS
         return x[: steps * CHAINS].reshape(steps, CHAINS, -1).transpose(0, 1)
-
-
-class _Worth(NamedTuple):
-    method: str
-    effective: float
-    share: float
-    largest: float
-    acceptance: float
-
-
-class Drawn(NamedTuple):
-    """Draws of equal weight for one row of the evidence.
-
-    Attributes:
-        x: Features, (n, D).
-        y: Labels, (n,).
-        worth: What they are worth.
-    """
-
-    x: Tensor
-    y: Tensor
-    worth: _Worth
 
 
 @torch.no_grad()
@@ -172,7 +157,7 @@ def _draw(
     method: Method,
     generator: torch.Generator,
     report: Report,
-) -> Drawn:
+) -> RowSamples:
     """Draw n rows given one row of evidence."""
     if method in ("auto", "importance"):
         least = _LEAST_SHARE if method == "auto" and not density.binary else 0
@@ -180,9 +165,7 @@ def _draw(
         if drawn is not None:
             return drawn
         method = "mala"
-    found = _BY_CHAINS[method](density, row, n, generator, report)
-    worth = _Worth(method, found.effective, found.share, found.largest, found.acceptance)
-    return Drawn(found.x, found.y, worth)
+    return _BY_CHAINS[method](density, row, n, generator, report)
 
 
 def by_importance(
@@ -192,7 +175,7 @@ def by_importance(
     generator: torch.Generator,
     report: Report | None = None,
     least_share: float = 0.0,
-) -> Drawn | None:
+) -> RowSamples | None:
     """Draw n rows by weighted draws, some at a time; return None if too few are effective."""
     exact = is_exact(draws_of(density, row, _PROBE, generator))
     x, y = row.x.new_empty(n, row.x.shape[1]), row.y.new_empty(n)
@@ -215,10 +198,10 @@ def by_importance(
     ess = total**2 / squares
     worth = n if exact else 1 / (1 / n + 1 / ess)
     method = "independent" if exact else "importance"
-    return Drawn(x, y, _Worth(method, worth, min(1, ess / total), largest / total, 1.0))
+    return RowSamples(x, y, Worth(method, worth, min(1, ess / total), largest / total, 1.0))
 
 
-def _warn(row: int, n: int, worth: _Worth) -> None:
+def _warn(row: int, n: int, worth: Worth) -> None:
     """Warn if a row's draws are not to be trusted, and say what to do."""
     if worth.method in ("independent", "importance"):
         if worth.effective < min(_ENOUGH, n / 2):
@@ -230,6 +213,6 @@ def _warn(row: int, n: int, worth: _Worth) -> None:
         _say(row, worth, f"of chains that stay apart, {worth_of}: prefer the method importance")
 
 
-def _say(row: int, worth: _Worth, what: str) -> None:
+def _say(row: int, worth: Worth, what: str) -> None:
     share = f"{worth.share:.2g} of the weighted draws behind them is effective"
     warnings.warn(f"row {row}: the draws are {what}; {share}", UGMMWarning, stacklevel=5)

@@ -1,17 +1,51 @@
 """What weighted draws are worth, and draws of equal weight that are chosen from them."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ugmm.nn.evidence import Draws, Evidence, Queryable
 
-__all__ = ["TOO_FAR", "draws_of", "effective", "error_factor", "is_exact", "resample"]
+__all__ = [
+    "TOO_FAR",
+    "RowSamples",
+    "Worth",
+    "draws_of",
+    "effective",
+    "error_factor",
+    "is_exact",
+    "resample",
+]
 
 TOO_FAR = (
     "the evidence is too far from all that the density knows of for its probability to be computed"
 )
+
+
+class Worth(NamedTuple):
+    """What the draws of one row are worth: see `ugmm.inference.samples.Samples`."""
+
+    method: str
+    effective: float
+    share: float
+    largest: float
+    acceptance: float
+
+
+class RowSamples(NamedTuple):
+    """Draws of equal weight for one row of the evidence.
+
+    Attributes:
+        x: Features, (n, D).
+        y: Labels, (n,).
+        worth: What they are worth.
+    """
+
+    x: Tensor
+    y: Tensor
+    worth: Worth
 
 
 def draws_of(density: Queryable, row: Evidence, n: int, generator: torch.Generator) -> Draws:
