@@ -1,5 +1,7 @@
 """`ugmm complete`: images of which half is known, completed, as a picture."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -9,6 +11,7 @@ from ugmm.cli import main
 from ugmm.config.compose import compose
 from ugmm.data import InMemoryDataModule, Split
 from ugmm.queries.completions import known_half
+from ugmm.runs import Run
 from ugmm.spec import Spec
 from ugmm.trained import TrainedNetwork
 
@@ -38,6 +41,8 @@ def network(monkeypatch):
     monkeypatch.setattr(type(config.data), "build", lambda self, seed: Strokes())
     network = TrainedNetwork(model, spec, config)
     monkeypatch.setattr("ugmm.queries.completions.load", lambda run: network)
+    folder = Run(Path("runs/some"))
+    monkeypatch.setattr("ugmm.queries.completions.locate", lambda run: (folder, None))
     return network
 
 

@@ -39,7 +39,8 @@ def complete(run: str, n: int, *, known: str, out: str | None, seed: int) -> Non
     """
     if n < 1:
         raise UserError(f"-n {n}: ask for at least one image")
-    network = load(run)
+    folder, checkpoint = locate(run)
+    network = load(checkpoint or folder.folder)  # a group's newest run is told of once
     if network.spec.image_shape is None:
         raise UserError("the rows of this run are no images; ask about them by ugmm infer")
     x = _test_images(network, n)
@@ -51,7 +52,7 @@ def complete(run: str, n: int, *, known: str, out: str | None, seed: int) -> Non
     mode = rows.mpe(seed=seed).rows
     images = [_to_ink(raw, network.spec) for raw in (network.spec.decode(x), samples, mode)]
     figure = completed_images(images[0], evidence.known, images[1], shape, images[2])
-    path = Path(out) if out else locate(run)[0].plots / f"complete_{known}.png"
+    path = Path(out) if out else folder.plots / f"complete_{known}.png"
     make_folder(path.parent)
     save(figure, path)
     say(f"picture: {path}")
