@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from ugmm.inference import (
     posterior,
     sample,
 )
-from ugmm.inference.asking import alike
+from ugmm.inference.asking import alike, beside
 from ugmm.inference.samples import Method, Samples
 from ugmm.nn import Classifier
 from ugmm.spec import Column, Spec, column_of
@@ -141,9 +140,8 @@ class Given:
         kept: Tensor | None = None,
         normalize: Callable[[], None] = lambda: None,
     ) -> None:
-        own = next(chain(network.parameters(), network.buffers()))
         self.network, self.spec, self.kept, self.normalize = network, spec, kept, normalize
-        self.evidence = evidence.to(own.device, own.dtype)
+        self.evidence = beside(network, evidence)
 
     def __len__(self) -> int:
         return len(self.evidence)

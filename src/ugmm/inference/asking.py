@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from itertools import chain
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ugmm.nn.checks import check_binary
 from ugmm.nn.classifier import Density
 from ugmm.nn.evidence import Evidence, Queryable
 
-__all__ = ["Asked", "alike", "check_density", "check_evidence", "generator_of"]
+__all__ = ["Asked", "alike", "beside", "check_density", "check_evidence", "generator_of"]
 
 
 class Asked(Queryable, Density):
@@ -48,8 +48,13 @@ def check_evidence(density: Asked, evidence: Evidence) -> Evidence:
         evidence = Evidence(evidence.x, evidence.known)
     if density.binary:
         check_binary(evidence.x[evidence.known])
-    own = next(chain(density.parameters(), density.buffers()))
-    return evidence.to(own.device, own.dtype)
+    return beside(density, evidence)
+
+
+def beside(network: nn.Module, evidence: Evidence) -> Evidence:
+    """Return evidence on a network's device, its features of the network's type."""
+    own = next(chain(network.parameters(), network.buffers()), None)
+    return evidence if own is None else evidence.to(own.device, own.dtype)
 
 
 def generator_of(seed: int, row: int = 0) -> torch.Generator:

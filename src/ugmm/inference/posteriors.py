@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ugmm.inference.asking import beside
 from ugmm.inference.density_posteriors import density_posterior
 from ugmm.inference.weights import TOO_FAR
 from ugmm.nn import Classifier, Evidence, Queryable
@@ -89,8 +90,7 @@ def posterior(
 def _of_classifier(
     network: Classifier, evidence: Evidence, rows: Tensor | None, neighbours: int
 ) -> Posterior:
-    if (own := next(network.parameters(), None)) is not None:
-        evidence = evidence.to(own.device, own.dtype)
+    evidence = beside(network, evidence)
     x, known = evidence.x, evidence.known
     if network.missing:
         probs = network.class_scores(x.masked_fill(~known, torch.nan)).softmax(-1)
