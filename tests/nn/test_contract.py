@@ -7,7 +7,8 @@ import pickle
 
 import pytest
 import torch
-from contract_cases import D, each, initialise
+from contract_case import D, initialise
+from contract_cases import each
 
 from ugmm.nn import UGMM, Classifier, Density, JointScore
 from ugmm.objectives import cross_entropy

@@ -1,0 +1,1 @@
+"""Networks of attention, with parts of mixture neurons and ordinary ones."""

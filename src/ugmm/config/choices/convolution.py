@@ -1,0 +1,1 @@
+"""Convolutional networks, of mixture neurons and ordinary ones."""

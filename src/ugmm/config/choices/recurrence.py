@@ -1,0 +1,1 @@
+"""Recurrent networks, of mixture neurons and ordinary ones."""
