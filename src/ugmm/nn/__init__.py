@@ -10,9 +10,11 @@ from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import UGMMNetwork
 from ugmm.nn.recipe import Recorded
+from ugmm.nn.recurrence import UGMMRNN, UGMMCell
 
 __all__ = [
     "UGMM",
+    "UGMMRNN",
     "AutoregressiveUGMM",
     "Classifier",
     "Density",
@@ -22,6 +24,7 @@ __all__ = [
     "Marginal",
     "Queryable",
     "Recorded",
+    "UGMMCell",
     "UGMMCircuit",
     "UGMMNetwork",
 ]
