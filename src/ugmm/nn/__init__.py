@@ -3,6 +3,12 @@
 What they are compared with is `ugmm.baselines`; both keep to the interface of `Classifier`.
 """
 
+from ugmm.nn.attention import (
+    SelfAttention,
+    UGMMEncoderLayer,
+    VisionTransformer,
+    gaussian_attention,
+)
 from ugmm.nn.autoregressive import AutoregressiveUGMM
 from ugmm.nn.circuit import UGMMCircuit
 from ugmm.nn.classifier import Classifier, Density, JointScore
@@ -22,6 +28,10 @@ __all__ = [
     "Marginal",
     "Queryable",
     "Recorded",
+    "SelfAttention",
     "UGMMCircuit",
+    "UGMMEncoderLayer",
     "UGMMNetwork",
+    "VisionTransformer",
+    "gaussian_attention",
 ]
