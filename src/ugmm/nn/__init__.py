@@ -18,7 +18,7 @@ from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import UGMMNetwork
 from ugmm.nn.recipe import Recorded
-from ugmm.nn.recurrence import UGMMRNN, UGMMCell
+from ugmm.nn.recurrence import UGMMRNN, UGMMCell, UGMMRecurrentNetwork
 from ugmm.nn.regression import (
     GaussianPredictive,
     MixturePredictive,
@@ -52,6 +52,7 @@ __all__ = [
     "UGMMCircuit",
     "UGMMEncoderLayer",
     "UGMMNetwork",
+    "UGMMRecurrentNetwork",
     "VisionTransformer",
     "gaussian_attention",
 ]
