@@ -4,6 +4,12 @@ What they are compared with is `ugmm.baselines`; both keep to the interface of `
 `Regressor`.
 """
 
+from ugmm.nn.attention import (
+    SelfAttention,
+    UGMMEncoderLayer,
+    VisionTransformer,
+    gaussian_attention,
+)
 from ugmm.nn.autoregressive import AutoregressiveUGMM
 from ugmm.nn.base import Network
 from ugmm.nn.circuit import UGMMCircuit
@@ -12,6 +18,7 @@ from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import UGMMNetwork
 from ugmm.nn.recipe import Recorded
+from ugmm.nn.recurrence import UGMMRNN, UGMMCell
 from ugmm.nn.regression import (
     GaussianPredictive,
     MixturePredictive,
@@ -23,6 +30,7 @@ from ugmm.nn.regression import (
 
 __all__ = [
     "UGMM",
+    "UGMMRNN",
     "AutoregressiveUGMM",
     "Classifier",
     "Density",
@@ -39,6 +47,11 @@ __all__ = [
     "Recorded",
     "RegressionNetwork",
     "Regressor",
+    "SelfAttention",
+    "UGMMCell",
     "UGMMCircuit",
+    "UGMMEncoderLayer",
     "UGMMNetwork",
+    "VisionTransformer",
+    "gaussian_attention",
 ]
