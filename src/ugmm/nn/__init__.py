@@ -18,6 +18,7 @@ from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import UGMMNetwork
 from ugmm.nn.recipe import Recorded
+from ugmm.nn.recurrence import UGMMRNN, UGMMCell
 from ugmm.nn.regression import (
     GaussianPredictive,
     MixturePredictive,
@@ -29,6 +30,7 @@ from ugmm.nn.regression import (
 
 __all__ = [
     "UGMM",
+    "UGMMRNN",
     "AutoregressiveUGMM",
     "Classifier",
     "Density",
@@ -46,6 +48,7 @@ __all__ = [
     "RegressionNetwork",
     "Regressor",
     "SelfAttention",
+    "UGMMCell",
     "UGMMCircuit",
     "UGMMEncoderLayer",
     "UGMMNetwork",
