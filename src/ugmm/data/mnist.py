@@ -10,6 +10,7 @@ from ugmm.data.files.fashion import fetch_fashion, read_fashion
 from ugmm.data.files.mnist import fetch_mnist, read_mnist
 from ugmm.data.images import RandomShift
 from ugmm.data.module import InMemoryDataModule, Split, SplitName, check_range
+from ugmm.errors import UserError
 from ugmm.spec import Spec, unit_pixels
 
 __all__ = ["FashionMNISTDataModule", "GreyImageDataModule", "MNISTDataModule", "image_rows"]
@@ -25,7 +26,7 @@ class GreyImageDataModule(InMemoryDataModule):
 
     Args:
         batch_size: Rows of a batch.
-        seed: Decides the order of the training rows, and the shifts.
+        seed: Decides the order of the training rows, the shifts and the noise.
         val_size: Rows held out for validation. With 0 there is no validation split: all 60,000
             train, and no validation loop runs.
         max_shift: Training images are moved at random by up to so many pixels along each axis.
@@ -34,6 +35,8 @@ class GreyImageDataModule(InMemoryDataModule):
             `val_size`), then the test images, so `seed` changes nothing here. This is the
             stochastic binarisation behind the published figures of Larochelle and Murray's NADE
             (2011) and what followed it, though not the same draw.
+        noise: Standard deviation of Gaussian noise on training pixels, after the shift; what
+            leaves [0, 1] is left there. Grey pixels only.
 
     Raises:
         UserError: If an argument is out of range.
@@ -51,14 +54,18 @@ class GreyImageDataModule(InMemoryDataModule):
         val_size: int = 5000,
         max_shift: int = 0,
         binarize: int | None = None,
+        noise: float = 0.0,
     ) -> None:
-        super().__init__(batch_size=batch_size, seed=seed)
+        super().__init__(batch_size=batch_size, seed=seed, noise=noise)
         check_range("val_size", val_size, 0, _TRAIN_ROWS - 1)
         check_range("max_shift", max_shift, 0, max(self.image_shape) - 1)
         if binarize is not None:
             check_range("binarize", binarize, 0, 2**32 - 1)
+            if noise:
+                raise UserError("data.noise needs grey pixels; set data.binarize=null")
         self.val_size, self.max_shift, self.binarize = val_size, max_shift, binarize
-        self.augment = RandomShift(max_shift, self.image_shape) if max_shift else None
+        if max_shift:
+            self.augmentations.insert(0, RandomShift(max_shift, self.image_shape))
 
     @abstractmethod
     def read(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -94,10 +101,11 @@ class MNISTDataModule(GreyImageDataModule):
 
     Args:
         batch_size: See `GreyImageDataModule`, for the others too.
-        seed: Of the order and the shifts.
+        seed: Of the order, the shifts and the noise.
         val_size: Rows held out for validation.
         max_shift: Pixels that a training image is moved by, at most.
         binarize: The seed of black-or-white pixels.
+        noise: Standard deviation of the noise on training pixels.
         robustness: Fetch what `ugmm.training.robustness` tests on beside the digits, too.
 
     Raises:
@@ -114,6 +122,7 @@ class MNISTDataModule(GreyImageDataModule):
         val_size: int = 5000,
         max_shift: int = 0,
         binarize: int | None = None,
+        noise: float = 0.0,
         robustness: bool = False,
     ) -> None:
         super().__init__(
@@ -122,6 +131,7 @@ class MNISTDataModule(GreyImageDataModule):
             val_size=val_size,
             max_shift=max_shift,
             binarize=binarize,
+            noise=noise,
         )
         self.robustness = robustness
 

@@ -52,6 +52,8 @@ class TabularConfig(DataConfig):
     folds: int = key(5, low=2, high=10**6)
     fold: int = key(0, low=0, high=10**6)
     val_fraction: float = key(0.2, low=0, below=1)
+    # standard deviation of Gaussian noise on standardised training features
+    noise: float = key(0.0, low=0, high=1000)
 
     @property
     def has_validation(self) -> bool:
@@ -109,11 +111,18 @@ class GreyImageConfig(DataConfig):
     val_size: int = key(5000, low=0, high=59999)
     max_shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
     binarize: int | None = key(None, low=0, high=2**31 - 1)  # the seed of black-or-white pixels
+    noise: float = key(0.0, low=0, high=1000)  # deviation of Gaussian noise on training pixels
 
     @property
     def has_validation(self) -> bool:
         """Whether there are rows to validate on."""
         return self.val_size > 0
+
+    def check_with(self, config: Any) -> None:
+        """Refuse grey noise on pixels that are black or white."""
+        super().check_with(config)
+        if self.noise and self.binarize is not None:
+            raise UserError("data.noise needs grey pixels; set data.binarize=null")
 
 
 @choice("data", "fashion_mnist", builds="ugmm.data:FashionMNISTDataModule")
@@ -129,6 +138,7 @@ class MNISTConfig(GreyImageConfig):
 
     def check_with(self, config: Any) -> None:
         """Refuse tests of robustness where they say nothing."""
+        super().check_with(config)
         if not self.robustness:
             return
         if not config.task.has_label:
