@@ -2,9 +2,9 @@
 
     python benchmarks/architectures/regression.py [--quick] [--write] [--only TABLE ...]
 
-Three tables: scikit-learn's diabetes, friedman1 (600 rows, noise 1), and Abalone, which the package
-scikit-lego ships. Every family has eight settings, and is treated alike. In each of five outer
-folds its rows are split into four inner folds; every setting is fitted four times, each time
+Three tables: scikit-learn's diabetes, friedman1 (600 rows, noise 1), and Abalone, which the
+package scikit-lego ships. Every family has eight settings, and is treated alike. In each of five
+outer folds its rows are split into four inner folds; every setting is fitted four times, each time
 without one of them, which says when to stop. The setting is chosen whose predictions of the rows
 that were held out have the greatest log-density, once they are widened by one factor, chosen by
 the same rows. Its four models, widened, are pooled, and tested once on the outer fold's rows.
@@ -187,10 +187,10 @@ def judge(found: dict[str, list[Found]]) -> str:
         coverage = 100 * (np.mean([fold.coverage for fold in folds]) - LEVEL)
         near = "holds" if abs(coverage) <= 2 else "does NOT hold"
         lines.append(
-            f"- {family}: R² within one standard error of the best of the others, {best}, {within} "
-            f"({r2:+.3f}, paired error {error:.3f}); NLPD better than the MLP's {better} (by "
-            f"{nats:.3f} nats, paired error {sure:.3f}); coverage within 2 points {near} "
-            f"({coverage:+.1f})."
+            f"- {family}: R² within one standard error of the best of the others, {best}, "
+            f"{within} ({r2:+.3f}, paired error {error:.3f}); NLPD better than the MLP's "
+            f"{better} (by {nats:.3f} nats, paired error {sure:.3f}); coverage within 2 points "
+            f"{near} ({coverage:+.1f})."
         )
     return "\n".join(lines)
 
