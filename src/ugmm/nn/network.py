@@ -109,7 +109,7 @@ class UGMMNetwork(Classifier):
         self.norms = nn.ModuleList(
             make_norm(norm, width, device, dtype) for width in neurons[1:-1]
         )
-        self.head = _after_neurons(head, norm, *sizes[-2:], device, dtype)
+        self.head = _after_neurons(head, norm, sizes[-2], sizes[-1], device, dtype)
         if missing:
             self.expect_missing()
 
