@@ -8,12 +8,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ugmm.nn import UGMM, AutoregressiveUGMM
+from ugmm.nn import UGMM, AutoregressiveUGMM, UGMMRecurrentNetwork
 from ugmm.nn.classifier import CanSample
 from ugmm.report.escaping import for_plot
 from ugmm.report.run.classification import confusion_matrix, reliability_diagram
 from ugmm.report.run.curves import training_curves
 from ugmm.report.run.neurons import first_layer_images, neuron_densities
+from ugmm.report.run.recurrence import draw_reading, name_inputs, trace_reading
 from ugmm.report.run.robustness import robustness_curves, robustness_tested
 from ugmm.report.run.samples import image_completions, image_samples, pair_plot
 from ugmm.report.style import save, shorten
@@ -24,6 +25,7 @@ __all__ = ["draw_run", "find_range"]
 
 _DRAWS, _IMAGES = 3000, 54
 _COMPLETED, _COMPLETIONS = 6, 8  # images, and how often each
+_READ, _LOOKED_AT = 4, 1000  # images, and rows among which those are found
 
 
 def draw_run(
@@ -72,11 +74,15 @@ def draw_run(
         figures["samples"] = _samples(network, x, y, class_names, feature_names, image_shape)
     if isinstance(network, AutoregressiveUGMM) and image_shape is not None:
         figures["completions"] = _completions(network, x, image_shape)
+    if isinstance(network, UGMMRecurrentNetwork):
+        figures["reading"] = _reading(network, x, y, class_names)
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
     if layer is not None:
         low, high = find_range(x)
-        margin = 0.1 * (high - low) or 1.0
         names = _input_names(layer.in_features, feature_names, class_names)
+        if isinstance(network, UGMMRecurrentNetwork):  # whose neurons see states, too
+            low, high, names = min(low, -1.0), max(high, 1.0), name_inputs(network)
+        margin = 0.1 * (high - low) or 1.0
         figures["neurons"] = neuron_densities(layer, low - margin, high + margin, 6, names)
         if image_shape is not None and layer.in_features >= image_shape[0] * image_shape[1]:
             figures["first_layer"] = first_layer_images(layer, image_shape)
@@ -116,6 +122,18 @@ def _completions(network: AutoregressiveUGMM, x: Tensor, image_shape: tuple[int,
     draws, _ = network.cpu().eval().sample(len(given), generator=generator, given=given)
     draws = draws.unflatten(0, (-1, _COMPLETIONS))
     return image_completions(x, draws, image_shape, lines)
+
+
+def _reading(
+    network: UGMMRecurrentNetwork, x: Tensor, y: Tensor, class_names: Sequence[str]
+) -> Figure:
+    """Show how a recurrent network reads an image of each of some classes."""
+    of_class = {int(label): row for row, label in reversed([*enumerate(y[:_LOOKED_AT].tolist())])}
+    classes = sorted(of_class)[:_READ]
+    rows = x[[of_class[label] for label in classes]]
+    traced = trace_reading(network.cpu().eval(), rows)
+    names = [class_names[label] for label in classes]
+    return draw_reading(*(each.numpy() for each in traced), names)
 
 
 def find_range(x: Tensor) -> tuple[float, float]:
