@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ugmm.baselines.bernoulli import BernoulliMixture
     from ugmm.baselines.circuits import Circuit
     from ugmm.baselines.gaussian_classes import GaussianClasses
+    from ugmm.baselines.gru import GRUNetwork
     from ugmm.baselines.mlp import MLP
     from ugmm.baselines.regressors import LinearRegressor, MLPRegressor
 
@@ -35,6 +36,7 @@ __all__ = [
     "BernoulliMixture",
     "Circuit",
     "Estimator",
+    "GRUNetwork",
     "GaussianClasses",
     "LinearRegressor",
     "LogJoint",
@@ -53,6 +55,7 @@ BASELINES: dict[str, type[Baseline]] = {
 _NETWORKS = {
     "BernoulliMixture": "bernoulli",
     "Circuit": "circuits",
+    "GRUNetwork": "gru",
     "GaussianClasses": "gaussian_classes",
     "LinearRegressor": "regressors",
     "MLP": "mlp",

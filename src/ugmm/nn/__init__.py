@@ -14,11 +14,12 @@ from ugmm.nn.autoregressive import AutoregressiveUGMM
 from ugmm.nn.base import Network
 from ugmm.nn.circuit import UGMMCircuit
 from ugmm.nn.classifier import Classifier, Density, JointScore
+from ugmm.nn.convolution import CentredBatchNorm2d, LogMeanExpPool2d, UGMMConv1d, UGMMConv2d
 from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import UGMMNetwork
 from ugmm.nn.recipe import Recorded
-from ugmm.nn.recurrence import UGMMRNN, UGMMCell
+from ugmm.nn.recurrence import UGMMRNN, UGMMCell, UGMMRecurrentNetwork
 from ugmm.nn.regression import (
     GaussianPredictive,
     MixturePredictive,
@@ -32,12 +33,14 @@ __all__ = [
     "UGMM",
     "UGMMRNN",
     "AutoregressiveUGMM",
+    "CentredBatchNorm2d",
     "Classifier",
     "Density",
     "Draws",
     "Evidence",
     "GaussianPredictive",
     "JointScore",
+    "LogMeanExpPool2d",
     "Marginal",
     "MixturePredictive",
     "Network",
@@ -50,8 +53,11 @@ __all__ = [
     "SelfAttention",
     "UGMMCell",
     "UGMMCircuit",
+    "UGMMConv1d",
+    "UGMMConv2d",
     "UGMMEncoderLayer",
     "UGMMNetwork",
+    "UGMMRecurrentNetwork",
     "VisionTransformer",
     "gaussian_attention",
 ]

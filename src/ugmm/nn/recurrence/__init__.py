@@ -2,5 +2,6 @@
 
 from ugmm.nn.recurrence.cell import UGMMCell
 from ugmm.nn.recurrence.layer import UGMMRNN
+from ugmm.nn.recurrence.network import UGMMRecurrentNetwork
 
-__all__ = ["UGMMRNN", "UGMMCell"]
+__all__ = ["UGMMRNN", "UGMMCell", "UGMMRecurrentNetwork"]
