@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.kernels import KernelName
-from ugmm.nn.checks import check_candidates, check_tensors
+from ugmm.nn.checks import check_candidates, check_tensors, per_layer
 from ugmm.nn.classifier import Classifier
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.norms import Norm, check_sizes, make_norm
@@ -82,7 +82,7 @@ class UGMMNetwork(Classifier):
             raise ValueError(f"init must be 'unit', 'paper' or 'data', got {init!r}")
         self.sizes, self.init = list(sizes), init
         n_layers = len(sizes) - 1
-        rates = _per_layer(dropout, n_layers)
+        rates = per_layer(dropout, n_layers)
         self.layers = nn.ModuleList(
             UGMM(
                 n_in,
@@ -256,11 +256,3 @@ class UGMMNetwork(Classifier):
         """Describe the network in `repr`; its layers describe themselves."""
         text = f"sizes={self.sizes}, init={self.init!r}"
         return text + ", missing=True" * self.missing
-
-
-def _per_layer(dropout: float | Sequence[float], n_layers: int) -> list[float]:
-    if isinstance(dropout, int | float):
-        return [float(dropout)] + [0.0] * (n_layers - 1)
-    if len(dropout) != n_layers:
-        raise ValueError(f"dropout has {len(dropout)} rates for {n_layers} layers")
-    return list(dropout)
