@@ -48,6 +48,24 @@ def mixture_networks():
         )
 
 
+def heads():
+    neurons = 3 * (4 * 6 + 6 * 5)
+    for head, learned, text in (
+        ("gain", 3 * 5 * 3 + 1 + 2 * 6 + 2 * 5, "Gain(start=2.236)"),
+        ("linear", 5 * 3 + 3 + 2 * 6 + 2 * 5, "Linear(in_features=5, out_features=3"),
+    ):
+        yield (
+            f"ugmm-{head}",
+            Case(
+                partial(UGMMNetwork, [D, 6, 5, C], norm="layer", head=head),
+                ("UGMMNetwork", f"head='{head}'", text),
+                n_parameters=neurons + learned,
+                factory=True,
+                marginals=True,
+            ),
+        )
+
+
 def perceptrons():
     norms = {"none": "Identity()", "layer": "LayerNorm", "batch": "BatchNorm"}
     for norm, kind in norms.items():
@@ -179,6 +197,7 @@ CASES: dict[str, Case] = {
         layer=True,
     ),
     **dict(mixture_networks()),
+    **dict(heads()),
     **dict(autoregressive()),
     **dict(scores_of_features_and_label()),
     "ensemble-tilted": Case(
