@@ -136,8 +136,8 @@ def _reading(
     """Show how a recurrent network reads an image of each of some classes."""
     firsts = _firsts(y, _READ)
     traced = trace_reading(network.cpu().eval(), x[firsts])
-    names = [class_names[int(y[row])] for row in firsts]
-    return draw_reading(*(each.numpy() for each in traced), names)
+    lines, states, gates = (each.numpy() for each in traced)
+    return draw_reading(lines, states, gates, [class_names[int(y[row])] for row in firsts])
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """What recurrent mixture neurons do while they read an image, line by line."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from ugmm.nn import UGMMRecurrentNetwork
+from ugmm.nn import UGMMCell, UGMMRecurrentNetwork
 from ugmm.report.style import INK, MUTED, new_figure, tidy
 
 __all__ = ["draw_reading", "name_inputs", "trace_reading"]
@@ -30,14 +31,14 @@ def trace_reading(network: UGMMRecurrentNetwork, x: Tensor) -> tuple[Tensor, Ten
     Returns:
         lines, states after each line and gates at it: (n, H, line), (n, H, states) each.
     """
-    cell = network.rnn.cells[0]
+    cell = cast("UGMMCell", network.rnn.cells[0])
     lines = network.lines(x)
     n_lines, n, _ = lines.shape
     start = lines.new_zeros(n, network.rnn.hidden_size)
-    states, _ = cell.scan(lines.flatten(0, 1), [n] * n_lines, start)  # type: ignore[operator]
+    states, _ = cell.scan(lines.flatten(0, 1), [n] * n_lines, start)
     states = states.unflatten(0, (n_lines, n))
     before = torch.cat([start.unsqueeze(0), states[:-1]])
-    _, gates = cell.candidate_and_gate(lines, before)  # type: ignore[operator]
+    _, gates = cell.candidate_and_gate(lines, before)
     return lines.transpose(0, 1), states.transpose(0, 1), gates.transpose(0, 1)
 
 
