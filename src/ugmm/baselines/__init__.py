@@ -3,8 +3,8 @@
 - Estimators, fitted to NumPy arrays by a cross-validation: `BASELINES` has them by name. They
   need no torch before they are fitted.
 - Networks, trained in an experiment in the place of mixture neurons: `MLP`, `BernoulliMixture`,
-  `Circuit`, `GaussianClasses`, and for regression `MLPRegressor` and `LinearRegressor`. They need
-  torch, and load when they are first used.
+  `Circuit`, `GaussianClasses`, `FastKAN`, `RBFNetwork`, and for regression `MLPRegressor` and
+  `LinearRegressor`. They need torch, and load when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ugmm.baselines.gaussian_classes import GaussianClasses
     from ugmm.baselines.gru import GRUNetwork
     from ugmm.baselines.mlp import MLP
+    from ugmm.baselines.radial import FastKAN, RBFNetwork
     from ugmm.baselines.regressors import LinearRegressor, MLPRegressor
 
 __all__ = [
@@ -36,11 +37,13 @@ __all__ = [
     "BernoulliMixture",
     "Circuit",
     "Estimator",
+    "FastKAN",
     "GRUNetwork",
     "GaussianClasses",
     "LinearRegressor",
     "LogJoint",
     "MLPRegressor",
+    "RBFNetwork",
 ]
 
 BASELINES: dict[str, type[Baseline]] = {
@@ -55,11 +58,13 @@ BASELINES: dict[str, type[Baseline]] = {
 _NETWORKS = {
     "BernoulliMixture": "bernoulli",
     "Circuit": "circuits",
+    "FastKAN": "radial",
     "GRUNetwork": "gru",
     "GaussianClasses": "gaussian_classes",
     "LinearRegressor": "regressors",
     "MLP": "mlp",
     "MLPRegressor": "regressors",
+    "RBFNetwork": "radial",
 }
 
 __getattr__, __dir__ = load_on_use(__name__, _NETWORKS)
