@@ -99,7 +99,7 @@ def test_its_units_begin_on_rows_and_reach_the_others(n):
     [
         (lambda: FastKAN([3]), "two or more positive widths"),
         (lambda: FastKAN([3, 2], bumps=1), "bumps must be two or more, got 1"),
-        (lambda: RBFNetwork(3, 2, units=0), "units must be positive"),
+        (lambda: RBFNetwork(3, 2, units=0), "units must be at least 1"),
     ],
 )
 def test_bad_arguments(build, complaint):

@@ -343,7 +343,7 @@ def test_a_mistake_in_a_layer_names_its_source(settings, complaint):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("experiment", ["iris_gen", "mnist_disc"])
+@pytest.mark.parametrize("experiment", ["iris_gen", "mnist_disc", "mnist_vit"])
 def test_a_configuration_comes_back_from_its_mapping(experiment):
     config = compose(experiment, ["optimizer.betas=[0.5,0.9]"])
     mapping = json.loads(json.dumps(to_mapping(config)))

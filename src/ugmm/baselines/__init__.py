@@ -2,9 +2,10 @@
 
 - Estimators, fitted to NumPy arrays by a cross-validation: `BASELINES` has them by name. They
   need no torch before they are fitted.
-- Networks, trained in an experiment in the place of mixture neurons: `MLP`, `BernoulliMixture`,
-  `Circuit`, `GaussianClasses`, `FastKAN`, `RBFNetwork`, and for regression `MLPRegressor` and
-  `LinearRegressor`. They need torch, and load when they are first used.
+- Networks, trained in an experiment in the place of mixture neurons: `MLP`, `CNN`,
+  `BernoulliMixture`, `Circuit`, `GaussianClasses`, `FastKAN`, `RBFNetwork`, `GRUNetwork`, and for
+  regression `MLPRegressor` and `LinearRegressor`. They need torch, and load when they are first
+  used.
 """
 
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from ugmm.baselines.kde import KDE
 if TYPE_CHECKING:
     from ugmm.baselines.bernoulli import BernoulliMixture
     from ugmm.baselines.circuits import Circuit
+    from ugmm.baselines.cnn import CNN
     from ugmm.baselines.gaussian_classes import GaussianClasses
     from ugmm.baselines.gru import GRUNetwork
     from ugmm.baselines.mlp import MLP
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASELINES",
+    "CNN",
     "GMM",
     "KDE",
     "LDA",
@@ -56,6 +59,7 @@ BASELINES: dict[str, type[Baseline]] = {
 }
 
 _NETWORKS = {
+    "CNN": "cnn",
     "BernoulliMixture": "bernoulli",
     "Circuit": "circuits",
     "FastKAN": "radial",

@@ -8,9 +8,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ugmm.nn import UGMM, AutoregressiveUGMM
+from ugmm.nn import UGMM, AutoregressiveUGMM, VisionTransformer
 from ugmm.nn.classifier import CanSample
 from ugmm.report.escaping import for_plot
+from ugmm.report.run.attention import attention_maps
 from ugmm.report.run.classification import confusion_matrix, reliability_diagram
 from ugmm.report.run.curves import training_curves
 from ugmm.report.run.neurons import first_layer_images, neuron_densities
@@ -23,6 +24,8 @@ from ugmm.spec import Spec
 __all__ = ["draw_run", "find_range"]
 
 _DRAWS, _IMAGES = 3000, 54
+_SEEN = 256  # rows, for the range of a layer's inputs
+_LOOKED_AT = 6  # images, of different classes while there are
 _COMPLETED, _COMPLETIONS = 6, 8  # images, and how often each
 
 
@@ -72,11 +75,15 @@ def draw_run(
         figures["samples"] = _samples(network, x, y, class_names, feature_names, image_shape)
     if isinstance(network, AutoregressiveUGMM) and image_shape is not None:
         figures["completions"] = _completions(network, x, image_shape)
+    if isinstance(network, VisionTransformer):
+        figures["attention"] = _attention(network, x, y, class_names)
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
     if layer is not None:
+        names = _input_names(layer.in_features, feature_names, class_names)
+        if isinstance(network, VisionTransformer):  # whose neurons see no feature as it is
+            x, names = _inputs_of(layer, network, x), None
         low, high = find_range(x)
         margin = 0.1 * (high - low) or 1.0
-        names = _input_names(layer.in_features, feature_names, class_names)
         figures["neurons"] = neuron_densities(layer, low - margin, high + margin, 6, names)
         if image_shape is not None and layer.in_features >= image_shape[0] * image_shape[1]:
             figures["first_layer"] = first_layer_images(layer, image_shape)
@@ -116,6 +123,30 @@ def _completions(network: AutoregressiveUGMM, x: Tensor, image_shape: tuple[int,
     draws, _ = network.cpu().eval().sample(len(given), generator=generator, given=given)
     draws = draws.unflatten(0, (-1, _COMPLETIONS))
     return image_completions(x, draws, image_shape, lines)
+
+
+@torch.no_grad()
+def _attention(
+    network: VisionTransformer, x: Tensor, y: Tensor, class_names: Sequence[str]
+) -> Figure:
+    """Show where the network looks, in an image of each class."""
+    firsts = [int((y == c).nonzero()[0]) for c in y.unique()[:_LOOKED_AT]]
+    rows = x[firsts]
+    channels, height, width = network.image_shape
+    images = rows.reshape(-1, channels, height, width).mean(1)
+    weights = network.cpu().eval().attention_weights(rows)
+    names = [class_names[int(y[row])] for row in firsts]
+    return attention_maps(images, weights, names, f"{network.score} score")
+
+
+@torch.no_grad()
+def _inputs_of(layer: UGMM, network: VisionTransformer, x: Tensor) -> Tensor:
+    """Return what a layer within the network is given."""
+    given: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, inputs: given.extend(inputs))
+    network.cpu().eval()(x[:_SEEN])
+    handle.remove()
+    return given[0]
 
 
 def find_range(x: Tensor) -> tuple[float, float]:
