@@ -2,9 +2,9 @@
 
 - Estimators, fitted to NumPy arrays by a cross-validation: `BASELINES` has them by name. They
   need no torch before they are fitted.
-- Networks, trained in an experiment in the place of mixture neurons: `MLP`, `BernoulliMixture`,
-  `Circuit`, `GaussianClasses`, and for regression `MLPRegressor` and `LinearRegressor`. They need
-  torch, and load when they are first used.
+- Networks, trained in an experiment in the place of mixture neurons: `MLP`, `CNN`,
+  `BernoulliMixture`, `Circuit`, `GaussianClasses`, and for regression `MLPRegressor` and
+  `LinearRegressor`. They need torch, and load when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from ugmm.baselines.kde import KDE
 if TYPE_CHECKING:
     from ugmm.baselines.bernoulli import BernoulliMixture
     from ugmm.baselines.circuits import Circuit
+    from ugmm.baselines.cnn import CNN
     from ugmm.baselines.gaussian_classes import GaussianClasses
     from ugmm.baselines.gru import GRUNetwork
     from ugmm.baselines.mlp import MLP
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASELINES",
+    "CNN",
     "GMM",
     "KDE",
     "LDA",
@@ -53,6 +55,7 @@ BASELINES: dict[str, type[Baseline]] = {
 }
 
 _NETWORKS = {
+    "CNN": "cnn",
     "BernoulliMixture": "bernoulli",
     "Circuit": "circuits",
     "GRUNetwork": "gru",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.kernels import KernelName
-from ugmm.nn.checks import check_candidates, check_tensors
+from ugmm.nn.checks import check_candidates, check_tensors, per_layer
 from ugmm.nn.classifier import Classifier
 from ugmm.nn.heads import Gain, Head, check_head
 from ugmm.nn.mixture import UGMM
@@ -90,7 +90,7 @@ class UGMMNetwork(Classifier):
             raise ValueError(f"head='linear' needs a width between input and output, got {sizes}")
         self.sizes, self.init, self.head_name = list(sizes), init, head
         neurons = self.sizes[:-1] if head == "linear" else self.sizes
-        rates = _per_layer(dropout, len(neurons) - 1)
+        rates = per_layer(dropout, len(neurons) - 1)
         self.layers = nn.ModuleList(
             UGMM(
                 n_in,
@@ -291,11 +291,3 @@ def _after_neurons(
         make_norm(norm, width, device, dtype),
         nn.Linear(width, n_out, device=device, dtype=dtype),
     )
-
-
-def _per_layer(dropout: float | Sequence[float], n_layers: int) -> list[float]:
-    if isinstance(dropout, int | float):
-        return [float(dropout)] + [0.0] * (n_layers - 1)
-    if len(dropout) != n_layers:
-        raise ValueError(f"dropout has {len(dropout)} rates for {n_layers} layers")
-    return list(dropout)
