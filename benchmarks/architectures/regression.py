@@ -4,12 +4,12 @@
 
 Three tables: scikit-learn's diabetes, friedman1 (600 rows, noise 1), and Abalone, which the
 package scikit-lego ships. Every family has eight settings, and is treated alike. In each of five
-outer folds its rows are split into three inner folds, and every setting is fitted three times, each
-time without one of them, which says when to stop. That setting is chosen whose predictions of the
-rows held out have the greatest log-density, once they are all widened by the one factor that is
-best for it. It is fitted again, to all rows, for as many steps as the three stopped at on average,
-and widened by that factor; and the outer fold's rows, which nothing has looked at before, are
-predicted once.
+outer folds its rows are split into three inner folds, and every setting is fitted three times,
+each time without one of them, which says when to stop. That setting is chosen whose predictions
+of the rows held out have the greatest log-density, once they are all widened by the one factor
+that is best for it. It is fitted again, to all rows, for as many steps as the three stopped at on
+average, and widened by that factor; and the outer fold's rows, which nothing has looked at before,
+are predicted once.
 """
 
 import argparse

@@ -148,7 +148,7 @@ def _grid(**axes: Sequence[Any]) -> list[dict[str, Any]]:
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-_NOISE = (0.1, 0.2, 0.3, 0.4)  # of features, in their standard deviations
+_NOISE = (0.1, 0.2, 0.3, 0.5)  # of features, in their standard deviations
 _NORMAL = ("gaussian", "heteroscedastic")  # one variance for all rows, or one predicted for each
 
 FAMILIES: dict[str, Family] = {
