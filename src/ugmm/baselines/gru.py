@@ -7,7 +7,7 @@ from torch import nn
 
 from ugmm.nn.recurrence.network import LineReader, Pool
 
-__all__ = ["GRUNetwork"]
+__all__ = ["GRUNetwork", "start_gates"]
 
 
 class GRUNetwork(LineReader):

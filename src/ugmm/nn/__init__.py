@@ -14,7 +14,14 @@ from ugmm.nn.autoregressive import AutoregressiveUGMM
 from ugmm.nn.base import Network
 from ugmm.nn.circuit import UGMMCircuit
 from ugmm.nn.classifier import Classifier, Density, JointScore
-from ugmm.nn.convolution import CentredBatchNorm2d, LogMeanExpPool2d, UGMMConv1d, UGMMConv2d
+from ugmm.nn.convolution import (
+    CentredBatchNorm2d,
+    LogMeanExpPool2d,
+    UGMMConv1d,
+    UGMMConv2d,
+    UGMMConvNetwork,
+    UGMMResidualBlock2d,
+)
 from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import UGMMNetwork
@@ -55,9 +62,11 @@ __all__ = [
     "UGMMCircuit",
     "UGMMConv1d",
     "UGMMConv2d",
+    "UGMMConvNetwork",
     "UGMMEncoderLayer",
     "UGMMNetwork",
     "UGMMRecurrentNetwork",
+    "UGMMResidualBlock2d",
     "VisionTransformer",
     "gaussian_attention",
 ]

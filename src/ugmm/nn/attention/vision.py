@@ -1,6 +1,7 @@
 """A Transformer over the patches of an image, each part of which may be of mixture neurons."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +91,7 @@ class VisionTransformer(Classifier):
                 f"images of {height} x {width} pixels are not made of patches of {patch} x "
                 f"{patch}: patch must divide both sides"
             )
-        self.patch = patch
+        self.patch, self.score = patch, score
         neurons = (min_scale, kernel, device, dtype)
         self.embedding = make_map(
             embedding, channels * patch * patch, d_model, *neurons, loc_std=0.5
@@ -122,12 +123,34 @@ class VisionTransformer(Classifier):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the class scores: (..., C * H * W) to (..., n_classes)."""
-        images, leading = as_images(x, self.image_shape)
-        tokens = self.embedding(_patches(images, self.patch)) + self.places
+        tokens, leading = self._tokens(x)
         for layer in self.layers:
             tokens = layer(tokens)
         scores = self.head(self.norm(tokens.mean(1)))
         return scores.reshape(*leading, scores.shape[-1])
+
+    def attention_weights(self, x: Tensor) -> Tensor:
+        """Return the weights that each token of the last layer gives each, to be looked at.
+
+        Tokens are the patches of an image, line by line.
+
+        Args:
+            x: (..., C * H * W).
+
+        Returns:
+            (..., nhead, S, S), with S tokens.
+        """
+        tokens, leading = self._tokens(x)
+        *earlier, last = cast("list[UGMMEncoderLayer]", list(self.layers))
+        for layer in earlier:
+            tokens = layer(tokens)
+        weights = last.attention_weights(tokens)
+        return weights.reshape(*leading, *weights.shape[1:])
+
+    def _tokens(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """Return rows (..., C * H * W) as tokens (B, S, d_model), and their leading sizes."""
+        images, leading = as_images(x, self.image_shape)
+        return self.embedding(_patches(images, self.patch)) + self.places, leading
 
     def extra_repr(self) -> str:
         """Describe the network in `repr`; its layers describe themselves."""
