@@ -218,7 +218,7 @@ def judge(found: dict[str, list[Found]]) -> str:
 
 def draw(results: dict[str, dict[str, list[Found]]], path: Path) -> None:
     """Draw how many targets are in central intervals of every level, beside the level."""
-    figure = new_figure(4.2 * len(results), 4.4, "Targets in central intervals, beside the level")
+    figure = new_figure(4.2 * len(results), 4.6, "Targets in central intervals, beside the level")
     panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
     levels = np.linspace(0.01, 0.99, 99)
     for axes, (name, found) in zip(panels, results.items(), strict=True):
@@ -232,7 +232,11 @@ def draw(results: dict[str, dict[str, list[Found]]], path: Path) -> None:
         axes.axvline(100 * LEVEL, color=MUTED, lw=0.8, ls=":")
         label = "observed less nominal, points" if axes is panels[0] else ""
         tidy(axes, "nominal level, %", label, name)
-    panels[0].legend(fontsize=8, frameon=False, loc="lower left")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(6, 2 * len(results)), fontsize=9,
+        frameon=False,
+    )  # fmt: skip
     save(figure, path)
 
 
