@@ -162,10 +162,10 @@ FAMILIES: dict[str, Family] = {
         partial(fit_network, MLPRegressor), _grid(noise=_NOISE, head=_NORMAL, lr=(0.003,))
     ),
     "uGMM, Gaussian": Family(
-        partial(fit_network, RegressionNetwork), _grid(noise=_NOISE, head=_NORMAL, lr=(0.02,))
+        partial(fit_network, RegressionNetwork), _grid(noise=_NOISE, head=_NORMAL, lr=(0.05,))
     ),
     "uGMM, mixture": Family(
         partial(fit_network, RegressionNetwork),
-        _grid(noise=_NOISE, head=("mixture",), lr=(0.01, 0.03)),
+        _grid(noise=_NOISE, dropout=(0.0, 0.3), head=("mixture",), lr=(0.05,)),
     ),
 }
