@@ -11,12 +11,12 @@ from ugmm.nn.labels import count_labels
 from ugmm.objectives import ClassificationObjective, CrossEntropy
 from ugmm.tasks.class_metrics import balanced_weights
 from ugmm.tasks.remake import remake
-from ugmm.tasks.task import Task
+from ugmm.tasks.classification import ClassificationTask
 
 __all__ = ["DiscriminativeTask"]
 
 
-class DiscriminativeTask(Task):
+class DiscriminativeTask(ClassificationTask):
     r"""One output per class, trained by a loss of the class scores.
 
     Also logs `train/accuracy`, under dropout and before each step.
