@@ -33,8 +33,8 @@ class Hold(NamedTuple):
     at: tuple[str, str, str] | None = None
 
 
-_FIRST, _FEW, _TINY, _LARGE = map(
-    layers.name_of, (layers.FIRST, layers.FEW, layers.TINY, layers.LARGE)
+_FIRST, _FEW, _PATCHES, _TINY, _LARGE = map(
+    layers.name_of, (layers.FIRST, layers.FEW, layers.PATCHES, layers.TINY, layers.LARGE)
 )
 _OURS = "ugmm"
 HOLDS = {
@@ -55,6 +55,7 @@ HOLDS = {
         Hold("steps", "draw 1", _OURS, faster=2.5),
         Hold("steps", "draw 128", _OURS, faster=2.5),
         Hold("layers", _FEW, _OURS, faster=4, peer=layers.LIMIT, most=2),
+        Hold("layers", _PATCHES, _OURS, faster=3, peer=layers.LIMIT),
         Hold("layers", _TINY, _OURS, peer=layers.LINEAR, most=2.5),
         Hold("layers", _FIRST, _OURS + layers.DROPPED, peer=_OURS + layers.ZEROS, most=1),
         Hold("commands", "ugmm --help", "ugmm --help", peer=0.2, most=1),

@@ -27,9 +27,10 @@ OURS, LIMIT, EAGER, COMPILED, LINEAR = "ugmm", "limit", "eager", "compiled", "nn
 REFERENCE = "reference"
 NO_DX, ZEROS, DROPPED = ", no dx", ", zeros", ", zeros, dropped"
 FIRST = (256, 128, 784)  # the first layer of mnist_disc
-FEW, TINY, LARGE = (8192, 32, 9), (96, 10, 5), (1024, 1024, 1024)
-SIZES = ((128, 128, 784), FIRST, (128, 64, 128), (128, 10, 64), FEW, TINY, LARGE)
-QUICK = (FIRST, FEW, TINY)  # on a CPU; a graphics card is quick with all
+FEW, PATCHES = (8192, 32, 9), (8192, 32, 25)  # of places in an image: kernels of 3 and 5 pixels
+TINY, LARGE = (96, 10, 5), (1024, 1024, 1024)
+SIZES = ((128, 128, 784), FIRST, (128, 64, 128), (128, 10, 64), FEW, PATCHES, TINY, LARGE)
+QUICK = (FIRST, FEW, PATCHES, TINY)  # on a CPU; a graphics card is quick with all
 MOST = 2**25  # components: above, the reference is left out
 COPIES = {EAGER: 8, COMPILED: 4}  # (batch, out, in) tensors alive at once, at most
 

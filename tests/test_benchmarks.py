@@ -374,3 +374,22 @@ def test_the_picture_is_drawn_of_what_there_is(tmp_path):
         figure.draw("a machine", found, tmp_path / "speed.png")
         assert (tmp_path / "speed.png").stat().st_size > 1000
         (tmp_path / "speed.png").unlink()
+
+
+def test_a_page_has_one_section_a_script(monkeypatch, tmp_path, capsys):
+    import pages
+
+    monkeypatch.setattr(pages, "HERE", tmp_path)
+    page = pages.Page("queries", "What was found")
+    for name, text in [("b", "first"), ("a", "other"), ("b", "second")]:
+        page.show(name, "a title", text, write=True)
+    page.show("c", "a title", "only shown", write=False)
+    assert "only shown" in capsys.readouterr().out
+    written = (tmp_path / "QUERIES.md").read_text()
+    assert written.startswith("# What was found\n")
+    assert [line for line in written.splitlines() if line.startswith("## ")] == [
+        "## a: a title",
+        "## b: a title",
+    ]
+    assert "second" in written
+    assert "first" not in written

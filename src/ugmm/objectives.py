@@ -7,7 +7,7 @@ needs, and must answer at once.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ugmm.density import TiltedGaussian
-    from ugmm.nn import Classifier, Density
+    from ugmm.nn import Classifier, Density, Predictive, QuantilePredictive, Regressor
 
 __all__ = [
     "ClassificationObjective",
     "CrossEntropy",
     "LabelLikelihood",
     "Likelihood",
+    "NegativeLogDensity",
     "NegativeScore",
     "Objective",
+    "Pinball",
+    "RankedProbability",
     "RankingNCE",
+    "RegressionObjective",
     "cross_entropy",
     "negative_score",
     "ranking_nce",
@@ -202,6 +206,58 @@ class RankingNCE(Objective):
     def claim(self, network: "TiltedGaussian", x: "Tensor", loss: "Tensor") -> "Tensor | None":
         """Return what a loss says of the mean of log p(x, y), in nats."""
         return None if self.label_weight else network.log_base(x).mean() - loss
+
+
+class RegressionObjective(Objective):
+    """A loss of the distributions that a network predicts of its targets.
+
+    Attributes:
+        needs: What the distributions must be able to tell: "density", "quantiles", or nothing.
+    """
+
+    needs: ClassVar[Literal["", "density", "quantiles"]] = ""
+
+    def loss(self, network: "Regressor", x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of features (batch, D) and targets (batch,), a scalar."""
+        return self.of_predictive(network.predictive(x), y)
+
+    @abstractmethod
+    def of_predictive(self, predictive: Any, y: "Tensor") -> "Tensor":
+        """Return the loss of predictions for a batch and targets (batch,), a scalar."""
+
+
+@dataclass(frozen=True)
+class NegativeLogDensity(RegressionObjective):
+    """The mean of -log p(y | x): maximum likelihood."""
+
+    needs = "density"
+
+    def of_predictive(self, predictive: "Predictive", y: "Tensor") -> "Tensor":
+        """Return the mean negative log-density, in nats."""
+        return -predictive.log_prob(y).mean()
+
+
+@dataclass(frozen=True)
+class RankedProbability(RegressionObjective):
+    """The mean of the continuous ranked probability score; see `ugmm.nn.Predictive.crps`.
+
+    Rows far from what was predicted weigh less in it than in the log-density.
+    """
+
+    def of_predictive(self, predictive: "Predictive", y: "Tensor") -> "Tensor":
+        """Return the mean score, in the targets' units."""
+        return predictive.crps(y).mean()
+
+
+@dataclass(frozen=True)
+class Pinball(RegressionObjective):
+    """The mean of the pinball loss; see `ugmm.nn.QuantilePredictive.pinball`."""
+
+    needs = "quantiles"
+
+    def of_predictive(self, predictive: "QuantilePredictive", y: "Tensor") -> "Tensor":
+        """Return the mean loss, in the targets' units."""
+        return predictive.pinball(y).mean()
 
 
 def cross_entropy(

@@ -10,7 +10,7 @@ from scipy.special import roots_legendre
 from scipy.stats import kstest
 
 from ugmm.nn import Evidence, Queryable, UGMMCircuit
-from ugmm.nn.leaves import MixtureLeaves
+from ugmm.nn.circuit.leaves import MixtureLeaves
 
 LEAVES = [(), (3,), (3, 2)]
 
@@ -177,7 +177,7 @@ def test_evidence_of_many_rows_is_answered_in_parts(monkeypatch):
     evidence = Evidence(x, x > 2, y)
     whole = circuit.marginal(evidence).log_prob
     drawn = circuit.draw(evidence, 2, torch.Generator().manual_seed(0))
-    monkeypatch.setattr("ugmm.nn.circuit._NUMBERS", 40)
+    monkeypatch.setattr("ugmm.nn.circuit.network._NUMBERS", 40)
     torch.testing.assert_close(circuit.marginal(evidence).log_prob, whole)
     assert circuit.draw(evidence, 2, torch.Generator().manual_seed(0)).x.shape == drawn.x.shape
     assert len(circuit.marginal(evidence[:0]).log_prob) == 0

@@ -3,7 +3,8 @@
 - Estimators, fitted to NumPy arrays by a cross-validation: `BASELINES` has them by name. They
   need no torch before they are fitted.
 - Networks, trained in an experiment in the place of mixture neurons: `MLP`, `BernoulliMixture`,
-  `Circuit` and `GaussianClasses`. They need torch, and load when they are first used.
+  `Circuit`, `GaussianClasses`, and for regression `MLPRegressor` and `LinearRegressor`. They need
+  torch, and load when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ugmm.baselines.circuits import Circuit
     from ugmm.baselines.gaussian_classes import GaussianClasses
     from ugmm.baselines.mlp import MLP
+    from ugmm.baselines.regressors import LinearRegressor, MLPRegressor
 
 __all__ = [
     "BASELINES",
@@ -34,7 +36,9 @@ __all__ = [
     "Circuit",
     "Estimator",
     "GaussianClasses",
+    "LinearRegressor",
     "LogJoint",
+    "MLPRegressor",
 ]
 
 BASELINES: dict[str, type[Baseline]] = {
@@ -50,7 +54,9 @@ _NETWORKS = {
     "BernoulliMixture": "bernoulli",
     "Circuit": "circuits",
     "GaussianClasses": "gaussian_classes",
+    "LinearRegressor": "regressors",
     "MLP": "mlp",
+    "MLPRegressor": "regressors",
 }
 
 __getattr__, __dir__ = load_on_use(__name__, _NETWORKS)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ugmm.nn import Classifier
 from ugmm.nn.norms import Norm, check_sizes, make_norm
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "make_blocks"]
 
 
 class MLP(Classifier):
@@ -39,13 +39,24 @@ class MLP(Classifier):
     ) -> None:
         super().__init__()
         check_sizes(sizes)
-        blocks: list[nn.Module] = []
-        for n_in, n_out in pairwise(sizes[:-1]):
-            blocks += [nn.Linear(n_in, n_out, device=device, dtype=dtype)]
-            blocks += [make_norm(norm, n_out, device, dtype), nn.ReLU(), nn.Dropout(dropout)]
-        blocks += [nn.Linear(sizes[-2], sizes[-1], device=device, dtype=dtype)]
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = make_blocks(sizes[:-1], dropout, norm, device, dtype)
+        self.blocks.append(nn.Linear(sizes[-2], sizes[-1], device=device, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs: (..., sizes[0]) to (..., sizes[-1])."""
         return self.blocks(x)
+
+
+def make_blocks(
+    sizes: Sequence[int],
+    dropout: float,
+    norm: Norm,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> nn.Sequential:
+    """Return hidden layers of these widths: each a linear map, its norm, ReLU and dropout."""
+    blocks: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        blocks += [nn.Linear(n_in, n_out, device=device, dtype=dtype)]
+        blocks += [make_norm(norm, n_out, device, dtype), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*blocks)

@@ -1,15 +1,13 @@
-"""What every trained network can tell: the classes' scores, their posterior, the best class."""
+"""What every classifier can tell: the classes' scores, their posterior, the best class."""
 
-from contextlib import AbstractContextManager
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ugmm.nn.base import Network
 from ugmm.nn.checks import check_candidates, check_positive, check_tensors
 from ugmm.nn.labels import pick_scores, rows_of
-from ugmm.nn.mixture import prepared
-from ugmm.nn.recipe import Recorded
 
 __all__ = ["CanSample", "Classifier", "Density", "JointScore", "Label"]
 
@@ -17,18 +15,14 @@ Label = Literal["onehot", "real", "none"]
 _CANDIDATES = 4096  # whole rows at once: more leave the processor's cache
 
 
-class Classifier(Recorded, nn.Module):
+class Classifier(Network):
     """A network that scores the classes of an input; by default, its outputs are the scores.
 
     Attributes:
         normalized: Whether the class scores are log p(x, c), normalised over x and c.
-        missing: Whether NaN in a feature says that it is not known; see `expect_missing`.
-        binary: Whether features must be 0 or 1.
     """
 
     normalized = False
-    binary = False
-    missing = False
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Return one log-score per class: (..., features) to (..., classes)."""
@@ -85,45 +79,11 @@ class Classifier(Recorded, nn.Module):
         """Return whether `coordinate_scores` is cheaper than scores of whole rows."""
         return False
 
-    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Set the initial parameters from a batch of data.
-
-        Args:
-            x: (batch, features).
-            y: Labels, (batch,).
-
-        Raises:
-            NotImplementedError: If this kind of network cannot be initialised from data.
-        """
-        raise NotImplementedError(f"{type(self).__name__} cannot be initialised from data")
-
-    def expect_missing(self) -> None:
-        """From now on, take NaN in a feature as one that is not known, and score what is known.
-
-        Not so `init_from`, which needs whole rows: see `ugmm.density.fill_gaps`.
-
-        Raises:
-            NotImplementedError: If this kind of network needs all features.
-        """
-        raise NotImplementedError(f"{type(self).__name__} cannot do without features")
-
     def set_prior(self, shares: Tensor) -> None:
         """Say what the classes' shares are, (classes,): what a row says of which nothing is known.
 
         A density knows by itself.
         """
-
-    def prepared(self) -> AbstractContextManager[None]:
-        """Return a scope in which parameters do not change and calls are quicker.
-
-        Within `with network.prepared():` what the mixture layers' kernels make of the parameters
-        is made once; see `ugmm.nn.mixture.prepared`.
-        """
-        return prepared(self)
-
-    def n_parameters(self) -> int:
-        """Return the number of learned parameters."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
     @torch.no_grad()
     def posterior(self, x: Tensor) -> Tensor:

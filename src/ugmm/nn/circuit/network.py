@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.nn.checks import check_draws, check_positive, check_tensors
+from ugmm.nn.circuit.leaves import MixtureLeaves, Sampler, choose, uniform
 from ugmm.nn.classifier import Density
 from ugmm.nn.evidence import UNKNOWN, Draws, Evidence, Marginal
 from ugmm.nn.labels import count_labels, pick_scores
-from ugmm.nn.leaves import MixtureLeaves, Sampler, choose, uniform
 
 __all__ = ["UGMMCircuit"]
 
