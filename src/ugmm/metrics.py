@@ -38,7 +38,8 @@ class Metric:
         unit: What it is measured in. A share lies in [0, 1] and is drawn in percent.
         format_spec: How one value is printed by itself, as Python formats numbers.
         normalised: False where it looks like a log-likelihood but is not one.
-        validated: Whether a validation measures it, so that it can choose the best checkpoint.
+        validated: Whether a validation measures it, so that it can choose the best checkpoint if
+            one way is better.
         curve: The split whose curve a dashboard shows of every task that logs it; empty for none.
     """
 

@@ -109,10 +109,11 @@ class TrainerConfig:
         "val/ece",
         "val/log_prob",
         "val/score",
+        "val/r2",
+        "val/rmse",
+        "val/mae",
         "val/nlpd",
         "val/crps",
-        "val/rmse",
-        "val/r2",
     ] = "val/accuracy"
     test_checkpoint: Literal["best", "last"] = "best"
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)

@@ -92,8 +92,13 @@ def read_csv(
     if not features:
         raise UserError(f"{path} has no column that could be a feature")
     column = next((c for c in used if c.name == asked), None)
-    regression = column is not None and target is not None
-    answer = read_target(column) if regression else read_classes(column, len(used[0].values))
+    if column is None or target is None:
+        answer, notes = (
+            read_classes(column, len(used[0].values)),
+            _notes(columns, features, column),
+        )
+    else:
+        answer, notes = read_target(column), _notes(columns, features, None)
     return Table(
         x=np.hstack([column.x for column in features.values()]),
         y=answer.y,
@@ -108,7 +113,7 @@ def read_csv(
             [
                 _describe_file(path, how, columns, features, len(answer.y)),
                 *_describe_columns(columns, features, {asked: (kind, answer.content)}),
-                *_notes(columns, features, None if regression else column),
+                *notes,
             ]
         ),
     )
@@ -182,18 +187,16 @@ def _check_names(
                 "data.separator, or separate its columns by commas"
             )
         raise UserError(f"data.{kind}={asked}: {path} has no such column; {nearest(asked, names)}")
-    for name, kind in types.items():
+    for name, stated in types.items():
         if name not in names:
             raise UserError(f"data.types: {path} has no column {name!r}; {nearest(name, names)}")
-        if kind not in get_args(ColumnType):
-            raise UserError(f"data.types.{name}={kind} must be numeric, categorical or drop")
+        if stated not in get_args(ColumnType):
+            raise UserError(f"data.types.{name}={stated} must be numeric, categorical or drop")
         if name == asked:
             raise UserError(f"data.types names {name!r}, the {kind}; leave it out there")
 
 
-def _refuse_missing(
-    columns: Iterable[Cells], kind: str, asked: str | None, missing: str
-) -> None:
+def _refuse_missing(columns: Iterable[Cells], kind: str, asked: str | None, missing: str) -> None:
     """Refuse missing values that nobody said what to do with."""
     for column in columns:
         lines = column.missing()

@@ -10,8 +10,8 @@ from ugmm.nn import Classifier
 from ugmm.nn.labels import count_labels
 from ugmm.objectives import ClassificationObjective, CrossEntropy
 from ugmm.tasks.class_metrics import balanced_weights
-from ugmm.tasks.remake import remake
 from ugmm.tasks.classification import ClassificationTask
+from ugmm.tasks.remake import remake
 
 __all__ = ["DiscriminativeTask"]
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ugmm.errors import UserError
 from ugmm.nn import Classifier
-from ugmm.tasks.measures import Mean
 from ugmm.tasks.classification import ClassificationTask
+from ugmm.tasks.measures import Mean
 from ugmm.tasks.task import Batch
 
 __all__ = ["FittedTask"]

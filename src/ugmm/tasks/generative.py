@@ -13,9 +13,9 @@ from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise, fill_
 from ugmm.errors import UGMMWarning
 from ugmm.nn import Classifier
 from ugmm.objectives import Objective, RankingNCE
+from ugmm.tasks.classification import ClassificationTask
 from ugmm.tasks.measures import Mean
 from ugmm.tasks.remake import remake
-from ugmm.tasks.classification import ClassificationTask
 from ugmm.tasks.task import Batch
 
 __all__ = ["GenerativeTask"]

@@ -42,10 +42,11 @@ class _RootMean(_InUnits):
 
 
 class RSquared(Metric):
-    r"""The share of the targets' variance that is predicted: :math:`1 - \sum (y - m)^2 / \sum
-    (y - \bar y)^2`, with the predicted means m; NaN where all targets are the same.
+    r"""The share of the targets' variance that is predicted.
 
-    Targets are standardised, so that their mean is near 0 and nothing is lost by summing squares.
+    :math:`1 - \sum_i (y_i - m_i)^2 / \sum_i (y_i - \bar y)^2` with the predicted means m; NaN
+    where all targets are the same. Targets are standardised: their mean is near 0, and nothing is
+    lost by summing squares.
     """
 
     off: Tensor

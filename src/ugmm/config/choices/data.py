@@ -93,7 +93,7 @@ class CSVConfig(TabularConfig):
         """Whether rows have a number that is to be predicted, and no classes."""
         return self.target is not None
 
-    def check_with(self, config: Any) -> None:
+    def check_with(self, config: Any) -> None:  # noqa: ARG002
         """Refuse a target beside classes."""
         if self.target is None:
             return

@@ -27,6 +27,7 @@ __all__ = [
     "RegressorConfig",
 ]
 
+Head = Literal["gaussian", "heteroscedastic", "mixture", "quantiles"]
 _LEVELS = [i / 20 for i in range(1, 20)]
 
 
@@ -36,7 +37,7 @@ class RegressorConfig(ModelConfig):
 
     # of the target given the features: normal, of a variance learned or predicted; a mixture of
     # normal distributions; or quantiles
-    head: Literal["gaussian", "heteroscedastic", "mixture", "quantiles"] = "heteroscedastic"
+    head: Head = "heteroscedastic"
     components: int = key(3, low=1, high=1000)  # of the mixture
     levels: list[float] = key(_LEVELS, above=0, below=1)  # of the quantiles
     # floor under predicted standard deviations, in those of the target
@@ -89,6 +90,8 @@ class MLPRegressionConfig(RegressorConfig):
 class LinearRegressionConfig(RegressorConfig):
     """A linear map of the features; see `ugmm.baselines.LinearRegressor`."""
 
+    head: Head = "gaussian"
+
 
 @choice("task", "regression", builds="ugmm.tasks:RegressionTask")
 class RegressionTaskConfig(TaskConfig):
@@ -107,7 +110,7 @@ class RegressionTaskConfig(TaskConfig):
     def measured(self, model: ModelConfig) -> tuple[str, ...]:
         """Return what a validation measures: see `ugmm.tasks.RegressionTask`."""
         density = ("nlpd",) if getattr(model, "predicts", "density") == "density" else ()
-        return ("r2", "rmse", *density, "crps")
+        return ("r2", "rmse", "mae", *density, "crps")
 
     def make_objective(self) -> RegressionObjective:
         """Return the loss."""
@@ -126,7 +129,7 @@ class RegressionTaskConfig(TaskConfig):
 
     def build(self, network: "Network", n_classes: int, **training: Any) -> "Task":  # noqa: ARG002
         """Return the Lightning module; there are no classes."""
-        return self.target()(network, self.make_objective(), **training)
+        return self.imported()(network, self.make_objective(), **training)
 
     def check_with(self, config: Any) -> None:
         """Refuse a loss of what is not predicted."""

@@ -19,7 +19,7 @@ from ugmm.objectives import (
 )
 
 if TYPE_CHECKING:
-    from ugmm.nn import Density, Network
+    from ugmm.nn import Classifier, Density, Network
     from ugmm.tasks import Task
 
 __all__ = ["DiscriminativeConfig", "FittedTaskConfig", "GenerativeConfig", "TaskConfig"]
@@ -102,7 +102,7 @@ class DiscriminativeConfig(TaskConfig):
         """Return the Lightning module."""
         if self.class_weights != "none":
             training["class_weights"] = self.class_weights
-        return self.target()(network, n_classes, self.make_objective(), **training)
+        return self.imported()(network, n_classes, self.make_objective(), **training)
 
     def check_with(self, config: Any) -> None:
         """Refuse a model that cannot be trained so."""
@@ -172,7 +172,7 @@ class GenerativeConfig(TaskConfig):
                 return cast("Density", model.build(n_features, n_classes if self.has_label else 1))
             label_size = {"onehot": n_classes, "real": 1, "none": 0}[self.label]
             network = model.build(n_features + label_size, 1)
-            score = JointScore(network, n_classes, self.label)
+            score = JointScore(cast("Classifier", network), n_classes, self.label)
             return TiltedGaussian(score, n_features, len(score.codes))
 
         if self.ensemble == 1:
@@ -181,7 +181,7 @@ class GenerativeConfig(TaskConfig):
 
     def build(self, network: "Network", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
-        return self.target()(
+        return self.imported()(
             network,
             n_classes,
             self.make_objective(),

@@ -74,9 +74,9 @@ class Folds:
             rows = np.bincount(y[train])
             if rows.min() < 2:
                 raise UserError(
-                    f"class {names[rows.argmin()]!r} has one row outside the test fold, too few "
-                    "to train and validate; use data.val_fraction=0, or leave out such classes "
-                    "by data.rare=drop"
+                    f"class {names[int(rows.argmin())]!r} has one row outside the test fold, too "
+                    "few to train and validate; use data.val_fraction=0, or leave out such "
+                    "classes by data.rare=drop"
                 )
             train, val = train_test_split(
                 train, test_size=held_out, stratify=y[train], random_state=self.seed
@@ -84,7 +84,7 @@ class Folds:
             rows = np.bincount(y[train], minlength=len(names))
             if not rows.all():
                 raise UserError(
-                    f"class {names[rows.argmin()]!r} has no row left to train on beside fold "
+                    f"class {names[int(rows.argmin())]!r} has no row left to train on beside fold "
                     f"{self.chosen} and data.val_fraction={self.val_fraction}; lower "
                     "data.val_fraction, or leave that class out of the table"
                 )

@@ -11,9 +11,14 @@ from torch import Tensor, nn
 from ugmm.nn import UGMM, AutoregressiveUGMM
 from ugmm.nn.classifier import CanSample
 from ugmm.report.escaping import for_plot
-from ugmm.report.run.classification import confusion_matrix, reliability_diagram
 from ugmm.report.run.curves import training_curves
 from ugmm.report.run.neurons import first_layer_images, neuron_densities
+from ugmm.report.run.predictions import (
+    confusion_matrix,
+    predicted_numbers,
+    reliability_diagram,
+    target_calibration,
+)
 from ugmm.report.run.robustness import robustness_curves, robustness_tested
 from ugmm.report.run.samples import image_completions, image_samples, pair_plot
 from ugmm.report.style import save, shorten
@@ -42,12 +47,13 @@ def draw_run(
     Args:
         run: Its metrics become the training curves.
         network: The trained network; if its first layer is of mixture neurons, they are drawn.
-        record: `confusion` (C, C), `confidence` (n,) and `correct` (n,) of the test set; empty
-            where no label was modelled.
+        record: Of the test set: `confusion` (C, C), `confidence` (n,) and `correct` (n,); or, of
+            a number, `true`, `mean`, `low`, `high` and `pit`, (n,) each; empty where no label was
+            modelled.
         title: What the run is called, above the training curves.
         x: Training rows, (n, features): the inputs' range, as far as 5 standard deviations, and
             what draws are compared with.
-        y: Their labels, (n,).
+        y: Their labels or targets, (n,).
         spec: What the rows are: the names and the image's shape.
         results: The summary's figures, for the tests on shifted images, if there were any.
 
@@ -60,8 +66,12 @@ def draw_run(
     image_shape = spec.image_shape
     figures: dict[str, Figure] = {}
     if rows := run.read_metrics():
-        figures["training"] = training_curves(rows, title)
-    if record:
+        figures["training"] = training_curves(rows, title, target=spec.target)
+    if spec.target is not None:
+        tested = {name: column.numpy() for name, column in record.items()}
+        figures["calibration"] = target_calibration(tested.pop("pit"))
+        figures["predictions"] = predicted_numbers(**tested, target=spec.target)
+    elif record:
         figures["confusion"] = confusion_matrix(record["confusion"].numpy(), class_names)
         figures["reliability"] = reliability_diagram(
             record["confidence"].numpy(), record["correct"].numpy()
