@@ -204,6 +204,9 @@ def test_references_reach_other_keys():
         ("tracking.tags=['${oc.env:HOME}']", "calls a resolver"),
         ("name=${nope}", "name: Interpolation key 'nope' not found"),
         ("task=generative model=mlp", "the score of this model has no upper bound"),
+        ("task=generative model.head=gain", "or set model.head=mixture (not gain)"),
+        ("task=generative model.head=linear", "the score of this model has no upper bound"),
+        ("model.head=linear model.hidden=[]", "model.head=linear needs a width in model.hidden"),
         (
             "data=csv data.path=t.csv data.missing=keep model=mlp",
             "model=mlp with data.missing=keep: it needs a value in every cell; use data.missing=",
@@ -342,7 +345,7 @@ def test_a_mistake_in_a_layer_names_its_source(settings, complaint):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("experiment", ["iris_gen", "mnist_disc"])
+@pytest.mark.parametrize("experiment", ["iris_gen", "mnist_disc", "mnist_vit"])
 def test_a_configuration_comes_back_from_its_mapping(experiment):
     config = compose(experiment, ["optimizer.betas=[0.5,0.9]"])
     mapping = json.loads(json.dumps(to_mapping(config)))

@@ -1,16 +1,21 @@
 """Batches are the same whatever the number of devices, and resume where they stopped."""
 
+import cmath
+import math
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kstest
 
-from ugmm.data.batches import EvaluationBatches, TrainingBatches
+from ugmm.data.batches import EvaluationBatches, GaussianNoise, TrainingBatches
 from ugmm.data.images import RandomShift
 from ugmm.errors import UserError
 
+SHIFT = RandomShift(2, (28, 28))
 ROWS, WORLDS = st.integers(1, 70), st.integers(1, 8)
 
 
@@ -155,9 +160,13 @@ def test_shifts_are_all_drawn_and_in_range():
     assert drawn.shape == (2000, 2)
 
 
-def test_a_row_is_shifted_alike_whatever_the_number_of_devices():
+@pytest.mark.parametrize(
+    "augmentations",
+    [[SHIFT], [GaussianNoise(0.3)], [SHIFT, GaussianNoise(1)]],
+)
+def test_a_row_is_changed_alike_whatever_the_number_of_devices(augmentations):
     x, y = torch.rand(30, 784), torch.arange(30)
-    options = {"batch_size": 10, "epoch": lambda: 1, "augment": RandomShift(2, (28, 28))}
+    options = {"batch_size": 10, "epoch": lambda: 1, "augmentations": augmentations}
     alone = torch.empty_like(x)
     for images, rows in TrainingBatches(x, y, **options):
         alone[rows] = images
@@ -165,3 +174,49 @@ def test_a_row_is_shifted_alike_whatever_the_number_of_devices():
         for images, rows in TrainingBatches(x, y, rank=rank, world_size=2, **options):
             assert torch.equal(images, alone[rows])
     assert not torch.equal(alone, x)
+    other = torch.empty_like(x)
+    for images, rows in TrainingBatches(x, y, **{**options, "epoch": lambda: 2}):
+        other[rows] = images
+    assert not torch.equal(other, alone)
+
+
+def split_mix(seed, draws):
+    """The generator by its definition, in whole numbers."""
+    modulus = 2**64
+    for draw in range(1, draws + 1):
+        z = (seed + draw * 0x9E3779B97F4A7C15) % modulus
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % modulus
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % modulus
+        yield z ^ (z >> 31)
+
+
+def test_noise_is_made_of_split_mix_by_box_and_muller():
+    assert next(split_mix(1234567, 1)) == 6457827717110365317  # the published first draw
+    seeds = [1234567, 2**63 - 2]
+    noise = GaussianNoise(0.5)(torch.zeros(2, 7), torch.tensor(seeds))
+    for row, seed in zip(noise.tolist(), seeds, strict=True):
+        pairs = [
+            cmath.rect(
+                0.5 * math.sqrt(-2 * math.log(((bits >> 32) + 0.5) / 2**32)),
+                2 * math.pi * (bits % 2**32) / 2**32,
+            )
+            for bits in split_mix(seed, 4)
+        ]
+        expected = [pair.real for pair in pairs] + [pair.imag for pair in pairs]
+        assert row == pytest.approx(expected[:7], abs=2e-6)
+
+
+def test_noise_is_normal_and_independent():
+    noise = GaussianNoise(2.0)
+    numbers = noise.draw(2000, torch.Generator().manual_seed(0))
+    drawn = noise(torch.zeros(2000, 50), numbers).double().numpy() / 2
+    assert kstest(drawn.ravel(), "norm").pvalue > 0.01
+    # Correlations of 2,000 pairs are N(0, 1 / 2000); the largest of 1,225 is below 4.5 of these.
+    among = np.corrcoef(drawn.T) - np.eye(50)
+    assert abs(among).max() < 4.5 / 2000**0.5
+    assert abs(np.corrcoef(drawn.ravel()[:-50], drawn.ravel()[50:])[0, 1]) < 4 / drawn.size**0.5
+
+
+def test_noise_leaves_what_is_missing():
+    x = torch.tensor([[1.0, math.nan, 3.0]])
+    assert GaussianNoise(0.1)(x, torch.tensor([5])).isnan().tolist() == [[False, True, False]]

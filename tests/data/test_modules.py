@@ -9,7 +9,13 @@ import torch
 from sklearn.datasets import load_iris
 from sklearn.preprocessing import StandardScaler
 
-from ugmm.data import InMemoryDataModule, IrisDataModule, MNISTDataModule, Split
+from ugmm.data import (
+    InMemoryDataModule,
+    IrisDataModule,
+    MNISTDataModule,
+    Split,
+    TabularDataModule,
+)
 from ugmm.errors import UserError
 from ugmm.spec import Column, Spec
 
@@ -132,7 +138,31 @@ def test_mnist_shifts_training_images_only(small_mnist):
     assert torch.equal(x, module.splits["test"].x)
 
 
+def test_training_features_have_noise_and_no_others(small_mnist):
+    quiet, noisy = (
+        MNISTDataModule(val_size=10, batch_size=40, max_shift=1, noise=noise)
+        for noise in (0.0, 0.25)
+    )
+    for module in (quiet, noisy):
+        module.setup()
+    ((shifted, y),), ((x, again),) = (module.train_dataloader() for module in (quiet, noisy))
+    assert y.equal(again)
+    assert (x - shifted).std() == pytest.approx(0.25, rel=0.03)
+    ((x, _),) = noisy.val_dataloader()
+    assert torch.equal(x, quiet.splits["val"].x)
+    table = TabularDataModule("iris", noise=0.1)
+    table.setup()
+    ((x, y),) = table.train_dataloader()
+    own = table.splits["train"]
+    assert torch.cdist(x, own.x).amin(1).max() < 1
+    assert not (x[:, None] == own.x).all(-1).any()
+
+
 def test_mnist_arguments_are_checked():
+    with pytest.raises(UserError, match=r"data\.noise=-1"):
+        MNISTDataModule(noise=-1)
+    with pytest.raises(UserError, match=r"data\.noise needs grey pixels"):
+        MNISTDataModule(noise=0.1, binarize=0)
     with pytest.raises(UserError, match=r"data\.val_size=60000"):
         MNISTDataModule(val_size=60_000)
     with pytest.raises(UserError, match=r"data\.max_shift=-1"):

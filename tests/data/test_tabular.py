@@ -135,7 +135,7 @@ def test_where_rare_classes_are_all_there_is():
 def test_a_label_of_decimals_is_pointed_out(decimal):
     classes = tuple(f"{i / 2}".replace(".", decimal) for i in range(20))
     rows = table(np.arange(20.0)[:, None], np.arange(20), classes=classes)
-    with pytest.raises(UserError, match="a quantity is predicted by data.target"):
+    with pytest.raises(UserError, match="a quantity is predicted by data"):
         module(rows)
 
 

@@ -40,9 +40,11 @@ def test_a_network_of_one_layer_is_a_mixture(d, c, label):
     torch.testing.assert_close(exact.log_prob, density(x, y).double(), rtol=1e-5, atol=2e-5)
 
 
-def test_deeper_and_wider_networks_are_none():
+def test_deeper_and_wider_networks_and_those_with_a_gain_are_none():
     assert make_tilted(2)[0].mixture() is None
     assert make_tilted(300, hidden=())[0].mixture() is None
+    assert make_tilted(2, hidden=(), head="gain")[0].mixture() is None
+    assert make_tilted(2, hidden=(4,), head="linear")[0].mixture() is None
 
 
 def test_estimates_of_a_mixture_are_right():

@@ -6,11 +6,13 @@ from ugmm.density import TiltedGaussian
 from ugmm.nn import JointScore, UGMMNetwork
 
 
-def make_tilted(n_features, n_classes=3, label="onehot", seed=0, min_scale=0.1, hidden=(6, 4)):
+def make_tilted(
+    n_features, n_classes=3, label="onehot", seed=0, min_scale=0.1, hidden=(6, 4), head="mixture"
+):
     """Return a density in evaluation mode, and the rows that its base was fitted to."""
     torch.manual_seed(seed)
     size = {"onehot": n_classes, "real": 1, "none": 0}[label]
-    network = UGMMNetwork([n_features + size, *hidden, 1], min_scale=min_scale)
+    network = UGMMNetwork([n_features + size, *hidden, 1], min_scale=min_scale, head=head)
     score = JointScore(network, n_classes, label)
     density = TiltedGaussian(score, n_features, len(score.codes))
     y = torch.arange(60) % n_classes

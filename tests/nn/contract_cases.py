@@ -10,7 +10,17 @@ import pytest
 import recurrence_cases
 from contract_case import C, Case, D
 
-from ugmm.baselines import GMM, LDA, MLP, QDA, BernoulliMixture, Circuit, GaussianClasses
+from ugmm.baselines import (
+    GMM,
+    LDA,
+    MLP,
+    QDA,
+    BernoulliMixture,
+    Circuit,
+    FastKAN,
+    GaussianClasses,
+    RBFNetwork,
+)
 from ugmm.density import Ensemble, TiltedGaussian
 from ugmm.nn import UGMM, AutoregressiveUGMM, JointScore, UGMMCircuit, UGMMNetwork
 
@@ -48,6 +58,24 @@ def mixture_networks():
         )
 
 
+def heads():
+    neurons = 3 * (4 * 6 + 6 * 5)
+    for head, learned, text in (
+        ("gain", 3 * 5 * 3 + 1 + 2 * 6 + 2 * 5, "Gain(start=2.236)"),
+        ("linear", 5 * 3 + 3 + 2 * 6 + 2 * 5, "Linear(in_features=5, out_features=3"),
+    ):
+        yield (
+            f"ugmm-{head}",
+            Case(
+                partial(UGMMNetwork, [D, 6, 5, C], norm="layer", head=head),
+                ("UGMMNetwork", f"head='{head}'", text),
+                n_parameters=neurons + learned,
+                factory=True,
+                marginals=True,
+            ),
+        )
+
+
 def perceptrons():
     norms = {"none": "Identity()", "layer": "LayerNorm", "batch": "BatchNorm"}
     for norm, kind in norms.items():
@@ -61,6 +89,29 @@ def perceptrons():
                 factory=True,
             ),
         )
+
+
+def radial():
+    layers = [(4, 6), (6, 3)]
+    yield (
+        "fast_kan",
+        Case(
+            partial(FastKAN, [D, 6, C], bumps=5),
+            ("FastKAN", "LayerNorm((4,)", "in_features=20, out_features=6"),
+            n_parameters=sum(6 * a * b + b + 2 * a for a, b in layers),
+            init="none",
+            factory=True,
+        ),
+    )
+    yield (
+        "rbf",
+        Case(
+            partial(RBFNetwork, D, C, units=7),
+            ("RBFNetwork", "n_features=4, units=7"),
+            n_parameters=7 * D + 7 + 7 * C + C,
+            factory=True,
+        ),
+    )
 
 
 def autoregressive():
@@ -179,6 +230,7 @@ CASES: dict[str, Case] = {
         layer=True,
     ),
     **dict(mixture_networks()),
+    **dict(heads()),
     **dict(autoregressive()),
     **dict(scores_of_features_and_label()),
     "ensemble-tilted": Case(
@@ -195,6 +247,7 @@ CASES: dict[str, Case] = {
         draws=True,
     ),
     **dict(perceptrons()),
+    **dict(radial()),
     "bernoulli-mixture": Case(
         partial(BernoulliMixture, D, C, 5),
         ("BernoulliMixture(n_features=4, n_classes=3, components=5)",),

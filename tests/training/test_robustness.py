@@ -21,7 +21,7 @@ def data(monkeypatch):
     module = MNISTDataModule()
     for name, rows in (("train", 80), ("val", 10), ("test", 60)):
         module.splits[name] = Split(torch.rand(rows, 784), torch.arange(rows) % 10)
-    monkeypatch.setattr(robustness, "read_fashion", lambda: torch.rand(50, 784) * 1.5)
+    monkeypatch.setattr(robustness, "foreign_images", lambda: torch.rand(50, 784) * 1.5)
     return module
 
 
@@ -60,8 +60,8 @@ def test_metrics_of_a_network_of_mixtures(data):
 
 def test_the_area_is_mann_whitneys_statistic(data, monkeypatch):
     network = MLP([784, 10])
-    clothes = robustness.read_fashion()
-    monkeypatch.setattr(robustness, "read_fashion", lambda: clothes)
+    clothes = robustness.foreign_images()
+    monkeypatch.setattr(robustness, "foreign_images", lambda: clothes)
     results = robustness.score_robustness(network, data)
     with torch.no_grad():
         inside, outside = (network(x).double() for x in (data.splits["test"].x, clothes))

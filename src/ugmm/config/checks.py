@@ -43,7 +43,8 @@ def check_keys(
             hint = f"; did you mean {prefix}{name}.name={value}?" if "name" in node else ""
             raise UserError(f"{source}: {prefix}{name} holds keys of its own, got {value!r}{hint}")
         refers = isinstance(value, str) and "${" in value
-        if isinstance(node, ListConfig | TupleConfig) and not (isinstance(value, list) or refers):
+        listed = value is None or isinstance(value, list) or refers  # None: an optional list
+        if isinstance(node, ListConfig | TupleConfig) and not listed:
             example = OmegaConf.to_container(node) or _EXAMPLES.get(
                 node._metadata.element_type, "[1, 2]"
             )

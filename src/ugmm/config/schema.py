@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ugmm.config.choices import (  # noqa: F401  (declared)
     attention,
+    baselines,
     convolution,
     recurrence,
     regression,

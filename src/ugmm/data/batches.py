@@ -1,7 +1,7 @@
 """Batches cut from tensors held in memory, the same whatever the number of devices."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ugmm.errors import UserError
 
-__all__ = ["Augmentation", "EvaluationBatches", "TrainingBatches"]
+__all__ = ["Augmentation", "EvaluationBatches", "GaussianNoise", "TrainingBatches"]
 
 
 class Augmentation(Protocol):
@@ -25,6 +25,41 @@ class Augmentation(Protocol):
 
     def __call__(self, x: Tensor, numbers: Tensor) -> Tensor:
         """Change a batch `x` (B, N) by its rows' numbers (B, ...): (B, N)."""
+
+
+class GaussianNoise:
+    r"""Adds independent draws of :math:`N(0, \sigma^2)` to all features.
+
+    A row's number is the seed of a SplitMix64 stream of its own, of which every pair of features
+    takes one draw, so that an epoch's noise is never held as a whole. In NumPy, like the copy of
+    rows below, and for the reason given there.
+
+    Reference:
+        G. L. Steele, D. Lea, C. H. Flood, Fast splittable pseudorandom number generators,
+        OOPSLA 2014; G. E. P. Box, M. E. Muller, Annals of Mathematical Statistics 29, 1958.
+
+    Args:
+        std: The noise's standard deviation, in the features' units.
+    """
+
+    def __init__(self, std: float) -> None:
+        self.std = std
+
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """Draw a seed for each row: (rows,), int64."""
+        return torch.randint(2**63 - 1, (rows,), generator=generator)
+
+    def __call__(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """Add noise to rows (B, N) by their seeds (B,): (B, N)."""
+        n = x.shape[1]
+        bits = _split_mix(numbers.numpy().astype(np.uint64), (n + 1) // 2)
+        # Box and Muller: a radius and an angle, of 32 bits each, are two normal numbers.
+        high, low = (bits >> np.uint64(32)), bits & np.uint64(0xFFFFFFFF)
+        radius = np.sqrt(-2 * np.log((high.astype(np.float32) + np.float32(0.5)) / 2**32))
+        angle = low.astype(np.float32) * np.float32(2 * math.pi / 2**32)
+        radius *= np.float32(self.std)
+        noise = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        return x + torch.from_numpy(noise[:, :n])
 
 
 class TrainingBatches:
@@ -48,7 +83,7 @@ class TrainingBatches:
         seed: Decides, with the epoch, the order and the augmentation.
         rank: This process's place among `world_size`.
         world_size: Among how many processes each global batch is divided.
-        augment: Changes the features of each batch; None leaves them alone.
+        augmentations: Change the features of each batch, one after the other.
 
     Raises:
         UserError: If the rows cannot be divided evenly among the processes.
@@ -64,7 +99,7 @@ class TrainingBatches:
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        augment: Augmentation | None = None,
+        augmentations: Sequence[Augmentation] = (),
     ) -> None:
         if batch_size % world_size:
             below = batch_size - batch_size % world_size
@@ -79,7 +114,7 @@ class TrainingBatches:
         self._epoch = epoch
         self._seed = seed
         self._rank, self._world_size = rank, world_size
-        self._augment = augment
+        self._augmentations = augmentations
         # The epoch last begun and how many of its batches have been handed out.
         self._state = {"epoch": -1, "batch": 0}
         self._resumed: dict[str, int] | None = None
@@ -91,15 +126,13 @@ class TrainingBatches:
         epoch = self._epoch()
         generator = _generator(self._seed, epoch)
         order = torch.randperm(len(self._x), generator=generator)
-        numbers = None
-        if self._augment is not None:
-            numbers = self._augment.draw(len(self._x), generator)
+        numbers = [each.draw(len(self._x), generator) for each in self._augmentations]
         for batch in range(self._take_resumed(epoch), len(self)):
             start = batch * self._rows
             rows = slice(start + self._rank, start + self._rows, self._world_size)
             x, y = _take(self._x, order[rows]), _take(self._y, order[rows])
-            if self._augment is not None and numbers is not None:
-                x = self._augment(x, numbers[rows])
+            for augment, drawn in zip(self._augmentations, numbers, strict=True):
+                x = augment(x, drawn[rows])
             self._state = {"epoch": epoch, "batch": batch + 1}
             yield x, y
 
@@ -160,6 +193,15 @@ def _take(tensor: Tensor, rows: Tensor) -> Tensor:
     less than it costs as soon as something else wants a core (then, up to 50 times more).
     """
     return torch.from_numpy(tensor.numpy().take(rows.numpy(), axis=0))
+
+
+def _split_mix(seeds: np.ndarray, draws: int) -> np.ndarray:
+    """Return the first draws of the SplitMix64 streams of some seeds (B,): (B, draws), uint64."""
+    steps = np.arange(1, draws + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = seeds[:, None] + steps  # modulo 2^64, as all that follows
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

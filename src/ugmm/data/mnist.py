@@ -1,30 +1,32 @@
-"""MNIST's handwritten digits: 70,000 images of 28 by 28 pixels, 10 classes."""
+"""MNIST and the sets in its format: 70,000 grey images of 28 by 28 pixels, 10 classes."""
 
+from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ugmm.data.files.fashion import fetch_fashion
+from ugmm.data.files.fashion import fetch_fashion, read_fashion
 from ugmm.data.files.mnist import fetch_mnist, read_mnist
 from ugmm.data.images import RandomShift
 from ugmm.data.module import InMemoryDataModule, Split, SplitName, check_range
+from ugmm.errors import UserError
 from ugmm.spec import Spec, unit_pixels
 
-__all__ = ["MNISTDataModule"]
+__all__ = ["FashionMNISTDataModule", "GreyImageDataModule", "MNISTDataModule", "image_rows"]
 
 _TRAIN_ROWS = 60_000
 
 
-class MNISTDataModule(InMemoryDataModule):
-    """MNIST as rows of 784 pixels in [0, 1], fetched once into the user's cache.
+class GreyImageDataModule(InMemoryDataModule):
+    """Images as rows of 784 pixels in [0, 1], fetched once into the user's cache.
 
     The last `val_size` rows of the 60,000 training images are the validation split, whatever
     the seed, so that runs can be compared; the 10,000 test images are the test split.
 
     Args:
         batch_size: Rows of a batch.
-        seed: Decides the order of the training rows, and the shifts.
+        seed: Decides the order of the training rows, the shifts and the noise.
         val_size: Rows held out for validation. With 0 there is no validation split: all 60,000
             train, and no validation loop runs.
         max_shift: Training images are moved at random by up to so many pixels along each axis.
@@ -33,7 +35,8 @@ class MNISTDataModule(InMemoryDataModule):
             `val_size`), then the test images, so `seed` changes nothing here. This is the
             stochastic binarisation behind the published figures of Larochelle and Murray's NADE
             (2011) and what followed it, though not the same draw.
-        robustness: Fetch what `ugmm.training.robustness` tests on beside the digits, too.
+        noise: Standard deviation of Gaussian noise on training pixels, after the shift; what
+            leaves [0, 1] is left there. Grey pixels only.
 
     Raises:
         UserError: If an argument is out of range.
@@ -41,7 +44,6 @@ class MNISTDataModule(InMemoryDataModule):
 
     n_features = 784
     n_classes = 10
-    class_names = tuple("0123456789")
     image_shape = (28, 28)
 
     def __init__(
@@ -52,26 +54,26 @@ class MNISTDataModule(InMemoryDataModule):
         val_size: int = 5000,
         max_shift: int = 0,
         binarize: int | None = None,
-        robustness: bool = False,
+        noise: float = 0.0,
     ) -> None:
-        super().__init__(batch_size=batch_size, seed=seed)
+        super().__init__(batch_size=batch_size, seed=seed, noise=noise)
         check_range("val_size", val_size, 0, _TRAIN_ROWS - 1)
         check_range("max_shift", max_shift, 0, max(self.image_shape) - 1)
         if binarize is not None:
             check_range("binarize", binarize, 0, 2**32 - 1)
+            if noise:
+                raise UserError("data.noise needs grey pixels; set data.binarize=null")
         self.val_size, self.max_shift, self.binarize = val_size, max_shift, binarize
-        self.robustness = robustness
-        self.augment = RandomShift(max_shift, self.image_shape) if max_shift else None
+        if max_shift:
+            self.augmentations.insert(0, RandomShift(max_shift, self.image_shape))
 
-    def prepare_data(self) -> None:
-        """Fetch what the cache lacks. Lightning calls this on one process of each node.
+    @abstractmethod
+    def read(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Read the cache: images (n, 28, 28) and labels (n,), uint8, of "train" and "test".
 
         Raises:
-            UserError: If it cannot be fetched.
+            UserError: If a file is missing or damaged.
         """
-        fetch_mnist()
-        if self.robustness:
-            fetch_fashion()
 
     def describe_rows(self) -> Spec:
         """Return what an image is."""
@@ -79,8 +81,8 @@ class MNISTDataModule(InMemoryDataModule):
 
     def load(self) -> dict[SplitName, Split]:
         """Read the cache; pixels become float32 once, so that a batch is only a copy of rows."""
-        arrays = read_mnist()
-        train, test = _to_split(*arrays["train"]), _to_split(*arrays["test"])
+        arrays = self.read()
+        train, test = image_rows(*arrays["train"]), image_rows(*arrays["test"])
         if self.binarize is not None:
             generator = torch.Generator().manual_seed(self.binarize)
             train, test = (
@@ -94,7 +96,94 @@ class MNISTDataModule(InMemoryDataModule):
         }
 
 
-def _to_split(images: np.ndarray, labels: np.ndarray) -> Split:
+class MNISTDataModule(GreyImageDataModule):
+    """MNIST's handwritten digits.
+
+    Args:
+        batch_size: See `GreyImageDataModule`, for the others too.
+        seed: Of the order, the shifts and the noise.
+        val_size: Rows held out for validation.
+        max_shift: Pixels that a training image is moved by, at most.
+        binarize: The seed of black-or-white pixels.
+        noise: Standard deviation of the noise on training pixels.
+        robustness: Fetch what `ugmm.training.robustness` tests on beside the digits, too.
+
+    Raises:
+        UserError: If an argument is out of range.
+    """
+
+    class_names = tuple("0123456789")
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 256,
+        seed: int = 0,
+        val_size: int = 5000,
+        max_shift: int = 0,
+        binarize: int | None = None,
+        noise: float = 0.0,
+        robustness: bool = False,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            seed=seed,
+            val_size=val_size,
+            max_shift=max_shift,
+            binarize=binarize,
+            noise=noise,
+        )
+        self.robustness = robustness
+
+    def prepare_data(self) -> None:
+        """Fetch what the cache lacks. Lightning calls this on one process of each node.
+
+        Raises:
+            UserError: If it cannot be fetched.
+        """
+        fetch_mnist()
+        if self.robustness:
+            fetch_fashion()
+
+    def read(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Read the digits and what they are."""
+        return read_mnist()
+
+
+class FashionMNISTDataModule(GreyImageDataModule):
+    """Fashion-MNIST: photographs of clothes, shoes and bags, harder to tell apart than digits.
+
+    Reference:
+        H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747.
+    """
+
+    class_names = (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    )
+
+    def prepare_data(self) -> None:
+        """Fetch what the cache lacks. Lightning calls this on one process of each node.
+
+        Raises:
+            UserError: If it cannot be fetched.
+        """
+        fetch_fashion()
+
+    def read(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Read the images and what they show."""
+        return read_fashion()
+
+
+def image_rows(images: np.ndarray, labels: np.ndarray) -> Split:
     """Flatten and scale images (n, 28, 28) of uint8."""
     x = unit_pixels(images.reshape(len(images), -1))
     return Split(torch.from_numpy(x), torch.from_numpy(labels.astype(np.int64)))

@@ -8,7 +8,12 @@ import lightning
 import torch
 from torch import Tensor
 
-from ugmm.data.batches import Augmentation, EvaluationBatches, TrainingBatches
+from ugmm.data.batches import (
+    Augmentation,
+    EvaluationBatches,
+    GaussianNoise,
+    TrainingBatches,
+)
 from ugmm.errors import UserError
 from ugmm.spec import Column, Spec, Target
 
@@ -45,6 +50,8 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
         batch_size: Rows of a batch, which all devices share.
         seed: Decides the order of the training rows, and whatever else a subclass leaves to
             chance.
+        noise: Standard deviation of Gaussian noise on the features of training rows, drawn anew
+            in each epoch, in the units in which they are served.
 
     Attributes:
         n_features: Number of features.
@@ -60,6 +67,7 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
             nothing was scaled.
         std: What it divided them by afterwards.
         spec: What a row is, after `setup`: how a trained network reads the user's rows.
+        augmentations: Random changes of training rows, one after the other.
         description: What is printed when training starts; "" for nothing.
         splits: Rows by split: "train", "val" (perhaps empty) and "test". `load` may leave out
             "val".
@@ -81,13 +89,14 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
     spec: Spec
     description: str = ""
 
-    def __init__(self, *, batch_size: int, seed: int) -> None:
+    def __init__(self, *, batch_size: int, seed: int, noise: float = 0.0) -> None:
         super().__init__()
         check_range("batch_size", batch_size, 1)
         check_range("seed", seed, 0, 2**32 - 1)
+        check_range("noise", noise, 0)
         self.batch_size = batch_size
         self.seed = seed
-        self.augment: Augmentation | None = None
+        self.augmentations: list[Augmentation] = [GaussianNoise(noise)] if noise else []
         self.splits: dict[SplitName, Split] = {}
 
     @property
@@ -185,7 +194,7 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
             seed=self.seed,
             rank=rank,
             world_size=world_size,
-            augment=self.augment,
+            augmentations=self.augmentations,
         )
 
     def val_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:

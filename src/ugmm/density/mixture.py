@@ -164,6 +164,8 @@ def mixture_of(score: JointScore, base: Gaussian) -> ClassMixture | None:
     network, d = score.network, len(base.mean)
     if not isinstance(network, UGMMNetwork) or len(network.layers) > 1 or d > _MOST_FEATURES:
         return None
+    if network.head_name != "mixture":
+        return None
     layer = network.layers[0]
     assert isinstance(layer, UGMM)
     loc, scale = layer.loc[0].double(), layer.scale[0].double()

@@ -9,13 +9,16 @@ from torch import Tensor
 
 from ugmm.errors import UGMMWarning
 from ugmm.kernels.coordinates.reference import Candidates
+from ugmm.kernels.definition import Kernel
 from ugmm.kernels.problem import Problem
 from ugmm.kernels.reference import CUMULATIVE_REFERENCE, REFERENCE
+from ugmm.kernels.reference import KERNEL as REFERENCE_KERNEL
 from ugmm.kernels.roads import Road, choose_road, has_numbers
 
 _Operator = Callable[..., Tensor]
 CPU: _Operator | None
 CUMULATIVE_CPU: _Operator | None
+CPU_KERNEL: Kernel | None
 CpuCandidates: type[Any] | None
 Nearby: type[Any] | None
 draw_binary: Callable[..., None] | None
@@ -23,17 +26,18 @@ send_binary: Callable[..., tuple[Tensor, Tensor, Tensor]] | None
 try:  # Numba alone: an error in a file of ours is to be seen
     import numba  # noqa: F401
 except ImportError:
-    CPU = CUMULATIVE_CPU = CpuCandidates = Nearby = draw_binary = send_binary = None
+    CPU = CUMULATIVE_CPU = CPU_KERNEL = CpuCandidates = Nearby = draw_binary = send_binary = None
 else:
     from ugmm.kernels.coordinates.cpu import CpuCandidates
     from ugmm.kernels.coordinates.nearby import Nearby
     from ugmm.kernels.cumulative.cpu import CPU as CUMULATIVE_CPU
     from ugmm.kernels.draws.cpu import draw_binary, send_binary
     from ugmm.kernels.mixture.cpu import CPU
+    from ugmm.kernels.mixture.cpu import KERNEL as CPU_KERNEL
 
 __all__ = [
     "KernelName", "check_kernel_name", "choose_coordinates", "choose_cumulative",
-    "choose_draws", "choose_kernel", "choose_populations",
+    "choose_draws", "choose_kernel", "choose_populations", "choose_ways",
 ]  # fmt: skip
 
 KernelName = Literal["auto", "reference", "cpu", "cuda"]
@@ -59,6 +63,15 @@ def choose_kernel(x: Tensor, kernel: str = "auto") -> _Operator:
         ValueError: `kernel` is none of the names, or is for another device than `x` is on.
     """
     return _choose(x, kernel, REFERENCE, CPU, "mixture")
+
+
+def choose_ways(x: Tensor, kernel: str = "auto") -> Kernel:
+    """What is behind the operator of `choose_kernel`, by its rules: forward and backward.
+
+    They are for those who keep what backward needs themselves, on the direct road: see `roads`.
+    """
+    ways: Kernel = _choose(x, kernel, REFERENCE_KERNEL, CPU_KERNEL, "ways")
+    return ways
 
 
 def choose_cumulative(x: Tensor, kernel: str = "auto") -> _Operator:
@@ -154,10 +167,10 @@ def _choose(x: Tensor, kernel: str, reference: Any, cpu: Any, room: str) -> Any:
     return reference
 
 
-def cuda_operator(room: str) -> Callable[..., Any] | None:
-    """What a room has for CUDA devices: an operator, or a class; None if Triton is missing.
+def cuda_operator(room: str) -> Any:
+    """What a room has for CUDA devices: an operator or what is behind it, or a class; or None.
 
-    A machine without such a device need not import Triton.
+    That is where Triton is missing. A machine without such a device need not import it.
     """
     global _without_triton
     if _without_triton:
@@ -169,6 +182,10 @@ def cuda_operator(room: str) -> Callable[..., Any] | None:
         return None
     if room == "mixture":
         from ugmm.kernels.mixture.cuda import CUDA
+    elif room == "ways":
+        from ugmm.kernels.mixture.cuda import KERNEL
+
+        return KERNEL
     elif room == "cumulative":
         from ugmm.kernels.cumulative.cuda import CUDA
     else:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ugmm.kernels.definition import Kernel, register
 from ugmm.kernels.problem import CumulativeProblem, Problem
 
-__all__ = ["CUMULATIVE_REFERENCE", "REFERENCE"]
+__all__ = ["CUMULATIVE_REFERENCE", "KERNEL", "REFERENCE"]
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 _CHUNK = 2**20  # components computed at once, at most, unless one row has more
@@ -96,15 +96,14 @@ def _backward(
     return by_x, by_loc, by_log_scale, by_logits
 
 
-REFERENCE = register(
-    Kernel(
-        name="mixture_log_score_reference",
-        forward=_forward,
-        backward=_backward,
-        saved_shapes=lambda _problem: ((0,), (0,)),
-        dispatch_key="CompositeExplicitAutograd",
-    )
+KERNEL = Kernel(
+    name="mixture_log_score_reference",
+    forward=_forward,
+    backward=_backward,
+    saved_shapes=lambda _problem: ((0,), (0,)),
+    dispatch_key="CompositeExplicitAutograd",
 )
+REFERENCE = register(KERNEL)
 
 
 def _used(p: CumulativeProblem) -> tuple[CumulativeProblem, slice | Tensor]:

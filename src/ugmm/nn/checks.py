@@ -1,5 +1,7 @@
 """Arguments that would be computed with, and mean nothing: refused, each in one line."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from ugmm.kernels.problem import check_candidates, check_tensors
 
 __all__ = [
     "check_binary", "check_candidates", "check_draws", "check_given",
-    "check_positive", "check_tensors",
+    "check_positive", "check_tensors", "per_layer",
 ]  # fmt: skip
 
 
@@ -68,3 +70,16 @@ def check_given(given: Tensor, n: int, n_features: int) -> None:
         )
     if not given.isfinite().all():
         raise ValueError("a given feature is not finite")
+
+
+def per_layer(rate: float | Sequence[float], n_layers: int) -> list[float]:
+    """Return a rate of dropout for each layer; one number is that of the first layer alone.
+
+    Raises:
+        ValueError: If there are not as many rates as layers.
+    """
+    if isinstance(rate, int | float):
+        return [float(rate)] + [0.0] * (n_layers - 1)
+    if len(rate) != n_layers:
+        raise ValueError(f"dropout has {len(rate)} rates for {n_layers} layers")
+    return list(rate)

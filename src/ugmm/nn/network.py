@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.kernels import KernelName
-from ugmm.nn.checks import check_candidates, check_tensors
+from ugmm.nn.checks import check_candidates, check_tensors, per_layer
 from ugmm.nn.classifier import Classifier
+from ugmm.nn.heads import Gain, Head, check_head
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.norms import Norm, check_sizes, make_norm
 
@@ -34,7 +35,7 @@ class UGMMNetwork(Classifier):
     Arguments:
         sizes: Widths from input to output, such as ``[784, 128, 64, 10]``.
         dropout: Probability that a component of the *first* layer is dropped, as in the paper; a
-            sequence gives one probability for each layer.
+            sequence gives one probability for each layer of neurons.
         norm: What stands between layers: ``"none"``, ``"layer"`` (LayerNorm) or ``"batch"``
             (BatchNorm). Log-scores spread over tens of units; a norm brings them back to the
             range where the next layer's components are sensitive.
@@ -46,6 +47,9 @@ class UGMMNetwork(Classifier):
         input_dropout: Probability that an input of the network is dropped, row by row.
         missing: Whether NaN in an input says that it is not known. The first layer leaves it out
             then, and the class scores of a row of which nothing is known are `log_prior`.
+        head: What the outputs are: ``"mixture"``, the last neurons' log-scores, which have an
+            upper bound; ``"gain"``, these times a learned number; ``"linear"``, a norm and an
+            affine map of the neurons before them. See :func:`ugmm.nn.heads.make_head`.
         device: Where the parameters live.
         dtype: Their floating-point type.
 
@@ -73,6 +77,7 @@ class UGMMNetwork(Classifier):
         kernel: KernelName = "auto",
         input_dropout: float = 0.0,
         missing: bool = False,
+        head: Head = "mixture",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -80,9 +85,12 @@ class UGMMNetwork(Classifier):
         check_sizes(sizes)
         if init not in ("unit", "paper", "data"):
             raise ValueError(f"init must be 'unit', 'paper' or 'data', got {init!r}")
-        self.sizes, self.init = list(sizes), init
-        n_layers = len(sizes) - 1
-        rates = _per_layer(dropout, n_layers)
+        check_head(head)
+        if head == "linear" and len(sizes) < 3:
+            raise ValueError(f"head='linear' needs a width between input and output, got {sizes}")
+        self.sizes, self.init, self.head_name = list(sizes), init, head
+        neurons = self.sizes[:-1] if head == "linear" else self.sizes
+        rates = per_layer(dropout, len(neurons) - 1)
         self.layers = nn.ModuleList(
             UGMM(
                 n_in,
@@ -96,14 +104,17 @@ class UGMMNetwork(Classifier):
                 device=device,
                 dtype=dtype,
             )
-            for i, (n_in, n_out) in enumerate(pairwise(sizes))
+            for i, (n_in, n_out) in enumerate(pairwise(neurons))
         )
-        self.norms = nn.ModuleList(make_norm(norm, width, device, dtype) for width in sizes[1:-1])
+        self.norms = nn.ModuleList(
+            make_norm(norm, width, device, dtype) for width in neurons[1:-1]
+        )
+        self.head = _after_neurons(head, norm, sizes[-2], sizes[-1], device, dtype)
         if missing:
             self.expect_missing()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the last layer's log-scores: (..., sizes[0]) to (..., sizes[-1])."""
+        """Return the outputs: (..., sizes[0]) to (..., sizes[-1])."""
         first, *rest = self.layers
         return self._after_first(first(x), rest)
 
@@ -173,7 +184,7 @@ class UGMMNetwork(Classifier):
             n_codes: C.
         """
         n_in, width, *_ = self.sizes
-        later = sum(a * b for a, b in pairwise(self.sizes[1:]))
+        later = sum(layer.loc.numel() for layer in cast("list[UGMM]", list(self.layers)[1:]))
         whole = n_candidates * (n_in * width + n_codes * later)
         single = n_codes * (n_candidates * (width + later) + 2 * n_in * width)
         return whole / single
@@ -230,11 +241,11 @@ class UGMMNetwork(Classifier):
     def _after_first(self, x: Tensor, layers: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
         for layer, norm in zip(layers, self.norms, strict=True):
             x = layer(norm(x))
-        return x
+        return self.head(x)
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:  # noqa: ARG002
-        """Initialise every layer from a batch of data as it arrives there; see `UGMM.init_from`.
+        """Initialise the neurons from a batch of data as it arrives there; see `UGMM.init_from`.
 
         Args:
             x: (batch, sizes[0]).
@@ -248,19 +259,35 @@ class UGMMNetwork(Classifier):
 
     def reset_parameters(self) -> None:
         """Draw all parameters afresh."""
-        for module in (*self.layers, *self.norms):
-            if isinstance(module, UGMM | nn.LayerNorm | nn.BatchNorm1d):
+        for module in (*self.layers, *self.norms, *self.head.modules()):
+            if isinstance(module, UGMM | nn.LayerNorm | nn.BatchNorm1d | Gain | nn.Linear):
                 module.reset_parameters()
 
     def extra_repr(self) -> str:
         """Describe the network in `repr`; its layers describe themselves."""
         text = f"sizes={self.sizes}, init={self.init!r}"
+        text += f", head={self.head_name!r}" * (self.head_name != "mixture")
         return text + ", missing=True" * self.missing
 
 
-def _per_layer(dropout: float | Sequence[float], n_layers: int) -> list[float]:
-    if isinstance(dropout, int | float):
-        return [float(dropout)] + [0.0] * (n_layers - 1)
-    if len(dropout) != n_layers:
-        raise ValueError(f"dropout has {len(dropout)} rates for {n_layers} layers")
-    return list(dropout)
+def _after_neurons(
+    head: Head,
+    norm: Norm,
+    width: int,
+    n_out: int,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> nn.Module:
+    """Return what makes outputs of the last neurons' scores.
+
+    `width` is that of the scores which a linear head looks at, and of the inputs of any other's
+    neurons.
+    """
+    if head == "mixture":
+        return nn.Identity()
+    if head == "gain":
+        return Gain(math.sqrt(width), device=device, dtype=dtype)
+    return nn.Sequential(
+        make_norm(norm, width, device, dtype),
+        nn.Linear(width, n_out, device=device, dtype=dtype),
+    )

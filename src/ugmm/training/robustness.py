@@ -11,10 +11,11 @@ from torch import Tensor
 from ugmm.data import MNISTDataModule
 from ugmm.data.files.fashion import read_fashion
 from ugmm.data.images import observed_pixels, rotated
+from ugmm.data.mnist import image_rows
 from ugmm.nn import Classifier
 from ugmm.tasks.measures import split_metrics, update_metrics
 
-__all__ = ["ANGLES", "MISSING", "score_robustness"]
+__all__ = ["ANGLES", "MISSING", "foreign_images", "score_robustness"]
 
 ANGLES = (15, 30, 45, 60, 75, 90)  # degrees
 MISSING = (25, 50, 75, 90)  # percent of the pixels
@@ -59,13 +60,18 @@ def score_robustness(network: Classifier, data: MNISTDataModule) -> dict[str, fl
         test(f"filled_{percent}", _scores(network, torch.where(observed, x, mean)))
         if isinstance(network, CanLeaveOut):
             test(f"missing_{percent}", _scores(network, x, observed))
-    inside, outside = (_scores(network, images) for images in (x, read_fashion()))
+    inside, outside = (_scores(network, images) for images in (x, foreign_images()))
     for name, sureness in (("posterior", _largest_posterior), ("score", _log_sum)):
         known, foreign = sureness(inside), sureness(outside)
         is_digit = torch.cat([torch.ones_like(known), torch.zeros_like(foreign)])
         auroc = roc_auc_score(is_digit.numpy(), torch.cat([known, foreign]).numpy())
         results[f"fashion/auroc_{name}"] = float(auroc)
     return results
+
+
+def foreign_images() -> Tensor:
+    """Return Fashion-MNIST's test images as the digits are served: (10000, 784)."""
+    return image_rows(*read_fashion()["test"]).x
 
 
 def _scores(network: Classifier, x: Tensor, observed: Tensor | None = None) -> Tensor:

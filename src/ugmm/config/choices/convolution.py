@@ -1,1 +1,57 @@
 """Convolutional networks, of mixture neurons and ordinary ones."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ugmm.config.choices.declare import choice
+from ugmm.config.choices.models import ModelConfig
+from ugmm.errors import UserError
+from ugmm.keys import key
+
+__all__ = ["CNNConfig", "ImageNetworkConfig", "UGMMConvConfig"]
+
+
+@dataclass
+class ImageNetworkConfig(ModelConfig):
+    """A network of stages over images; see `ugmm.nn.convolution.network`."""
+
+    channels: list[int] = key([16, 32, 64], low=1, high=10**6)
+    kernel_sizes: list[int] = key([5, 3, 3], low=1, high=1000)
+    strides: list[int] = key([2, 2, 2], low=1, high=1000)
+    # [height, width] or [channels, height, width]; null: grey and square
+    image_shape: list[int] | None = key(None, low=1, high=10**6)
+    residual: int = key(0, low=0, high=1000)  # blocks after each stage
+
+    def check_with(self, config: Any) -> None:
+        """Refuse stages of which some have no window or no stride."""
+        super().check_with(config)
+        if not len(self.channels) == len(self.kernel_sizes) == len(self.strides) > 0:
+            raise UserError(
+                f"model.channels={self.channels}, model.kernel_sizes={self.kernel_sizes} and "
+                f"model.strides={self.strides} must be as many, one for each stage"
+            )
+
+
+@choice("model", "conv", builds="ugmm.nn:UGMMConvNetwork")
+class UGMMConvConfig(ImageNetworkConfig):
+    """Convolutions of mixture neurons; see `ugmm.nn.UGMMConvNetwork`."""
+
+    pooling: Literal["none", "max", "avg", "logmeanexp"] = "none"
+    norm: Literal["none", "layer", "batch", "centred"] = "centred"
+    head: Literal["mixture", "gain", "linear"] = "linear"
+    # of components, in the first stage or, as a list, in each
+    dropout: float | int | list[float | int] = key(0.0, low=0, below=1)
+    input_dropout: float = key(0.0, low=0, below=1)
+    feature_dropout: float = key(0.0, low=0, below=1)
+    padding_mode: Literal["drop", "zeros", "reflect"] = "drop"
+    init: Literal["unit", "data"] = "unit"
+    min_scale: float = key(0.2, low=0, high=1000)
+    kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
+
+
+@choice("model", "cnn", builds="ugmm.baselines.cnn:CNN")
+class CNNConfig(ImageNetworkConfig):
+    """Ordinary convolutions; see `ugmm.baselines.CNN`."""
+
+    pooling: Literal["none", "max", "avg"] = "none"
+    dropout: float = key(0.0, low=0, below=1)  # before the head

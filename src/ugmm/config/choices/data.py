@@ -11,7 +11,15 @@ from ugmm.keys import key
 if TYPE_CHECKING:
     from ugmm.data import InMemoryDataModule
 
-__all__ = ["CSVConfig", "DataConfig", "DiabetesConfig", "MNISTConfig", "TabularConfig"]
+__all__ = [
+    "CSVConfig",
+    "DataConfig",
+    "DiabetesConfig",
+    "FashionMNISTConfig",
+    "GreyImageConfig",
+    "MNISTConfig",
+    "TabularConfig",
+]
 
 
 @dataclass
@@ -50,6 +58,8 @@ class TabularConfig(DataConfig):
     folds: int = key(5, low=2, high=10**6)
     fold: int = key(0, low=0, high=10**6)
     val_fraction: float = key(0.2, low=0, below=1)
+    # standard deviation of Gaussian noise on standardised training features
+    noise: float = key(0.0, low=0, high=1000)
 
     @property
     def has_validation(self) -> bool:
@@ -126,14 +136,14 @@ class CSVConfig(TabularConfig):
         return self.construct(table, seed=seed)
 
 
-@choice("data", "mnist", builds="ugmm.data:MNISTDataModule")
-class MNISTConfig(DataConfig):
-    """Handwritten digits: 70,000 images of 28 x 28 pixels."""
+@dataclass
+class GreyImageConfig(DataConfig):
+    """Grey images of 28 x 28 pixels in files like MNIST's."""
 
     val_size: int = key(5000, low=0, high=59999)
     max_shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
     binarize: int | None = key(None, low=0, high=2**31 - 1)  # the seed of black-or-white pixels
-    robustness: bool = False  # test on digits turned or half hidden, and on clothes, too
+    noise: float = key(0.0, low=0, high=1000)  # deviation of Gaussian noise on training pixels
 
     @property
     def has_validation(self) -> bool:
@@ -141,7 +151,26 @@ class MNISTConfig(DataConfig):
         return self.val_size > 0
 
     def check_with(self, config: Any) -> None:
+        """Refuse grey noise on pixels that are black or white."""
+        super().check_with(config)
+        if self.noise and self.binarize is not None:
+            raise UserError("data.noise needs grey pixels; set data.binarize=null")
+
+
+@choice("data", "fashion_mnist", builds="ugmm.data:FashionMNISTDataModule")
+class FashionMNISTConfig(GreyImageConfig):
+    """Clothes, shoes and bags: 70,000 images of 28 x 28 pixels."""
+
+
+@choice("data", "mnist", builds="ugmm.data:MNISTDataModule")
+class MNISTConfig(GreyImageConfig):
+    """Handwritten digits: 70,000 images of 28 x 28 pixels."""
+
+    robustness: bool = False  # test on digits turned or half hidden, and on clothes, too
+
+    def check_with(self, config: Any) -> None:
         """Refuse tests of robustness where they say nothing."""
+        super().check_with(config)
         if not self.robustness:
             return
         if not config.task.has_label:

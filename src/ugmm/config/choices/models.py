@@ -39,7 +39,6 @@ class ModelConfig(Choice):
     hidden: list[int] = key([], low=1, high=10**6, passed=False)
 
     # What tasks ask of a model; no keys.
-    is_bounded: ClassVar[bool] = False  # whether its outputs have an upper bound
     is_density: ClassVar[bool] = False  # whether it is normalised by construction
     is_classifier: ClassVar[bool] = True  # whether it can be trained to tell classes apart
     is_regressor: ClassVar[bool] = False  # whether it predicts numbers, and has no classes
@@ -49,6 +48,11 @@ class ModelConfig(Choice):
     def build(self, n_in: int, n_out: int) -> "Network":
         """Return the model."""
         return self.construct(n_in, n_out)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether its outputs have an upper bound."""
+        return False
 
     @property
     def starts_from_data(self) -> bool:
@@ -98,9 +102,20 @@ class UGMMConfig(LayeredConfig):
     init: Literal["unit", "paper", "data"] = "unit"
     min_scale: float = key(1e-3, low=0, high=1000)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
+    head: Literal["mixture", "gain", "linear"] = "mixture"  # what makes the outputs
 
-    is_bounded = True
     takes_missing = True
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether its outputs have an upper bound."""
+        return self.head == "mixture"
+
+    def check_with(self, config: Any) -> None:
+        """Refuse a linear head without neurons."""
+        super().check_with(config)
+        if self.head == "linear" and not self.hidden:
+            raise UserError("model.head=linear needs a width in model.hidden")
 
 
 @choice("model", "mlp", builds="ugmm.baselines.mlp:MLP")

@@ -213,9 +213,12 @@ class GenerativeConfig(TaskConfig):
         if model.is_density:
             _refuse_normalized(model, chosen)
         if not model.is_bounded:
+            head = getattr(model, "head", None)
             raise UserError(
                 f"model={model.name} with task={self.name}: the score of this model has no upper "
                 "bound, so it cannot be maximised; train it with task=discriminative"
+                + f", or set model.head=mixture (not {head})"
+                * (head in ("gain", "linear"))
             )
         if objective.needs_fixed_score:
             model.check_fixed(chosen)

@@ -1,26 +1,37 @@
-"""Fashion-MNIST's test images: foreign to a network that has learned digits."""
+"""Fashion-MNIST's four files: where they come from, and reading them."""
 
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from ugmm.data.files.cache import FetchError, Source, cache_folder, fetch_files, read_verified
-from ugmm.data.files.idx import decode_idx
-from ugmm.data.files.mnist import TEST_IMAGES, from_mirror, list_mirrors, unpack
-from ugmm.spec import unit_pixels
+from ugmm.data.files.cache import FetchError, Source, cache_folder, fetch_files
+from ugmm.data.files.mnist import (
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    from_mirror,
+    list_mirrors,
+    read_images,
+    unpack,
+)
 
 __all__ = ["fetch_fashion", "read_fashion"]
 
-DIGESTS = {TEST_IMAGES: "8181f5470baa50b63fa0f6fddb340f0a"}
+DIGESTS = {
+    TRAIN_IMAGES: "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+    TRAIN_LABELS: "9018921c3c673c538a1fc5bad174d6f9",
+    TEST_IMAGES: "8181f5470baa50b63fa0f6fddb340f0a",
+    TEST_LABELS: "15d484375f8d13e6eb1aabb0c3f46965",
+}
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 
 def fetch_fashion() -> None:
-    """See to it that the cache holds the images: from a Debian package or torchvision's mirrors.
+    """See to it that the cache holds the files: from a Debian package or torchvision's mirrors.
 
     Raises:
         UserError: If neither gives them, or the cache cannot be written.
@@ -28,15 +39,9 @@ def fetch_fashion() -> None:
     fetch_files(cache_folder("fashion-mnist"), DIGESTS, _sources())
 
 
-def read_fashion() -> Tensor:
-    """Read the images from the cache, as MNIST's are served: (10000, 784), pixels in [0, 1].
-
-    Raises:
-        UserError: If the file is missing or damaged.
-    """
-    path = cache_folder("fashion-mnist") / TEST_IMAGES
-    pixels = decode_idx(read_verified(path, DIGESTS[TEST_IMAGES]), str(path))
-    return torch.from_numpy(unit_pixels(pixels.reshape(len(pixels), -1)))
+def read_fashion() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Read the images and their labels from the cache; see `ugmm.data.files.mnist.read_images`."""
+    return read_images(cache_folder("fashion-mnist"), DIGESTS)
 
 
 def _sources() -> Iterator[Source]:

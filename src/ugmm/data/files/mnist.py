@@ -9,7 +9,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -33,6 +33,7 @@ __all__ = [
     "from_mirror",
     "list_mirrors",
     "open_package_file",
+    "read_images",
     "read_mnist",
     "rebuild_files",
     "run_installer",
@@ -66,7 +67,18 @@ def fetch_mnist() -> None:
 
 
 def read_mnist() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read MNIST from the cache.
+    """Read MNIST from the cache; see `read_images`."""
+    return read_images(cache_folder("mnist"), DIGESTS)
+
+
+def read_images(
+    folder: Path, digests: Mapping[str, str]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Read four files that are named as MNIST's are.
+
+    Args:
+        folder: Where they are.
+        digests: Their MD5 digests, by name.
 
     Returns:
         Images (n, 28, 28) and labels (n,), uint8, of "train" (60,000) and "test" (10,000).
@@ -74,10 +86,9 @@ def read_mnist() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     Raises:
         UserError: If a file is missing or damaged.
     """
-    folder = cache_folder("mnist")
     arrays = {
         name: decode_idx(read_verified(folder / name, md5), str(folder / name))
-        for name, md5 in DIGESTS.items()
+        for name, md5 in digests.items()
     }
     return {
         "train": (arrays[TRAIN_IMAGES], arrays[TRAIN_LABELS]),

@@ -35,6 +35,7 @@ class TabularDataModule(InMemoryDataModule):
         seed: Decides the folds, the validation rows and the order of the training rows.
         rare: What becomes of classes with too few rows to be in every fold: "error" refuses them,
             "drop" leaves out their rows, "merge" makes one class of them.
+        noise: Standard deviation of Gaussian noise on the standardised features of training rows.
 
     Attributes:
         mean: After `setup`: each feature's mean over the training rows, (N,) float64.
@@ -60,8 +61,9 @@ class TabularDataModule(InMemoryDataModule):
         val_fraction: float = 0.2,
         seed: int = 0,
         rare: Rare = "error",
+        noise: float = 0.0,
     ) -> None:
-        super().__init__(batch_size=batch_size, seed=seed)
+        super().__init__(batch_size=batch_size, seed=seed, noise=noise)
         table = load_scikit(source) if isinstance(source, str) else source
         check_range("folds", folds, 2)
         check_range("val_fraction", val_fraction, 0.0, 1.0, below=True)

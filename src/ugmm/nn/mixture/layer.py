@@ -166,8 +166,11 @@ class UGMM(nn.Module):
             raise ValueError(
                 f"expected a batch of {self.in_features} inputs, got {tuple(x.shape)}"
             )
-        spread = x.std(0, correction=0).clamp(min=_SMALLEST_SPREAD)
-        self.loc.normal_().mul_(spread).add_(x.mean(0))
+        self._spread_as(x.mean(0), x.std(0, correction=0))
+
+    def _spread_as(self, mean: Tensor, spread: Tensor) -> None:
+        spread = spread.clamp(min=_SMALLEST_SPREAD)
+        self.loc.normal_().mul_(spread).add_(mean)
         self._set_scale(spread.expand_as(self.loc))
         self.logits.zero_()
 

@@ -17,7 +17,6 @@ from ugmm.nn.regression.quantiles import QuantilePredictive, check_levels
 __all__ = [
     "LEVELS",
     "GaussianHead",
-    "HeteroscedasticHead",
     "MixtureDensityHead",
     "PredictiveHead",
     "PredictiveHeadName",
@@ -40,7 +39,6 @@ class PredictiveHead(nn.Module, ABC):
         in_features: N.
         n_locations: How many of the map's outputs, the first ones, say where the target lies.
         n_others: How many more there are.
-        min_std: Floor under predicted standard deviations, positive.
         device: Where the parameters live.
         dtype: Their floating-point type.
 
@@ -58,16 +56,12 @@ class PredictiveHead(nn.Module, ABC):
         in_features: int,
         n_locations: int,
         n_others: int,
-        min_std: float,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_positive(in_features=in_features, n_locations=n_locations)
-        if not 0 < min_std < math.inf:
-            raise ValueError(f"min_std must be positive and finite, got {min_std}")
         self.n_locations = n_locations
-        self.min_std = min_std
         n_outputs = n_locations + n_others
         self.linear = nn.Linear(in_features, n_outputs, device=device, dtype=dtype)
 
@@ -98,64 +92,80 @@ class PredictiveHead(nn.Module, ABC):
         Half precision is widened: a density or a quantile needs more digits.
         """
 
-    def _scale(self, raw: Tensor) -> Tensor:
-        """Return standard deviations; those of 0 are 1, and the floor."""
-        return self.min_std + F.softplus(raw + _ONE)
-
     def _start(self) -> Tensor:
         """Return where the locations begin, (n_locations,)."""
         steps = torch.arange(self.n_locations, dtype=torch.float64, device="cpu")
         return torch.special.ndtri((steps + 0.5) / self.n_locations)
 
 
-class HeteroscedasticHead(PredictiveHead):
-    """A normal distribution whose mean and variance are both predicted; see `PredictiveHead`."""
+class _ScaledHead(PredictiveHead):
+    """A head that predicts standard deviations, too."""
 
     def __init__(
         self,
         in_features: int,
-        min_std: float = 1e-2,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        n_locations: int,
+        n_others: int,
+        min_std: float,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
     ) -> None:
-        super().__init__(in_features, 1, 1, min_std, device, dtype)
+        if not 0 < min_std < math.inf:
+            raise ValueError(f"min_std must be positive and finite, got {min_std}")
+        super().__init__(in_features, n_locations, n_others, device, dtype)
+        self.min_std = min_std
 
-    def distribution(self, parameters: Tensor) -> GaussianPredictive:
-        """See `PredictiveHead.distribution`."""
-        mean, raw_scale = _widened(parameters).unbind(-1)
-        return GaussianPredictive(mean, self._scale(raw_scale))
+    def scale(self, raw: Tensor) -> Tensor:
+        """Return standard deviations; those of 0 are 1, and the floor."""
+        return self.min_std + F.softplus(raw + _ONE)
 
 
-class GaussianHead(PredictiveHead):
-    """A normal distribution of predicted mean, whose variance is learned, the same for all rows.
+class GaussianHead(_ScaledHead):
+    """A normal distribution of predicted mean.
 
-    See `PredictiveHead` for the arguments.
+    Arguments:
+        in_features: N.
+        has_own_scale: Whether each row's standard deviation is predicted, too; or one for all is
+            learned.
+        min_std: Floor under the standard deviations.
+        device: Where the parameters live.
+        dtype: Their floating-point type.
     """
 
+    raw_scale: nn.Parameter | None
+
     def __init__(
         self,
         in_features: int,
+        has_own_scale: bool,
         min_std: float = 1e-2,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_features, 1, 0, min_std, device, dtype)
-        self.raw_scale = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
+        super().__init__(in_features, 1, int(has_own_scale), min_std, device, dtype)
+        learned = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
+        self.register_parameter("raw_scale", None if has_own_scale else learned)
 
     def reset_parameters(self) -> None:
         """Draw the parameters afresh."""
         super().reset_parameters()
-        nn.init.zeros_(self.raw_scale)
+        if self.raw_scale is not None:
+            nn.init.zeros_(self.raw_scale)
 
     def forward(self, features: Tensor, shift: Tensor | None = None) -> Tensor:
         """See `PredictiveHead.forward`."""
-        mean = super().forward(features, shift)
-        return torch.cat([mean, self.raw_scale.to(mean.dtype).expand_as(mean)], -1)
+        found = super().forward(features, shift)
+        if self.raw_scale is None:
+            return found
+        return torch.cat([found, self.raw_scale.to(found.dtype).expand_as(found)], -1)
 
-    distribution = HeteroscedasticHead.distribution
+    def distribution(self, parameters: Tensor) -> GaussianPredictive:
+        """See `PredictiveHead.distribution`."""
+        mean, raw_scale = _widened(parameters).unbind(-1)
+        return GaussianPredictive(mean, self.scale(raw_scale))
 
 
-class MixtureDensityHead(PredictiveHead):
+class MixtureDensityHead(_ScaledHead):
     """A mixture of normal distributions, all of whose parameters are predicted.
 
     C. Bishop, *Mixture density networks*, Aston University, 1994.
@@ -183,7 +193,7 @@ class MixtureDensityHead(PredictiveHead):
     def distribution(self, parameters: Tensor) -> MixturePredictive:
         """See `PredictiveHead.distribution`."""
         mean, raw_scale, logits = _widened(parameters).chunk(3, -1)
-        return MixturePredictive(logits.log_softmax(-1), mean, self._scale(raw_scale))
+        return MixturePredictive(logits.log_softmax(-1), mean, self.scale(raw_scale))
 
 
 class QuantileHead(PredictiveHead):
@@ -207,7 +217,7 @@ class QuantileHead(PredictiveHead):
     ) -> None:
         check_levels(levels)
         self.levels = tuple(levels)
-        super().__init__(in_features, len(levels), 0, 1.0, device, dtype)
+        super().__init__(in_features, len(levels), 0, device, dtype)
         self.reset_parameters()
 
     def distribution(self, parameters: Tensor) -> QuantilePredictive:
@@ -243,10 +253,8 @@ def make_predictive_head(
     Raises:
         ValueError: If there is no such head, or an argument is out of its range.
     """
-    if head == "gaussian":
-        return GaussianHead(in_features, min_std, device, dtype)
-    if head == "heteroscedastic":
-        return HeteroscedasticHead(in_features, min_std, device, dtype)
+    if head in ("gaussian", "heteroscedastic"):
+        return GaussianHead(in_features, head != "gaussian", min_std, device, dtype)
     if head == "mixture":
         return MixtureDensityHead(in_features, components, min_std, device, dtype)
     if head == "quantiles":

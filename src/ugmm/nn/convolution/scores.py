@@ -1,0 +1,173 @@
+"""The scores of a layer at every place of an image, without a tensor of all patches."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ugmm.functional import mixture_log_score
+from ugmm.kernels import KernelName, choose_ways
+from ugmm.kernels.prepared import Prepared
+from ugmm.kernels.problem import HALVES, Problem, check_layer
+from ugmm.kernels.roads import Road, choose_road
+from ugmm.nn.convolution.geometry import Windows
+
+__all__ = ["Options", "Parameters", "patch_scores"]
+
+# How many numbers of patches are held at once: on a CPU what stays in its cache.
+_HELD = {"cpu": 2**19, "cuda": 2**25}
+
+Parameters = tuple[Tensor, Tensor, Tensor]
+
+
+class Options(NamedTuple):
+    """What a layer's scores depend on besides tensors; see `ugmm.functional.mixture_log_score`."""
+
+    windows: Windows
+    min_scale: float = 0.0
+    kernel: KernelName = "auto"
+    prepared: Prepared | None = None
+
+
+def patch_scores(
+    x: Tensor, parameters: Parameters, known: Tensor | None, options: Options
+) -> Tensor:
+    r"""Return the log-scores of every neuron of a layer at every place of a batch of images.
+
+    It is :func:`ugmm.functional.mixture_log_score` of the unfolded images. Where nothing but
+    autograd watches (see `ugmm.kernels.roads`), they are unfolded a few at a time, and again in
+    backward: what is kept for it is the images and a number for each score, not the patches,
+    which together are about :math:`k_h k_w` times as large as the images.
+
+    Args:
+        x: Images that have been padded, (B, C, H, W).
+        parameters: loc, log_scale and logits, (M, C * kh * kw) each.
+        known: True where a value is known, (B, C, H, W); None: all are.
+        options: Where the places are, and the others.
+
+    Returns:
+        (B, H', W', M), of the type of x; under autocast of float32.
+    """
+    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            return patch_scores(_widened(x), _each(_widened, parameters), known, options)
+    if options.prepared is not None and not torch.compiler.is_compiling():
+        options.prepared.check(*parameters, min_scale=options.min_scale)
+    row = x.new_empty(0, x.shape[1] * math.prod(options.windows.size))
+    check_layer(row, *parameters, "logits")
+    if choose_road(x, *parameters, known) is not Road.DIRECT:
+        return _at_once(x, parameters, known, options)
+    if x.dtype in HALVES:
+        options = options._replace(prepared=None)
+        return patch_scores(x.float(), _each(Tensor.float, parameters), known, options).to(x.dtype)
+    if torch.is_grad_enabled():
+        scores: Tensor = _InChunks.apply(x, *parameters, known, options)
+        return scores
+    problems = _problems(x, parameters, known, options)
+    forward = choose_ways(x, options.kernel).forward
+    return _placed([forward(problem)[0] for _, problem in problems], x, options.windows)
+
+
+class _InChunks(torch.autograd.Function):
+    """The scores, from a kernel that is given the patches of a few images at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        loc: Tensor,
+        raw_scale: Tensor,
+        logits: Tensor,
+        known: Tensor | None,
+        options: Options,
+    ) -> Tensor:
+        kernel, parameters = choose_ways(x, options.kernel), (loc, raw_scale, logits)
+        problems = _problems(x, parameters, known, options)
+        found = [kernel.forward(problem) for _, problem in problems]
+        scores, of_scores, of_parameters = zip(*found, strict=True)
+        ctx.save_for_backward(x, *parameters, known, of_parameters[0], *of_scores)
+        ctx.kernel, ctx.options = kernel, options._replace(prepared=None)
+        return _placed(scores, x, options.windows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        x, loc, raw_scale, logits, known, constants, *of_scores = ctx.saved_tensors
+        parameters, needs = (loc, raw_scale, logits), ctx.needs_input_grad[:4]
+        if torch.is_grad_enabled() or choose_road(grad, x, *parameters) is not Road.DIRECT:
+            call = x, parameters, known, ctx.options
+            return *_gradients_at_once(grad, *call, needs), None, None
+        need, grads = (needs[0], any(needs[1:])), grad.flatten(0, 2)
+        by_x, by_parameters, row = [], [torch.zeros_like(t) for t in parameters], 0
+        problems = _problems(x, parameters, known, ctx.options)
+        for (images, problem), sums in zip(problems, of_scores, strict=True):
+            part = grads[row : row + len(problem.x)]
+            of_x, *others = ctx.kernel.backward(part, sums, constants, problem, *need)
+            row += len(problem.x)
+            if need[0]:
+                by_x.append(ctx.options.windows.fold(of_x, images))
+            if need[1]:
+                for total, other in zip(by_parameters, others, strict=True):
+                    total += other
+        gradients = torch.cat(by_x) if by_x else None, *by_parameters
+        return *(g if n else None for g, n in zip(gradients, needs, strict=True)), None, None
+
+
+def _problems(
+    x: Tensor, parameters: Parameters, known: Tensor | None, options: Options
+) -> Iterator[tuple[torch.Size, Problem]]:
+    """Yield, of a few images at a time, their shape and what the kernel is asked."""
+    windows, min_scale, _, prepared = options
+    size = math.prod(windows.places(*x.shape[2:])) * parameters[0].shape[1]
+    at_once = max(1, _HELD.get(x.device.type, _HELD["cpu"]) // size)
+    images = x.split(at_once)
+    masks = (None,) * len(images) if known is None else known.split(at_once)
+    if prepared is None:  # the kernel's constants, once for all of them
+        prepared = Prepared(*parameters, min_scale=min_scale)
+    for some, mask in zip(images, masks, strict=True):
+        seen, which = windows.unfold(some), None if mask is None else windows.unfold(mask)
+        yield some.shape, Problem(seen, *parameters, which, min_scale, prepared)
+
+
+def _at_once(x: Tensor, parameters: Parameters, known: Tensor | None, options: Options) -> Tensor:
+    """The scores of all patches together: plain operations, which every transform knows."""
+    windows, min_scale, kernel, _ = options
+    which = None if known is None else windows.unfold(known)
+    patches = windows.unfold(x)
+    scores = mixture_log_score(
+        patches, *parameters, known=which, min_scale=min_scale, kernel=kernel
+    )
+    return _placed([scores], x, windows)
+
+
+def _gradients_at_once(
+    grad: Tensor,
+    x: Tensor,
+    parameters: Parameters,
+    known: Tensor | None,
+    options: Options,
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """The gradients by x and parameters, to be differentiated again where that is recorded."""
+    with torch.enable_grad():  # names of their own: as `kernels.formula` has it
+        x, parameters = x.view_as(x), _each(lambda t: t.view_as(t), parameters)
+        scores = _at_once(x, parameters, known, options)
+    wanted = [t for t, need in zip((x, *parameters), needs, strict=True) if need]
+    found = iter(torch.autograd.grad(scores, wanted, grad, create_graph=torch.is_grad_enabled()))
+    return tuple(next(found) if need else None for need in needs)
+
+
+def _placed(scores: Sequence[Tensor], x: Tensor, windows: Windows) -> Tensor:
+    """Return scores of patches, in parts (rows, M), as those of places: (B, H', W', M)."""
+    whole = scores[0] if len(scores) == 1 else torch.cat(list(scores))
+    return whole.view(x.shape[0], *windows.places(*x.shape[2:]), whole.shape[1])
+
+
+def _each(change: Callable[[Tensor], Tensor], parameters: Parameters) -> Parameters:
+    loc, log_scale, logits = parameters
+    return change(loc), change(log_scale), change(logits)
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in HALVES else tensor
