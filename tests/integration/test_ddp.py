@@ -6,6 +6,7 @@ from waiting import wait_until
 
 SGD = ("optimizer.name=sgd", "data.batch_size=48", "trainer.log_every_n_steps=1")
 DDP = ("trainer.devices=2", "trainer.strategy=ddp")
+ATTENTION = ("model=vit", "model.image_shape=[2,2]", "model.patch=1", "model.score=gaussian")
 
 
 def final_weights(run):
@@ -15,13 +16,23 @@ def final_weights(run):
 
 # iris_gen draws noise, on each process its own: iris_paper has the objective without any.
 @pytest.mark.parametrize(
-    ("experiment", "lr"),
-    [("iris_disc", 0.1), pytest.param("iris_paper", 0.01, marks=pytest.mark.slow)],
+    ("experiment", "lr", "other"),
+    [
+        ("iris_disc", 0.1, ()),
+        pytest.param("iris_disc", 0.1, ATTENTION, marks=pytest.mark.slow),
+        pytest.param("iris_paper", 0.01, (), marks=pytest.mark.slow),
+    ],
 )
 def test_one_run_and_the_same_weights_after_ten_steps_in_float64(
-    ugmm_command, inspect, experiment, lr
+    ugmm_command, inspect, experiment, lr, other
 ):
-    settings = (*SGD, f"optimizer.lr={lr}", "trainer.precision=64-true", "trainer.max_epochs=5")
+    settings = (
+        *SGD,
+        *other,
+        f"optimizer.lr={lr}",
+        "trainer.precision=64-true",
+        "trainer.max_epochs=5",
+    )
     settings += ("trainer.check_val_every_n_epoch=2",)
     ugmm_command("train", experiment, *settings, "trainer.devices=1")
     output = ugmm_command("train", experiment, *settings, *DDP, WANDB_MODE="offline")

@@ -10,7 +10,17 @@ import pytest
 import recurrence_cases
 from contract_case import C, Case, D
 
-from ugmm.baselines import GMM, LDA, MLP, QDA, BernoulliMixture, Circuit, GaussianClasses
+from ugmm.baselines import (
+    GMM,
+    LDA,
+    MLP,
+    QDA,
+    BernoulliMixture,
+    Circuit,
+    FastKAN,
+    GaussianClasses,
+    RBFNetwork,
+)
 from ugmm.density import Ensemble, TiltedGaussian
 from ugmm.nn import UGMM, AutoregressiveUGMM, JointScore, UGMMCircuit, UGMMNetwork
 
@@ -79,6 +89,29 @@ def perceptrons():
                 factory=True,
             ),
         )
+
+
+def radial():
+    layers = [(4, 6), (6, 3)]
+    yield (
+        "fast_kan",
+        Case(
+            partial(FastKAN, [D, 6, C], bumps=5),
+            ("FastKAN", "LayerNorm((4,)", "in_features=20, out_features=6"),
+            n_parameters=sum(6 * a * b + b + 2 * a for a, b in layers),
+            init="none",
+            factory=True,
+        ),
+    )
+    yield (
+        "rbf",
+        Case(
+            partial(RBFNetwork, D, C, units=7),
+            ("RBFNetwork", "n_features=4, units=7"),
+            n_parameters=7 * D + 7 + 7 * C + C,
+            factory=True,
+        ),
+    )
 
 
 def autoregressive():
@@ -214,6 +247,7 @@ CASES: dict[str, Case] = {
         draws=True,
     ),
     **dict(perceptrons()),
+    **dict(radial()),
     "bernoulli-mixture": Case(
         partial(BernoulliMixture, D, C, 5),
         ("BernoulliMixture(n_features=4, n_classes=3, components=5)",),

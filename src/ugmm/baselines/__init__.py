@@ -3,8 +3,9 @@
 - Estimators, fitted to NumPy arrays by a cross-validation: `BASELINES` has them by name. They
   need no torch before they are fitted.
 - Networks, trained in an experiment in the place of mixture neurons: `MLP`, `CNN`,
-  `BernoulliMixture`, `Circuit`, `GaussianClasses`, and for regression `MLPRegressor` and
-  `LinearRegressor`. They need torch, and load when they are first used.
+  `BernoulliMixture`, `Circuit`, `GaussianClasses`, `FastKAN`, `RBFNetwork`, `GRUNetwork`, and for
+  regression `MLPRegressor` and `LinearRegressor`. They need torch, and load when they are first
+  used.
 """
 
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ugmm.baselines.gaussian_classes import GaussianClasses
     from ugmm.baselines.gru import GRUNetwork
     from ugmm.baselines.mlp import MLP
+    from ugmm.baselines.radial import FastKAN, RBFNetwork
     from ugmm.baselines.regressors import LinearRegressor, MLPRegressor
 
 __all__ = [
@@ -38,11 +40,13 @@ __all__ = [
     "BernoulliMixture",
     "Circuit",
     "Estimator",
+    "FastKAN",
     "GRUNetwork",
     "GaussianClasses",
     "LinearRegressor",
     "LogJoint",
     "MLPRegressor",
+    "RBFNetwork",
 ]
 
 BASELINES: dict[str, type[Baseline]] = {
@@ -58,11 +62,13 @@ _NETWORKS = {
     "CNN": "cnn",
     "BernoulliMixture": "bernoulli",
     "Circuit": "circuits",
+    "FastKAN": "radial",
     "GRUNetwork": "gru",
     "GaussianClasses": "gaussian_classes",
     "LinearRegressor": "regressors",
     "MLP": "mlp",
     "MLPRegressor": "regressors",
+    "RBFNetwork": "radial",
 }
 
 __getattr__, __dir__ = load_on_use(__name__, _NETWORKS)

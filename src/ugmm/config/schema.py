@@ -3,7 +3,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ugmm.config.choices import attention, convolution, recurrence  # noqa: F401  (declared)
+from ugmm.config.choices import (  # noqa: F401  (declared)
+    attention,
+    baselines,
+    convolution,
+    recurrence,
+)
 from ugmm.config.choices.data import DataConfig
 from ugmm.config.choices.models import ModelConfig
 from ugmm.config.choices.tasks import TaskConfig

@@ -1,6 +1,7 @@
 """Where a Transformer looks: what is shown, and for which token."""
 
 import numpy as np
+import pytest
 import torch
 from matplotlib.patches import Rectangle
 
@@ -33,9 +34,10 @@ def test_maps_are_of_all_tokens_and_of_the_one_with_most_in_it():
     assert "dot score" in figure.get_suptitle()
 
 
-def test_a_run_of_a_transformer_has_them(tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_run_of_a_transformer_has_them(tmp_path, dtype):
     torch.manual_seed(0)
-    network = VisionTransformer(16, 3, None, 2, 8, 1, 2, 6, score="gaussian").train()
+    network = VisionTransformer(16, 3, None, 2, 8, 1, 2, 6, score="gaussian", dtype=dtype).train()
     x, y = torch.rand(30, 16), torch.arange(30) % 3
     run = Run.create(tmp_path, "group", "name")
     spec = Spec(16, ("a", "b", "c"), image_shape=(4, 4))

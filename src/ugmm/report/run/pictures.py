@@ -134,7 +134,7 @@ def _attention(
     rows = x[firsts]
     channels, height, width = network.image_shape
     images = rows.reshape(-1, channels, height, width).mean(1)
-    weights = network.cpu().eval().attention_weights(rows)
+    weights = network.cpu().eval().attention_weights(rows.to(network.places.dtype))
     names = [class_names[int(y[row])] for row in firsts]
     return attention_maps(images, weights, names, f"{network.score} score")
 
@@ -144,7 +144,7 @@ def _inputs_of(layer: UGMM, network: VisionTransformer, x: Tensor) -> Tensor:
     """Return what a layer within the network is given."""
     given: list[Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: given.extend(inputs))
-    network.cpu().eval()(x[:_SEEN])
+    network.cpu().eval()(x[:_SEEN].to(network.places.dtype))
     handle.remove()
     return given[0]
 
