@@ -45,15 +45,15 @@ def filter_images(layer: Convolution, name: str) -> Figure:
     if channels > 1:
         which = f"all {channels}" if columns == channels else f"the first {columns} of {channels}"
         title += f"\na line for each neuron, a column for each channel that it sees ({which})"
-    drawn = [
+    means, shares = (
         tiles(
             values[:shown].reshape(shown, channels, -1)[:, :columns].reshape(-1, height * width),
             (height, width),
             None if channels == 1 else columns,
         )
         for values in (loc, inputs * weights)
-    ]
-    return draw_parameters(*drawn, title)
+    )
+    return draw_parameters(means, shares, title)
 
 
 def input_names(layer: Convolution) -> list[str]:
