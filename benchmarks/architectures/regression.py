@@ -1,25 +1,31 @@
 """Regression: networks that predict distributions, beside ridge regression and boosting.
 
-    python benchmarks/architectures/regression.py [--quick] [--write] [--only TABLE ...]
+    python benchmarks/architectures/regression.py [--quick] [--write] [--keep FOLDER]
 
 Three tables: scikit-learn's diabetes, friedman1 (600 rows, noise 1), and Abalone, which the
 package scikit-lego ships. Every family has eight settings, and is treated alike. In each of five
-outer folds its rows are split into four inner folds; every setting is fitted four times, each time
-without one of them, which says when to stop. The setting is chosen whose predictions of the rows
-that were held out have the greatest log-density, once they are widened by one factor, chosen by
-the same rows. Its four models, widened, are pooled, and tested once on the outer fold's rows.
+outer folds its rows are split into three inner folds, and every setting is fitted three times,
+each time without one of them, which says when to stop. That setting is chosen whose predictions
+of the rows held out have the greatest log-density, once they are all widened by the one factor
+that is best for it. It is fitted again, to all rows, for as many steps as the three stopped at on
+average, and widened by that factor; and the outer fold's rows, which nothing has looked at before,
+are predicted once.
 """
 
 import argparse
+import math
+import pickle
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from regression_families import FAMILIES, Family, Rows, pool, widen
+from regression_families import FAMILIES, Family, Fitted, Rows, widen
 from results import read_options, show, table
+from scipy.optimize import minimize_scalar
 from sklearn.model_selection import KFold
 from torch import Tensor
 
@@ -27,10 +33,10 @@ from ugmm.columns import fit_scaling
 from ugmm.nn import Predictive
 from ugmm.report.style import EMPTY, MUTED, SERIES, new_figure, save, tidy
 
-OUTER, INNER = 5, 4
+OUTER, INNER = 5, 3
 LEVEL = 0.9
-FACTORS = np.exp(np.linspace(np.log(0.7), np.log(3), 60))
-SEEDS = {"diabetes": (0, 1, 2), "friedman1": (0, 1, 2), "abalone": (0,)}  # of the folds
+FACTORS = math.log(0.05), math.log(5)
+SEEDS = {"diabetes": (0,), "friedman1": (0,), "abalone": (0,)}  # of the folds
 
 
 def load_rows(name: str) -> Rows:
@@ -67,44 +73,58 @@ class Found(NamedTuple):
     as_trained: float  # coverage before widening
     factor: float
     pit: Tensor
+    setting: Mapping[str, Any]
 
 
-class Fitted(NamedTuple):
-    """A setting's predictions: of the rows that each model was held from, and of test rows."""
+class Tried(NamedTuple):
+    """What a setting predicted of the rows that its models were held from."""
 
-    held: list[tuple[Predictive, Tensor]]
-    test: list[Predictive]
+    setting: Mapping[str, Any]
+    predictions: list[tuple[Predictive, Tensor]]
+    stop: int
 
-    def nlpd(self, factor: float = 1.0) -> float:
-        """Return the mean negative log-density of the rows held out."""
-        losses = [-widen(predictive, factor).log_prob(y) for predictive, y in self.held]
+    def nlpd(self, factor: float) -> float:
+        """Return the mean negative log-density of their targets."""
+        losses = [-widen(predictive, factor).log_prob(y) for predictive, y in self.predictions]
         return float(torch.cat(losses).mean())
 
     def best_factor(self) -> float:
-        """Return by how much predictions are to be widened."""
-        return float(min(FACTORS, key=self.nlpd))
+        """Return by how much its predictions are to be widened."""
+        found = minimize_scalar(lambda log: self.nlpd(math.exp(log)), bounds=FACTORS)
+        return math.exp(found.x)
 
 
-def fit_setting(family: Family, setting: dict, train: Rows, x: Tensor, seed: int) -> Fitted:
-    """Fit one setting to all inner folds' rows; targets are standardised, and taken back."""
-    held, test = [], []
+def fit_in_units(family: Family, rows: Rows, *rest: Any, held: Rows | None = None, **more: Any):
+    """Fit to standardised rows; return a model of the rows in their own units."""
+    mean, scale = (torch.from_numpy(each) for each in fit_scaling(rows.x.numpy()))
+    centre, spread = rows.y.mean(), rows.y.std()
+
+    def inside(some: Rows) -> Rows:
+        return Rows((some.x - mean) / scale, (some.y - centre) / spread)
+
+    fitted = family.fit(inside(rows), *rest, held=held and inside(held), **more)
+
+    def predict(x: Tensor) -> Predictive:
+        return fitted.predict((x - mean) / scale).scaled(float(centre), float(spread))
+
+    return Fitted(predict, fitted.stop)
+
+
+def try_setting(family: Family, setting: Mapping[str, Any], train: Rows, seed: int) -> Tried:
+    """Fit a setting without each of the inner folds in turn."""
+    predictions, stops = [], []
     splits = KFold(INNER, shuffle=True, random_state=seed).split(train.x)
     for fold, (of, out) in enumerate(splits):
-        rows, others = train.take(of), train.take(out)
-        mean, scale = (torch.from_numpy(each) for each in fit_scaling(rows.x.numpy()))
-        centre, spread = float(rows.y.mean()), float(rows.y.std())
-
-        def model_units(some: Rows, mean=mean, scale=scale, centre=centre, spread=spread) -> Rows:
-            return Rows((some.x - mean) / scale, (some.y - centre) / spread)
-
-        model = family.fit(model_units(rows), model_units(others), setting, 10 * seed + fold)
-        held.append((model((others.x - mean) / scale).scaled(centre, spread), others.y))
-        test.append(model((x - mean) / scale).scaled(centre, spread))
-    return Fitted(held, test)
+        held = train.take(out)
+        fitted = fit_in_units(family, train.take(of), setting, 10 * seed + fold, held=held)
+        predictions.append((fitted.predict(held.x), held.y))
+        stops.append(fitted.stop)
+    return Tried(setting, predictions, round(float(np.mean(stops))))
 
 
-def score(predictive: Predictive, test: Rows, coverage: float, factor: float) -> Found:
-    """Compare predictions with the test rows."""
+def score(predicted: Predictive, test: Rows, factor: float, setting: Mapping) -> Found:
+    """Compare predictions, widened, with the test rows."""
+    predictive = widen(predicted, factor)
     errors = (predictive.mean - test.y).square()
     return Found(
         r2=float(1 - errors.mean() / test.y.var(correction=0)),
@@ -112,9 +132,10 @@ def score(predictive: Predictive, test: Rows, coverage: float, factor: float) ->
         nlpd=float(-predictive.log_prob(test.y).mean()),
         crps=float(predictive.crps(test.y).mean()),
         coverage=covered(predictive, test.y),
-        as_trained=coverage,
+        as_trained=covered(predicted, test.y),
         factor=factor,
         pit=predictive.cdf(test.y),
+        setting=setting,
     )
 
 
@@ -131,14 +152,13 @@ def cross_validate(rows: Rows, family: Family, seeds: tuple[int, ...], folds: in
         splits = list(KFold(OUTER, shuffle=True, random_state=seed).split(rows.x))
         for of, out in splits[:folds]:
             train, test = rows.take(of), rows.take(out)
-            fits = [fit_setting(family, s, train, test.x, seed) for s in family.settings]
-            factors = [fit.best_factor() for fit in fits]
-            losses = [fit.nlpd(f) for fit, f in zip(fits, factors, strict=True)]
+            tried = [try_setting(family, each, train, seed) for each in family.settings]
+            factors = [each.best_factor() for each in tried]
+            losses = [each.nlpd(f) for each, f in zip(tried, factors, strict=True)]
             best = int(np.argmin(losses))
-            members, factor = fits[best].test, factors[best]
-            before = covered(pool(members), test.y)
-            widened = pool([widen(member, factor) for member in members])
-            found.append(score(widened, test, before, factor))
+            setting, stop = tried[best].setting, tried[best].stop
+            model = fit_in_units(family, train, setting, 10 * seed + INNER, stop=stop)
+            found.append(score(model.predict(test.x), test, factors[best], setting))
     return found
 
 
@@ -155,13 +175,14 @@ def describe(found: dict[str, list[Found]]) -> str:
     )  # fmt: skip
     rows = []
     for family, folds in found.items():
-        fields = zip(*(fold[:-1] for fold in folds), strict=True)
+        fields = zip(*(fold[:-2] for fold in folds), strict=True)
         r2, rmse, nlpd, crps, coverage, before, factor = map(mean_and_error, map(list, fields))
         rows.append(
             (
                 family, f"{r2[0]:.3f} ± {r2[1]:.3f}", f"{rmse[0]:.3f} ± {rmse[1]:.3f}",
                 f"{nlpd[0]:.3f} ± {nlpd[1]:.3f}", f"{crps[0]:.3f} ± {crps[1]:.3f}",
-                f"{100 * coverage[0]:.1f} ± {100 * coverage[1]:.1f}", f"{100 * before[0]:.1f}",
+                f"{100 * coverage[0]:.1f} ± {100 * coverage[1]:.1f}",
+                f"{100 * before[0]:.1f}" if FAMILIES[family].has_spread else "",
                 f"{factor[0]:.2f}",
             )
         )  # fmt: skip
@@ -197,7 +218,7 @@ def judge(found: dict[str, list[Found]]) -> str:
 
 def draw(results: dict[str, dict[str, list[Found]]], path: Path) -> None:
     """Draw how many targets are in central intervals of every level, beside the level."""
-    figure = new_figure(4.2 * len(results), 4.4, "Targets in central intervals, beside the level")
+    figure = new_figure(4.2 * len(results), 4.6, "Targets in central intervals, beside the level")
     panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
     levels = np.linspace(0.01, 0.99, 99)
     for axes, (name, found) in zip(panels, results.items(), strict=True):
@@ -211,28 +232,44 @@ def draw(results: dict[str, dict[str, list[Found]]], path: Path) -> None:
         axes.axvline(100 * LEVEL, color=MUTED, lw=0.8, ls=":")
         label = "observed less nominal, points" if axes is panels[0] else ""
         tidy(axes, "nominal level, %", label, name)
-    panels[0].legend(fontsize=8, frameon=False, loc="lower left")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(6, 2 * len(results)), fontsize=9,
+        frameon=False,
+    )  # fmt: skip
     save(figure, path)
+
+
+def compare(name: str, rows: Rows, quick: bool) -> dict[str, list[Found]]:
+    """Return what each family found on a table; say how long it took."""
+    found = {}
+    for label, family in FAMILIES.items():
+        start = time.process_time()
+        seeds, folds = SEEDS[name], OUTER
+        if quick:
+            rows, family = rows.take(slice(200)), family._replace(settings=family.settings[:1])
+            seeds, folds = seeds[:1], 2
+        found[label] = cross_validate(rows, family, seeds, folds)
+        print(f"{name}, {label}: {time.process_time() - start:.0f} s", file=sys.stderr)
+    return found
 
 
 def main() -> None:
     """Compare the families on each table; print or write what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(SEEDS), default=list(SEEDS))
+    parser.add_argument("--keep", help="a folder: what it has of a table is not computed again")
     parser.add_argument("--picture", help="where to draw the coverage, a PNG file")
     options = read_options(parser)
     results, parts = {}, []
     for name in options.only:
-        rows, found = load_rows(name), {}
-        for label, family in FAMILIES.items():
-            start = time.process_time()
-            if options.quick:
-                rows, family = rows.take(slice(200)), family._replace(settings=family.settings[:1])
-            seeds, folds = (SEEDS[name][:1], 2) if options.quick else (SEEDS[name], OUTER)
-            found[label] = cross_validate(rows, family, seeds, folds)
-            took = time.process_time() - start
-            print(f"{name}, {label}: {took:.0f} s", file=sys.stderr, flush=True)
-        results[name] = found
+        rows, kept = load_rows(name), Path(options.keep or "", f"{name}.pickle")
+        if options.keep and kept.exists():
+            results[name] = found = pickle.loads(kept.read_bytes())
+        else:
+            results[name] = found = compare(name, rows, options.quick)
+        if options.keep:
+            kept.write_bytes(pickle.dumps(found))
         n_folds = len(next(iter(found.values())))
         parts.append(
             f"{name}, {len(rows.x):,} rows, {rows.x.shape[1]} features; means over {n_folds} "

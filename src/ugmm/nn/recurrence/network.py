@@ -97,6 +97,8 @@ class UGMMRecurrentNetwork(LineReader):
         ValueError: If an argument is out of its range, or pixels and shape do not fit.
     """
 
+    rnn: UGMMRNN
+
     def __init__(
         self,
         n_features: int,
