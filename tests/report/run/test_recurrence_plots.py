@@ -40,7 +40,7 @@ def test_each_image_has_its_states_and_gates(network):
         ):
             assert (value == of[row]).all()
     assert "the first 3 of 5 recurrent neurons" in figure.get_suptitle()
-    assert panels[3].get_ylabel() == "b\nline"
+    assert panels[3].get_ylabel() == "class b\nline"
 
 
 @pytest.mark.filterwarnings("error:constrained_layout")
