@@ -6,9 +6,9 @@ import pytest
 
 from ugmm import metrics
 from ugmm.config.training import TrainerConfig
-from ugmm.nn import UGMMNetwork
+from ugmm.nn import RegressionNetwork, UGMMNetwork
 from ugmm.objectives import NegativeScore
-from ugmm.tasks import DiscriminativeTask, FittedTask, GenerativeTask
+from ugmm.tasks import DiscriminativeTask, FittedTask, GenerativeTask, RegressionTask
 
 
 def test_names_differ():
@@ -18,8 +18,9 @@ def test_names_differ():
 
 def test_a_checkpoint_is_chosen_by_what_a_validation_measures():
     choices = get_args(get_type_hints(TrainerConfig)["monitor"])
-    assert choices == tuple(f"val/{metric.name}" for metric in metrics.VALIDATED)
-    assert all(metric.goal for metric in metrics.VALIDATED)
+    ranked = [metric for metric in metrics.VALIDATED if metric.goal]
+    assert choices == tuple(f"val/{metric.name}" for metric in ranked)
+    assert {metric.name for metric in metrics.VALIDATED if not metric.goal} == {"coverage_90"}
 
 
 def test_validations_measure_what_is_marked_as_validated():
@@ -28,6 +29,7 @@ def test_validations_measure_what_is_marked_as_validated():
         DiscriminativeTask(network, 3),
         GenerativeTask(network, 3, objective=NegativeScore()),
         FittedTask(network, 3),
+        RegressionTask(RegressionNetwork(4)),
     ]
     for split in ("val", "test"):
         measured = {key for task in tasks for key in getattr(task, f"{split}_metrics")}

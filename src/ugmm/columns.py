@@ -13,6 +13,7 @@ from ugmm.errors import UserError, nearest
 __all__ = [
     "UNKNOWN",
     "Column",
+    "Target",
     "columns_by_name",
     "fit_scaling",
     "identify",
@@ -115,6 +116,28 @@ class Column:
             f"column {self.name!r} has {text!r} in row {row}, which is none of its categories; "
             f"{nearest(text, self.categories)}"
         )
+
+
+@dataclass(frozen=True)
+class Target:
+    """The column of the numbers that are predicted.
+
+    Attributes:
+        name: What it is called.
+        unit: Of its numbers, such as "cm"; "" where it is not known.
+        mean: What is subtracted from them for a network.
+        std: What they are divided by afterwards.
+    """
+
+    name: str
+    unit: str = ""
+    mean: float = 0.0
+    std: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """Its name, with its unit if that is known."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
 def is_missing(value: Any) -> bool:

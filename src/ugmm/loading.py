@@ -12,10 +12,10 @@ from ugmm.config.choices.plugins import use_plugins
 from ugmm.config.frozen import from_yaml, read_config
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
-from ugmm.nn import Classifier
+from ugmm.nn import Classifier, Network, Regressor
 from ugmm.runs import Run, locate
 from ugmm.spec import Spec
-from ugmm.trained import TrainedNetwork
+from ugmm.trained import TrainedNetwork, TrainedRegressor
 
 if TYPE_CHECKING:
     from ugmm.tasks import Task
@@ -27,8 +27,10 @@ Which = Literal["best", "last"] | None
 
 def load(
     run: str | Path, checkpoint: Which = None, *, plugins: str | Path | Iterable[str | Path] = ()
-) -> TrainedNetwork:
+) -> TrainedNetwork | Any:
     """Return the trained network of a run folder, which takes rows as the user has them.
+
+    Of a run of a regression it is a `ugmm.trained.TrainedRegressor`.
 
     Args:
         run: The run folder; or one of its checkpoints, or a folder of runs, of which the newest is
@@ -53,12 +55,16 @@ def load(
         )
     rows = folder.read_rows()
     kept = None if rows is None else torch.from_numpy(rows)
-    return TrainedNetwork(_build(config, saved), spec, config, kept)
+    network = _build(config, saved)
+    if isinstance(network, Regressor):
+        return TrainedRegressor(network, spec, config, kept)
+    assert isinstance(network, Classifier)
+    return TrainedNetwork(network, spec, config, kept)
 
 
 def load_network(
     run: str | Path, checkpoint: Which = None, *, plugins: str | Path | Iterable[str | Path] = ()
-) -> Classifier:
+) -> Network:
     """Return the bare network of a run folder, in evaluation mode.
 
     It takes features in model units, as the run's data module serves them: standardised for
@@ -121,7 +127,7 @@ def _read(run: str | Path, checkpoint: Which) -> tuple[Run, Config, Checkpoint]:
     return folder, config, read_for(folder, paths[checkpoint], config)
 
 
-def _build(config: Config, saved: Checkpoint) -> Classifier:
+def _build(config: Config, saved: Checkpoint) -> Network:
     network = _fresh_network(config, saved)
     restore(network, saved)
     return network.eval()
@@ -132,7 +138,7 @@ def _build_task(config: Config, saved: Checkpoint) -> "Task":
     return config.task.build(network, saved.stamp.n_classes, **config.training())
 
 
-def _fresh_network(config: Config, saved: Checkpoint) -> Classifier:
+def _fresh_network(config: Config, saved: Checkpoint) -> Network:
     return config.network(saved.stamp.n_features, saved.stamp.n_classes)
 
 

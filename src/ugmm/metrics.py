@@ -38,8 +38,9 @@ class Metric:
         unit: What it is measured in. A share lies in [0, 1] and is drawn in percent.
         format_spec: How one value is printed by itself, as Python formats numbers.
         normalised: False where it looks like a log-likelihood but is not one.
-        validated: Whether a validation measures it, so that it can choose the best checkpoint.
-        curve: The split whose curve a dashboard shows for every task; empty for none.
+        validated: Whether a validation measures it, so that it can choose the best checkpoint if
+            one way is better.
+        curve: The split whose curve a dashboard shows of every task that logs it; empty for none.
     """
 
     name: str
@@ -92,6 +93,12 @@ METRICS = (
     Metric("log_prob", "log p(x, y)", "max", "nats", validated=True),
     Metric("log_prob_raw", "log p(x, y) in raw units", "max", "nats"),
     Metric("score", "log-score", "max", "nats", normalised=False, validated=True),
+    Metric("r2", "R squared", "max", validated=True, curve="val"),
+    Metric("rmse", "root mean squared error", "min", validated=True),
+    Metric("mae", "mean absolute error", "min", validated=True),
+    Metric("nlpd", "-log p(y | x)", "min", "nats", validated=True, curve="val"),
+    Metric("crps", "CRPS", "min", validated=True),
+    Metric("coverage_90", "coverage of 90% intervals", None, "share", ".2%", validated=True),
     Metric("auroc_posterior", "area under the ROC curve, by the posterior", "max"),
     Metric("auroc_score", "area under the ROC curve, by the log-sum of scores", "max"),
     Metric("loss", "objective", "min", curve="train"),

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ugmm.columns import Column, columns_by_name, identify, is_missing, to_array
+from ugmm.columns import Column, Target, columns_by_name, identify, is_missing, to_array
 from ugmm.errors import UserError, nearest
 
-__all__ = ["Column", "Spec", "column_of", "unit_pixels"]
+__all__ = ["Column", "Spec", "Target", "column_of", "unit_pixels"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Spec:
 
     Attributes:
         n_features: Number of features, N.
-        class_names: One name a class.
+        class_names: One name a class; empty where a number is predicted.
         columns: The user's columns, in the order in which an array has them; empty where they
             have no names: then each is a number, and they go by position.
         label: The column of the classes, which is no feature; None where it has no name.
@@ -36,6 +36,8 @@ class Spec:
             may also be uint8, from 0 to 255.
         binary: Whether the network knows pixels of 0 and 1 only: grey ones are then rounded.
         keeps_missing: Whether it was trained on rows with values missing, and takes them so.
+        target: The column of the numbers that are predicted, which is no feature; None where
+            there are classes.
 
     Raises:
         UserError: If the numbers of columns, means and deviations do not fit one another.
@@ -52,6 +54,7 @@ class Spec:
     pixel_range: tuple[float, float] | None = None
     binary: bool = False
     keeps_missing: bool = False
+    target: Target | None = None
 
     def __post_init__(self) -> None:
         for what, found in (
@@ -77,6 +80,11 @@ class Spec:
         return tuple(name for column in self.columns for name in column.features)
 
     @property
+    def _answer(self) -> str | None:
+        """The column of what is predicted, which rows may hold; None where it has no name."""
+        return self.label if self.target is None else self.target.name
+
+    @property
     def log_jacobian(self) -> float:
         """What is added to a log-density in model units to make it one in raw units."""
         return -math.fsum(map(math.log, self.std))
@@ -90,9 +98,9 @@ class Spec:
 
         Args:
             rows: A torch tensor, an array or a list of rows, whose columns go by position; a data
-                frame or a mapping from names to columns, in any order, which may hold the label
-                and the ignored columns too; images also as (n, H, W). One row alone is a batch of
-                one.
+                frame or a mapping from names to columns, in any order, which may hold the label or
+                target and the ignored columns too; images also as (n, H, W). One row alone is a
+                batch of one.
 
         Returns:
             (n, N) float32; NaN where a value is missing, if `keeps_missing`.
@@ -208,7 +216,8 @@ class Spec:
         """
         try:
             columns = [Column(**_with_tuples(column)) for column in content["columns"]]
-            return cls(**_with_tuples({**content, "columns": columns}))
+            target = None if (saved := content.get("target")) is None else Target(**saved)
+            return cls(**_with_tuples({**content, "columns": columns, "target": target}))
         except (AttributeError, KeyError, TypeError) as error:
             raise UserError(
                 f"what was saved about the rows is damaged, or from another version of ugmm "
@@ -262,7 +271,7 @@ class Spec:
                 if names[name] in found:
                     raise UserError(f"there are two columns {names[name]!r}; leave one out")
                 found[names[name]] = values
-            elif name != self.label and name not in self.ignored:
+            elif name != self._answer and name not in self.ignored:
                 raise UserError(
                     f"unknown column {name!r}; leave it out, or rename it: "
                     f"{nearest(name, [column.name for column in self.columns])}"

@@ -1,5 +1,6 @@
 """A trained network that takes rows as the user has them, and answers in the user's own units."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -12,11 +13,11 @@ from ugmm.config.schema import Config
 from ugmm.density import TiltedGaussian
 from ugmm.errors import UserError
 from ugmm.given import Given
-from ugmm.nn import Classifier, Evidence
+from ugmm.nn import Classifier, Evidence, Network, Predictive, Regressor
 from ugmm.nn.classifier import CanSample
 from ugmm.spec import Spec
 
-__all__ = ["Sample", "TrainedNetwork"]
+__all__ = ["Sample", "TrainedNetwork", "TrainedRegressor"]
 
 _BATCH = 1000  # rows that the network sees at once
 
@@ -33,7 +34,34 @@ class Sample(NamedTuple):
     labels: np.ndarray | None
 
 
-class TrainedNetwork:
+class _Trained:
+    """What is shared by trained networks of classes and of numbers; see `TrainedNetwork`."""
+
+    network: Network
+
+    def __init__(
+        self, network: Network, spec: Spec, config: Config, kept: Tensor | None = None
+    ) -> None:
+        self.network = network
+        self.spec = spec
+        self.config = config
+        self.kept = kept
+
+    def _encode(self, rows: Any) -> Tensor:
+        return torch.from_numpy(self.spec.encode(rows))
+
+    @torch.no_grad()
+    def _outputs(self, of: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Return what a function of the network gives for features in model units (n, N)."""
+        parameter = next(self.network.parameters(), None)
+        device = next(chain(self.network.parameters(), self.network.buffers())).device
+        dtype = x.dtype if parameter is None else parameter.dtype
+        with self.network.prepared():
+            parts = [of(part.to(device, dtype)) for part in x.split(_BATCH)]
+        return torch.cat(parts)
+
+
+class TrainedNetwork(_Trained):
     """A network that takes rows as the user has them; `ugmm.load` returns it.
 
     Rows may be a tensor, an array, lists, a data frame or a mapping from names to columns, in the
@@ -46,14 +74,8 @@ class TrainedNetwork:
         kept: Some training rows in model units, (k, N), which the run kept.
     """
 
-    def __init__(
-        self, network: Classifier, spec: Spec, config: Config, kept: Tensor | None = None
-    ) -> None:
-        self.network = network
-        self.spec = spec
-        self.config = config
-        self.kept = kept
-        self._is_normalized = False
+    network: Classifier
+    _is_normalized = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -157,9 +179,6 @@ class TrainedNetwork:
         labelled = self._scores(self.network, x[:1]).shape[-1] > 1
         return Sample(self.spec.decode(x), self._name(y) if labelled else None)
 
-    def _encode(self, rows: Any) -> Tensor:
-        return torch.from_numpy(self.spec.encode(rows))
-
     def _name(self, labels: Tensor) -> np.ndarray:
         return np.array(self.class_names)[labels.cpu().numpy()]
 
@@ -179,15 +198,9 @@ class TrainedNetwork:
             )
         return scores
 
-    @torch.no_grad()
     def _scores(self, network: Classifier, x: Tensor) -> Tensor:
         """Return the class scores of features in model units (n, N): (n, classes)."""
-        parameter = next(self.network.parameters(), None)
-        device = next(chain(self.network.parameters(), self.network.buffers())).device
-        dtype = x.dtype if parameter is None else parameter.dtype
-        with network.prepared():
-            parts = [network.class_scores(part.to(device, dtype)) for part in x.split(_BATCH)]
-        return torch.cat(parts)
+        return self._outputs(network.class_scores, x)
 
     def _normalize(self) -> None:
         """Estimate the partition functions, once, by as many draws as at the run's test.
@@ -200,3 +213,61 @@ class TrainedNetwork:
             if isinstance(module, TiltedGaussian):
                 module.normalize(self.config.task.z_draws)  # type: ignore[attr-defined]
         self._is_normalized = True
+
+
+class NotOfNumbersError(UserError, AttributeError):
+    """What a network of classes can be asked, and one that predicts numbers cannot."""
+
+
+class TrainedRegressor(_Trained):
+    """A network that predicts numbers, likewise; `ugmm.load` returns it.
+
+    See `TrainedNetwork` for the rows and the arguments.
+
+    Raises:
+        UserError: Whenever it is asked what only a `TrainedNetwork` can tell.
+    """
+
+    network: Regressor
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """Return the mean of each row's target, in the user's units: (n,) float64.
+
+        Raises:
+            UserError: If the rows are not what the network was trained on.
+        """
+        return self.predictive(rows).mean.numpy()
+
+    def predictive(self, rows: Any) -> Predictive:
+        """Return the distribution of each row's target, in the user's units: a batch of (n,).
+
+        Raises:
+            UserError: See `predict`.
+        """
+        target = self.spec.target
+        assert target is not None  # a run of a regression has one
+        parameters = self._outputs(self.network, self._encode(rows))
+        of_model = self.network.distribution(parameters.cpu().double())
+        return of_model.scaled(target.mean, target.std)
+
+    def interval(self, rows: Any, level: float = 0.9) -> np.ndarray:
+        """Return the ends of the central interval that should hold a share of the targets: (n, 2).
+
+        Args:
+            rows: As `predict` takes them.
+            level: The share.
+
+        Raises:
+            UserError: See `predict`; also if the share is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise UserError(f"level={level} must be between 0 and 1, such as 0.9")
+        return torch.stack(self.predictive(rows).interval(level), -1).numpy()
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(TrainedNetwork, name):
+            raise NotOfNumbersError(
+                f"this network predicts a number, and has no {name}; ask it by predict, "
+                "predictive or interval"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

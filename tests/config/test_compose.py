@@ -33,10 +33,12 @@ CHOICES = sorted(
 def test_every_shipped_choice_can_be_chosen(group, name):
     """A choice that no experiment names would otherwise never be read."""
     gaussians = ("lda", "qda", "gmm", "fitted")
+    regressions = ("diabetes", "regression", "mlp_regression", "linear_regression")
     fits = {
         "generative": "iris_gen",
         "score": "iris_paper",
         **dict.fromkeys(gaussians, "iris_lda"),
+        **dict.fromkeys(regressions, "diabetes_reg"),
     }
     together = {
         "autoregressive": ["task=likelihood"],

@@ -51,7 +51,7 @@ def test_keys_are_the_arguments_of_what_is_built_with_the_same_defaults(kind):
     if kind.group == "task":
         pytest.skip("a task hands its keys to its loss")
     instance = kind(name=kind.__dataclass_fields__["name"].default)
-    assert not list(differences(kind, inspect.signature(instance.target()).parameters))
+    assert not list(differences(kind, inspect.signature(instance.imported()).parameters))
 
 
 @pytest.mark.parametrize(

@@ -132,10 +132,10 @@ def test_where_rare_classes_are_all_there_is():
 
 
 @pytest.mark.parametrize("decimal", [".", ","])
-def test_a_label_of_decimals_is_no_regression(decimal):
+def test_a_label_of_decimals_is_pointed_out(decimal):
     classes = tuple(f"{i / 2}".replace(".", decimal) for i in range(20))
     rows = table(np.arange(20.0)[:, None], np.arange(20), classes=classes)
-    with pytest.raises(UserError, match="there is no regression here: round or bin it"):
+    with pytest.raises(UserError, match="a quantity is predicted by data"):
         module(rows)
 
 

@@ -8,6 +8,7 @@ from ugmm.config.choices import (  # noqa: F401  (declared)
     baselines,
     convolution,
     recurrence,
+    regression,
 )
 from ugmm.config.choices.data import DataConfig
 from ugmm.config.choices.models import ModelConfig
@@ -16,7 +17,7 @@ from ugmm.config.training import OptimizerConfig, ScheduleConfig, TrackingConfig
 from ugmm.keys import key
 
 if TYPE_CHECKING:
-    from ugmm.nn import Classifier
+    from ugmm.nn import Network
 
 __all__ = ["SHARED", "Config"]
 
@@ -46,7 +47,12 @@ class Config:
             return f"trainer.early_stopping.patience={self.trainer.early_stopping.patience}"
         return "schedule.name=plateau" if self.schedule.name == "plateau" else ""
 
-    def network(self, n_features: int, n_classes: int) -> "Classifier":
+    @property
+    def follows_monitor(self) -> bool:
+        """Whether anything looks at `trainer.monitor`."""
+        return self.trainer.test_checkpoint == "best" or bool(self.needs_validation)
+
+    def network(self, n_features: int, n_classes: int) -> "Network":
         """Build the network of the experiment."""
         network = self.task.network(self.model, n_features, n_classes)
         if self.data.keeps_missing:

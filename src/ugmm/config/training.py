@@ -101,10 +101,20 @@ class TrainerConfig:
     check_val_every_n_epoch: int = key(1, low=1, high=10**6)
     log_every_n_steps: int = key(50, low=1, high=10**9)
     fast_dev_run: bool = False
-    # Which metric decides on the best checkpoint; the last two exist for task=generative.
-    monitor: Literal["val/accuracy", "val/nll", "val/ece", "val/log_prob", "val/score"] = (
-        "val/accuracy"
-    )
+    # Which metric decides on the best checkpoint: of classes, of a density, of the paper's score,
+    # of numbers that are predicted.
+    monitor: Literal[
+        "val/accuracy",
+        "val/nll",
+        "val/ece",
+        "val/log_prob",
+        "val/score",
+        "val/r2",
+        "val/rmse",
+        "val/mae",
+        "val/nlpd",
+        "val/crps",
+    ] = "val/accuracy"
     test_checkpoint: Literal["best", "last"] = "best"
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     averaging: AveragingConfig = field(default_factory=AveragingConfig)

@@ -13,7 +13,7 @@ from ugmm.data.dialect import Dialect
 from ugmm.errors import UserError
 from ugmm.yaml_text import write_pair
 
-__all__ = ["Cells", "ColumnType", "Features", "encode", "read_classes"]
+__all__ = ["Answer", "Cells", "ColumnType", "Features", "encode", "read_classes", "read_target"]
 
 ColumnType = Literal["numeric", "categorical", "drop"]
 
@@ -63,6 +63,15 @@ class Features:
 
     column: Column
     x: np.ndarray
+    content: str
+
+
+@dataclass
+class Answer:
+    """What is to be predicted of each row: classes, (n,) int64, or numbers, (n,) float64."""
+
+    y: np.ndarray
+    class_names: tuple[str, ...]
     content: str
 
 
@@ -118,10 +127,10 @@ def _encode_numbers(column: Cells, numbers: list[float | None]) -> Features:
     return Features(becomes, x[:, None], content)
 
 
-def read_classes(column: Cells | None, rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_classes(column: Cells | None, rows: int) -> Answer:
     """Return the class of each row and the names of the classes; without a column, all of one."""
     if column is None:
-        return np.zeros(rows, dtype=np.int64), ("all",)
+        return Answer(np.zeros(rows, dtype=np.int64), ("all",), "")
     values = [value for value in column.values if value is not None]
     names = _ordered(values)
     if len(names) < 2:
@@ -131,7 +140,32 @@ def read_classes(column: Cells | None, rows: int) -> tuple[np.ndarray, tuple[str
         )
     known = {identify(name): index for index, name in enumerate(names)}
     place = {value: known[identify(value)] for value in set(values)}
-    return np.array([place[value] for value in values], dtype=np.int64), tuple(names)
+    y = np.array([place[value] for value in values], dtype=np.int64)
+    return Answer(y, tuple(names), f"{len(names)}: {', '.join(names)}")
+
+
+def read_target(column: Cells) -> Answer:
+    """Return the numbers of a column that misses none.
+
+    Raises:
+        UserError: If a value is no number, or too large, or they are all the same.
+    """
+    numbers = column.numbers()
+    if None in numbers:
+        place = numbers.index(None)
+        raise UserError(
+            f"data.target={column.name}: {column.values[place]!r} in line {column.lines[place]} "
+            f"is not a number where decimals stand behind a {column.dialect.decimal}; mend it, "
+            "or, if these are classes, name the column by data.label"
+        )
+    found = _encode_numbers(column, numbers)
+    y = found.x[:, 0]
+    if y.min() == y.max():
+        raise UserError(
+            f"data.target={column.name} is {y[0]:g} in every row: there is nothing to predict; "
+            "name another column"
+        )
+    return Answer(y, (), found.content)
 
 
 def _ordered(values: Iterable[str]) -> list[str]:

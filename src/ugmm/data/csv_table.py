@@ -9,11 +9,19 @@ from typing import Literal, get_args
 import numpy as np
 
 from ugmm.columns import is_missing
-from ugmm.data.csv_columns import Cells, ColumnType, Features, encode, read_classes
+from ugmm.data.csv_columns import (
+    Cells,
+    ColumnType,
+    Features,
+    encode,
+    read_classes,
+    read_target,
+)
 from ugmm.data.dialect import Dialect, find_dialect, named_separator
 from ugmm.data.tabular import Table, has_decimals
 from ugmm.data.text_file import read_text
 from ugmm.errors import UserError, nearest
+from ugmm.spec import Target
 
 __all__ = ["Missing", "read_cells", "read_csv"]
 
@@ -26,6 +34,7 @@ def read_csv(
     path: str | Path,
     label: str | None = None,
     *,
+    target: str | None = None,
     types: Mapping[str, str] | None = None,
     missing: Missing = "refuse",
     separator: str = "auto",
@@ -41,6 +50,7 @@ def read_csv(
     Args:
         path: The file.
         label: The column of the classes. None: a table without a label, all of one class.
+        target: In place of a label, the column of the numbers that are to be predicted.
         types: What columns are, by name, where that is not to be inferred: "numeric",
             "categorical" or "drop", which leaves the column out.
         missing: What becomes of missing values. "refuse" raises; "drop" leaves out their rows;
@@ -61,36 +71,49 @@ def read_csv(
     """
     if not str(path):
         raise UserError("no file is named; set data.path=table.csv")
+    if label is not None and target is not None:
+        raise UserError(
+            f"{path}: rows have either classes, {label!r}, or a number to predict, {target!r}; "
+            "name one of the two"
+        )
     columns, how = read_cells(path, separator=separator, decimal=decimal, encoding=encoding)
     types = dict(types or {})
-    _check_names(path, list(columns), label, types)
+    kind, asked = ("label", label) if target is None else ("target", target)
+    _check_names(path, list(columns), kind, asked, types)
     used = [column for name, column in columns.items() if types.get(name) != "drop"]
     if missing == "drop":
         complete = [None not in row for row in zip(*(c.values for c in used), strict=True)]
         used = [column.keep(complete) for column in used]
         if not any(complete):
             raise UserError(f"{path}: every row lacks a value; use data.missing=mean or keep")
-    _refuse_missing(used, label, missing)
+    _refuse_missing(used, kind, asked, missing)
     keep = missing == "keep"
-    features = {c.name: encode(c, types.get(c.name), keep=keep) for c in used if c.name != label}
+    features = {c.name: encode(c, types.get(c.name), keep=keep) for c in used if c.name != asked}
     if not features:
         raise UserError(f"{path} has no column that could be a feature")
-    classes = next((c for c in used if c.name == label), None)
-    y, class_names = read_classes(classes, len(used[0].values))
+    column = next((c for c in used if c.name == asked), None)
+    if column is None or target is None:
+        answer, notes = (
+            read_classes(column, len(used[0].values)),
+            _notes(columns, features, column),
+        )
+    else:
+        answer, notes = read_target(column), _notes(columns, features, None)
     return Table(
         x=np.hstack([column.x for column in features.values()]),
-        y=y,
+        y=answer.y,
         columns=tuple(column.column for column in features.values()),
-        class_names=class_names,
+        class_names=answer.class_names,
         label=label,
-        ignored=tuple(name for name in columns if name != label and name not in features),
+        target=Target(target) if target is not None else None,
+        ignored=tuple(name for name in columns if name != asked and name not in features),
         fill_missing=missing == "mean",
         keep_missing=keep,
         description="\n".join(
             [
-                _describe_file(path, how, columns, features, len(y)),
-                *_describe_columns(columns, features, label, class_names),
-                *_notes(columns, features, classes),
+                _describe_file(path, how, columns, features, len(answer.y)),
+                *_describe_columns(columns, features, {asked: (kind, answer.content)}),
+                *notes,
             ]
         ),
     )
@@ -154,34 +177,34 @@ def _without_missing(values: Sequence[str]) -> list[str | None]:
 
 
 def _check_names(
-    path: str | Path, names: list[str], label: str | None, types: Mapping[str, str]
+    path: str | Path, names: list[str], kind: str, asked: str | None, types: Mapping[str, str]
 ) -> None:
-    """Refuse a label or types that the columns do not allow."""
-    if label is not None and label not in names:
+    """Refuse a label, a target or types that the columns do not allow."""
+    if asked is not None and asked not in names:
         if len(names) == 1:
             raise UserError(
-                f"data.label={label}: {path} has one column only, {names[0]!r}; set "
+                f"data.{kind}={asked}: {path} has one column only, {names[0]!r}; set "
                 "data.separator, or separate its columns by commas"
             )
-        raise UserError(f"data.label={label}: {path} has no such column; {nearest(label, names)}")
-    for name, kind in types.items():
+        raise UserError(f"data.{kind}={asked}: {path} has no such column; {nearest(asked, names)}")
+    for name, stated in types.items():
         if name not in names:
             raise UserError(f"data.types: {path} has no column {name!r}; {nearest(name, names)}")
-        if kind not in get_args(ColumnType):
-            raise UserError(f"data.types.{name}={kind} must be numeric, categorical or drop")
-        if name == label:
-            raise UserError(f"data.types names {name!r}, the label; leave it out there")
+        if stated not in get_args(ColumnType):
+            raise UserError(f"data.types.{name}={stated} must be numeric, categorical or drop")
+        if name == asked:
+            raise UserError(f"data.types names {name!r}, the {kind}; leave it out there")
 
 
-def _refuse_missing(columns: Iterable[Cells], label: str | None, missing: str) -> None:
+def _refuse_missing(columns: Iterable[Cells], kind: str, asked: str | None, missing: str) -> None:
     """Refuse missing values that nobody said what to do with."""
     for column in columns:
         lines = column.missing()
-        if not lines or (missing in ("mean", "keep") and column.name != label):
+        if not lines or (missing in ("mean", "keep") and column.name != asked):
             continue
         remedy = f"use data.missing=drop, mean or keep, or {column.remedy('drop')}"
-        if column.name == label:
-            remedy = "leave out rows without a label by data.missing=drop"
+        if column.name == asked:
+            remedy = f"leave out rows without a {kind} by data.missing=drop"
         raise UserError(
             f"column {column.name!r} has {len(lines)} missing value(s), the first in line "
             f"{lines[0]}; {remedy}"
@@ -204,16 +227,19 @@ def _describe_file(
 def _describe_columns(
     columns: Mapping[str, Cells],
     features: Mapping[str, Features],
-    label: str | None,
-    class_names: tuple[str, ...],
+    asked: Mapping[str | None, tuple[str, str]],
 ) -> list[str]:
-    """Return a table of the columns, as they are in the file, a line each."""
+    """Return a table of the columns, as they are in the file, a line each.
+
+    Args:
+        columns: They.
+        features: What some of them become.
+        asked: The type and the content of the one that is to be predicted, by its name.
+    """
     found = [("column", "type", "missing", "values")]
     for name, column in columns.items():
-        kind, content = "dropped", ""
-        if name == label:
-            kind, content = "label", f"{len(class_names)}: {', '.join(class_names)}"
-        elif name in features:
+        kind, content = asked.get(name, ("dropped", ""))
+        if name in features:
             kind = "categorical" if features[name].column.categories else "numeric"
             content = features[name].content
             if np.ptp(features[name].x[~np.isnan(features[name].x)]) == 0:
@@ -242,7 +268,8 @@ def _notes(
     if classes and has_decimals(classes.numbers()):
         notes.append(
             f"the label {classes.name!r} has decimals, and each of its numbers is a class of its "
-            "own; there is no regression here: round or bin it, if it is a quantity"
+            f"own; a quantity is predicted by data.target={classes.name} in the experiment "
+            "diabetes_reg"
         )
     return [f"  note: {note}" for note in notes]
 

@@ -1,6 +1,7 @@
 """What the data modules share: checked splits in memory, and loaders that cut them."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import lightning
@@ -14,7 +15,7 @@ from ugmm.data.batches import (
     TrainingBatches,
 )
 from ugmm.errors import UserError
-from ugmm.spec import Column, Spec
+from ugmm.spec import Column, Spec, Target
 
 __all__ = ["InMemoryDataModule", "Split", "SplitName", "check_range"]
 
@@ -26,7 +27,7 @@ class Split(NamedTuple):
 
     Attributes:
         x: Features, (n, n_features), float32.
-        y: Labels, (n,), int64, from 0 to n_classes - 1.
+        y: Labels, (n,), int64, from 0 to n_classes - 1; or targets, (n,), float32.
     """
 
     x: Tensor
@@ -34,15 +35,16 @@ class Split(NamedTuple):
 
 
 class InMemoryDataModule(lightning.LightningDataModule, ABC):
-    """A labelled data set that fits in memory.
+    """A data set that fits in memory: rows, and of each its class or a number, the target.
 
     A new data set states the attributes below and implements `load` (and `prepare_data`, if
     anything must be fetched). The attributes are known without `setup`, which networks and
     configs rely on; `splits` is filled by `setup`.
 
-    Batches are (x, y): (B, n_features) float32 and (B,) int64, on the CPU. An attached trainer
-    says how many devices share a batch and which epoch it is; without one there is one device
-    and the epoch is 0.
+    Batches are (x, y): (B, n_features) float32 and (B,) int64, on the CPU; where there is a
+    target, y is float32 and standardised by the training rows. An attached trainer says how many
+    devices share a batch and which epoch it is; without one there is one device and the epoch is
+    0.
 
     Args:
         batch_size: Rows of a batch, which all devices share.
@@ -53,8 +55,10 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
 
     Attributes:
         n_features: Number of features.
-        n_classes: Number of classes.
+        n_classes: Number of classes; 0, and so left unsaid, where there is a target.
         class_names: One name a class.
+        target: What the number is that is to be predicted, whose mean and deviation `setup` adds;
+            None where there are classes.
         feature_names: One name a feature; empty where they have none.
         image_shape: Height and width if a row is an image, else None.
         pixel_range: Between which values an image's pixels lie, before any standardising.
@@ -73,8 +77,9 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
     """
 
     n_features: int
-    n_classes: int
-    class_names: tuple[str, ...]
+    n_classes: int = 0
+    class_names: tuple[str, ...] = ()
+    target: Target | None = None
     feature_names: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
     pixel_range: tuple[float, float] | None = (0.0, 1.0)
@@ -104,7 +109,10 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
 
     @abstractmethod
     def load(self) -> dict[SplitName, Split]:
-        """Read the data set and split it. Runs on every rank, after `prepare_data` on one."""
+        """Read the data set and split it. Runs on every rank, after `prepare_data` on one.
+
+        Targets are in the user's units, of any floating-point type.
+        """
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002  Lightning's signature
         """Fill `splits` and `spec`, unless they are filled.
@@ -116,13 +124,15 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
             splits = self.load()
             train = splits["train"]
             splits.setdefault("val", Split(train.x[:0], train.y[:0]))
-            if len(getattr(self, "class_names", ())) != self.n_classes:
+            if len(self.class_names) != self.n_classes:
                 raise UserError(
                     f"{type(self).__name__} must state class_names, one for each of its "
                     f"{self.n_classes} classes"
                 )
             for name, split in splits.items():
                 self._check(name, split)
+            if self.target is not None:
+                splits = self._standardise(self.target, splits)
             self.spec = self.describe_rows()
             self.splits = splits
 
@@ -140,10 +150,31 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
             image_shape=self.image_shape,
             pixel_range=self.pixel_range if self.image_shape else None,
             keeps_missing=self.keeps_missing,
+            target=self.target,
         )
 
+    def _standardise(
+        self, target: Target, splits: dict[SplitName, Split]
+    ) -> dict[SplitName, Split]:
+        """Note mean and deviation of the training rows' targets, and return all by these."""
+        y = splits["train"].y.double()
+        if y.min() == y.max():
+            raise UserError(
+                f"the target {target.name!r} is {float(y[0]):g} in all training rows: there is "
+                "nothing to predict; name another column"
+            )
+        std, mean = torch.std_mean(y, correction=0)
+        if not std.isfinite():
+            raise UserError(
+                f"the target {target.name!r} is too large to be squared; give it in another unit"
+            )
+        self.target = replace(target, mean=float(mean), std=float(std))
+        return {
+            name: Split(x, ((y.double() - mean) / std).float()) for name, (x, y) in splits.items()
+        }
+
     def rows(self) -> Split:
-        """Return all rows: features (n, n_features) float64, and labels (n,).
+        """Return all rows: features (n, n_features) float64, and labels or targets (n,).
 
         Their order is the same in every process. By default they are the splits', one after
         the other; a data set that can should return them in its own order and units.
@@ -214,11 +245,22 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
                 f"the {name} rows of {type(self).__name__} hold a value that is not finite (row "
                 f"{row}, feature {feature}); fill it in or leave the row out"
             )
-        if y.min() < 0 or y.max() >= self.n_classes:
+        if self.target is not None:
+            self._check_targets(name, y)
+        elif y.min() < 0 or y.max() >= self.n_classes:
             wrong = y[(y < 0) | (y >= self.n_classes)][0].item()
             raise UserError(
                 f"the {name} rows of {type(self).__name__} have the label {wrong}; labels must "
                 f"be 0 to {self.n_classes - 1}"
+            )
+
+    def _check_targets(self, name: str, y: Tensor) -> None:
+        strange = (~y.isfinite()).nonzero()
+        if len(strange):
+            row = int(strange[0])
+            raise UserError(
+                f"the {name} rows of {type(self).__name__} have the target {float(y[row])} in row "
+                f"{row}; leave such rows out"
             )
 
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
         metrics_table,
         neuron_densities,
         pair_plot,
+        predicted_numbers,
         reliability_diagram,
         robustness_table,
+        target_calibration,
         training_curves,
     )
     from ugmm.report.style import save
@@ -35,9 +37,11 @@ __all__ = [
     "metrics_table",
     "neuron_densities",
     "pair_plot",
+    "predicted_numbers",
     "reliability_diagram",
     "robustness_table",
     "save",
+    "target_calibration",
     "training_curves",
 ]
 

@@ -10,13 +10,13 @@ from ugmm.nn import Classifier
 from ugmm.nn.labels import count_labels
 from ugmm.objectives import ClassificationObjective, CrossEntropy
 from ugmm.tasks.class_metrics import balanced_weights
+from ugmm.tasks.classification import ClassificationTask
 from ugmm.tasks.remake import remake
-from ugmm.tasks.task import Task
 
 __all__ = ["DiscriminativeTask"]
 
 
-class DiscriminativeTask(Task):
+class DiscriminativeTask(ClassificationTask):
     r"""One output per class, trained by a loss of the class scores.
 
     Also logs `train/accuracy`, under dropout and before each step.

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from ugmm.errors import UserError
 from ugmm.nn import Classifier
+from ugmm.tasks.classification import ClassificationTask
 from ugmm.tasks.measures import Mean
-from ugmm.tasks.task import Batch, Task
+from ugmm.tasks.task import Batch
 
 __all__ = ["FittedTask"]
 
 
-class FittedTask(Task):
+class FittedTask(ClassificationTask):
     """Fits its network to all training rows before the first epoch, which then does nothing.
 
     Validation and test also log `log_prob`, the mean of log p(x, y) in nats.

@@ -13,16 +13,17 @@ from ugmm.density import Ensemble, Estimate, TiltedGaussian, VicinalNoise, fill_
 from ugmm.errors import UGMMWarning
 from ugmm.nn import Classifier
 from ugmm.objectives import Objective, RankingNCE
+from ugmm.tasks.classification import ClassificationTask
 from ugmm.tasks.measures import Mean
 from ugmm.tasks.remake import remake
-from ugmm.tasks.task import Batch, Task
+from ugmm.tasks.task import Batch
 
 __all__ = ["GenerativeTask"]
 
 _VALIDATION_DRAWS = 2**14  # for Z at each validation: an error of 0.01 nats or so is enough there
 
 
-class GenerativeTask(Task):
+class GenerativeTask(ClassificationTask):
     r"""A density p(x, y) of features and label, or the paper's score of them.
 
     The class posterior comes from evaluating every label. Validation and test also log

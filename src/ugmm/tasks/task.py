@@ -1,10 +1,10 @@
-"""What every task shares: training a network, and telling classes apart by it."""
+"""What every task shares: training a network, and measuring it batch by batch."""
 
 import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning
 import numpy as np
@@ -15,11 +15,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
 
 from ugmm.kernels.prepared import Prepared
-from ugmm.nn import Classifier, Recorded
+from ugmm.nn import Network, Recorded
 from ugmm.nn.mixture import prepared
 from ugmm.nn.recipe import class_path
-from ugmm.tasks.class_metrics import balanced_accuracy, macro_f1
-from ugmm.tasks.measures import Confusion, split_metrics, update_metrics
 from ugmm.tasks.optimization import make_optimizer, make_schedule
 from ugmm.tasks.remake import remake
 
@@ -29,50 +27,46 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Task(Recorded, lightning.LightningModule, ABC):
-    """What all tasks share: metrics of the class scores, and the optimiser.
+    """What all tasks share: how a network is trained, and when it is measured.
 
-    Validation and test log `accuracy`, `nll` (the mean negative log-posterior of the label, in
-    nats) and `ece` (expected calibration error, 15 bins of equal width); a test logs
-    `balanced_accuracy` and `macro_f1`, too, and leaves in `test_record` what the pictures are
-    drawn from. `trainer.predict` gives, for batches of (x, y), (x,) or x, what calling the task
-    gives.
+    A class derived from it makes `val_metrics` and `test_metrics`, and defines `forward`, `loss`,
+    `update` and `keep`. `trainer.predict` gives, for batches of (x, y), (x,) or x, what calling
+    the task gives.
 
     The arguments are the task's hyper-parameters: `load_from_checkpoint` makes it, and the
     network, again from them.
 
     Arguments:
-        network: Scores the classes; or how it was made, as in a checkpoint (`ugmm.nn.recipe`).
-        n_classes: Number of classes.
+        network: What is trained; or how it was made, as in a checkpoint (`ugmm.nn.recipe`).
         optimizer: Keywords of `ugmm.tasks.optimization.make_optimizer`.
         schedule: Keywords of `ugmm.tasks.optimization.make_schedule`.
 
-    Raises:
-        TypeError: If the network does not score classes.
+    Attributes:
+        network_kind: What the network of a checkpoint must derive from.
+        watched: What a validation measures of every such network, and is finite in training that
+            goes well; less is better.
+        val_metrics: Of the validation.
+        test_metrics: Of the test.
+        test_record: What pictures are drawn from, after a test.
     """
 
-    network: Classifier
-    has_label = True  # or there is one class only, and nothing to tell apart
+    network: Network
+    network_kind: ClassVar[type[Network]] = Network
+    watched: ClassVar[str]
+    val_metrics: MetricCollection
+    test_metrics: MetricCollection
 
     def __init__(
         self,
-        network: Classifier | Mapping[str, Any],
-        n_classes: int,
+        network: Network | Mapping[str, Any],
         optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(self.init_args, logger=False)
-        self.network = remake(network, Classifier, "network")
-        if not hasattr(self.network, "class_scores"):
-            raise TypeError(
-                f"network must be a ugmm.nn.Classifier, and is a {type(self.network).__name__}: "
-                "derive a class of your own from it, which needs no more than forward"
-            )
+        self.network = remake(network, self.network_kind, "network")
         self.optimizer = _without_numpy(optimizer or {})
         self.schedule = _without_numpy(schedule or {})
-        self.val_metrics = split_metrics("val")
-        self.test_metrics = split_metrics("test")
-        self.confusion = Confusion(n_classes)
         self.trained: dict[str, Tensor] = {}  # what is known of the last step
         self.test_record: dict[str, Tensor] = {}
         self._kept: dict[nn.Module, Prepared] = {}  # from batch to batch of an evaluation
@@ -88,19 +82,23 @@ class Task(Recorded, lightning.LightningModule, ABC):
             super().__setattr__(name, value)
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
-        """Look at the training rows (n, features) and labels (n,), once, before training."""
+        """Look at the training rows (n, features), and their labels or targets (n,), once."""
 
     def labels(self, y: Tensor) -> Tensor:
-        """Return the labels that the network knows."""
+        """Return what the network knows of labels or targets."""
         return y
 
     @abstractmethod
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the training loss of a batch, a scalar."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the class scores: (..., features) to (..., classes)."""
-        return self.network.class_scores(x)
+    @abstractmethod
+    def update(self, metrics: MetricCollection, batch: Batch) -> tuple[Any, Tensor]:
+        """Add a batch to a split's metrics; return what is predicted, and what is true."""
+
+    @abstractmethod
+    def keep(self, predicted: Any, y: Tensor) -> None:
+        """Keep what the pictures of a test need of a batch; both are what `update` returned."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Return the loss of a batch."""
@@ -159,9 +157,8 @@ class Task(Recorded, lightning.LightningModule, ABC):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the test metrics."""
         with prepared(self.network, self._kept):
-            scores, y = self.update(self.test_metrics, batch)
-        if self.has_label:
-            self.confusion.update(scores, y)
+            predicted, y = self.update(self.test_metrics, batch)
+        self.keep(predicted, y)
         if batch_idx == 0:
             self.log_dict(self.test_metrics, batch_size=len(y))
 
@@ -171,31 +168,12 @@ class Task(Recorded, lightning.LightningModule, ABC):
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> Tensor:
-        """Return the class scores of a batch, whose labels, if it has any, are left aside."""
+        """Return what calling the task gives; labels or targets, if there are any, are left."""
         return self(batch[0] if isinstance(batch, tuple | list) else batch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say of which task this is a checkpoint."""
         checkpoint["task"] = class_path(type(self))
-
-    def update(self, metrics: MetricCollection, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Add a batch to a split's metrics; return its class scores and its labels."""
-        x, y = batch
-        scores, y = self(x), self.labels(y)
-        update_metrics(metrics, scores, y)
-        return scores, y
-
-    def on_test_epoch_end(self) -> None:
-        """Gather, from all ranks, what the confusion matrix and reliability diagram show."""
-        calibration: Any = self.test_metrics["ece"]
-        with calibration.sync_context(should_sync=self.trainer.world_size > 1):
-            confidence, correct = calibration.rows()
-            self.test_record = {"confidence": confidence, "correct": correct}
-        confusion = self.confusion.compute().cpu()  # of all ranks
-        self.confusion.reset()
-        self.test_record["confusion"] = confusion
-        self.log("test/balanced_accuracy", balanced_accuracy(confusion))
-        self.log("test/macro_f1", macro_f1(confusion))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and its schedule, advanced at every step, or every validation."""
@@ -210,7 +188,7 @@ class Task(Recorded, lightning.LightningModule, ABC):
         described: Any = {"scheduler": schedule, "name": "lr", "interval": "step"}
         if isinstance(schedule, ReduceLROnPlateau):
             # Never by Lightning, which advances it after the epoch's checkpoint has been saved.
-            described |= {"interval": "epoch", "frequency": sys.maxsize, "monitor": "val/nll"}
+            described |= {"interval": "epoch", "frequency": sys.maxsize, "monitor": self.watched}
         return {"optimizer": optimizer, "lr_scheduler": described}
 
     def on_validation_end(self) -> None:
@@ -220,7 +198,7 @@ class Task(Recorded, lightning.LightningModule, ABC):
             return
         for each in self.trainer.lr_scheduler_configs:
             if isinstance(each.scheduler, ReduceLROnPlateau):
-                monitor = self.schedule.get("monitor", "val/nll")
+                monitor = self.schedule.get("monitor", self.watched)
                 each.scheduler.step(float(self.trainer.callback_metrics[monitor]))
 
 

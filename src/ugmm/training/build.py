@@ -5,12 +5,13 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 import numpy as np
 import torch
 from lightning.pytorch import seed_everything
+from torch import Tensor
 
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, Split
 from ugmm.density import fill_gaps
 from ugmm.errors import UserError
-from ugmm.nn import Classifier
+from ugmm.nn import Classifier, Regressor
 from ugmm.nn.checks import check_binary
 from ugmm.tasks import Task
 
@@ -29,7 +30,10 @@ def build(config: Config) -> tuple[InMemoryDataModule, Task]:
     data = config.data.build(config.seed)
     if not isinstance(data, InMemoryDataModule):
         raise _wrong_kind("data", config.data.name, data, "ugmm.data.InMemoryDataModule")
-    if lacking := [name for name in ("n_features", "n_classes") if not hasattr(data, name)]:
+    lacking = [] if hasattr(data, "n_features") else ["n_features"]
+    if not data.n_classes and data.target is None:
+        lacking.append("n_classes, or a target," if config.data.has_target else "n_classes")
+    if lacking:
         raise UserError(
             f"{type(data).__name__} must state {' and '.join(lacking)} before its rows are read"
         )
@@ -49,8 +53,9 @@ def build_task(config: Config, data: InMemoryDataModule) -> Task:
         network = config.network(data.n_features, data.n_classes)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
-    if not isinstance(network, Classifier):
-        raise _wrong_kind("model", config.model.name, network, "ugmm.nn.Classifier")
+    kind = Regressor if config.task.is_regression else Classifier
+    if not isinstance(network, kind):
+        raise _wrong_kind("model", config.model.name, network, f"ugmm.nn.{kind.__name__}")
     return config.task.build(network, data.n_classes, **config.training())
 
 
@@ -80,7 +85,7 @@ def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     task.prepare(x, y)
     if config.model.starts_from_data:
         labels = task.labels(y[:_INIT_ROWS])
-        task.network.init_from(fill_gaps(x[:_INIT_ROWS], labels), labels)
+        task.network.init_from(_without_gaps(x[:_INIT_ROWS], labels), labels)
 
 
 def some_rows(rows: Split, seed: int) -> np.ndarray:
@@ -90,4 +95,9 @@ def some_rows(rows: Split, seed: int) -> np.ndarray:
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(x), generator=generator)[:_KEPT_ROWS]
         x, y = x[chosen], y[chosen]
-    return fill_gaps(x, y).numpy()
+    return _without_gaps(x, y).numpy()
+
+
+def _without_gaps(x: Tensor, y: Tensor) -> Tensor:
+    """Return rows with their gaps filled, class by class; rows with targets are all of one."""
+    return fill_gaps(x, torch.zeros_like(y) if y.is_floating_point() else y)

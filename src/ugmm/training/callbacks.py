@@ -114,8 +114,9 @@ class StopOnNonFinite(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the validation before it becomes a checkpoint."""
-        value = float(trainer.callback_metrics.get("val/nll", 0.0))
-        self._look(trainer, pl_module, f"val/nll is {value} after", math.isfinite(value))
+        watched = str(pl_module.watched)
+        value = float(trainer.callback_metrics.get(watched, 0.0))
+        self._look(trainer, pl_module, f"{watched} is {value} after", math.isfinite(value))
 
     def _look(self, trainer: Trainer, task: Any, what: str, finite: bool) -> None:
         if trainer.world_size > 1:  # stop together: others would wait for the one that stopped

@@ -11,7 +11,7 @@ from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, Split
 from ugmm.data.module import SplitName
 from ugmm.errors import UserError
-from ugmm.tasks import Task
+from ugmm.tasks import ClassificationTask
 from ugmm.training.build import build_task, prepare
 from ugmm.training.callbacks import leave_out_idle_hooks
 from ugmm.training.trainer import optional_callbacks, quieten
@@ -44,7 +44,7 @@ class RowsDataModule(InMemoryDataModule):
         return {"train": self.train_rows, "test": Split(x[:0], y[:0])}
 
 
-def train(config: Config, data: RowsDataModule) -> Task:
+def train(config: Config, data: RowsDataModule) -> ClassificationTask:
     """Train an experiment's network to its last epoch, and leave it in evaluation mode.
 
     Raises:
@@ -53,6 +53,7 @@ def train(config: Config, data: RowsDataModule) -> Task:
     if config.needs_validation:
         raise UserError(f"{config.needs_validation} needs validation rows: here are none")
     task = build_task(config, data)
+    assert isinstance(task, ClassificationTask)  # as the data has classes
     prepare(task, data, config)
     quieten()
     wanted = config.trainer

@@ -25,7 +25,7 @@ from ugmm.errors import UserError
 from ugmm.loading import read_for, tested_checkpoint
 from ugmm.report import draw_run
 from ugmm.runs import Confusion, Run
-from ugmm.tasks import Task
+from ugmm.tasks import ClassificationTask, Task
 from ugmm.terminal import say, warn
 from ugmm.tracking.mode import asked_mode
 from ugmm.training.build import build, prepare, some_rows
@@ -265,7 +265,7 @@ def evaluate(
 
 def _confusion(task: Task, data: InMemoryDataModule) -> Confusion | None:
     """Return the classes and counts of the test that has been run."""
-    if not task.test_record:
+    if "confusion" not in task.test_record:
         return None
     return list(data.class_names), task.test_record["confusion"].tolist()
 
@@ -277,6 +277,7 @@ def _robustness(task: Task, data: InMemoryDataModule, config: Config) -> dict[st
     from ugmm.training.robustness import score_robustness
 
     assert isinstance(data, MNISTDataModule)
+    assert isinstance(task, ClassificationTask)
     return score_robustness(task.network, data)
 
 

@@ -38,7 +38,7 @@ def test_a_density_of_images_completes_them(tmp_path):
     x = (torch.rand(50, 12) < 0.5).float()
     words = {"title": "", "spec": Spec(12, ("a",), image_shape=(4, 3))}
     paths = draw_run(run, network, {}, x=x, y=torch.zeros(50, dtype=torch.long), **words)
-    assert [path.stem for path in paths] == ["samples", "completions", "neurons", "first_layer"]
+    assert [path.stem for path in paths] == ["samples", "completions", "first_layer", "neurons"]
 
 
 def test_names_stay_apart_and_in_the_legend(make_layer):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CSVConfig",
     "DataConfig",
+    "DiabetesConfig",
     "FashionMNISTConfig",
     "GreyImageConfig",
     "MNISTConfig",
@@ -38,6 +39,11 @@ class DataConfig(Choice):
     @property
     def keeps_missing(self) -> bool:
         """Whether features may be NaN, where a value is missing."""
+        return False
+
+    @property
+    def has_target(self) -> bool:
+        """Whether rows have a number that is to be predicted, and no classes."""
         return False
 
     def build(self, seed: int) -> "InMemoryDataModule":
@@ -65,12 +71,20 @@ class TabularConfig(DataConfig):
         return self.construct(self.name, seed=seed)
 
 
+@choice("data", "diabetes")
+class DiabetesConfig(TabularConfig):
+    """The progression of diabetes within a year, from ten measurements; of scikit-learn, too."""
+
+    has_target = True
+
+
 @choice("data", "csv")
 class CSVConfig(TabularConfig):
     """A table of one's own; see `ugmm.data.read_csv`."""
 
     path: str = key("", passed=False)  # required; frozen as an absolute path
     label: str | None = key(None, passed=False)  # the column of the classes
+    target: str | None = key(None, passed=False)  # or of the numbers that are to be predicted
     # numeric, categorical or drop, where not to be inferred
     types: dict[str, str] = key({}, passed=False)
     missing: Literal["refuse", "mean", "drop", "keep"] = key("refuse", passed=False)
@@ -84,6 +98,23 @@ class CSVConfig(TabularConfig):
         """Whether features may be NaN, where a value is missing."""
         return self.missing == "keep"
 
+    @property
+    def has_target(self) -> bool:
+        """Whether rows have a number that is to be predicted, and no classes."""
+        return self.target is not None
+
+    def check_with(self, config: Any) -> None:  # noqa: ARG002
+        """Refuse a target beside classes."""
+        if self.target is None:
+            return
+        if self.label is not None:
+            raise UserError(
+                f"data.label={self.label} with data.target={self.target}: rows have either "
+                "classes or a number to predict; leave one of the two out"
+            )
+        if self.rare != "error":
+            raise UserError(f"data.rare={self.rare} is of classes; leave it out with data.target")
+
     def __post_init__(self) -> None:
         if self.path:
             self.path = os.path.abspath(os.path.expanduser(self.path))
@@ -95,6 +126,7 @@ class CSVConfig(TabularConfig):
         table = read_csv(
             self.path,
             self.label,
+            target=self.target,
             types=self.types,
             missing=self.missing,
             separator=self.separator,

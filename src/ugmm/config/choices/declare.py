@@ -49,7 +49,7 @@ class Choice:
         Raises:
             UserError: If that cannot be imported, or does not take them.
         """
-        target: Any = self.target()
+        target: Any = self.imported()
         if lacking := getattr(target, "__abstractmethods__", None):
             raise UserError(f"{target.__qualname__} must define {', '.join(sorted(lacking))}")
         keywords = {**options(self), **keywords}
@@ -62,7 +62,7 @@ class Choice:
             ) from error
         return target(*arguments, **keywords)
 
-    def target(self) -> Callable[..., Any]:
+    def imported(self) -> Callable[..., Any]:
         """Import and return what the choice builds.
 
         Raises:

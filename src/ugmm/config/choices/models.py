@@ -9,7 +9,7 @@ from ugmm.errors import UserError
 from ugmm.keys import key
 
 if TYPE_CHECKING:
-    from ugmm.nn import Classifier
+    from ugmm.nn import Network
 
 __all__ = [
     "AutoregressiveConfig",
@@ -41,10 +41,11 @@ class ModelConfig(Choice):
     # What tasks ask of a model; no keys.
     is_density: ClassVar[bool] = False  # whether it is normalised by construction
     is_classifier: ClassVar[bool] = True  # whether it can be trained to tell classes apart
+    is_regressor: ClassVar[bool] = False  # whether it predicts numbers, and has no classes
     is_fitted: ClassVar[bool] = False  # whether it is fitted at once, by task=fitted
     takes_missing: ClassVar[bool] = False  # whether it does without values that are missing
 
-    def build(self, n_in: int, n_out: int) -> "Classifier":
+    def build(self, n_in: int, n_out: int) -> "Network":
         """Return the model."""
         return self.construct(n_in, n_out)
 
@@ -86,7 +87,7 @@ class LayeredConfig(ModelConfig):
 
     hidden: list[int] = key([128, 64], low=1, high=10**6, passed=False)
 
-    def build(self, n_in: int, n_out: int) -> "Classifier":
+    def build(self, n_in: int, n_out: int) -> "Network":
         """Return the network."""
         return self.construct([n_in, *self.hidden, n_out])
 
@@ -196,7 +197,7 @@ class CircuitConfig(ModelConfig):
     takes_missing = True
     is_density = True
 
-    def build(self, n_in: int, n_out: int) -> "Classifier":
+    def build(self, n_in: int, n_out: int) -> "Network":
         """Return the circuit."""
         return self.construct(n_in, n_out, kind=self.name.removeprefix("spflow_"))
 
@@ -209,7 +210,7 @@ class FittedConfig(ModelConfig):
     is_classifier = False
     is_fitted = True
 
-    def build(self, n_in: int, n_out: int) -> "Classifier":
+    def build(self, n_in: int, n_out: int) -> "Network":
         """Return the model, to be fitted."""
         from ugmm.baselines import GaussianClasses
 

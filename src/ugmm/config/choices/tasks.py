@@ -19,10 +19,12 @@ from ugmm.objectives import (
 )
 
 if TYPE_CHECKING:
-    from ugmm.nn import Classifier, Density
+    from ugmm.nn import Classifier, Density, Network
     from ugmm.tasks import Task
 
 __all__ = ["DiscriminativeConfig", "FittedTaskConfig", "GenerativeConfig", "TaskConfig"]
+
+_OF_CLASSES = ("accuracy", "nll", "ece")  # what a validation measures of class scores
 
 
 @dataclass
@@ -30,47 +32,59 @@ class TaskConfig(Choice):
     """What the network is trained to do."""
 
     group: ClassVar[str] = "task"
-    is_fitted: ClassVar[bool] = False  # whether models are fitted at once; no key
+    # No keys: whether models are fitted at once, and whether they predict numbers.
+    is_fitted: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = False
 
     @property
     def has_label(self) -> bool:
         """Whether there are classes to tell apart."""
         return True
 
-    @property
-    def has_density(self) -> bool:
-        """Whether `log_prob` is measured."""
-        return False
+    def measured(self, model: ModelConfig) -> tuple[str, ...]:  # noqa: ARG002
+        """Return what a validation measures of a model, by which the best can be chosen."""
+        return _OF_CLASSES
 
-    @property
-    def has_score(self) -> bool:
-        """Whether `score`, the paper's, is measured."""
-        return False
-
-    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
+    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Network":
         """Build the network with the inputs and outputs that the task needs."""
         _need_classes(n_classes)
         return model.build(n_features, n_classes)
 
-    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
+    def build(self, network: "Network", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module; `training` are `optimizer` and `schedule`."""
         return self.construct(network, n_classes, **training)
 
     def check_with(self, config: Any) -> None:
         """Refuse a model or a metric that does not go with the task."""
-        model, trainer = config.model, config.trainer
+        model, data, monitor = config.model, config.data, config.trainer.monitor
+        if data.has_target != self.is_regression:
+            raise UserError(
+                f"task={self.name} predicts a number, and data={data.name} has none; use "
+                "data=diabetes, or data=csv with data.target=COLUMN"
+                if self.is_regression
+                else f"task={self.name} is about classes, and data={data.name} has a number to "
+                "predict; use model=regression and task=regression, as the experiment "
+                "diabetes_reg does"
+            )
+        if model.is_regressor != self.is_regression:
+            raise UserError(
+                f"model={model.name} with task={self.name}: it tells classes apart; use "
+                "model=regression, mlp_regression or linear_regression"
+                if self.is_regression
+                else f"model={model.name} with task={self.name}: it predicts a number; use "
+                "task=regression, or another model"
+            )
         if model.is_fitted != self.is_fitted:
             raise UserError(
                 f"model={model.name} with task={self.name}: task=fitted goes with the models lda, "
                 "qda and gmm, and they go with no other task"
             )
-        if trainer.monitor == "val/score" and not self.has_score:
+        measured = [f"val/{name}" for name in self.measured(model)]
+        if config.follows_monitor and monitor not in measured:
             raise UserError(
-                "trainer.monitor=val/score: only task.objective=score of task=generative has a "
-                "score"
+                f"trainer.monitor={monitor}: here a validation measures {', '.join(measured)}; "
+                "choose one of these"
             )
-        if trainer.monitor == "val/log_prob" and not self.has_density:
-            raise UserError("trainer.monitor=val/log_prob: only task=generative has a density")
 
 
 @choice("task", "discriminative", builds="ugmm.tasks:DiscriminativeTask")
@@ -84,11 +98,11 @@ class DiscriminativeConfig(TaskConfig):
         """Return the loss."""
         return CrossEntropy(self.label_smoothing)
 
-    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
+    def build(self, network: "Network", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
         if self.class_weights != "none":
             training["class_weights"] = self.class_weights
-        return self.target()(network, n_classes, self.make_objective(), **training)
+        return self.imported()(network, n_classes, self.make_objective(), **training)
 
     def check_with(self, config: Any) -> None:
         """Refuse a model that cannot be trained so."""
@@ -127,15 +141,12 @@ class GenerativeConfig(TaskConfig):
         """Whether there are classes to tell apart."""
         return self.label != "none"
 
-    @property
-    def has_density(self) -> bool:
-        """Whether `log_prob` is measured."""
-        return True
-
-    @property
-    def has_score(self) -> bool:
-        """Whether `score`, the paper's, is measured."""
-        return self.make_objective().is_score
+    def measured(self, model: ModelConfig) -> tuple[str, ...]:  # noqa: ARG002
+        """Return what a validation measures: see `ugmm.tasks.GenerativeTask`."""
+        if not self.has_label:
+            return ("log_prob",)
+        score = ("score",) if self.make_objective().is_score else ()
+        return (*_OF_CLASSES, "log_prob", *score)
 
     def make_objective(self) -> Objective:
         """Return the loss."""
@@ -147,7 +158,7 @@ class GenerativeConfig(TaskConfig):
         }
         return made[self.objective]
 
-    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Classifier":
+    def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Network":
         """Build a density of features and label."""
         from ugmm.density import Ensemble, TiltedGaussian
         from ugmm.nn import JointScore
@@ -161,16 +172,16 @@ class GenerativeConfig(TaskConfig):
                 return cast("Density", model.build(n_features, n_classes if self.has_label else 1))
             label_size = {"onehot": n_classes, "real": 1, "none": 0}[self.label]
             network = model.build(n_features + label_size, 1)
-            score = JointScore(network, n_classes, self.label)
+            score = JointScore(cast("Classifier", network), n_classes, self.label)
             return TiltedGaussian(score, n_features, len(score.codes))
 
         if self.ensemble == 1:
             return member()
         return Ensemble([member() for _ in range(self.ensemble)])
 
-    def build(self, network: "Classifier", n_classes: int, **training: Any) -> "Task":
+    def build(self, network: "Network", n_classes: int, **training: Any) -> "Task":
         """Return the Lightning module."""
-        return self.target()(
+        return self.imported()(
             network,
             n_classes,
             self.make_objective(),
@@ -222,10 +233,9 @@ class FittedTaskConfig(TaskConfig):
 
     is_fitted = True
 
-    @property
-    def has_density(self) -> bool:
-        """Whether `log_prob` is measured."""
-        return True
+    def measured(self, model: ModelConfig) -> tuple[str, ...]:  # noqa: ARG002
+        """Return what a validation measures: see `ugmm.tasks.FittedTask`."""
+        return (*_OF_CLASSES, "log_prob")
 
     def check_with(self, config: Any) -> None:
         """Refuse to look for a best checkpoint: there is one."""

@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING
 from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
-    from ugmm.report.run.classification import confusion_matrix, reliability_diagram
     from ugmm.report.run.completions import completed_images
     from ugmm.report.run.curves import training_curves
     from ugmm.report.run.neurons import first_layer_images, neuron_densities
     from ugmm.report.run.pictures import draw_run
+    from ugmm.report.run.predictions import (
+        confusion_matrix,
+        predicted_numbers,
+        reliability_diagram,
+        target_calibration,
+    )
     from ugmm.report.run.robustness import robustness_curves, robustness_tested
     from ugmm.report.run.samples import image_samples, pair_plot
     from ugmm.report.run.table import lost_classes, metrics_table, robustness_table
@@ -24,16 +29,18 @@ __all__ = [
     "metrics_table",
     "neuron_densities",
     "pair_plot",
+    "predicted_numbers",
     "reliability_diagram",
     "robustness_curves",
     "robustness_table",
     "robustness_tested",
+    "target_calibration",
     "training_curves",
 ]
 
 _HOME = {
     "completed_images": "completions",
-    "confusion_matrix": "classification",
+    "confusion_matrix": "predictions",
     "draw_run": "pictures",
     "first_layer_images": "neurons",
     "image_samples": "samples",
@@ -41,10 +48,12 @@ _HOME = {
     "metrics_table": "table",
     "neuron_densities": "neurons",
     "pair_plot": "samples",
-    "reliability_diagram": "classification",
+    "predicted_numbers": "predictions",
+    "reliability_diagram": "predictions",
     "robustness_curves": "robustness",
     "robustness_table": "table",
     "robustness_tested": "robustness",
+    "target_calibration": "predictions",
     "training_curves": "curves",
 }
 

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ugmm.metrics import find_metric
+from ugmm.report.escaping import for_plot
 from ugmm.report.style import FIRST, INK, MUTED, SECOND, SERIES, label_log, new_figure, tidy
+from ugmm.spec import Target
 
 __all__ = ["find_steps_per_epoch", "running_mean", "training_curves"]
 
@@ -53,8 +55,14 @@ class _Panel(NamedTuple):
     context: bool = False
 
 
-def training_curves(history: History, title: str, *, loss_is_nll: bool | None = None) -> Figure:
-    """Draw a run's loss, accuracy and learning rate against its steps.
+def training_curves(
+    history: History,
+    title: str,
+    *,
+    loss_is_nll: bool | None = None,
+    target: Target | None = None,
+) -> Figure:
+    """Draw a run's loss, its validation and its learning rate against its steps.
 
     Metrics that were never logged get no panel. Where a step was logged twice (by a run that
     resumed from an earlier checkpoint) the later row counts.
@@ -62,18 +70,22 @@ def training_curves(history: History, title: str, *, loss_is_nll: bool | None = 
     Args:
         history: The lines of `metrics.csv`: dicts with `epoch` and `step` (both counted from 0)
             and any of `train/loss`, `train/accuracy`, `val/accuracy`, `val/nll`, `val/score`,
-            `train/claimed`, `train/log_prob`, `val/log_prob` and `lr` (or `lr/<group>`); None or
-            no key where a line has no such value.
+            `train/claimed`, `train/log_prob`, `val/log_prob` and `lr` (or `lr/<group>`); or, of a
+            number that is predicted, `val/nlpd`, `val/crps`, `val/rmse` and `val/coverage_90`;
+            None or no key where a line has no such value.
         title: The figure's title, for instance the run's name.
         loss_is_nll: Whether `train/loss` is a cross-entropy, and so may share its axis with
             `val/nll`. A generative loss may not: it is a negative score, which is not normalised
             and stands beside `-val/score`, or the objective of a density. By default a run that
             logs `val/score` or `val/log_prob` is taken for generative. (Label smoothing adds to
             `train/loss` and not to `val/nll`.)
+        target: The number that is predicted; None where there are classes.
     """
     if loss_is_nll is None:
         loss_is_nll = not any(_read(history, f"val/{m}")[0].size for m in ("score", "log_prob"))
-    panels = _panels(history, loss_is_nll)
+    panels = _class_panels(loss_is_nll, history) if target is None else _number_panels(target)
+    panels = [*panels, _Panel(find_metric("lr").axis, (_line(_rate(history)),), context=True)]
+    panels = [panel for panel in panels if any(_read(history, m.key)[0].size for m in panel.lines)]
     columns = len(panels) if len(panels) <= 3 else math.ceil(len(panels) / 2)
     lines = math.ceil(len(panels) / max(columns, 1))
     figure = new_figure(max(4.6 * columns, 6), 3.6 * max(lines, 1) + 0.4, title)
@@ -94,11 +106,28 @@ def _line(key: str, sign: int = 1) -> _Line:
     return _Line(key, colour, label, sign)
 
 
-def _panels(history: History, loss_is_nll: bool) -> list[_Panel]:
-    """The panels for which something was logged."""
+def _rate(history: History) -> str:
+    """The key of the learning rate: of a group as lr/<group>, which all share one schedule."""
     keys = dict.fromkeys(key for row in history for key in row)
-    # A rate for each group of parameters is logged as lr/<group>; they share one schedule.
-    rate = next((key for key in keys if key == "lr" or key.startswith("lr/")), "lr")
+    return next((key for key in keys if key == "lr" or key.startswith("lr/")), "lr")
+
+
+def _number_panels(target: Target) -> list[_Panel]:
+    """What may have been logged of a number that is predicted."""
+    units, unit = f" of {for_plot(target.name)}", f" ({for_plot(target.unit)})"
+    units += unit if target.unit else ""
+    return [
+        # In the units of the network, whose targets are standardised.
+        _Panel(f"{find_metric('loss').axis}, of standardised targets", (_line("train/loss"),)),
+        _Panel(find_metric("nlpd").axis, (_line("val/nlpd"),), best=True),
+        _Panel(find_metric("crps").axis + units, (_line("val/crps"),), best=True),
+        _Panel(find_metric("rmse").axis + units, (_line("val/rmse"),), best=True),
+        _Panel(find_metric("coverage_90").axis, (_line("val/coverage_90"),)),
+    ]
+
+
+def _class_panels(loss_is_nll: bool, history: History) -> list[_Panel]:
+    """What may have been logged of classes."""
     loss, nll = _line("train/loss"), _line("val/nll")
     if loss_is_nll:
         losses = [_Panel("cross-entropy (nats)", (loss, nll), best=True, may_be_log=True)]
@@ -116,12 +145,7 @@ def _panels(history: History, loss_is_nll: bool) -> list[_Panel]:
             _Panel(find_metric("nll").axis, (nll,), best=True, may_be_log=True),
         ]
     accuracy = (_line("train/accuracy"), _line("val/accuracy"))
-    panels = [
-        *losses,
-        _Panel(find_metric("accuracy").axis, accuracy, best=True),
-        _Panel(find_metric("lr").axis, (_line(rate),), context=True),
-    ]
-    return [panel for panel in panels if any(_read(history, m.key)[0].size for m in panel.lines)]
+    return [*losses, _Panel(find_metric("accuracy").axis, accuracy, best=True)]
 
 
 def _read(history: History, metric: str) -> tuple[np.ndarray, np.ndarray]:

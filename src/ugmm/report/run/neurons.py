@@ -14,7 +14,15 @@ from matplotlib.image import AxesImage
 
 from ugmm.report.style import INK, MUTED, SERIES, label_log, new_figure, tidy
 
-__all__ = ["MixtureLayer", "first_layer_images", "neuron_densities", "tiles"]
+__all__ = [
+    "MixtureLayer",
+    "draw_parameters",
+    "first_layer_images",
+    "neuron_densities",
+    "read_parameters",
+    "tiles",
+    "which_neurons",
+]
 
 _DRAWN = 8  # components drawn one by one; the others are summed
 
@@ -55,12 +63,13 @@ def neuron_densities(
         neurons: How many neurons to draw; the first ones, since their order means nothing.
         input_names: The names of the N inputs.
     """
-    loc, scale, weights = _parameters(layer)
+    loc, scale, weights = read_parameters(layer)
     outputs, inputs = loc.shape
     names = list(input_names) if input_names else [str(k) for k in range(inputs)]
     shown = min(neurons, outputs)
     columns = min(3, shown)
-    title = f"Mixtures of {_which(shown, outputs)}, {inputs} components each, on one common axis"
+    which = which_neurons(shown, outputs)
+    title = f"Mixtures of {which}, {inputs} components each, on one common axis"
     formula = r"$p_j(t) = \Sigma_k\, \pi_{jk}\, \mathcal{N}(t;\, \mu_{jk}, \sigma_{jk})$"
     note = f"{formula}: a density of $t$, not of the {inputs} inputs together"
     lines = math.ceil(shown / columns)
@@ -84,13 +93,14 @@ def neuron_densities(
     return figure
 
 
-def _which(shown: int, outputs: int) -> str:
+def which_neurons(shown: int, outputs: int) -> str:
+    """Say which neurons are drawn."""
     if shown < outputs:
         return f"the first {shown} of {outputs} neurons"
     return "the only neuron" if outputs == 1 else f"all {outputs} neurons"
 
 
-def _parameters(layer: MixtureLayer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def read_parameters(layer: MixtureLayer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means, scales (never 0, which has no density) and mixing weights, each (M, N), float64."""
     loc, scale, logits = (
         value.detach().double().cpu() for value in (layer.loc, layer.scale, layer.logits)
@@ -185,7 +195,7 @@ def first_layer_images(
     Raises:
         ValueError: The layer has fewer inputs than the image has pixels.
     """
-    loc, _, weights = _parameters(layer)
+    loc, _, weights = read_parameters(layer)
     (outputs, inputs), pixels = loc.shape, math.prod(image_shape)
     if inputs < pixels:
         raise ValueError(f"a layer of {inputs} inputs does not see {pixels} pixels {image_shape}")
@@ -194,8 +204,20 @@ def first_layer_images(
         f"; {inputs - pixels} inputs that are not pixels left out" if inputs > pixels else ""
     )
     means = tiles(loc[:shown, :pixels], image_shape)
+    shares = tiles(inputs * weights[:shown, :pixels], image_shape)
+    title = f"First layer: {which_neurons(shown, outputs)}{left_out}"
+    return draw_parameters(means, shares, title)
+
+
+def draw_parameters(means: np.ndarray, shares: np.ndarray, title: str) -> Figure:
+    """Draw tiles of means beside those of mixing weights, relative to uniform ones.
+
+    Args:
+        means: A canvas of `tiles`.
+        shares: Another of the same shape, of weights times the number of a neuron's components.
+        title: Of the figure.
+    """
     height = 5.7 * means.shape[0] / means.shape[1]  # inches, where each half is 5.7 wide
-    title = f"First layer: {_which(shown, outputs)}{left_out}"
     figure = new_figure(12, height + 1.6, title)
     left, right = figure.subplots(1, 2)
 
@@ -204,7 +226,6 @@ def first_layer_images(
     label = r"mean $\mu$ (input units; colours end at the 99.5th percentile of $|\mu|$)"
     _finish_image(left, image, "means", label)
 
-    shares = tiles(inputs * weights[:shown, :pixels], image_shape)
     high = max(_percentile(shares, 99.5), 2)
     low = max(min(_percentile(shares, 1), 0.5), 1e-3 * high)
     image = right.imshow(shares, cmap="cividis", norm=LogNorm(low, high))

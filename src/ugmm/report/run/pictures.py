@@ -8,13 +8,26 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ugmm.nn import UGMM, AutoregressiveUGMM, UGMMRecurrentNetwork, VisionTransformer
+from ugmm.nn import (
+    UGMM,
+    AutoregressiveUGMM,
+    UGMMConv1d,
+    UGMMConv2d,
+    UGMMRecurrentNetwork,
+    VisionTransformer,
+)
 from ugmm.nn.classifier import CanSample
 from ugmm.report.escaping import for_plot
 from ugmm.report.run.attention import attention_maps
-from ugmm.report.run.classification import confusion_matrix, reliability_diagram
 from ugmm.report.run.curves import training_curves
+from ugmm.report.run.filters import filter_images, input_names
 from ugmm.report.run.neurons import first_layer_images, neuron_densities
+from ugmm.report.run.predictions import (
+    confusion_matrix,
+    predicted_numbers,
+    reliability_diagram,
+    target_calibration,
+)
 from ugmm.report.run.recurrence import draw_reading, name_inputs, trace_reading
 from ugmm.report.run.robustness import robustness_curves, robustness_tested
 from ugmm.report.run.samples import image_completions, image_samples, pair_plot
@@ -27,6 +40,7 @@ __all__ = ["draw_run", "find_range"]
 _DRAWS, _IMAGES = 3000, 54
 _SEEN = 256  # rows, for the range of a layer's inputs
 _LOOKED_AT, _READ = 6, 4  # images, of different classes while there are
+_FILTERS = 3  # convolutions, the first ones
 _COMPLETED, _COMPLETIONS = 6, 8  # images, and how often each
 
 
@@ -46,12 +60,13 @@ def draw_run(
     Args:
         run: Its metrics become the training curves.
         network: The trained network; if its first layer is of mixture neurons, they are drawn.
-        record: `confusion` (C, C), `confidence` (n,) and `correct` (n,) of the test set; empty
-            where no label was modelled.
+        record: Of the test set: `confusion` (C, C), `confidence` (n,) and `correct` (n,); or, of
+            a number, `true`, `mean`, `low`, `high` and `pit`, (n,) each; empty where no label was
+            modelled.
         title: What the run is called, above the training curves.
         x: Training rows, (n, features): the inputs' range, as far as 5 standard deviations, and
             what draws are compared with.
-        y: Their labels, (n,).
+        y: Their labels or targets, (n,).
         spec: What the rows are: the names and the image's shape.
         results: The summary's figures, for the tests on shifted images, if there were any.
 
@@ -64,8 +79,12 @@ def draw_run(
     image_shape = spec.image_shape
     figures: dict[str, Figure] = {}
     if rows := run.read_metrics():
-        figures["training"] = training_curves(rows, title)
-    if record:
+        figures["training"] = training_curves(rows, title, target=spec.target)
+    if spec.target is not None:
+        tested = {name: column.numpy() for name, column in record.items()}
+        figures["calibration"] = target_calibration(tested.pop("pit"))
+        figures["predictions"] = predicted_numbers(**tested, target=spec.target)
+    elif record:
         figures["confusion"] = confusion_matrix(record["confusion"].numpy(), class_names)
         figures["reliability"] = reliability_diagram(
             record["confidence"].numpy(), record["correct"].numpy()
@@ -81,17 +100,20 @@ def draw_run(
     if isinstance(network, VisionTransformer):
         figures["attention"] = _attention(network, x, y, class_names)
     layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
+    figures |= _filters(network)
     if layer is not None:
         names = _input_names(layer.in_features, feature_names, class_names)
         if isinstance(network, VisionTransformer):  # whose neurons see no feature as it is
             x, names = _inputs_of(layer, network, x), None
+        if isinstance(layer, UGMMConv1d | UGMMConv2d):
+            names = input_names(layer)
+        elif image_shape is not None and layer.in_features >= image_shape[0] * image_shape[1]:
+            figures["first_layer"] = first_layer_images(layer, image_shape)
         low, high = find_range(x)
         if isinstance(network, UGMMRecurrentNetwork):  # whose neurons see states, too
             low, high, names = min(low, -1.0), max(high, 1.0), name_inputs(network)
         margin = 0.1 * (high - low) or 1.0
         figures["neurons"] = neuron_densities(layer, low - margin, high + margin, 6, names)
-        if image_shape is not None and layer.in_features >= image_shape[0] * image_shape[1]:
-            figures["first_layer"] = first_layer_images(layer, image_shape)
     paths = [run.plots / f"{name}.png" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
         save(figure, path)
@@ -117,6 +139,15 @@ def _samples(
     names, of = (class_names, y) if labelled else (["all rows"], torch.zeros_like(y))
     rows = torch.randperm(len(x), generator=generator)[:_DRAWS]
     return pair_plot(x[rows], of[rows], draws, labels, names, feature_names)
+
+
+def _filters(network: nn.Module) -> dict[str, Figure]:
+    """Draw the filters of a network's convolutions of mixture neurons, if it has any."""
+    layers = [m for m in network.modules() if isinstance(m, UGMMConv1d | UGMMConv2d)]
+    return {
+        f"filters_{i}": filter_images(layer, f"Convolution {i} of {len(layers)}")
+        for i, layer in enumerate(layers[:_FILTERS], 1)
+    }
 
 
 def _completions(network: AutoregressiveUGMM, x: Tensor, image_shape: tuple[int, int]) -> Figure:

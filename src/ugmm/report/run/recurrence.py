@@ -32,7 +32,7 @@ def trace_reading(network: UGMMRecurrentNetwork, x: Tensor) -> tuple[Tensor, Ten
         lines, states after each line and gates at it: (n, H, line), (n, H, states) each.
     """
     cell = cast("UGMMCell", network.rnn.cells[0])
-    lines = network.lines(x)
+    lines = network.lines(x.to(cell.mixture.loc.dtype))
     n_lines, n, _ = lines.shape
     start = lines.new_zeros(n, network.rnn.hidden_size)
     states, _ = cell.scan(lines.flatten(0, 1), [n] * n_lines, start)
@@ -61,7 +61,7 @@ def draw_reading(
         lines: Of each image, (n, H, line).
         states: After each line, in [-1, 1], (n, H, states).
         gates: At each line, in [0, 1], (n, H, states).
-        names: Of the images.
+        names: Of the images' classes.
         neurons: How many to draw; the first ones, since their order means nothing.
     """
     count = states.shape[-1]
@@ -84,7 +84,7 @@ def draw_reading(
         for i, (axes, value) in enumerate(zip(grid[:, column], values, strict=True)):
             image = axes.imshow(value, cmap=colours, norm=norm, aspect="auto")
             last = i == len(lines) - 1
-            side = f"{names[i]}\nline" if column == 0 else ""
+            side = f"class {names[i]}\nline" if column == 0 else ""
             _finish(axes, across if last else "", side, head if i == 0 else "")
         _add_bar(grid[:, column], image, label)
     return figure
@@ -102,5 +102,6 @@ def _add_bar(column: np.ndarray, image: AxesImage, label: str) -> None:
         image, ax=list(column), location="bottom", shrink=0.8, aspect=30, pad=0.01
     )
     bar.outline.set_visible(False)
+    bar.ax.xaxis.set_major_locator(MaxNLocator(4))
     bar.ax.tick_params(labelsize=9, color=MUTED, labelcolor=INK)
     bar.set_label(label, fontsize=9, color=INK)

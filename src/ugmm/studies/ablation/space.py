@@ -1,7 +1,7 @@
 """What a search chooses from: ranges of numbers and lists of values. Imports no Optuna."""
 
 import json
-import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,4 +99,4 @@ def _read_entry(entry: Any, source: str) -> Range | OneOf:
 def _is_finite(value: Any) -> bool:
     """Whether a value is a number, and no bool, NaN or infinity."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    return number and abs(value) <= sys.float_info.max  # which a long integer may exceed

@@ -86,6 +86,11 @@ def read_crossvalidation(name: str, root: Path | None = None) -> CrossValidation
     if not isinstance(entries, dict) or not entries:
         raise UserError(f"{path}: models must map names to baselines and experiments")
     data = compose_data(settings.data, str(path), root)
+    if data.has_target:
+        raise UserError(
+            f"{path}: data={data.name} has a number to predict, and cross-validations compare "
+            "models of classes; compare regressions as an ablation over folds"
+        )
     models = {
         model: _read_model(entry, f"{path}: models.{model}", settings.data, root)
         for model, entry in entries.items()

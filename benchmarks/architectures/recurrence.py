@@ -1,0 +1,102 @@
+"""What recurrent mixture neurons cost beside `torch.nn.GRU` of the same widths.
+
+python benchmarks/architectures/recurrence.py [--quick] [--write]
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from results import read_options, show, table
+from torch import Tensor, nn
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # a script's own folder alone is there
+
+from common import Lap, Timing, alternate, between, now
+from ugmm.nn import UGMMRNN
+
+KINDS: dict[str, Callable[..., nn.Module]] = {"ugmm": UGMMRNN, "gru": nn.GRU}
+CASES = (
+    # batch, steps, inputs, states
+    (1, 28, 28, 64),
+    (128, 28, 28, 64),
+    (128, 28, 28, 128),
+    (50, 50, 2, 24),
+)
+
+
+def step_of(layer: nn.Module, x: Tensor) -> Callable[[], list[Lap]]:
+    """Return a step: forward and backward, timed each."""
+
+    def step() -> list[Lap]:
+        began = now()
+        output, _ = layer(x)
+        halfway = now()
+        output.sum().backward()
+        return between(began, halfway, now())
+
+    return step
+
+
+def kept(layer: nn.Module, x: Tensor) -> float:
+    """Return how much a forward keeps for its backward, parameters and input apart, in MiB."""
+    own = {t.untyped_storage().data_ptr() for t in (*layer.parameters(), x)}
+    sizes: dict[int, int] = {}
+    alive = []  # lest an address is used again
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        alive.append(tensor)
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer(x)
+    return sum(sizes.values()) / 2**20
+
+
+def main() -> None:
+    """Time both side by side."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    options = read_options(parser)
+    rows = []
+    for batch, steps, n_in, hidden in CASES:
+        torch.manual_seed(0)
+        x = torch.randn(steps, batch, n_in)
+        layers = {name: kind(n_in, hidden) for name, kind in KINDS.items()}
+        contenders = {name: step_of(layer, x) for name, layer in layers.items()}
+        found, failures = alternate(contenders, 0.5 if options.quick else 10.0)
+        assert not failures, failures
+        times = {name: Timing.of(done) for name, done in found.items()}
+        memory = {name: kept(layer, x) for name, layer in layers.items()}
+        for name, layer in layers.items():
+            cpu = times[name].cpu
+            rows.append(
+                [
+                    f"{batch} x {steps} x {n_in} to {hidden}",
+                    name,
+                    sum(p.numel() for p in layer.parameters()),
+                    f"{1e3 * cpu.median:.2f}",
+                    f"{1e3 * cpu.low:.2f}..{1e3 * cpu.high:.2f}",
+                    " + ".join(f"{1e3 * part:.2f}" for part in times[name].parts),
+                    f"{cpu.median / times['gru'].cpu.median:.2f}x",
+                    f"{memory[name]:.2f}",
+                    f"{memory[name] / memory['gru']:.2f}x",
+                ]
+            )
+    columns = [
+        "batch x steps x inputs to states", "layer", "parameters", "CPU ms", "quartiles",
+        "forward + backward", "of the GRU's", "kept, MiB", "of the GRU's",
+    ]  # fmt: skip
+    text = (
+        "One layer, forward and backward, in float32; kept: what forward leaves for backward, "
+        "less parameters and input.\n\n" + table(columns, rows)
+    )
+    show("recurrence", "the cost of recurrent mixture neurons beside a GRU", text, options.write)
+
+
+if __name__ == "__main__":
+    main()
