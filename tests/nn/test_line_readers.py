@@ -85,3 +85,14 @@ def test_a_reader_is_one_graph_and_one_program(pool):
     program = torch.export.export(network, (x,), dynamic_shapes={"x": {0: batch}})
     other = torch.randn(9, 12)
     torch.testing.assert_close(program.module()(other), network(other))
+
+
+@BOTH
+def test_scores_are_bounded_whatever_is_read(kind):
+    """For states are: so a density may be tilted by such a score, with an affine head, too."""
+    torch.manual_seed(0)
+    network = kind(12, 3, 5, num_layers=2, image_shape=(3, 4))
+    weight, bias = network.head.parameters()
+    bound = weight.abs().sum(1) + bias.abs()
+    for size in (1.0, 1e3, 1e6):
+        assert (network(size * torch.randn(50, 12)).abs() <= bound).all()
