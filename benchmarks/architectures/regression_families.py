@@ -98,7 +98,7 @@ def fit_network(
     setting: Mapping[str, Any],
     seed: int,
     held: Rows | None = None,
-    stop: int = STEPS,
+    stop: int = 0,
 ) -> Fitted:
     """Return a network trained by maximum likelihood, as it was when best on the rows held out."""
     torch.manual_seed(seed)
@@ -108,7 +108,7 @@ def fit_network(
     optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=0, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     best, kept = math.inf, (stop, network.state_dict())
-    for step, (x, y) in enumerate(itertools.islice(_batches(rows), stop), 1):
+    for step, (x, y) in enumerate(itertools.islice(_batches(rows), stop or STEPS), 1):
         predictive = network.train().predictive(x + noise * torch.randn_like(x))
         optimizer.zero_grad()
         (-predictive.log_prob(y).mean()).backward()
@@ -162,10 +162,10 @@ FAMILIES: dict[str, Family] = {
         partial(fit_network, MLPRegressor), _grid(noise=_NOISE, head=_NORMAL, lr=(0.003,))
     ),
     "uGMM, Gaussian": Family(
-        partial(fit_network, RegressionNetwork), _grid(noise=_NOISE, head=_NORMAL, lr=(0.02,))
+        partial(fit_network, RegressionNetwork), _grid(noise=_NOISE, head=_NORMAL, lr=(0.05,))
     ),
     "uGMM, mixture": Family(
         partial(fit_network, RegressionNetwork),
-        _grid(noise=_NOISE, head=("mixture",), lr=(0.01, 0.03)),
+        _grid(noise=_NOISE, dropout=(0.0, 0.3), head=("mixture",), lr=(0.05,)),
     ),
 }

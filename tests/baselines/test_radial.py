@@ -118,3 +118,14 @@ def test_experiments_can_choose_them(overrides, kind):
     network = compose("iris_disc", overrides).network(4, 3)
     assert type(network) is kind
     assert network.class_scores(torch.randn(5, 4)).shape == (5, 3)
+
+
+@pytest.mark.parametrize("network", [FastKAN([4, 6, 3]), RBFNetwork(4, 3, units=6)])
+def test_one_graph_is_compiled_and_a_program_exported_for_any_batch(network):
+    x = torch.randn(5, 4)
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), network(x))
+    shapes = {"x": {0: torch.export.Dim("batch")}}
+    program = torch.export.export(network, (x,), dynamic_shapes=shapes)
+    other = torch.randn(9, 4)
+    torch.testing.assert_close(program.module()(other), network(other))

@@ -105,3 +105,14 @@ def test_a_linear_head_needs_neurons_and_a_head_a_name():
         UGMMNetwork([4, 5, 3], head="affine")
     assert [layer.dropout for layer in make("linear", dropout=[0.1, 0.2]).layers] == [0.1, 0.2]
     assert isinstance(make("mixture", (4, 3)).head, nn.Identity)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_one_graph_is_compiled_and_a_program_exported_for_any_batch(head):
+    network, x = make(head, dtype=torch.float32), torch.randn(5, 6)
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), network(x))
+    shapes = {"x": {0: torch.export.Dim("batch")}}
+    program = torch.export.export(network, (x,), dynamic_shapes=shapes)
+    other = torch.randn(9, 6)
+    torch.testing.assert_close(program.module()(other), network(other))

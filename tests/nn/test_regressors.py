@@ -221,7 +221,7 @@ def test_values_are_those_of_the_formula():
     scores = mixture_log_score(x, layer.loc, layer.log_scale, layer.logits)
     scores = scores - scores.mean(-1, keepdim=True)
     scores = scores / (scores.square().mean(-1, keepdim=True) + norm.eps).sqrt()
-    raw = (scores * norm.weight + norm.bias) @ network.head.linear.weight.T
+    raw = (scores * norm.weight + norm.bias) / 7**0.5 @ network.head.linear.weight.T
     raw = raw + network.head.linear.bias
     found = network.predictive(x)
     torch.testing.assert_close(found.mean, raw[:, 0] + x @ network.skip.weight[0])
@@ -235,6 +235,19 @@ def test_predictions_begin_about_as_wide_as_standardised_targets(head):
     predictive = RegressionNetwork(N, head=head).predictive(torch.randn(500, N))
     total = predictive.variance.mean() + predictive.mean.var()
     assert 0.5 < total < 4
+
+
+def test_a_step_of_adam_hardly_grows_with_the_width():
+    moves = []
+    for width in (32, 2048):
+        torch.manual_seed(0)
+        network, x = RegressionNetwork(N, (width,)), torch.randn(500, N)
+        before = network(x)
+        optimizer = torch.optim.Adam(network.head.parameters(), 0.01)
+        network(x).sum().backward()
+        optimizer.step()
+        moves.append(float((network(x) - before).detach().abs().mean()))
+    assert moves[1] < 10 * moves[0]
 
 
 def test_a_floor_holds_however_sure_the_network_is():
@@ -258,7 +271,7 @@ def test_features_that_are_not_known_are_left_out(head):
     assert found.isfinite().all()
     known = ~x.isnan()
     scores = network.layers[0].marginal_score(x.nan_to_num(7.0), known)
-    expected = network.head(network.norms[0](scores), network.skip(x.nan_to_num(0.0)))
+    expected = network.head(network.norms[0](scores) / 7**0.5, network.skip(x.nan_to_num(0.0)))
     torch.testing.assert_close(found, expected)
 
 

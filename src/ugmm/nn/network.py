@@ -57,6 +57,8 @@ class UGMMNetwork(Classifier):
         missing: Whether it has been told so.
         log_prior: With `missing`, the logarithms of the classes' shares, (sizes[-1],): all alike
             before :meth:`set_prior`.
+        head: What makes outputs of the last layer's scores.
+        head_name: Its name.
 
     Shapes:
         input (..., sizes[0]), output (..., sizes[-1]).
