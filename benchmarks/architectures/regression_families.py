@@ -98,7 +98,7 @@ def fit_network(
     setting: Mapping[str, Any],
     seed: int,
     held: Rows | None = None,
-    stop: int = STEPS,
+    stop: int = 0,
 ) -> Fitted:
     """Return a network trained by maximum likelihood, as it was when best on the rows held out."""
     torch.manual_seed(seed)
@@ -108,7 +108,7 @@ def fit_network(
     optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=0, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     best, kept = math.inf, (stop, network.state_dict())
-    for step, (x, y) in enumerate(itertools.islice(_batches(rows), stop), 1):
+    for step, (x, y) in enumerate(itertools.islice(_batches(rows), stop or STEPS), 1):
         predictive = network.train().predictive(x + noise * torch.randn_like(x))
         optimizer.zero_grad()
         (-predictive.log_prob(y).mean()).backward()

@@ -44,7 +44,9 @@ def test_each_image_has_its_states_and_gates(network):
 
 
 @pytest.mark.filterwarnings("error:constrained_layout")
-def test_a_run_has_it(tmp_path, network):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_run_has_it(tmp_path, network, dtype):
+    network = network.to(dtype)
     x, y = torch.rand(50, 24), torch.arange(50) % 3
     words = {"title": "", "spec": Spec(24, ("a", "b", "c"))}
     paths = draw_run(Run.create(tmp_path, "group", "name"), network, {}, x=x, y=y, **words)

@@ -23,6 +23,11 @@ class LineReaderConfig(ModelConfig):
     # [height, width] or [channels, height, width]; null: grey and square
     image_shape: list[int] | None = key(None, low=1, high=10**6)
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether its outputs have an upper bound: states are in (-1, 1), whatever the head."""
+        return True
+
     def check_with(self, config: Any) -> None:
         """Refuse dropout between layers where there is one."""
         super().check_with(config)

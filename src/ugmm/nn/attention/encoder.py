@@ -42,7 +42,8 @@ class UGMMEncoderLayer(nn.Module):
         activation: ``"relu"`` or ``"gelu"``, of a linear feed-forward part.
         layer_norm_eps: Of the two LayerNorms before (or after) the parts.
         batch_first: Whether sequences are (B, S, E), and not (S, B, E).
-        norm_first: Whether the LayerNorms come before the parts, and not after their sums.
+        norm_first: Whether the LayerNorms come before the parts, as is the default here and not of
+            torch, or after their sums.
         feed_forward: ``"ugmm"`` or ``"linear"``.
         score: ``"dot"`` or ``"gaussian"``; see `gaussian_attention`.
         qkv: ``"linear"`` or ``"ugmm"``, for queries, keys and values.

@@ -32,7 +32,7 @@ def trace_reading(network: UGMMRecurrentNetwork, x: Tensor) -> tuple[Tensor, Ten
         lines, states after each line and gates at it: (n, H, line), (n, H, states) each.
     """
     cell = cast("UGMMCell", network.rnn.cells[0])
-    lines = network.lines(x)
+    lines = network.lines(x.to(cell.mixture.loc.dtype))
     n_lines, n, _ = lines.shape
     start = lines.new_zeros(n, network.rnn.hidden_size)
     states, _ = cell.scan(lines.flatten(0, 1), [n] * n_lines, start)
