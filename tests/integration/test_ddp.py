@@ -9,6 +9,10 @@ SGD = ("optimizer.name=sgd", "data.batch_size=48", "trainer.log_every_n_steps=1"
 UNEVEN = ("data.batch_size=128",)
 DDP = ("trainer.devices=2", "trainer.strategy=ddp")
 ATTENTION = ("model=vit", "model.image_shape=[2,2]", "model.patch=1", "model.score=gaussian")
+CONVOLUTION = (
+    "model=conv", "model.channels=[4]", "model.kernel_sizes=[3]", "model.strides=[1]",
+    "model.norm=layer",
+)  # fmt: skip
 RECURRENCE = ("model=rnn", "model.image_shape=[2,2]", "model.num_layers=2")
 
 
@@ -24,6 +28,7 @@ def final_weights(run):
         ("iris_disc", 0.1, ()),
         ("diabetes_reg", 0.1, UNEVEN),
         pytest.param("iris_disc", 0.1, ATTENTION, marks=pytest.mark.slow),
+        pytest.param("iris_disc", 0.1, CONVOLUTION, marks=pytest.mark.slow),
         pytest.param("iris_disc", 0.1, RECURRENCE, marks=pytest.mark.slow),
         pytest.param("iris_paper", 0.01, (), marks=pytest.mark.slow),
     ],
