@@ -89,6 +89,8 @@ def test_pooling_by_its_name():
         ({"channels": (4, 5)}, "must be as many, one for each stage"),
         ({"image_shape": (3, 3)}, r"image_shape=\[3, 3\] does not fit rows of 16 features"),
         ({"pooling": "max", "strides": (4,)}, "pooling leaves nothing of an image"),
+        ({"strides": (0,)}, "strides must be at least 1, got 0"),
+        ({"kernel_sizes": (0,)}, "kernel_sizes must be at least 1, got 0"),
         ({"init": "paper"}, "init must be 'unit' or 'data', got 'paper'"),
         ({"norm": "some"}, "norm must be 'none', 'layer', 'batch', 'centred'"),
         ({"dropout": (0.1, 0.2)}, "dropout has 2 rates for 1 layers"),
@@ -98,6 +100,11 @@ def test_bad_arguments_of_a_network(options, complaint):
     stages = {"channels": (4,), "kernel_sizes": (3,), "strides": (1,)}
     with pytest.raises(ValueError, match=complaint):
         UGMMConvNetwork(16, 3, **{**stages, **options})
+
+
+def test_a_cnn_needs_channels():
+    with pytest.raises(ValueError, match="channels must be at least 1, got 0"):
+        CNN(16, 3, channels=(0,), kernel_sizes=(3,), strides=(1,))
 
 
 def test_stages_that_do_not_fit_are_told_in_the_configuration():

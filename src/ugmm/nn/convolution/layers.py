@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ugmm.kernels import KernelName
 from ugmm.kernels.problem import HALVES, check_known
-from ugmm.nn.checks import check_tensors
+from ugmm.nn.checks import check_floats, check_tensors
 from ugmm.nn.convolution.geometry import Padding, Windows, find_padding, find_pair, find_sizes
 from ugmm.nn.convolution.scores import NOTHING, Options, Parameters, patch_scores
 from ugmm.nn.mixture import UGMM
@@ -117,6 +117,7 @@ class _UGMMConv(UGMM):
                 lies outside does not count.
         """
         images = self._as_images(x)
+        check_floats(x=x)
         if len(images) == 0:
             raise ValueError("expected a batch of images, got none")
         padded = self._padded(images, math.nan)
@@ -135,6 +136,7 @@ class _UGMMConv(UGMM):
 
     def _at_places(self, x: Tensor, logits: Tensor, known: Tensor | None = None) -> Tensor:
         images = self._as_images(x)
+        check_floats(x=x)
         padded = self._padded(images, min(_OUTSIDE, torch.finfo(x.dtype).max))
         mask = None
         if known is not None:

@@ -38,7 +38,7 @@ class UGMMCell(nn.Module):
 
     Arguments:
         input_size: Number of inputs.
-        hidden_size: Number of states, H.
+        hidden_size: Number of states, H, at least two: their norm is about their differences.
         min_scale: Floor under every scale. Gradients go through the cell once a step: below 0.2
             they become large; clip them in any case.
         gate_bias: What the gates' shift starts as: the larger, the longer a state is kept.
@@ -51,13 +51,14 @@ class UGMMCell(nn.Module):
         hx.
 
     Raises:
-        ValueError: If a size is not positive, or `min_scale` is negative.
+        ValueError: If a size is too small, or `min_scale` is negative.
     """
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
+        *,
         min_scale: float = 0.2,
         gate_bias: float = 1.0,
         kernel: KernelName = "auto",
@@ -65,7 +66,12 @@ class UGMMCell(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_positive(input_size=input_size, hidden_size=hidden_size)
+        check_positive(input_size=input_size)
+        if hidden_size < 2:
+            raise ValueError(
+                f"hidden_size must be at least 2, got {hidden_size}: a norm of one state is 0, "
+                "whatever is read"
+            )
         self.input_size, self.hidden_size, self.gate_bias = input_size, hidden_size, gate_bias
         self.mixture = UGMM(
             input_size + hidden_size,
@@ -115,7 +121,6 @@ class UGMMCell(nn.Module):
 
     def _normed(self, score: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return candidates and gates of scores (B, 2 H): (B, H) each."""
-        # Not by the module, which refuses a single row of a single state.
         n, z = torch.group_norm(score, 2, weight, bias, self.norm.eps).chunk(2, -1)
         return n.tanh(), z.sigmoid()
 
