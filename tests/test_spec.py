@@ -13,7 +13,7 @@ from scipy.stats import norm
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ugmm.errors import UserError
-from ugmm.spec import Column, Spec
+from ugmm.spec import Column, Spec, Target
 
 GARDENS = ("Bern", "Oslo", "Rome", "?")
 TABLE = Spec(
@@ -347,3 +347,24 @@ def test_labels_may_be_given():
     assert TABLE.given_labels([[1.5, "Oslo", 90]]) is None
     with pytest.raises(UserError, match="column 'kind' has 'c' in row 0, which is no class"):
         TABLE.given_labels({"kind": ["c"]})
+
+
+NUMBERS = Spec(2, (), (Column("age"), Column("bmi")), target=Target("weight", "kg", 70.0, 12.5))
+
+
+def test_rows_may_hold_the_target_which_is_no_feature():
+    rows = {"bmi": [20.0, 30.0], "weight": [61.0, 80.0], "age": [40, 50]}
+    np.testing.assert_array_equal(NUMBERS.encode(rows), [[40, 20], [50, 30]])
+    assert NUMBERS.given_labels(rows) is None
+    with pytest.raises(UserError, match="unknown column 'kind'"):
+        NUMBERS.encode({**rows, "kind": ["a", "b"]})
+
+
+def test_a_target_is_saved_and_specs_from_before_there_were_any_are_read():
+    saved = json.loads(json.dumps(NUMBERS.to_json()))
+    assert Spec.from_json(saved) == NUMBERS
+    assert NUMBERS.target.label == "weight (kg)"
+    before = {name: value for name, value in TABLE.to_json().items() if name != "target"}
+    assert Spec.from_json(before) == TABLE
+    with pytest.raises(UserError, match="damaged, or from another version"):
+        Spec.from_json({**saved, "target": {"called": "weight"}})

@@ -10,10 +10,11 @@ import argparse
 from typing import NamedTuple
 
 import torch
+from cost import kept, step_of
 from results import read_options, show, table
-from torch import Tensor, nn
+from torch import nn
 
-from common import Lap, Timing, alternate, between, now
+from common import Timing, alternate
 from ugmm.nn import UGMMEncoderLayer
 
 TORCH = "nn.TransformerEncoderLayer"
@@ -49,45 +50,12 @@ def make(name: str, size: Size) -> nn.Module:
     return UGMMEncoderLayer(*widths, batch_first=True, **OURS[name])
 
 
-def step_of(layer: nn.Module, x: Tensor, gradient: Tensor):
-    """A step: forward and backward."""
-
-    def step() -> list[Lap]:
-        layer.zero_grad()
-        x.grad = None
-        start = now()
-        y = layer(x)
-        middle = now()
-        y.backward(gradient)
-        return between(start, middle, now())
-
-    return step
-
-
-def kept(layer: nn.Module, x: Tensor) -> int:
-    """How many bytes forward keeps for backward."""
-    known = {t.untyped_storage().data_ptr() for t in (x, *layer.parameters())}
-    sizes = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor  # held by the graph, so that no two share an address
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        y = layer(x)
-    del y
-    return sum(sizes.values())
-
-
 def measure(size: Size, seconds: float) -> list[list[object]]:
     """The rows of a size."""
     torch.manual_seed(1)
     x = torch.randn(size.batch, size.tokens, size.d_model, requires_grad=True)
-    gradient = torch.randn_like(x)
     layers = {name: make(name, size) for name in (TORCH, *OURS)}
-    steps = {name: step_of(layer, x, gradient) for name, layer in layers.items()}
+    steps = {name: step_of(layer, x) for name, layer in layers.items()}
     laps, failed = alternate(steps, seconds)
     if failed:
         raise SystemExit(f"failed: {failed}")

@@ -4,17 +4,14 @@ python benchmarks/architectures/recurrence.py [--quick] [--write]
 """
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from cost import kept, step_of
 from results import read_options, show, table
-from torch import Tensor, nn
+from torch import nn
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # a script's own folder alone is there
-
-from common import Lap, Timing, alternate, between, now
+from common import Timing, alternate
 from ugmm.nn import UGMMRNN
 
 KINDS: dict[str, Callable[..., nn.Module]] = {"ugmm": UGMMRNN, "gru": nn.GRU}
@@ -25,37 +22,6 @@ CASES = (
     (128, 28, 28, 128),
     (50, 50, 2, 24),
 )
-
-
-def step_of(layer: nn.Module, x: Tensor) -> Callable[[], list[Lap]]:
-    """Return a step: forward and backward, timed each."""
-
-    def step() -> list[Lap]:
-        began = now()
-        output, _ = layer(x)
-        halfway = now()
-        output.sum().backward()
-        return between(began, halfway, now())
-
-    return step
-
-
-def kept(layer: nn.Module, x: Tensor) -> float:
-    """Return how much a forward keeps for its backward, parameters and input apart, in MiB."""
-    own = {t.untyped_storage().data_ptr() for t in (*layer.parameters(), x)}
-    sizes: dict[int, int] = {}
-    alive = []  # lest an address is used again
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        alive.append(tensor)
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        layer(x)
-    return sum(sizes.values()) / 2**20
 
 
 def main() -> None:
@@ -83,7 +49,7 @@ def main() -> None:
                     f"{1e3 * cpu.low:.2f}..{1e3 * cpu.high:.2f}",
                     " + ".join(f"{1e3 * part:.2f}" for part in times[name].parts),
                     f"{cpu.median / times['gru'].cpu.median:.2f}x",
-                    f"{memory[name]:.2f}",
+                    f"{memory[name] / 2**20:.2f}",
                     f"{memory[name] / memory['gru']:.2f}x",
                 ]
             )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ugmm.baselines import FastKAN, RBFNetwork
+from ugmm.baselines.radial import FastKANLayer
 from ugmm.config.compose import compose
 
 
@@ -99,7 +100,10 @@ def test_its_units_begin_on_rows_and_reach_the_others(n):
     [
         (lambda: FastKAN([3]), "two or more positive widths"),
         (lambda: FastKAN([3, 2], bumps=1), "bumps must be two or more, got 1"),
+        (lambda: FastKANLayer(3, 2, bumps=1), "bumps must be two or more, got 1"),
         (lambda: RBFNetwork(3, 2, units=0), "units must be at least 1"),
+        (lambda: RBFNetwork(3, 2).init_from(torch.zeros(0, 3)), r"3 inputs, got \(0, 3\)"),
+        (lambda: RBFNetwork(3, 2).init_from(torch.zeros(4, 2)), r"3 inputs, got \(4, 2\)"),
     ],
 )
 def test_bad_arguments(build, complaint):

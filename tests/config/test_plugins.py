@@ -155,6 +155,8 @@ class RowsConfig(DataConfig):
     [
         ("unread", "def load", "def lode", "Rows must define load"),
         ("unsized", "n_features, n_classes = 2, 2", "", "Rows must state n_features and n_class"),
+        ("unasked", "n_features, n_classes = 2, 2", "n_features = 2", "Rows must state n_classes"),
+        ("wrong", "    pass", "    has_target = True", "data=wrong has a number to predict; use"),
         ("rowless", "=Rows", "=lambda batch_size, seed: {}", "data=rowless builds a dict, which"),
     ],
 )

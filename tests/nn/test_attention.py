@@ -308,8 +308,13 @@ def test_shapes(kind, norm_first):
 def test_what_is_no_sequence_is_refused(x):
     with pytest.raises(ValueError, match=r"expected a sequence \(S, E\) or \(B, S, E\) with E=8"):
         build().self_attn(x.double())
-    with pytest.raises(TypeError, match=r"torch\.Tensor"):
-        build().self_attn([[0.0] * E])
+    for layer in (build(), build().self_attn):
+        with pytest.raises(TypeError, match=r"torch\.Tensor"):
+            layer([[0.0] * E])
+        with pytest.raises(TypeError, match=r"not torch\.int64: convert it by \w+\.float\(\)"):
+            layer(torch.zeros(S, E, dtype=torch.int64))
+        with pytest.raises(TypeError, match=r"attn_mask must be a torch\.Tensor"):
+            layer(tokens(S), [[True]])
 
 
 @each_kind

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 from torch import nn
 
-from ugmm.nn import UGMMConv1d, UGMMConv2d
+from ugmm.nn import LogMeanExpPool2d, UGMMConv1d, UGMMConv2d
 
 MODES = ["drop", "zeros", "reflect"]
 COMPLEX = {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
@@ -237,6 +237,10 @@ def test_a_seed_is_all_that_initial_values_depend_on():
         ({"kernel_size": 0}, "kernel_size must be a number, or 2 of them, of at least 1, got 0"),
         ({"kernel_size": (1, 2, 3)}, "kernel_size must be a number, or 2 of them"),
         ({"stride": 0}, "stride must be"),
+        ({"kernel_size": 2.5}, "kernel_size must be a number, or 2 of them, .* got 2.5"),
+        ({"kernel_size": (3, 2.5)}, r"kernel_size must be .* got \(3, 2.5\)"),
+        ({"dilation": None}, "dilation must be a number, or 2 of them, .* got None"),
+        ({"kernel_size": "33"}, "kernel_size must be .* got '33'"),
         ({"padding": -1}, "padding must be a number, or 2 of them, of at least 0, got -1"),
         ({"padding": "some"}, "padding must be numbers, 'same' or 'valid', got 'some'"),
         ({"padding": "same", "stride": 2}, "padding='same' needs a stride of 1"),
@@ -260,8 +264,18 @@ def test_bad_inputs():
         layer(torch.randn(3, 5, 5).double())
     with pytest.raises(TypeError, match=r"x must be a torch\.Tensor"):
         layer([1.0])
+    for dtype in (torch.int64, torch.uint8, torch.bool):
+        images = torch.zeros(3, 5, 5, dtype=dtype)
+        for call in (layer, layer.init_from, LogMeanExpPool2d(2)):
+            with pytest.raises(TypeError, match=rf"not {dtype}: convert it by x\.float\(\)"):
+                call(images)
     with pytest.raises(ValueError, match="known must be of x's shape"):
         layer.marginal_score(torch.randn(3, 5, 5), torch.ones(3, 5, 4, dtype=torch.bool))
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    layer = UGMMConv2d(1, 2, np.int64(3), padding=(np.int64(1), 0))
+    assert (layer.kernel_size, layer.padding) == ((3, 3), (1, 0))
 
 
 def test_repr_tells_the_settings():

@@ -73,3 +73,10 @@ def test_norms_by_their_names():
         assert math.isclose(found.var().item(), 1.0, rel_tol=0.01)
     with pytest.raises(ValueError, match="norm must be 'none', 'layer', 'batch', 'centred'"):
         make_image_norm("some", 5, None, None)
+
+
+@pytest.mark.parametrize("norm", ["layer", "centred"])
+def test_one_channel_says_nothing_beside_itself(norm):
+    with pytest.raises(ValueError, match="needs two channels or more, got 1"):
+        make_image_norm(norm, 1, None, None)
+    assert make_image_norm("batch", 1, None, None)(torch.randn(2, 1, 3, 3)).std() > 0

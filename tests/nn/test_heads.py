@@ -74,3 +74,5 @@ def test_images_of_another_size_are_refused():
         as_images(torch.zeros(3, 5), (1, 28, 28))
     with pytest.raises(TypeError, match=r"torch\.Tensor"):
         as_images([[0.0]], (1, 1, 1))
+    with pytest.raises(TypeError, match=r"not torch\.uint8: convert it by x\.float\(\)"):
+        as_images(torch.zeros(3, 4, dtype=torch.uint8), (1, 2, 2))

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from ugmm.baselines import GRUNetwork
+from ugmm.config.compose import compose
+from ugmm.errors import UserError
 from ugmm.nn import UGMMRecurrentNetwork
 
 BOTH = pytest.mark.parametrize("kind", [UGMMRecurrentNetwork, GRUNetwork])
@@ -72,3 +74,40 @@ def test_gates_start_as_torch_draws_them_unless_told():
     gru = nn.GRU(2, 5)
     for mine, its in zip(network.rnn.parameters(), gru.parameters(), strict=True):
         assert torch.equal(mine, its)
+
+
+@pytest.mark.parametrize("pool", ["last", "mean"])
+def test_a_reader_is_one_graph_and_one_program(pool):
+    torch.manual_seed(0)
+    network = UGMMRecurrentNetwork(12, 3, 5, bidirectional=True, pool=pool, image_shape=(3, 4))
+    x = torch.randn(6, 12)
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), network(x))
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(network, (x,), dynamic_shapes={"x": {0: batch}})
+    other = torch.randn(9, 12)
+    torch.testing.assert_close(program.module()(other), network(other))
+
+
+@BOTH
+def test_scores_are_bounded_whatever_is_read(kind):
+    """For states are: so a density may be tilted by such a score, with an affine head, too."""
+    torch.manual_seed(0)
+    network = kind(12, 3, 5, num_layers=2, image_shape=(3, 4))
+    weight, bias = network.head.parameters()
+    bound = weight.abs().sum(1) + bias.abs()
+    for size in (1.0, 1e3, 1e6):
+        assert (network(size * torch.randn(50, 12)).abs() <= bound).all()
+
+
+@BOTH
+def test_a_labels_code_is_no_pixel(kind):
+    name = "rnn" if kind is UGMMRecurrentNetwork else "gru"
+    with pytest.raises(UserError, match=r"a label's code is no pixel; set task\.label=none"):
+        compose("iris_gen", [f"model={name}", "data=wine"])  # 13 features and 3 codes: 4 x 4
+    assert compose("iris_gen", [f"model={name}", "task.label=none"]).network(4, 1)
+
+
+def test_a_reader_of_one_state_is_refused_before_it_is_made():
+    with pytest.raises(UserError, match=r"model\.hidden_size=1 must be"):
+        compose("mnist_rows_rnn", ["model.hidden_size=1"])

@@ -95,7 +95,7 @@ def test_layers_are_their_formula(rnn):
             "bidirectional": st.booleans(),
         }
     ),
-    sizes=st.tuples(*[st.integers(1, 4)] * 3),
+    sizes=st.tuples(st.integers(1, 4), st.integers(2, 4), st.integers(1, 4)),
     batch=st.none() | st.integers(1, 3),
     given_start=st.booleans(),
 )
@@ -319,6 +319,7 @@ def test_far_inputs_leave_gradients_finite():
     ("call", "text"),
     [
         (lambda: UGMMRNN(0, 4), "input_size must be at least 1, got 0"),
+        (lambda: UGMMRNN(3, 1), "hidden_size must be at least 2, got 1: a norm of one state is 0"),
         (lambda: UGMMRNN(3, 4, 0), "num_layers must be at least 1, got 0"),
         (lambda: UGMMRNN(3, 4, 2, dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
         (lambda: UGMMRNN(3, 4, dropout=0.1), "there is one layer: set dropout=0"),
@@ -351,10 +352,23 @@ def test_what_does_not_fit_is_refused(call, text):
         lambda: UGMMRNN(3, 4)(torch.zeros(5, 2, 3, dtype=WIDE)),
         lambda: UGMMRNN(3, 4)(torch.zeros(5, 2, 3, dtype=torch.bfloat16)),
         lambda: UGMMCell(3, 4)([0.0, 0.0, 0.0]),
+        lambda: UGMMCell(3, 4)(torch.zeros(2, 3, dtype=torch.int64)),
     ],
 )
 def test_what_is_no_such_tensor_is_refused(call):
     with pytest.raises(TypeError):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: UGMMRNN(3, 4, 2, True),
+        lambda: UGMMCell(3, 4, False),
+    ],
+)
+def test_a_bias_that_a_gru_takes_is_not_taken_for_something_else(call):
+    with pytest.raises(TypeError, match="positional arguments"):
         call()
 
 

@@ -40,7 +40,7 @@ def network(monkeypatch):
     config = compose("mnist_bernoulli")
     monkeypatch.setattr(type(config.data), "build", lambda self, seed: Strokes())
     network = TrainedNetwork(model, spec, config)
-    monkeypatch.setattr("ugmm.queries.completions.load", lambda run: network)
+    monkeypatch.setattr("ugmm.queries.completions.load_asked", lambda run: network)
     folder = Run(Path("runs/some"))
     monkeypatch.setattr("ugmm.queries.completions.locate", lambda run: (folder, None))
     return network
@@ -69,7 +69,7 @@ def test_halves():
 
 def test_what_is_no_image_is_one_line(network, monkeypatch, capsys):
     table = TrainedNetwork(network.network, Spec(16, ("all",)), network.config)
-    monkeypatch.setattr("ugmm.queries.completions.load", lambda run: table)
+    monkeypatch.setattr("ugmm.queries.completions.load_asked", lambda run: table)
     assert main(["complete", "runs/some"]) == 1
     assert "are no images" in capsys.readouterr().err
     assert main(["complete", "runs/some", "-n", "0"]) == 1

@@ -46,7 +46,7 @@ def ask(network, monkeypatch, tmp_path, capsys):
     given.write_text(FLOWERS)
 
     def ask(*arguments, of=network, given=given, fails=False):
-        monkeypatch.setattr("ugmm.queries.commands.load", lambda run: of)
+        monkeypatch.setattr("ugmm.queries.commands.load_asked", lambda run: of)
         taken = [str(given) if argument == "GIVEN" else argument for argument in arguments]
         assert main([taken[0], "runs/some", *taken[1:]]) == int(fails)
         out, error = capsys.readouterr()
@@ -137,7 +137,7 @@ def test_samples_of_nothing(ask):
 )
 def test_what_draws_are_worth_is_told(network, monkeypatch, capsys, method, n, told):
     pytest.importorskip("arviz_stats", reason="the extra diagnostics is not installed")
-    monkeypatch.setattr("ugmm.queries.commands.load", lambda run: network)
+    monkeypatch.setattr("ugmm.queries.commands.load_asked", lambda run: network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # so few draws are worth a warning of their own
         assert main(["sample", "runs/some", "-n", n, "--method", method]) == 0
@@ -149,7 +149,7 @@ def test_what_draws_are_worth_is_told(network, monkeypatch, capsys, method, n, t
 
 def test_without_the_extra_samples_of_chains_are_drawn_all_the_same(network, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "arviz_stats.base", None)
-    monkeypatch.setattr("ugmm.queries.commands.load", lambda run: network)
+    monkeypatch.setattr("ugmm.queries.commands.load_asked", lambda run: network)
     assert main(["sample", "runs/some", "-n", "160", "--method", "metropolis"]) == 0
     out, error = capsys.readouterr()
     assert len(out.splitlines()) == 161

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ugmm.config.choices.data import DataConfig
     from ugmm.config.choices.declare import Choice, choice
     from ugmm.config.choices.models import LayeredConfig, ModelConfig
+    from ugmm.config.choices.regression import RegressionTaskConfig, RegressorConfig
     from ugmm.config.choices.tasks import DiscriminativeConfig, GenerativeConfig, TaskConfig
     from ugmm.config.schema import Config
 
@@ -23,6 +24,8 @@ __all__ = [
     "GenerativeConfig",
     "LayeredConfig",
     "ModelConfig",
+    "RegressionTaskConfig",
+    "RegressorConfig",
     "TaskConfig",
     "choice",
     "key",
@@ -36,6 +39,8 @@ _HOME = {
     "GenerativeConfig": "choices.tasks",
     "LayeredConfig": "choices.models",
     "ModelConfig": "choices.models",
+    "RegressionTaskConfig": "choices.regression",
+    "RegressorConfig": "choices.regression",
     "TaskConfig": "choices.tasks",
     "choice": "choices.declare",
 }

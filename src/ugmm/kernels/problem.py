@@ -14,6 +14,7 @@ __all__ = [
     "CumulativeProblem",
     "Problem",
     "check_candidates",
+    "check_floats",
     "check_input",
     "check_known",
     "check_layer",
@@ -134,6 +135,17 @@ def check_tensors(**values: object) -> None:
             )
 
 
+def check_floats(**values: Any) -> None:
+    """Raise TypeError unless the values of these names are tensors of floating-point numbers."""
+    check_tensors(**values)
+    for name, value in values.items():
+        if value.dtype not in _FLOATS:
+            raise TypeError(
+                f"{name} must be float32 or float64, or in half precision, not {value.dtype}: "
+                f"convert it by {name}.float()"
+            )
+
+
 def _check_width(x: Tensor, loc: Tensor) -> None:
     if x.dim() == 0 or x.shape[-1] != loc.shape[1]:
         raise ValueError(f"x {tuple(x.shape)} must end with loc's {loc.shape[1]} inputs")
@@ -160,11 +172,7 @@ def check_layer(x: Tensor, loc: Tensor, log_scale: Tensor, logits: Tensor, name:
             f"{tuple(logits.shape)} must have the same shape"
         )
     _check_width(x, loc)
-    if x.dtype not in _FLOATS:
-        raise TypeError(
-            f"x must be float32 or float64, or in half precision, not {x.dtype}: "
-            "convert it by x.float()"
-        )
+    check_floats(x=x)
     if not x.dtype == loc.dtype == log_scale.dtype == logits.dtype:
         raise TypeError(
             f"x, loc, log_scale and {name} must have one dtype, not {x.dtype}, {loc.dtype}, "

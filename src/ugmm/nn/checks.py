@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ugmm.kernels.problem import check_candidates, check_tensors
+from ugmm.kernels.problem import check_candidates, check_floats, check_tensors
 
 __all__ = [
-    "check_binary", "check_candidates", "check_draws", "check_given",
+    "check_binary", "check_candidates", "check_draws", "check_floats", "check_given",
     "check_positive", "check_tensors", "per_layer",
 ]  # fmt: skip
 

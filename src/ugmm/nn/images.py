@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ugmm.nn.checks import check_tensors
+from ugmm.nn.checks import check_floats
 
 __all__ = ["as_images", "find_image_shape"]
 
@@ -41,10 +41,10 @@ def as_images(x: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, tuple[int
     """Return rows (..., C * H * W) as a batch of images (B, C, H, W), and their leading sizes.
 
     Raises:
-        TypeError: If x is no tensor.
+        TypeError: If x is no tensor of floating-point numbers.
         ValueError: If its rows are no such images.
     """
-    check_tensors(x=x)
+    check_floats(x=x)
     if x.dim() == 0 or x.shape[-1] != math.prod(shape):
         raise ValueError(
             f"x {tuple(x.shape)} must end with the {math.prod(shape)} pixels of {shape}"

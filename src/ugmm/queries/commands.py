@@ -10,7 +10,7 @@ from typing import Any
 from ugmm.errors import UserError
 from ugmm.given import Given
 from ugmm.inference import Samples
-from ugmm.loading import load
+from ugmm.queries.network import load_asked
 from ugmm.queries.table import (
     column_names,
     label_name,
@@ -60,7 +60,7 @@ def infer(
         raise UserError(f"--check is of a search, and --query {query} is none; leave it out")
     if out is not None:
         make_folder(Path(out).parent)  # before the work, which would be lost
-    network = load(run)
+    network = load_asked(run)
     rows = network.given(read_given(given, network.spec))
     keywords: dict[str, Any] = {"seed": seed}
     if draws is not None:
@@ -170,7 +170,7 @@ def sample(
         raise UserError(f"-n {n}: ask for at least one row")
     if out is not None:
         make_folder(Path(out).parent)
-    network = load(run)
+    network = load_asked(run)
     if given is None:
         rows = network.given_nothing()
     else:

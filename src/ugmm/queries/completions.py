@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ugmm.errors import UserError
 from ugmm.inference.asking import generator_of
-from ugmm.loading import load
 from ugmm.nn import Evidence
+from ugmm.queries.network import load_asked
 from ugmm.report import completed_images, save
 from ugmm.runs import locate
 from ugmm.spec import Spec
@@ -40,7 +40,7 @@ def complete(run: str, n: int, *, known: str, out: str | None, seed: int) -> Non
     if n < 1:
         raise UserError(f"-n {n}: ask for at least one image")
     folder, checkpoint = locate(run)
-    network = load(checkpoint or folder.folder)  # a group's newest run is told of once
+    network = load_asked(checkpoint or folder.folder)  # a group's newest run is told of once
     if network.spec.image_shape is None:
         raise UserError("the rows of this run are no images; ask about them by ugmm infer")
     x = _test_images(network, n)

@@ -66,6 +66,14 @@ def test_ordinary_inputs(sizes, share, seed):
     assert_near(compute(layer), by_numpy(layer))
 
 
+def test_the_same_place_of_every_image_is_not_all_that_is_looked_at():
+    """Patches of dense images, of which the first at each image's corner is mostly outside."""
+    patches = torch.rand(64 * 784, 9)
+    patches[::784, :5] = 0.0
+    layer = (torch.randn(32, 9) for _ in range(3))
+    assert not cpu.mostly_zero(Problem(patches, *layer))
+
+
 def test_it_is_taken_for_zeros_only(ways):
     compute(mostly_zero_layer(64, 48, 200))
     assert ways == [True, True]

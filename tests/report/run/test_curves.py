@@ -7,6 +7,7 @@ import pytest
 
 from ugmm.report import training_curves
 from ugmm.report.run.curves import find_steps_per_epoch, running_mean
+from ugmm.spec import Target
 
 
 def _run(epochs=3, steps=40, **validation):
@@ -47,6 +48,17 @@ def test_a_generative_loss_is_kept_apart_from_the_nll():
     assert len(panels["NLL of the label (nats)"].get_lines()[0].get_xdata()) in (1, 3)
     together = _panels(training_curves(rows, "run", loss_is_nll=True))
     assert "cross-entropy (nats, log scale)" in together
+
+
+@pytest.mark.parametrize("likely", ["val/nlpd", "val/crps"])
+def test_a_number_has_its_metrics_in_its_units(likely):
+    rows = _run(**{likely: 5.0, "val/rmse": 30.0, "val/coverage_90": 0.875})
+    panels = _panels(training_curves(rows, "run", target=Target("price", unit="$")))
+    first, shown, error, coverage, rate = panels
+    assert (first, rate) == ("objective, of standardised targets", "learning rate")
+    assert shown == {"val/nlpd": "-log p(y | x) (nats)"}.get(likely, "CRPS of price (\\$)")
+    assert error == "root mean squared error of price (\\$)"
+    assert set(_line(panels[coverage], "validation").get_ydata()) == {87.5}
 
 
 def test_a_density_shows_what_was_claimed_beside_what_was_verified():

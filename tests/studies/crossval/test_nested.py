@@ -269,6 +269,7 @@ def test_a_density_of_an_experiment_is_normalised(crossval):
         ({"q": QDA_ROW}, {"flods": 3}, "unknown key 'flods'; did you mean folds"),
         ({"q": QDA_ROW}, {"seeds": [1, 1]}, "seeds must be different numbers"),
         ({"q": QDA_ROW}, {"data": "irs"}, "unknown choice data=irs; did you mean iris"),
+        ({"q": QDA_ROW}, {"data": "diabetes"}, "data=diabetes has a number to predict, and"),
         ({"q": QDA_ROW}, {"select": "best"}, "select: "),
         ({}, {}, "models must map names"),
         ({"q": {**QDA_ROW, "grid": 0}}, {}, "models.q: set and grid must map keys to values"),

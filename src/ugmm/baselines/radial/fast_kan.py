@@ -39,6 +39,9 @@ class FastKANLayer(nn.Module):
 
     Shapes:
         input (..., N), output (..., out_features).
+
+    Raises:
+        ValueError: If there are fewer than two bumps.
     """
 
     places: Tensor
@@ -52,6 +55,8 @@ class FastKANLayer(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if bumps < 2:
+            raise ValueError(f"bumps must be two or more, got {bumps}")
         places = torch.linspace(_LOWEST, _HIGHEST, bumps, device=device, dtype=dtype)
         self.register_buffer("places", places, persistent=False)
         self.norm = nn.LayerNorm(in_features, device=device, dtype=dtype)
@@ -93,8 +98,6 @@ class FastKAN(Classifier):
     ) -> None:
         super().__init__()
         check_sizes(sizes)
-        if bumps < 2:
-            raise ValueError(f"bumps must be two or more, got {bumps}")
         self.layers = nn.Sequential(
             *(FastKANLayer(n_in, n_out, bumps, device, dtype) for n_in, n_out in pairwise(sizes))
         )

@@ -65,9 +65,14 @@ class RBFNetwork(Classifier):
         Args:
             x: (batch, n_features).
             y: Not used.
+
+        Raises:
+            ValueError: If `x` is not a batch of such rows, with at least one.
         """
         check_tensors(x=x)
-        units = len(self.centres)
+        units, n_features = self.centres.shape
+        if x.dim() != 2 or len(x) == 0 or x.shape[1] != n_features:
+            raise ValueError(f"expected a batch of {n_features} inputs, got {tuple(x.shape)}")
         order = torch.randperm(len(x), device=x.device)
         self.centres.copy_(x[order.repeat(-(-units // len(x)))[:units]])
         variance = self._squared_distances(x).mean(0) / 2

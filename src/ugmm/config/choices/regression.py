@@ -133,7 +133,6 @@ class RegressionTaskConfig(TaskConfig):
 
     def check_with(self, config: Any) -> None:
         """Refuse a loss of what is not predicted."""
-        super().check_with(config)
         needs, head = self.make_objective().needs, getattr(config.model, "head", "")
         if needs and getattr(config.model, "predicts", needs) != needs:
             remedy = "pinball or crps" if needs == "density" else "nlpd or crps"
@@ -141,3 +140,4 @@ class RegressionTaskConfig(TaskConfig):
                 f"task.objective={self.objective} with model.head={head}: that head predicts no "
                 f"{needs}; use task.objective={remedy}"
             )
+        super().check_with(config)

@@ -4,6 +4,7 @@ There are three ways: `loops`, `narrow` for few inputs and `zeros` for inputs th
 """
 
 import functools
+import math
 from typing import Any, cast
 
 import torch
@@ -21,7 +22,9 @@ __all__ = ["CPU", "KERNEL", "constants_of", "few_inputs", "mostly_zero"]
 
 _EXPONENTIALS = 3  # of the constants of a component, about
 _MANY_INPUTS = 2**12  # of a batch: fewer are not worth a look for zeros
-_SAMPLE = 16  # rows that are looked at, or up to twice as many
+# Rows that are looked at, as shares of all: by the golden section, which has no period that rows
+# may have too, such as the places of an image.
+_SAMPLE = torch.arange(16) * ((math.sqrt(5) - 1) / 2) % 1
 _FEW_INPUTS = 64
 _SOME_ROWS = 16  # to outlast the turning about of a layer's constants
 
@@ -205,10 +208,10 @@ def mostly_zero(problem: Problem) -> bool:
         return True
     if len(problem.loc) < 2 * LANES or x.numel() < _MANY_INPUTS:
         return False
-    step = max(1, len(x) // _SAMPLE)
-    some = x[::step]
+    rows = (_SAMPLE * len(x)).long()
+    some = x[rows]
     if problem.known is not None:
-        some = some.masked_fill(~problem.known[::step], 0.0)
+        some = some.masked_fill(~problem.known[rows], 0.0)
     return 2 * int(some.count_nonzero()) < some.numel()
 
 

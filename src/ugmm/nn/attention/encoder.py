@@ -9,7 +9,7 @@ from ugmm.kernels import KernelName
 from ugmm.nn.attention.maps import Map, check_map, make_map, reset
 from ugmm.nn.attention.scores import Score
 from ugmm.nn.attention.self_attention import SelfAttention
-from ugmm.nn.checks import check_positive
+from ugmm.nn.checks import check_floats, check_positive
 
 __all__ = ["UGMMEncoderLayer"]
 
@@ -128,6 +128,7 @@ class UGMMEncoderLayer(nn.Module):
             is_causal: Without a `src_mask`, that no token sees a later one. A mask that is given
                 is what counts.
         """
+        check_floats(src=src)
         masks = (src_mask, src_key_padding_mask, is_causal)
         if self.norm_first:
             src = src + self.dropout(self.self_attn(self.norm1(src), *masks))
@@ -153,6 +154,7 @@ class UGMMEncoderLayer(nn.Module):
         Returns:
             (B, nhead, S, S), or (nhead, S, S) of one sequence alone.
         """
+        check_floats(src=src)
         seen = self.norm1(src) if self.norm_first else src
         return self.self_attn.weights(seen, src_mask, src_key_padding_mask, is_causal)
 

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from ugmm.nn.checks import check_tensors
+
 __all__ = ["causal_mask", "merge_masks"]
 
 
@@ -54,6 +56,7 @@ def merge_masks(
 
 
 def _check(name: str, mask: Tensor, *shapes: tuple[int, ...]) -> None:
+    check_tensors(**{name: mask})
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise TypeError(f"{name} must be bool or floating, got {mask.dtype}")
     if mask.shape not in shapes:

@@ -16,7 +16,7 @@ from ugmm.nn.attention.scores import (
     gaussian_attention,
     gaussian_features,
 )
-from ugmm.nn.checks import check_positive, check_tensors
+from ugmm.nn.checks import check_floats, check_positive
 
 __all__ = ["SelfAttention"]
 
@@ -150,7 +150,7 @@ class SelfAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values, each (B, H, S, d)."""
-        check_tensors(x=x)
+        check_floats(x=x)
         if x.dim() not in (2, 3) or x.shape[-1] != self.embed_dim:
             order = "(B, S, E)" if self.batch_first else "(S, B, E)"
             raise ValueError(

@@ -1,7 +1,8 @@
 """Where a convolution looks: the windows of an image, and how they are put back."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -83,12 +84,13 @@ def find_sizes(name: str, value: int | Sequence[int], n: int, least: int = 1) ->
     """Return a number for each of n dimensions.
 
     Raises:
-        ValueError: If it is not one number or n of them, or one is too small.
+        ValueError: If it is not one whole number or n of them, or one is too small.
     """
-    sizes = (value,) * n if isinstance(value, int) else tuple(value)
-    if len(sizes) != n or min(sizes) < least:
+    each = tuple(value) if isinstance(value, Iterable) else (value,) * n
+    sizes = tuple(operator.index(one) for one in each if isinstance(one, SupportsIndex))
+    if not len(each) == len(sizes) == n or min(sizes) < least:
         numbers = "a number" if n == 1 else f"a number, or {n} of them,"
-        raise ValueError(f"{name} must be {numbers} of at least {least}, got {value}")
+        raise ValueError(f"{name} must be {numbers} of at least {least}, got {value!r}")
     return sizes
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ugmm.kernels import KernelName
 from ugmm.kernels.problem import HALVES, check_known
-from ugmm.nn.checks import check_tensors
+from ugmm.nn.checks import check_floats, check_tensors
 from ugmm.nn.convolution.geometry import Padding, Windows, find_padding, find_pair, find_sizes
-from ugmm.nn.convolution.scores import Options, Parameters, patch_scores
+from ugmm.nn.convolution.scores import NOTHING, Options, Parameters, patch_scores
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.mixture.dropping import dropped
 
@@ -20,7 +20,6 @@ __all__ = ["PaddingMode", "UGMMConv1d", "UGMMConv2d"]
 
 PaddingMode = Literal["drop", "zeros", "reflect"]
 _OUTSIDE = 1e9  # so far from any mean that a component which looks at it has no density
-_NO_WEIGHT = -1e30  # a logarithm: finite, so that its derivative is 0
 
 
 class _UGMMConv(UGMM):
@@ -118,6 +117,7 @@ class _UGMMConv(UGMM):
                 lies outside does not count.
         """
         images = self._as_images(x)
+        check_floats(x=x)
         if len(images) == 0:
             raise ValueError("expected a batch of images, got none")
         padded = self._padded(images, math.nan)
@@ -136,42 +136,48 @@ class _UGMMConv(UGMM):
 
     def _at_places(self, x: Tensor, logits: Tensor, known: Tensor | None = None) -> Tensor:
         images = self._as_images(x)
+        check_floats(x=x)
         padded = self._padded(images, min(_OUTSIDE, torch.finfo(x.dtype).max))
         mask = None
         if known is not None:
             mask = self._padded(self._as_images(known).to(x.dtype), 0.0, zero=1.0) > 0
-        parts = [self._of_group(g, padded, logits, mask) for g in range(self.groups)]
-        scores = parts[0] if self.groups == 1 else torch.cat(parts, -1)
+        log_kept = None
         if mask is None and self.padding_mode == "drop" and _pads(self._padding):
-            scores = self._renormalised(scores, logits, images.shape[2:])
+            log_kept = self._log_kept(logits, images.shape[2:])
+        parts = [self._of_group(g, padded, logits, mask, log_kept) for g in range(self.groups)]
+        scores = parts[0] if self.groups == 1 else torch.cat(parts, -1)
         scores = scores.permute(0, 3, 1, 2)
         if self.dimensions == 1:
             scores = scores.squeeze(2)
         return scores.squeeze(0) if x.dim() == self.dimensions + 1 else scores
 
-    def _of_group(self, g: int, x: Tensor, logits: Tensor, known: Tensor | None) -> Tensor:
+    def _of_group(
+        self, g: int, x: Tensor, logits: Tensor, known: Tensor | None, log_kept: Tensor | None
+    ) -> Tensor:
         """Return the log-scores of a group's neurons at every place, (B, H', W', M / groups)."""
         parameters: Parameters = (self.loc, self.raw_scale, logits)
-        ready = None
         if self.groups == 1:
             ready = self._prepared if logits is self.logits else None
-        else:
-            channels = slice(g * self._channels_each, (g + 1) * self._channels_each)
-            neurons = slice(g * self._neurons_each, (g + 1) * self._neurons_each)
-            x, known = x[:, channels], None if known is None else known[:, channels]
-            parameters = self.loc[neurons], self.raw_scale[neurons], logits[neurons]
-        options = Options(self._windows, self.min_scale, self.kernel, ready)
-        return patch_scores(x, parameters, known, options)
+            options = Options(self._windows, self.min_scale, self.kernel, ready)
+            return patch_scores(x, parameters, options, known, log_kept)
+        channels = slice(g * self._channels_each, (g + 1) * self._channels_each)
+        neurons = slice(g * self._neurons_each, (g + 1) * self._neurons_each)
+        return patch_scores(
+            x[:, channels],
+            (self.loc[neurons], self.raw_scale[neurons], logits[neurons]),
+            Options(self._windows, self.min_scale, self.kernel),
+            None if known is None else known[:, channels],
+            None if log_kept is None else log_kept[..., neurons],
+        )
 
-    def _renormalised(self, scores: Tensor, logits: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Divide by the weights of the components that look inside; 1 where there is none."""
+    def _log_kept(self, logits: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Return the log-sum of the weights that look inside at each place, (H', W', M)."""
         wide = logits.float() if logits.dtype in HALVES else logits
-        weights = wide.clamp(min=_NO_WEIGHT).log_softmax(-1)
+        weights = wide.clamp(min=NOTHING).log_softmax(-1)
         weights = weights.unflatten(1, (-1, *self._windows.size)).logsumexp(1)
         rows, columns = self._windows.inside(sizes, self._padding, logits.device)
-        kept = torch.where(rows[:, None, :, None], weights, _NO_WEIGHT).logsumexp(2)
-        kept = torch.where(columns[:, None, :], kept.unsqueeze(1), _NO_WEIGHT).logsumexp(-1)
-        return torch.where(kept > _NO_WEIGHT / 2, scores - kept, 0.0).to(scores.dtype)
+        kept = torch.where(rows[:, None, :, None], weights, NOTHING).logsumexp(2)
+        return torch.where(columns[:, None, :], kept.unsqueeze(1), NOTHING).logsumexp(-1)
 
     def _padded(self, images: Tensor, outside: float, zero: float = 0.0) -> Tensor:
         """Return images with their padding, and what stands for dropped padding or for zeros."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.kernels import KernelName
-from ugmm.nn.checks import per_layer
+from ugmm.nn.checks import check_positive, per_layer
 from ugmm.nn.classifier import Classifier
 from ugmm.nn.convolution.blocks import Pooling, UGMMResidualBlock2d, make_pooling
 from ugmm.nn.convolution.geometry import Windows
@@ -80,6 +80,9 @@ class ImageNetwork(Classifier):
                 "channels, kernel_sizes and strides must be as many, one for each stage, got "
                 f"{list(channels)}, {list(kernel_sizes)} and {list(strides)}"
             )
+        check_positive(
+            channels=min(channels), kernel_sizes=min(kernel_sizes), strides=min(strides)
+        )
         self.image_shape = find_image_shape(n_features, image_shape)
         n_in, *size = self.image_shape
         widths = (n_in, *channels[:-1])

@@ -60,11 +60,13 @@ def make_image_norm(
     """Return the norm of this name, a module from (B, channels, H, W) to the same.
 
     Raises:
-        ValueError: If there is no such norm.
+        ValueError: If there is no such norm, or it would leave nothing of one channel.
     """
     if norm == "none":
         return nn.Identity()
     kinds = {"layer": ChannelNorm, "batch": nn.BatchNorm2d, "centred": CentredBatchNorm2d}
     if norm not in kinds:
         raise ValueError(f"norm must be 'none', {', '.join(map(repr, kinds))}, got {norm!r}")
+    if channels == 1 and norm != "batch":
+        raise ValueError(f"norm={norm!r} needs two channels or more, got 1: use 'batch' or 'none'")
     return kinds[norm](channels, device=device, dtype=dtype)

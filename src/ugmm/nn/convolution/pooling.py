@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ugmm.nn.checks import check_tensors
+from ugmm.nn.checks import check_floats
 from ugmm.nn.convolution.geometry import Windows, find_pair
 
 __all__ = ["LogMeanExpPool2d"]
@@ -55,7 +55,7 @@ class LogMeanExpPool2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the log-mean of each window."""
-        check_tensors(x=x)
+        check_floats(x=x)
         if x.dim() not in (3, 4):
             raise ValueError(f"x must be (B, C, H, W) or (C, H, W), not {tuple(x.shape)}")
         (height, width), (down, across) = self.padding, self.stride

@@ -14,10 +14,12 @@ from ugmm.kernels.problem import HALVES, Problem, check_layer
 from ugmm.kernels.roads import Road, choose_road
 from ugmm.nn.convolution.geometry import Windows
 
-__all__ = ["Options", "Parameters", "patch_scores"]
+__all__ = ["NOTHING", "Options", "Parameters", "patch_scores"]
 
 # How many numbers of patches are held at once: on a CPU what stays in its cache.
 _HELD = {"cpu": 2**19, "cuda": 2**25}
+
+NOTHING = -1e30  # the logarithm of no weight: finite, so that its derivative is 0
 
 Parameters = tuple[Tensor, Tensor, Tensor]
 
@@ -32,7 +34,11 @@ class Options(NamedTuple):
 
 
 def patch_scores(
-    x: Tensor, parameters: Parameters, known: Tensor | None, options: Options
+    x: Tensor,
+    parameters: Parameters,
+    options: Options,
+    known: Tensor | None = None,
+    log_kept: Tensor | None = None,
 ) -> Tensor:
     r"""Return the log-scores of every neuron of a layer at every place of a batch of images.
 
@@ -44,30 +50,37 @@ def patch_scores(
     Args:
         x: Images that have been padded, (B, C, H, W).
         parameters: loc, log_scale and logits, (M, C * kh * kw) each.
-        known: True where a value is known, (B, C, H, W); None: all are.
         options: Where the places are, and the others.
+        known: True where a value is known, (B, C, H, W); None: all are.
+        log_kept: Logarithms of what remains of the neurons' weights at each place, by which
+            scores are divided, (H', W', M); `NOTHING` where none remains, and the score is 0.
 
     Returns:
         (B, H', W', M), of the type of x; under autocast of float32.
     """
     if not x.is_meta and torch.is_autocast_enabled(x.device.type):
+        wide = _widened(x), _each(_widened, parameters)
         with torch.autocast(x.device.type, enabled=False):
-            return patch_scores(_widened(x), _each(_widened, parameters), known, options)
+            return patch_scores(*wide, options, known, log_kept)
     if options.prepared is not None and not torch.compiler.is_compiling():
         options.prepared.check(*parameters, min_scale=options.min_scale)
     row = x.new_empty(0, x.shape[1] * math.prod(options.windows.size))
     check_layer(row, *parameters, "logits")
-    if choose_road(x, *parameters, known) is not Road.DIRECT:
-        return _at_once(x, parameters, known, options)
+    if choose_road(x, *parameters, known, log_kept) is not Road.DIRECT:
+        return _at_once(x, parameters, log_kept, known, options)
     if x.dtype in HALVES:
-        options = options._replace(prepared=None)
-        return patch_scores(x.float(), _each(Tensor.float, parameters), known, options).to(x.dtype)
+        options, wide = (
+            options._replace(prepared=None),
+            (x.float(), _each(Tensor.float, parameters)),
+        )
+        return patch_scores(*wide, options, known, log_kept).to(x.dtype)
     if torch.is_grad_enabled():
-        scores: Tensor = _InChunks.apply(x, *parameters, known, options)
+        scores: Tensor = _InChunks.apply(x, *parameters, log_kept, known, options)
         return scores
     problems = _problems(x, parameters, known, options)
     forward = choose_ways(x, options.kernel).forward
-    return _placed([forward(problem)[0] for _, problem in problems], x, options.windows)
+    found = [forward(problem)[0] for _, problem in problems]
+    return _divided(_placed(found, x, options.windows), log_kept)
 
 
 class _InChunks(torch.autograd.Function):
@@ -80,6 +93,7 @@ class _InChunks(torch.autograd.Function):
         loc: Tensor,
         raw_scale: Tensor,
         logits: Tensor,
+        log_kept: Tensor | None,
         known: Tensor | None,
         options: Options,
     ) -> Tensor:
@@ -87,20 +101,23 @@ class _InChunks(torch.autograd.Function):
         problems = _problems(x, parameters, known, options)
         found = [kernel.forward(problem) for _, problem in problems]
         scores, of_scores, of_parameters = zip(*found, strict=True)
-        ctx.save_for_backward(x, *parameters, known, of_parameters[0], *of_scores)
+        ctx.save_for_backward(x, *parameters, log_kept, known, of_parameters[0], *of_scores)
         ctx.kernel, ctx.options = kernel, options._replace(prepared=None)
-        return _placed(scores, x, options.windows)
+        return _divided(_placed(scores, x, options.windows), log_kept)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        x, loc, raw_scale, logits, known, constants, *of_scores = ctx.saved_tensors
-        parameters, needs = (loc, raw_scale, logits), ctx.needs_input_grad[:4]
+        x, loc, raw_scale, logits, log_kept, known, constants, *of_scores = ctx.saved_tensors
+        parameters, needs = (loc, raw_scale, logits), ctx.needs_input_grad[:5]
         if torch.is_grad_enabled() or choose_road(grad, x, *parameters) is not Road.DIRECT:
-            call = x, parameters, known, ctx.options
+            call = x, parameters, log_kept, known, ctx.options
             return *_gradients_at_once(grad, *call, needs), None, None
-        need, grads = (needs[0], any(needs[1:])), grad.flatten(0, 2)
+        need, by_kept = (needs[0], any(needs[1:4])), None
+        if log_kept is not None:
+            grad = _where_something(grad, log_kept, torch.masked_fill)
+            by_kept = -grad.sum(0)
         by_x, by_parameters, row = [], [torch.zeros_like(t) for t in parameters], 0
-        problems = _problems(x, parameters, known, ctx.options)
+        grads, problems = grad.flatten(0, 2), _problems(x, parameters, known, ctx.options)
         for (images, problem), sums in zip(problems, of_scores, strict=True):
             part = grads[row : row + len(problem.x)]
             of_x, *others = ctx.kernel.backward(part, sums, constants, problem, *need)
@@ -110,8 +127,23 @@ class _InChunks(torch.autograd.Function):
             if need[1]:
                 for total, other in zip(by_parameters, others, strict=True):
                     total += other
-        gradients = torch.cat(by_x) if by_x else None, *by_parameters
+        gradients = torch.cat(by_x) if by_x else None, *by_parameters, by_kept
         return *(g if n else None for g, n in zip(gradients, needs, strict=True)), None, None
+
+
+def _divided(scores: Tensor, log_kept: Tensor | None) -> Tensor:
+    """Divide new scores, in place, by the weights that remain."""
+    if log_kept is None:
+        return scores
+    return _where_something(scores.sub_(log_kept), log_kept, Tensor.masked_fill_)
+
+
+def _where_something(
+    values: Tensor, log_kept: Tensor, fill: Callable[[Tensor, Tensor, float], Tensor]
+) -> Tensor:
+    """Fill values with 0 where no weight remains, which seldom is anywhere."""
+    nothing = log_kept < NOTHING / 2
+    return fill(values, nothing, 0.0) if nothing.is_cuda or nothing.any() else values
 
 
 def _problems(
@@ -130,7 +162,13 @@ def _problems(
         yield some.shape, Problem(seen, *parameters, which, min_scale, prepared)
 
 
-def _at_once(x: Tensor, parameters: Parameters, known: Tensor | None, options: Options) -> Tensor:
+def _at_once(
+    x: Tensor,
+    parameters: Parameters,
+    log_kept: Tensor | None,
+    known: Tensor | None,
+    options: Options,
+) -> Tensor:
     """The scores of all patches together: plain operations, which every transform knows."""
     windows, min_scale, kernel, _ = options
     which = None if known is None else windows.unfold(known)
@@ -138,22 +176,28 @@ def _at_once(x: Tensor, parameters: Parameters, known: Tensor | None, options: O
     scores = mixture_log_score(
         patches, *parameters, known=which, min_scale=min_scale, kernel=kernel
     )
-    return _placed([scores], x, windows)
+    scores = _placed([scores], x, windows)
+    if log_kept is None:
+        return scores
+    return torch.where(log_kept < NOTHING / 2, 0.0, scores - log_kept).to(scores.dtype)
 
 
 def _gradients_at_once(
     grad: Tensor,
     x: Tensor,
     parameters: Parameters,
+    log_kept: Tensor | None,
     known: Tensor | None,
     options: Options,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """The gradients by x and parameters, to be differentiated again where that is recorded."""
+    """The gradients by tensors, to be differentiated again where that is recorded."""
     with torch.enable_grad():  # names of their own: as `kernels.formula` has it
         x, parameters = x.view_as(x), _each(lambda t: t.view_as(t), parameters)
-        scores = _at_once(x, parameters, known, options)
-    wanted = [t for t, need in zip((x, *parameters), needs, strict=True) if need]
+        log_kept = None if log_kept is None else log_kept.view_as(log_kept)
+        scores = _at_once(x, parameters, log_kept, known, options)
+    inputs = (x, *parameters, log_kept)
+    wanted = [t for t, need in zip(inputs, needs, strict=True) if need and t is not None]
     found = iter(torch.autograd.grad(scores, wanted, grad, create_graph=torch.is_grad_enabled()))
     return tuple(next(found) if need else None for need in needs)
 

@@ -11,7 +11,7 @@ from ugmm.kernels import KernelName
 from ugmm.kernels.prepared import Prepared, split_columns
 from ugmm.kernels.problem import HALVES
 from ugmm.kernels.roads import has_numbers
-from ugmm.nn.checks import check_positive, check_tensors
+from ugmm.nn.checks import check_floats, check_positive
 from ugmm.nn.mixture import UGMM
 
 __all__ = ["UGMMCell"]
@@ -38,7 +38,7 @@ class UGMMCell(nn.Module):
 
     Arguments:
         input_size: Number of inputs.
-        hidden_size: Number of states, H.
+        hidden_size: Number of states, H, at least two: their norm is about their differences.
         min_scale: Floor under every scale. Gradients go through the cell once a step: below 0.2
             they become large; clip them in any case.
         gate_bias: What the gates' shift starts as: the larger, the longer a state is kept.
@@ -51,13 +51,15 @@ class UGMMCell(nn.Module):
         hx.
 
     Raises:
-        ValueError: If a size is not positive, or `min_scale` is negative.
+        TypeError: If x or hx is no tensor of floating-point numbers.
+        ValueError: If a size is too small, or `min_scale` is negative.
     """
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
+        *,
         min_scale: float = 0.2,
         gate_bias: float = 1.0,
         kernel: KernelName = "auto",
@@ -65,7 +67,12 @@ class UGMMCell(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_positive(input_size=input_size, hidden_size=hidden_size)
+        check_positive(input_size=input_size)
+        if hidden_size < 2:
+            raise ValueError(
+                f"hidden_size must be at least 2, got {hidden_size}: a norm of one state is 0, "
+                "whatever is read"
+            )
         self.input_size, self.hidden_size, self.gate_bias = input_size, hidden_size, gate_bias
         self.mixture = UGMM(
             input_size + hidden_size,
@@ -92,11 +99,11 @@ class UGMMCell(nn.Module):
 
     def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
         """Return the next state: (B, input_size) and (B, H) to (B, H), or one row of each."""
-        check_tensors(x=x)
+        check_floats(x=x)
         lead = tuple(x.shape[:-1])
         if hx is None:
             hx = self.mixture.loc.new_zeros(*lead, self.hidden_size)
-        check_tensors(hx=hx)
+        check_floats(hx=hx)
         if x.dim() not in (1, 2) or x.shape[-1] != self.input_size:
             raise ValueError(
                 f"x must be (B, {self.input_size}) or ({self.input_size},), not {tuple(x.shape)}"
@@ -115,7 +122,6 @@ class UGMMCell(nn.Module):
 
     def _normed(self, score: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return candidates and gates of scores (B, 2 H): (B, H) each."""
-        # Not by the module, which refuses a single row of a single state.
         n, z = torch.group_norm(score, 2, weight, bias, self.norm.eps).chunk(2, -1)
         return n.tanh(), z.sigmoid()
 

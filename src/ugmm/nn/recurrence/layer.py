@@ -18,14 +18,15 @@ class UGMMRNN(nn.Module):
     r"""Reads sequences, as `torch.nn.GRU` does, with the recurrence of `UGMMCell`.
 
     Its arguments, inputs and outputs are those of `torch.nn.GRU`, but for `bias`, which has no
-    meaning here: the cells' norms have shifts, and mixtures none.
+    meaning here: the cells' norms have shifts, and mixtures none. As that is a GRU's fourth
+    argument, those from there on go by name.
 
     All steps' inputs go through the mixtures in one call, and only what looks at the state is
     computed step by step.
 
     Arguments:
         input_size: Number of inputs at a step.
-        hidden_size: Number of states, H.
+        hidden_size: Number of states, H, at least two.
         num_layers: How many layers there are; each reads the states of the one before.
         batch_first: Whether the batch, not the step, is the first dimension of inputs and outputs
             (not of the states in `hx` and `h_n`).
@@ -53,6 +54,7 @@ class UGMMRNN(nn.Module):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        *,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,

@@ -56,7 +56,7 @@ class MixturePredictive(Predictive):
             middle = low + 0.5 * (high - low)
             below = self.cdf(middle) < p
             low, high = low.where(~below, middle), high.where(below, middle)
-        return low.where((low == high) | ~middle.isfinite(), low + 0.5 * (high - low))
+        return low.where(~middle.isfinite(), low + 0.5 * (high - low))  # for p of 0 and 1
 
     def crps(self, y: Tensor) -> Tensor:
         """See `Predictive.crps`; closed form of E. Grimit et al., QJRMS 132 (2006)."""

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -124,10 +125,10 @@ class _Report:
         for record in self.records:
             if record.variant in histories:
                 histories[record.variant].append(Run(record.folder).read_metrics())
-        twins = dict.fromkeys((f"val/{metric.rpartition('/')[2]}", "val/nll"))
+        twins = _curves(metric, histories)
         colours = colours_of(self.rows, self.goal, self.baseline)
         dots = final_dots(self.rows, self.records, metric, self.baseline, self.title, colours)
-        curves = validation_curves(histories, list(twins), self.title, colours)
+        curves = validation_curves(histories, twins, self.title, colours)
         save(dots, folder / "final.png")
         save(curves, folder / "curves.png")
         figures = {
@@ -165,6 +166,13 @@ class _Report:
         text = path.read_text(encoding="utf-8") if path.is_file() else _HEADING
         write_atomic(path, _with_section(text, name, "\n".join(lines)))
         sys.stdout.write(f"published in {path}\n")
+
+
+def _curves(metric: str, histories: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return what is drawn of the validations: the metric, and how likely what is true was."""
+    logged = {key for runs in histories.values() for run in runs for row in run[:1] for key in row}
+    likely = [key for key in ("val/nll", "val/nlpd") if key in logged] or ["val/nll"]
+    return list(dict.fromkeys([f"val/{metric.rpartition('/')[2]}", *likely]))
 
 
 def _with_section(text: str, name: str, section: str) -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ugmm.config.schema import Config
 from ugmm.config.training import TrackingConfig
 from ugmm.errors import UserError
 from ugmm.metrics import CURVES, find_metric
@@ -62,7 +63,7 @@ def _make_workspace(ablation: Ablation, ledger: Ledger, entity: str) -> Any:
             ablation.name,
             ablation.title,
             settings.metric,
-            _find_curves(ledger, settings.metric),
+            _find_curves(ablation, ledger),
             settings.report,
             _find_axes(ablation),
         )
@@ -75,18 +76,24 @@ def _make_workspace(ablation: Ablation, ledger: Ledger, entity: str) -> Any:
 
 def _read_tracking(ablation: Ablation, ledger: Ledger) -> TrackingConfig:
     """Return what a point says of W&B, which shows those together that are of one project."""
+    return _first_config(ablation, ledger).tracking
+
+
+def _first_config(ablation: Ablation, ledger: Ledger) -> Config:
     points = ledger.read_points() or [ablation.compose_first()]
-    return points[0].resolve().tracking
+    return points[0].resolve()
 
 
-def _find_curves(ledger: Ledger, metric: str) -> list[str]:
-    """Return what was logged while training: of a finished run's own record, if there is one."""
-    chosen = find_metric(metric)
-    wanted = list(dict.fromkeys([f"val/{chosen.name}"] * chosen.validated + list(CURVES)))
+def _find_curves(ablation: Ablation, ledger: Ledger) -> list[str]:
+    """Return what is logged while training: by a finished run's own record, if there is one."""
+    metric = find_metric(ablation.settings.metric)
+    chosen = [f"val/{metric.name}"] * metric.validated
     for point in ledger.read_points():
         if epochs := point.run.read_metrics():
-            return [key for key in wanted if key in epochs[0]]
-    return wanted
+            return [key for key in dict.fromkeys([*chosen, *CURVES]) if key in epochs[0]]
+    config = _first_config(ablation, ledger)
+    logged = {"train/loss", *(f"val/{name}" for name in config.task.measured(config.model))}
+    return list(dict.fromkeys([*chosen, *(key for key in CURVES if key in logged)]))
 
 
 def _find_axes(ablation: Ablation) -> list[str]:

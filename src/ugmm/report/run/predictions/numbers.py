@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 from scipy.stats import binom
 
@@ -95,9 +95,10 @@ def _draw_histogram(axes: Axes, pit: np.ndarray) -> None:
         edges[:-1], counts, 1 / bins, align="edge", color=FIRST, alpha=0.75, edgecolor="white"
     )
     axes.axhline(len(pit) / bins, color=MUTED, linewidth=1, linestyle="--", label="uniform")
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.25 * max(counts.max(), high))
-    tidy(axes, "predicted probability of less than the truth", "rows")
+    tidy(axes, "predicted probability of a smaller number", "rows")
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper center", ncols=2)
 
 
