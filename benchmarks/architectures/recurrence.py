@@ -1,6 +1,6 @@
 """What recurrent mixture neurons cost beside `torch.nn.GRU` of the same widths.
 
-    python benchmarks/architectures/recurrence.py [--quick] [--write]
+python benchmarks/architectures/recurrence.py [--quick] [--write]
 """
 
 import argparse
