@@ -231,6 +231,12 @@ def test_a_mistake_on_the_command_line_is_one_line(override, complaint):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("model", ["conv", "vit"])
+def test_a_head_that_does_not_help_is_not_proposed(model):
+    with pytest.raises(UserError, match=r"train it with task=discriminative$"):
+        compose("iris_gen", [f"model={model}", "task.label=none"])
+
+
 def test_an_unknown_experiment_names_the_nearest():
     with pytest.raises(UserError, match="'mnist_dsic'; did you mean mnist_disc"):
         compose("mnist_dsic")
@@ -239,7 +245,7 @@ def test_an_unknown_experiment_names_the_nearest():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("model:\n  name: cnn\n", "unknown model.name 'cnn'; there are ugmm, mlp"),
+        ("model:\n  name: tree\n", "unknown model.name 'tree'; there are ugmm, mlp"),
         ("experiment: other\n", "experiment is the name of the file and cannot be set"),
         ("modle:\n  hidden: [3]\n", "unknown key 'modle'; did you mean model"),
         ("model:\n  hiden: [3]\n", "unknown key 'model.hiden'; did you mean model.hidden"),

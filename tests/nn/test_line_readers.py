@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from ugmm.baselines import GRUNetwork
+from ugmm.config.compose import compose
+from ugmm.errors import UserError
 from ugmm.nn import UGMMRecurrentNetwork
 
 BOTH = pytest.mark.parametrize("kind", [UGMMRecurrentNetwork, GRUNetwork])
@@ -96,3 +98,16 @@ def test_scores_are_bounded_whatever_is_read(kind):
     bound = weight.abs().sum(1) + bias.abs()
     for size in (1.0, 1e3, 1e6):
         assert (network(size * torch.randn(50, 12)).abs() <= bound).all()
+
+
+@BOTH
+def test_a_labels_code_is_no_pixel(kind):
+    name = "rnn" if kind is UGMMRecurrentNetwork else "gru"
+    with pytest.raises(UserError, match=r"a label's code is no pixel; set task\.label=none"):
+        compose("iris_gen", [f"model={name}", "data=wine"])  # 13 features and 3 codes: 4 x 4
+    assert compose("iris_gen", [f"model={name}", "task.label=none"]).network(4, 1)
+
+
+def test_a_reader_of_one_state_is_refused_before_it_is_made():
+    with pytest.raises(UserError, match=r"model\.hidden_size=1 must be"):
+        compose("mnist_rows_rnn", ["model.hidden_size=1"])

@@ -352,6 +352,7 @@ def test_what_does_not_fit_is_refused(call, text):
         lambda: UGMMRNN(3, 4)(torch.zeros(5, 2, 3, dtype=WIDE)),
         lambda: UGMMRNN(3, 4)(torch.zeros(5, 2, 3, dtype=torch.bfloat16)),
         lambda: UGMMCell(3, 4)([0.0, 0.0, 0.0]),
+        lambda: UGMMCell(3, 4)(torch.zeros(2, 3, dtype=torch.int64)),
     ],
 )
 def test_what_is_no_such_tensor_is_refused(call):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ugmm.baselines import MLP
+from ugmm.baselines import MLP, GRUNetwork
 from ugmm.nn import UGMMNetwork
 from ugmm.tasks.optimization import make_optimizer, make_schedule, parameter_groups
 
@@ -31,6 +31,11 @@ def test_an_mlp_decays_its_matrices():
     assert [p.shape for p in groups[0]["params"]] == [(3, 4), (2, 3)]
     assert groups[0]["weight_decay"] == 0.1
     assert groups[1]["weight_decay"] == 0
+
+
+def test_a_gru_decays_its_matrices():
+    groups = parameter_groups(GRUNetwork(4, 3, 5, bidirectional=True), 0.1)
+    assert [p.shape for p in groups[0]["params"]] == [(15, 2), (15, 5)] * 2 + [(3, 10)]
 
 
 def rates(steps, steps_per_epoch=5, lr=0.2, **schedule):

@@ -29,10 +29,10 @@ def test_a_transformer_trains_and_is_read_back(train_and_draw, settings, capfd):
 def test_sizes_are_as_their_files_say():
     size = parameters(compose("mnist_vit"))
     assert parameters(compose("mnist_vit_standard")) == pytest.approx(size, rel=0.005)
-    ablation = read_ablation("mnist_vit_rates")
-    for name, settings in ablation.variants.items():
-        point = ablation.compose_point(name, settings, {"seed": 0})
-        assert parameters(point.resolve()) == pytest.approx(size, rel=0.005), name
+    for ablation in (read_ablation("mnist_vit_rates"), read_ablation("mnist_vit")):
+        for name, settings in ablation.variants.items():
+            point = ablation.compose_point(name, settings, {"seed": 0})
+            assert parameters(point.resolve()) == pytest.approx(size, rel=0.005), name
 
 
 def parameters(config):

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from typing import Any, Literal
 
 import torch
@@ -42,7 +43,7 @@ OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split parameters into those that weight decay shrinks and those that it never touches.
 
-    Decayed are the means of mixture neurons and the weight matrices of linear layers. A decayed
+    Decayed are the means of mixture neurons and the weight matrices of other layers. A decayed
     scale or logit would be drawn to a value that means nothing; biases and norms are left alone as
     is usual.
 
@@ -57,7 +58,8 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     free: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         kind = name.rpartition(".")[2]
-        shrinks = kind == "loc" or (kind == "weight" and parameter.dim() > 1)
+        # A GRU numbers its matrices: weight_ih_l0.
+        shrinks = kind == "loc" or (re.match(r"weight(_[ih]h_|$)", kind) and parameter.dim() > 1)
         (decayed if shrinks else free).append(parameter)
     groups = [
         {"name": "means and weights", "params": decayed, "weight_decay": weight_decay},

@@ -28,12 +28,19 @@ class RowsDataModule(InMemoryDataModule):
         n_classes: Number of classes.
         batch_size: See `InMemoryDataModule`.
         seed: See `InMemoryDataModule`.
+        noise: See `InMemoryDataModule`.
     """
 
     def __init__(
-        self, x: np.ndarray, y: np.ndarray, n_classes: int, batch_size: int, seed: int
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        n_classes: int,
+        batch_size: int,
+        seed: int,
+        noise: float = 0.0,
     ) -> None:
-        super().__init__(batch_size=batch_size, seed=seed)
+        super().__init__(batch_size=batch_size, seed=seed, noise=noise)
         self.n_features, self.n_classes = x.shape[1], n_classes
         self.class_names = tuple(map(str, range(n_classes)))
         self.train_rows = Split(torch.tensor(x).float(), torch.tensor(y).long())

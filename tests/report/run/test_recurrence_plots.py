@@ -53,6 +53,14 @@ def test_a_run_has_it(tmp_path, network, dtype):
     assert [path.stem for path in paths] == ["reading", "neurons"]
 
 
+def test_a_cell_as_wide_as_an_image_does_not_see_one(tmp_path):
+    network = UGMMRecurrentNetwork(4, 3, 5).eval()
+    x, y = torch.rand(50, 4), torch.arange(50) % 3
+    words = {"title": "", "spec": Spec(4, ("a", "b", "c"), image_shape=(2, 2))}
+    paths = draw_run(Run.create(tmp_path, "group", "name"), network, {}, x=x, y=y, **words)
+    assert [path.stem for path in paths] == ["reading", "neurons"]
+
+
 def test_neurons_see_pixels_of_a_line_and_states(network):
     names = name_inputs(network)
     assert len(names) == network.rnn.cells[0].mixture.in_features

@@ -9,6 +9,7 @@ import torch
 from ugmm.config.compose import compose
 from ugmm.config.frozen import from_mapping, to_mapping
 from ugmm.errors import UserError
+from ugmm.studies.crossval.fits import NetworkEstimator
 from ugmm.training.fit import RowsDataModule
 from ugmm.training.fit import train as train_rows
 from ugmm.training.trainer import check_hardware, optional_callbacks
@@ -108,6 +109,17 @@ def test_a_training_of_rows_averages_too():
     )  # fmt: skip
     one, two = (task.network.layers[0].loc for task in (plain, averaged))
     assert not torch.equal(one, two)
+
+
+def test_a_training_of_rows_has_their_noise():
+    x, y = np.random.default_rng(0).normal(size=(9, 4)), np.arange(9) % 3
+    plain, noisy = (
+        NetworkEstimator(
+            compose("iris_disc", ["trainer.max_epochs=2", "trainer.threads=1", f"data.noise={s}"])
+        ).fit(x, y, 3, 0)(x)
+        for s in (0, 1)
+    )
+    assert not np.array_equal(plain, noisy)
 
 
 @pytest.mark.parametrize("devices", ["auto", 2, [0], [1, 0]])

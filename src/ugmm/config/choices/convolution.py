@@ -45,6 +45,7 @@ class UGMMConvConfig(ImageNetworkConfig):
     feature_dropout: float = key(0.0, low=0, below=1)
     padding_mode: Literal["drop", "zeros", "reflect"] = "drop"
     init: Literal["unit", "data"] = "unit"
+    widen: float = key(1.0, above=0, high=1000)  # initial scales, times those of init
     min_scale: float = key(0.2, low=0, high=1000)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 

@@ -29,8 +29,14 @@ class LineReaderConfig(ModelConfig):
         return True
 
     def check_with(self, config: Any) -> None:
-        """Refuse dropout between layers where there is one."""
+        """Refuse dropout between layers where there is one, and labels among the pixels."""
         super().check_with(config)
+        label = getattr(config.task, "label", "none")
+        if label != "none":
+            raise UserError(
+                f"model={self.name} with task.label={label}: it reads images, and a label's code "
+                "is no pixel; set task.label=none"
+            )
         if self.dropout and self.num_layers == 1:
             raise UserError(
                 f"model.dropout={self.dropout} drops what goes from layer to layer, and there is "
@@ -42,6 +48,7 @@ class LineReaderConfig(ModelConfig):
 class UGMMRecurrentConfig(LineReaderConfig):
     """Recurrent mixture neurons; see `ugmm.nn.UGMMRecurrentNetwork`."""
 
+    hidden_size: int = key(128, low=2, high=10**6)  # a norm of one state is 0
     head: Literal["mixture", "gain", "linear"] = "linear"
     gate_bias: float = key(1.0, low=-1000, high=1000)
     min_scale: float = key(0.2, low=0, high=1000)

@@ -1,6 +1,6 @@
 """The tasks that an experiment can choose: what a network is trained for, and how it is judged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -214,11 +214,12 @@ class GenerativeConfig(TaskConfig):
             _refuse_normalized(model, chosen)
         if not model.is_bounded:
             head = getattr(model, "head", None)
+            helps = head in ("gain", "linear") and replace(model, head="mixture").is_bounded
             raise UserError(
                 f"model={model.name} with task={self.name}: the score of this model has no upper "
                 "bound, so it cannot be maximised; train it with task=discriminative"
                 + f", or set model.head=mixture (not {head})"
-                * (head in ("gain", "linear"))
+                * helps
             )
         if objective.needs_fixed_score:
             model.check_fixed(chosen)

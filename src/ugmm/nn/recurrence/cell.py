@@ -11,7 +11,7 @@ from ugmm.kernels import KernelName
 from ugmm.kernels.prepared import Prepared, split_columns
 from ugmm.kernels.problem import HALVES
 from ugmm.kernels.roads import has_numbers
-from ugmm.nn.checks import check_positive, check_tensors
+from ugmm.nn.checks import check_floats, check_positive
 from ugmm.nn.mixture import UGMM
 
 __all__ = ["UGMMCell"]
@@ -51,6 +51,7 @@ class UGMMCell(nn.Module):
         hx.
 
     Raises:
+        TypeError: If x or hx is no tensor of floating-point numbers.
         ValueError: If a size is too small, or `min_scale` is negative.
     """
 
@@ -98,11 +99,11 @@ class UGMMCell(nn.Module):
 
     def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
         """Return the next state: (B, input_size) and (B, H) to (B, H), or one row of each."""
-        check_tensors(x=x)
+        check_floats(x=x)
         lead = tuple(x.shape[:-1])
         if hx is None:
             hx = self.mixture.loc.new_zeros(*lead, self.hidden_size)
-        check_tensors(hx=hx)
+        check_floats(hx=hx)
         if x.dim() not in (1, 2) or x.shape[-1] != self.input_size:
             raise ValueError(
                 f"x must be (B, {self.input_size}) or ({self.input_size},), not {tuple(x.shape)}"

@@ -1,8 +1,10 @@
 """All the pictures of one run."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from matplotlib.figure import Figure
@@ -37,6 +39,7 @@ from ugmm.spec import Spec
 
 __all__ = ["draw_run", "find_range"]
 
+_M = TypeVar("_M", bound=nn.Module)
 _DRAWS, _IMAGES = 3000, 54
 _SEEN = 256  # rows, for the range of a layer's inputs
 _LOOKED_AT, _READ = 6, 4  # images, of different classes while there are
@@ -99,21 +102,8 @@ def draw_run(
         figures["reading"] = _reading(network, x, y, class_names)
     if isinstance(network, VisionTransformer):
         figures["attention"] = _attention(network, x, y, class_names)
-    layer = next((module for module in network.modules() if isinstance(module, UGMM)), None)
     figures |= _filters(network)
-    if layer is not None:
-        names = _input_names(layer.in_features, feature_names, class_names)
-        if isinstance(network, VisionTransformer):  # whose neurons see no feature as it is
-            x, names = _inputs_of(layer, network, x), None
-        if isinstance(layer, UGMMConv1d | UGMMConv2d):
-            names = input_names(layer)
-        elif image_shape is not None and layer.in_features >= image_shape[0] * image_shape[1]:
-            figures["first_layer"] = first_layer_images(layer, image_shape)
-        low, high = find_range(x)
-        if isinstance(network, UGMMRecurrentNetwork):  # whose neurons see states, too
-            low, high, names = min(low, -1.0), max(high, 1.0), name_inputs(network)
-        margin = 0.1 * (high - low) or 1.0
-        figures["neurons"] = neuron_densities(layer, low - margin, high + margin, 6, names)
+    figures |= _neurons(network, x, feature_names, class_names, image_shape)
     paths = [run.plots / f"{name}.png" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
         save(figure, path)
@@ -148,6 +138,40 @@ def _filters(network: nn.Module) -> dict[str, Figure]:
         f"filters_{i}": filter_images(layer, f"Convolution {i} of {len(layers)}")
         for i, layer in enumerate(layers[:_FILTERS], 1)
     }
+
+
+def _neurons(
+    network: nn.Module,
+    x: Tensor,
+    feature_names: Sequence[str],
+    class_names: Sequence[str],
+    image_shape: tuple[int, int] | None,
+) -> dict[str, Figure]:
+    """Draw the first layer of mixture neurons, if there is any, over the range of its inputs."""
+    layer = _first(network, UGMM)
+    if layer is None:
+        return {}
+    figures = {}
+    names = _input_names(layer.in_features, feature_names, class_names)
+    reader, states = _first(network, UGMMRecurrentNetwork), (math.inf, -math.inf)
+    if isinstance(network, VisionTransformer):  # whose neurons see no feature as it is
+        x, names = _inputs_of(layer, network, x), None
+    elif reader is not None:  # whose neurons see lines, and states
+        names, states = name_inputs(reader), (-1.0, 1.0)
+    elif isinstance(layer, UGMMConv1d | UGMMConv2d):
+        names = input_names(layer)
+    elif image_shape is not None and layer.in_features >= math.prod(image_shape):
+        figures["first_layer"] = first_layer_images(layer, image_shape)
+    low, high = find_range(x)
+    low, high = min(low, states[0]), max(high, states[1])
+    margin = 0.1 * (high - low) or 1.0
+    figures["neurons"] = neuron_densities(layer, low - margin, high + margin, 6, names)
+    return figures
+
+
+def _first(network: nn.Module, kind: type[_M]) -> _M | None:
+    """Return the first module of a kind; None if there is none."""
+    return next((module for module in network.modules() if isinstance(module, kind)), None)
 
 
 def _completions(network: AutoregressiveUGMM, x: Tensor, image_shape: tuple[int, int]) -> Figure:

@@ -147,7 +147,8 @@ class NetworkEstimator:
     """The network of an experiment as an estimator: trained to its last epoch, on the CPU.
 
     Arguments:
-        config: The resolved configuration; its data are only asked for the batch size.
+        config: The resolved configuration; its data are only asked for the batch size and the
+            noise.
     """
 
     def __init__(self, config: Config) -> None:
@@ -160,7 +161,9 @@ class NetworkEstimator:
 
         from ugmm.training.fit import RowsDataModule, train
 
-        data = RowsDataModule(x, y, n_classes, self.config.data.batch_size, seed)
+        wanted = self.config.data
+        noise = getattr(wanted, "noise", 0.0)
+        data = RowsDataModule(x, y, n_classes, wanted.batch_size, seed, noise)
         task = train(replace(self.config, seed=seed), data)
         self.normalized = task.network.normalized
 
