@@ -70,6 +70,14 @@ def test_neurons_begin_as_wide_as_is_asked_for(init):
     assert 2.5 < (scales[1][1] / scales[0][1]).mean() < 3.5  # of other inputs
 
 
+def test_scales_near_their_floor_begin_where_the_data_puts_them():
+    torch.manual_seed(0)
+    network = UGMMConvNetwork(64, 3, (4,), (3,), (2,), init="data", min_scale=0.2)
+    network.init_from(0.1 * torch.rand(50, 64))  # of a spread of 0.03
+    first = next(m for m in network.modules() if isinstance(m, UGMMConv2d))
+    assert 0.2 < first.scale.max().item() < 0.205
+
+
 def test_wide_neurons_are_linear_in_what_they_do_not_share():
     torch.manual_seed(0)
     network = UGMMConvNetwork(64, 3, (4,), (3,), (1,), widen=50.0).double()

@@ -222,7 +222,8 @@ class UGMMConvNetwork(ImageNetwork):
     @torch.no_grad()
     def _widen(self, block: nn.Module) -> None:
         for layer in block.modules():
-            if isinstance(layer, UGMMConv2d):
+            # By 1, scales near their floor would move: see `UGMM._set_scale`.
+            if isinstance(layer, UGMMConv2d) and self.widen != 1:
                 layer._set_scale(self.widen * layer.scale)
 
     def extra_repr(self) -> str:
