@@ -18,6 +18,7 @@ from ugmm.kernels.problem import (
     check_positions,
     check_start,
     check_tensors,
+    widened,
 )
 
 __all__ = [
@@ -95,7 +96,7 @@ def mixture_log_score(
     if prepared is not None:
         prepared.check(loc, log_scale, logits, min_scale=min_scale)
     if _in_autocast(x):
-        x, loc, log_scale, logits = (_widened(t) for t in (x, loc, log_scale, logits))
+        x, loc, log_scale, logits = (widened(t) for t in (x, loc, log_scale, logits))
     if met:
         check_input(x, loc)
     else:
@@ -162,7 +163,7 @@ def cumulative_log_score(
     check_tensors(x=x, loc=loc, log_scale=log_scale, log_weights=log_weights, start=start)
     tensors = (x, loc, log_scale, log_weights, start)
     if _in_autocast(x):
-        tensors = tuple(_widened(t) for t in tensors)  # type: ignore[assignment]
+        tensors = tuple(widened(t) for t in tensors)  # type: ignore[assignment]
     x, loc, log_scale, log_weights, start = tensors
     if x.dim() != 2:
         raise ValueError(f"x must be (B, N), not {tuple(x.shape)}")
@@ -280,7 +281,7 @@ def coordinate_blocks(
     tensors = {"x": x, "loc": loc, "log_scale": log_scale, "logits": logits, "values": values}
     check_tensors(**tensors)
     if _in_autocast(x):
-        x, loc, log_scale, logits, values = (_widened(t) for t in tensors.values())
+        x, loc, log_scale, logits, values = (widened(t) for t in tensors.values())
     check_layer(x, loc, log_scale, logits, "logits")
     _check_min_scale(min_scale)
     coordinates, values = check_candidates(x, values, coordinates)
@@ -313,7 +314,3 @@ def _as_rows(x: Tensor) -> Tensor:
 def _in_autocast(x: Tensor) -> bool:
     # Asked about "meta", which knows no autocast, torch raises an error.
     return not x.is_meta and torch.is_autocast_enabled(x.device.type)
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in HALVES else tensor

@@ -47,6 +47,7 @@ def test_every_shipped_choice_can_be_chosen(group, name):
         "likelihood": ["model=autoregressive"],
         **{name: ["task=fitted"] for name in ("lda", "qda", "gmm")},
         "fitted": ["model=lda"],
+        **{name: ["data=digits"] for name in ("conv", "cnn", "rnn", "gru", "vit")},
     }
     choice = f"{group}={name}"
     config = compose(fits.get(name, "iris_disc"), [choice, *together.get(name, [])])
@@ -235,6 +236,16 @@ def test_a_mistake_on_the_command_line_is_one_line(override, complaint):
 def test_a_head_that_does_not_help_is_not_proposed(model):
     with pytest.raises(UserError, match=r"train it with task=discriminative$"):
         compose("iris_gen", [f"model={model}", "task.label=none"])
+
+
+@pytest.mark.parametrize("model", ["conv", "cnn", "rnn", "gru", "vit"])
+def test_a_table_is_not_taken_for_images_unasked(model):
+    iris = "data=iris", f"model={model}"
+    with pytest.raises(UserError, match=rf"model={model} looks at images, .* data=iris are none"):
+        compose("iris_disc", iris)
+    patch = ["model.patch=1"] * (model == "vit")
+    assert compose("iris_disc", [*iris, "model.image_shape=[2,2]", *patch]).model.image_shape
+    assert compose("iris_disc", ["data=digits", f"model={model}"]).model.image_shape is None
 
 
 def test_an_unknown_experiment_names_the_nearest():

@@ -10,8 +10,8 @@ UNEVEN = ("data.batch_size=128",)
 DDP = ("trainer.devices=2", "trainer.strategy=ddp")
 ATTENTION = ("model=vit", "model.image_shape=[2,2]", "model.patch=1", "model.score=gaussian")
 CONVOLUTION = (
-    "model=conv", "model.channels=[4]", "model.kernel_sizes=[3]", "model.strides=[1]",
-    "model.norm=layer",
+    "model=conv", "model.image_shape=[2,2]", "model.channels=[4]", "model.kernel_sizes=[3]",
+    "model.strides=[1]", "model.norm=layer",
 )  # fmt: skip
 RECURRENCE = ("model=rnn", "model.image_shape=[2,2]", "model.num_layers=2")
 

@@ -57,6 +57,38 @@ def test_data_reach_every_convolution():
         assert 0.5 < layer.scale.mean().item() < 2
 
 
+@pytest.mark.parametrize("init", ["unit", "data"])
+def test_neurons_begin_as_wide_as_is_asked_for(init):
+    x, scales = torch.rand(50, 64), []
+    for widen in (1.0, 3.0):
+        torch.manual_seed(0)
+        network = UGMMConvNetwork(64, 3, (4,), (3,), (2,), residual=1, init=init, widen=widen)
+        if init == "data":
+            network.init_from(x)
+        scales.append([m.scale for m in network.modules() if isinstance(m, UGMMConv2d)])
+    torch.testing.assert_close(scales[1][0], 3 * scales[0][0])
+    assert 2.5 < (scales[1][1] / scales[0][1]).mean() < 3.5  # of other inputs
+
+
+def test_scales_near_their_floor_begin_where_the_data_puts_them():
+    torch.manual_seed(0)
+    network = UGMMConvNetwork(64, 3, (4,), (3,), (2,), init="data", min_scale=0.2)
+    network.init_from(0.1 * torch.rand(50, 64))  # of a spread of 0.03
+    first = next(m for m in network.modules() if isinstance(m, UGMMConv2d))
+    assert 0.2 < first.scale.max().item() < 0.205
+
+
+def test_wide_neurons_are_linear_in_what_they_do_not_share():
+    torch.manual_seed(0)
+    network = UGMMConvNetwork(64, 3, (4,), (3,), (1,), widen=50.0).double()
+    conv, x = network.blocks[0], torch.rand(2, 1, 8, 8, dtype=torch.float64)
+    scores = conv(x)[..., 1:-1, 1:-1]
+    linear = nn.functional.conv2d(x, conv.loc.view(4, 1, 3, 3)) / (9 * 50.0**2)
+    shared = linear - conv.loc.square().mean(1)[:, None, None] / (2 * 50.0**2)
+    found, expected = (each - each.mean(1, keepdim=True) for each in (scores, shared))
+    torch.testing.assert_close(found, expected, rtol=0.01, atol=1e-7)
+
+
 def test_a_residual_block_adds_to_its_input():
     torch.manual_seed(0)
     block = UGMMResidualBlock2d(3, 3, norm="none", min_scale=0.1)
@@ -92,6 +124,7 @@ def test_pooling_by_its_name():
         ({"strides": (0,)}, "strides must be at least 1, got 0"),
         ({"kernel_sizes": (0,)}, "kernel_sizes must be at least 1, got 0"),
         ({"init": "paper"}, "init must be 'unit' or 'data', got 'paper'"),
+        ({"widen": 0.0}, "widen must be positive and finite, got 0"),
         ({"norm": "some"}, "norm must be 'none', 'layer', 'batch', 'centred'"),
         ({"dropout": (0.1, 0.2)}, "dropout has 2 rates for 1 layers"),
     ],

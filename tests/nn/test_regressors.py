@@ -302,7 +302,7 @@ def test_data_can_initialise_every_layer():
         ({"head": "quantiles", "levels": [0.9, 0.1]}, "levels must be two or more increasing"),
         ({"min_std": 0}, "min_std must be positive"),
         ({"init": "paper"}, "init must be 'unit' or 'data'"),
-        ({"hidden": []}, "sizes must be two or more positive widths"),
+        ({"hidden": []}, r"\[in_features, \*hidden\] must be two or more positive widths"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
     ],
 )

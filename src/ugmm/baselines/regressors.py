@@ -50,7 +50,7 @@ class MLPRegressor(Regressor):
     ) -> None:
         super().__init__()
         sizes = [in_features, *hidden]
-        check_sizes(sizes)
+        check_sizes(sizes, "[in_features, *hidden]")
         self.blocks = make_blocks(sizes, dropout, norm, device, dtype)
         self.head = make_predictive_head(
             head, sizes[-1], components, levels, min_std, device, dtype

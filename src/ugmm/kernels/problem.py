@@ -21,6 +21,7 @@ __all__ = [
     "check_positions",
     "check_start",
     "check_tensors",
+    "widened",
 ]
 
 HALVES = (torch.bfloat16, torch.float16)  # in which numbers are kept, but not computed
@@ -123,6 +124,11 @@ class CumulativeProblem(NamedTuple):
         after = torch.full((int(self.positions[-1]) + 1 if count else 1,), -1, device=device)
         after[self.positions] = torch.arange(count, device=device)
         return after[1:], count, int(after[0]) == 0
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """A tensor in the type that is computed in: float32 for half precision."""
+    return tensor.float() if tensor.dtype in HALVES else tensor
 
 
 def check_tensors(**values: object) -> None:

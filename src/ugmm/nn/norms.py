@@ -11,10 +11,10 @@ __all__ = ["Norm", "check_sizes", "make_norm"]
 Norm = Literal["none", "layer", "batch"]
 
 
-def check_sizes(sizes: Sequence[int]) -> None:
+def check_sizes(sizes: Sequence[int], name: str = "sizes") -> None:
     """Raise ValueError unless there are two or more positive widths."""
     if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"sizes must be two or more positive widths, got {list(sizes)}")
+        raise ValueError(f"{name} must be two or more positive widths, got {list(sizes)}")
 
 
 def make_norm(

@@ -12,6 +12,7 @@ import scipy.stats
 
 from ugmm.cli import main
 from ugmm.errors import UserError
+from ugmm.report.study import plots
 from ugmm.studies.ablation import compare as command
 
 TEXT = """# Does dropout help?
@@ -320,3 +321,41 @@ def test_a_published_section_replaces_its_own(ablation, monkeypatch, tmp_path):
     assert text.count("## Does dropout help?") == 1
     assert "| plain | 4 |" in text
     assert (root / "docs" / "images" / "ablations" / "mine.png").is_file()
+
+
+NUMBERS = """# Do neurons predict diabetes better than a plane?
+experiment: diabetes_reg
+seeds: [0, 1, 2]
+metric: test/crps
+report: [test/r2, test/coverage_90]
+variants:
+  neurons: {}
+  plane: {model: linear_regression}
+  quantiles: {model.head: quantiles, task.objective: crps, trainer.monitor: val/crps}
+"""
+
+
+def test_numbers_are_compared_with_the_least_as_the_best(ablation, capsys, monkeypatch):
+    shown = []
+    draw = plots.validation_curves
+
+    def seen(histories, metrics, *others):
+        shown.append(metrics)
+        return draw(histories, metrics, *others)
+
+    monkeypatch.setattr(plots, "validation_curves", seen)
+    found = ablation(NUMBERS)
+    for place, point in enumerate(found.points):
+        crps = 30.0 + 4 * (point.variant == "plane") + place % 3
+        point.run.write_summary(
+            {"test/crps": crps, "test/r2": 0.5, "test/coverage_90": 0.875, "seconds": 1.0}
+        )
+        rows = "\n".join(f"{epoch},{epoch},{40 - epoch},{6 - epoch / 10}" for epoch in range(4))
+        point.run.metrics.write_text(f"epoch,step,val/crps,val/nlpd\n{rows}\n")
+    assert main(["compare", "mine.yaml"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "test/coverage_90 (%)" in output
+    assert "87.50 ± 0.00" in output
+    assert "neurons has the best test/crps" in output
+    assert shown == [["val/crps", "val/nlpd"]]
+    assert tables()[0]["mean"].tolist() == [31, 35, 31]

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from ugmm.config.choices.declare import choice
-from ugmm.config.choices.models import ModelConfig
+from ugmm.config.choices.images import ImageModelConfig
 from ugmm.errors import UserError
 from ugmm.keys import key
 
@@ -11,11 +11,9 @@ __all__ = ["VisionTransformerConfig"]
 
 
 @choice("model", "vit", builds="ugmm.nn:VisionTransformer")
-class VisionTransformerConfig(ModelConfig):
+class VisionTransformerConfig(ImageModelConfig):
     """A Transformer over patches of an image; see `ugmm.nn.VisionTransformer`."""
 
-    # [height, width] or [channels, height, width]; null: grey and square
-    image_shape: list[int] | None = key(None, low=1, high=10**6)
     patch: int = key(7, low=1, high=10_000)  # side of one, which divides both sides of an image
     d_model: int = key(32, low=1, high=10**6)
     depth: int = key(2, low=1, high=1000)

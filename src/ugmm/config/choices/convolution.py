@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ugmm.config.choices.declare import choice
-from ugmm.config.choices.models import ModelConfig
+from ugmm.config.choices.images import ImageModelConfig
 from ugmm.errors import UserError
 from ugmm.keys import key
 
@@ -12,14 +12,12 @@ __all__ = ["CNNConfig", "ImageNetworkConfig", "UGMMConvConfig"]
 
 
 @dataclass
-class ImageNetworkConfig(ModelConfig):
+class ImageNetworkConfig(ImageModelConfig):
     """A network of stages over images; see `ugmm.nn.convolution.network`."""
 
     channels: list[int] = key([16, 32, 64], low=1, high=10**6)
     kernel_sizes: list[int] = key([5, 3, 3], low=1, high=1000)
     strides: list[int] = key([2, 2, 2], low=1, high=1000)
-    # [height, width] or [channels, height, width]; null: grey and square
-    image_shape: list[int] | None = key(None, low=1, high=10**6)
     residual: int = key(0, low=0, high=1000)  # blocks after each stage
 
     def check_with(self, config: Any) -> None:
@@ -45,6 +43,7 @@ class UGMMConvConfig(ImageNetworkConfig):
     feature_dropout: float = key(0.0, low=0, below=1)
     padding_mode: Literal["drop", "zeros", "reflect"] = "drop"
     init: Literal["unit", "data"] = "unit"
+    widen: float = key(1.0, above=0, high=1000)  # initial scales, times those of init
     min_scale: float = key(0.2, low=0, high=1000)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 

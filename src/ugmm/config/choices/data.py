@@ -46,6 +46,11 @@ class DataConfig(Choice):
         """Whether rows have a number that is to be predicted, and no classes."""
         return False
 
+    @property
+    def holds_images(self) -> bool:
+        """Whether rows are known to be images."""
+        return False
+
     def build(self, seed: int) -> "InMemoryDataModule":
         """Return the Lightning data module."""
         return self.construct(seed=seed)
@@ -60,6 +65,11 @@ class TabularConfig(DataConfig):
     val_fraction: float = key(0.2, low=0, below=1)
     # standard deviation of Gaussian noise on standardised training features
     noise: float = key(0.0, low=0, high=1000)
+
+    @property
+    def holds_images(self) -> bool:
+        """Whether rows are known to be images."""
+        return self.name == "digits"
 
     @property
     def has_validation(self) -> bool:
@@ -144,6 +154,11 @@ class GreyImageConfig(DataConfig):
     max_shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
     binarize: int | None = key(None, low=0, high=2**31 - 1)  # the seed of black-or-white pixels
     noise: float = key(0.0, low=0, high=1000)  # deviation of Gaussian noise on training pixels
+
+    @property
+    def holds_images(self) -> bool:
+        """Whether rows are known to be images."""
+        return True
 
     @property
     def has_validation(self) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ugmm.config.choices.declare import choice
-from ugmm.config.choices.models import ModelConfig
+from ugmm.config.choices.images import ImageModelConfig
 from ugmm.errors import UserError
 from ugmm.keys import key
 
@@ -12,7 +12,7 @@ __all__ = ["GRUConfig", "LineReaderConfig", "UGMMRecurrentConfig"]
 
 
 @dataclass
-class LineReaderConfig(ModelConfig):
+class LineReaderConfig(ImageModelConfig):
     """A network that reads an image line by line; see `ugmm.nn.recurrence.network`."""
 
     hidden_size: int = key(128, low=1, high=10**6)
@@ -20,8 +20,6 @@ class LineReaderConfig(ModelConfig):
     bidirectional: bool = False
     dropout: float = key(0.0, low=0, below=1)  # between layers
     pool: Literal["last", "mean"] = "last"  # which states are scored
-    # [height, width] or [channels, height, width]; null: grey and square
-    image_shape: list[int] | None = key(None, low=1, high=10**6)
 
     @property
     def is_bounded(self) -> bool:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ugmm.kernels import KernelName
-from ugmm.kernels.problem import HALVES, check_known
+from ugmm.kernels.problem import check_known, widened
 from ugmm.nn.checks import check_floats, check_tensors
 from ugmm.nn.convolution.geometry import Padding, Windows, find_padding, find_pair, find_sizes
 from ugmm.nn.convolution.scores import NOTHING, Options, Parameters, patch_scores
@@ -172,7 +172,7 @@ class _UGMMConv(UGMM):
 
     def _log_kept(self, logits: Tensor, sizes: Sequence[int]) -> Tensor:
         """Return the log-sum of the weights that look inside at each place, (H', W', M)."""
-        wide = logits.float() if logits.dtype in HALVES else logits
+        wide = widened(logits)
         weights = wide.clamp(min=NOTHING).log_softmax(-1)
         weights = weights.unflatten(1, (-1, *self._windows.size)).logsumexp(1)
         rows, columns = self._windows.inside(sizes, self._padding, logits.device)

@@ -1,5 +1,6 @@
 """Convolutional networks that take images as rows."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -109,7 +110,7 @@ class ImageNetwork(Classifier):
 
 
 class UGMMConvNetwork(ImageNetwork):
-    """Convolutions of mixture neurons, a norm after each, and a head.
+    r"""Convolutions of mixture neurons, a norm after each, and a head.
 
     Arguments:
         n_features: Number of pixels.
@@ -131,6 +132,9 @@ class UGMMConvNetwork(ImageNetwork):
         padding_mode: What lies beyond the edges; see `UGMMConv2d`.
         init: ``"unit"`` has scales 1 and means N(0, 0.5^2) in the first stage, N(0, 1) after it;
             ``"data"`` is completed by :meth:`init_from`.
+        widen: Initial scales are so many times those. Wide neurons begin as nearly linear ones:
+            with one scale and inputs near the means, and without what all neurons share,
+            :math:`s_j \approx \frac{1}{N \sigma^2} \sum_k \mu_{jk} x_k`.
         min_scale: Floor under every scale.
         kernel: See :func:`ugmm.functional.mixture_log_score`.
         device: Where the parameters live.
@@ -160,6 +164,7 @@ class UGMMConvNetwork(ImageNetwork):
         feature_dropout: float = 0.0,
         padding_mode: PaddingMode = "drop",
         init: Literal["unit", "data"] = "unit",
+        widen: float = 1.0,
         min_scale: float = 0.2,
         kernel: KernelName = "auto",
         device: torch.device | str | None = None,
@@ -168,7 +173,9 @@ class UGMMConvNetwork(ImageNetwork):
         super().__init__(n_features, channels, kernel_sizes, strides, image_shape, pooling)
         if init not in ("unit", "data"):
             raise ValueError(f"init must be 'unit' or 'data', got {init!r}")
-        self.init = init
+        if not 0 < widen < math.inf:
+            raise ValueError(f"widen must be positive and finite, got {widen}")
+        self.init, self.widen = init, widen
         rates, blocks = per_layer(dropout, len(channels)), list[nn.Module]()
         for i, stage in enumerate(self.stages):
             conv = UGMMConv2d(
@@ -194,6 +201,8 @@ class UGMMConvNetwork(ImageNetwork):
         self.blocks = nn.Sequential(*blocks)
         self.drop = nn.Dropout(feature_dropout)
         self.head = make_head(head, self.n_left, n_classes, min_scale, kernel, device, dtype)
+        for block in self.blocks:
+            self._widen(block)
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:  # noqa: ARG002
@@ -207,8 +216,16 @@ class UGMMConvNetwork(ImageNetwork):
         for block in self.blocks:
             if isinstance(block, UGMMConv2d | UGMMResidualBlock2d):
                 block.init_from(seen)
+                self._widen(block)
             seen = block(seen)
+
+    @torch.no_grad()
+    def _widen(self, block: nn.Module) -> None:
+        for layer in block.modules():
+            # By 1, scales near their floor would move: see `UGMM._set_scale`.
+            if isinstance(layer, UGMMConv2d) and self.widen != 1:
+                layer._set_scale(self.widen * layer.scale)
 
     def extra_repr(self) -> str:
         """Describe the network in `repr`; its parts describe themselves."""
-        return f"{super().extra_repr()}, init={self.init!r}"
+        return f"{super().extra_repr()}, init={self.init!r}, widen={self.widen}"

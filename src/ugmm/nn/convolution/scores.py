@@ -10,7 +10,7 @@ from torch import Tensor
 from ugmm.functional import mixture_log_score
 from ugmm.kernels import KernelName, choose_ways
 from ugmm.kernels.prepared import Prepared
-from ugmm.kernels.problem import HALVES, Problem, check_layer
+from ugmm.kernels.problem import HALVES, Problem, check_layer, widened
 from ugmm.kernels.roads import Road, choose_road
 from ugmm.nn.convolution.geometry import Windows
 
@@ -59,7 +59,7 @@ def patch_scores(
         (B, H', W', M), of the type of x; under autocast of float32.
     """
     if not x.is_meta and torch.is_autocast_enabled(x.device.type):
-        wide = _widened(x), _each(_widened, parameters)
+        wide = widened(x), _each(widened, parameters)
         with torch.autocast(x.device.type, enabled=False):
             return patch_scores(*wide, options, known, log_kept)
     if options.prepared is not None and not torch.compiler.is_compiling():
@@ -211,7 +211,3 @@ def _placed(scores: Sequence[Tensor], x: Tensor, windows: Windows) -> Tensor:
 def _each(change: Callable[[Tensor], Tensor], parameters: Parameters) -> Parameters:
     loc, log_scale, logits = parameters
     return change(loc), change(log_scale), change(logits)
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in HALVES else tensor

@@ -9,7 +9,7 @@ from torch.fx import wrap
 from ugmm.functional import mixture_log_score
 from ugmm.kernels import KernelName
 from ugmm.kernels.prepared import Prepared, split_columns
-from ugmm.kernels.problem import HALVES
+from ugmm.kernels.problem import widened
 from ugmm.kernels.roads import has_numbers
 from ugmm.nn.checks import check_floats, check_positive
 from ugmm.nn.mixture import UGMM
@@ -167,13 +167,13 @@ class UGMMCell(nn.Module):
         All that is the same at each step is made here.
         """
         own = self.mixture
-        parameters = [_widened(t) for t in (own.loc, own.raw_scale, own.logits)]
+        parameters = [widened(t) for t in (own.loc, own.raw_scale, own.logits)]
         of_x, of_h = split_columns(parameters, self.input_size)
         of_h = [t.contiguous() for t in of_h]
         total = parameters[2].logsumexp(-1)
         share = of_h[2].logsumexp(-1) - total  # logarithms of the weight on the state
         min_scale, kernel = own.min_scale, own.kernel
-        norm = [_widened(t) for t in (self.norm.weight, self.norm.bias)]
+        norm = [widened(t) for t in (self.norm.weight, self.norm.bias)]
         prepared = Prepared(*of_h, min_scale=min_scale) if has_numbers(of_h[0]) else None
 
         def step(of_input: Tensor, h: Tensor) -> Tensor:
@@ -183,14 +183,10 @@ class UGMMCell(nn.Module):
             n, z = self._normed(torch.logaddexp(of_input, of_state + share), *norm)
             return torch.lerp(n, h, z)
 
-        inputs = _widened(inputs) if inputs.dtype == own.loc.dtype else inputs
+        inputs = widened(inputs) if inputs.dtype == own.loc.dtype else inputs
         of_inputs = mixture_log_score(inputs, *of_x, min_scale=min_scale, kernel=kernel)
         return of_inputs + (of_x[2].logsumexp(-1) - total), step
 
     def extra_repr(self) -> str:
         """Describe the cell in `repr`; its parts describe themselves."""
         return f"{self.input_size}, {self.hidden_size}, gate_bias={self.gate_bias}"
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in HALVES else tensor

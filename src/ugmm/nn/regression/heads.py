@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ugmm.kernels.problem import widened
 from ugmm.nn.checks import check_positive
 from ugmm.nn.regression.mixture import MixturePredictive
 from ugmm.nn.regression.predictive import GaussianPredictive, Predictive
@@ -161,7 +162,7 @@ class GaussianHead(_ScaledHead):
 
     def distribution(self, parameters: Tensor) -> GaussianPredictive:
         """See `PredictiveHead.distribution`."""
-        mean, raw_scale = _widened(parameters).unbind(-1)
+        mean, raw_scale = widened(parameters).unbind(-1)
         return GaussianPredictive(mean, self.scale(raw_scale))
 
 
@@ -192,7 +193,7 @@ class MixtureDensityHead(_ScaledHead):
 
     def distribution(self, parameters: Tensor) -> MixturePredictive:
         """See `PredictiveHead.distribution`."""
-        mean, raw_scale, logits = _widened(parameters).chunk(3, -1)
+        mean, raw_scale, logits = widened(parameters).chunk(3, -1)
         return MixturePredictive(logits.log_softmax(-1), mean, self.scale(raw_scale))
 
 
@@ -222,7 +223,7 @@ class QuantileHead(PredictiveHead):
 
     def distribution(self, parameters: Tensor) -> QuantilePredictive:
         """See `PredictiveHead.distribution`."""
-        return QuantilePredictive(self.levels, _widened(parameters))
+        return QuantilePredictive(self.levels, widened(parameters))
 
     def _start(self) -> Tensor:
         return torch.special.ndtri(torch.tensor(self.levels, dtype=torch.float64, device="cpu"))
@@ -262,7 +263,3 @@ def make_predictive_head(
     raise ValueError(
         f"head must be 'gaussian', 'heteroscedastic', 'mixture' or 'quantiles', got {head!r}"
     )
-
-
-def _widened(parameters: Tensor) -> Tensor:
-    return parameters.to(torch.promote_types(parameters.dtype, torch.float32))

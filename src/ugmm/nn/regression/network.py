@@ -77,7 +77,7 @@ class RegressionNetwork(Regressor):
     ) -> None:
         super().__init__()
         sizes = [in_features, *hidden]
-        check_sizes(sizes)
+        check_sizes(sizes, "[in_features, *hidden]")
         if init not in ("unit", "data"):
             raise ValueError(f"init must be 'unit' or 'data', got {init!r}")
         self.init = init
