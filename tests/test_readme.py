@@ -61,11 +61,13 @@ def test_the_commands_exist():
 
 
 def test_the_files_exist():
-    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        if path.startswith("#"):
-            assert f"\n## {path[1:].capitalize().replace('-', ' ')}\n" in README, path
-        else:
-            assert (Path(__file__).parents[1] / path).exists(), path
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        path, _, heading = target.partition("#")
+        found = CLONE / path if path else CLONE / "README.md"
+        assert found.exists(), target
+        if heading:
+            text = found.read_text(encoding="utf-8")
+            assert f"\n## {heading.capitalize().replace('-', ' ')}\n" in text, target
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_what_is_perhaps_not_meant_is_pointed_out(tmp_path):
     assert "column 'id' only numbers the rows, 3 to 19; leave it out by 'data.types={id: d" in note
     (note,) = notes(read_csv(path, "score", types={"id": "drop"}))
     assert "the label 'score' has decimals" in note
-    assert "no regression here: round or bin it" in note
+    assert "a quantity is predicted by data.target=score" in note
     path.write_text("x,y\n1,inf\n3,ok\n9,inf\n")
     assert notes(read_csv(path, "y")) == []
 

@@ -104,8 +104,9 @@ def test_scores_are_bounded_whatever_is_read(kind):
 def test_a_labels_code_is_no_pixel(kind):
     name = "rnn" if kind is UGMMRecurrentNetwork else "gru"
     with pytest.raises(UserError, match=r"a label's code is no pixel; set task\.label=none"):
-        compose("iris_gen", [f"model={name}", "data=wine"])  # 13 features and 3 codes: 4 x 4
-    assert compose("iris_gen", [f"model={name}", "task.label=none"]).network(4, 1)
+        compose("iris_gen", [f"model={name}", "data=wine", "model.image_shape=[4,4]"])
+    images = [f"model={name}", "task.label=none", "model.image_shape=[2,2]"]
+    assert compose("iris_gen", images).network(4, 1)
 
 
 def test_a_reader_of_one_state_is_refused_before_it_is_made():
