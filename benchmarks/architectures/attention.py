@@ -10,11 +10,10 @@ import argparse
 from typing import NamedTuple
 
 import torch
-from cost import kept, step_of
+from cost import kept, step_of, time_steps
 from results import read_options, show, table
 from torch import nn
 
-from common import Timing, alternate
 from ugmm.nn import UGMMEncoderLayer
 
 TORCH = "nn.TransformerEncoderLayer"
@@ -55,11 +54,8 @@ def measure(size: Size, seconds: float) -> list[list[object]]:
     torch.manual_seed(1)
     x = torch.randn(size.batch, size.tokens, size.d_model, requires_grad=True)
     layers = {name: make(name, size) for name in (TORCH, *OURS)}
-    steps = {name: step_of(layer, x) for name, layer in layers.items()}
-    laps, failed = alternate(steps, seconds)
-    if failed:
-        raise SystemExit(f"failed: {failed}")
-    rows, timings = [], {name: Timing.of(found) for name, found in laps.items()}
+    timings = time_steps({name: step_of(layer, x) for name, layer in layers.items()}, seconds)
+    rows: list[list[object]] = []
     memory = {name: kept(layer, x) for name, layer in layers.items()}
     for name, layer in layers.items():
         forward, backward = timings[name].parts

@@ -11,11 +11,10 @@ import argparse
 from typing import NamedTuple
 
 import torch
-from cost import kept, peak, step_of
+from cost import kept, peak, step_of, time_steps
 from results import read_options, show, table
 from torch import Tensor, nn
 
-from common import Timing, alternate
 from ugmm.functional import mixture_log_score
 from ugmm.nn import UGMMConv2d
 
@@ -84,10 +83,7 @@ def measure(size: Size, seconds: float) -> list[list[object]]:
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_(size.n_in > 1)
     layers = make(size)
     steps = {name: step_of(layer, x) for name, layer in layers.items()}
-    laps, failed = alternate(steps, seconds)
-    if failed:
-        raise SystemExit(f"failed: {failed}")
-    timings = {name: Timing.of(found) for name, found in laps.items()}
+    timings = time_steps(steps, seconds)
     seconds_of = {name: timing.seconds.median for name, timing in timings.items()}
     memory = {name: kept(layer, x) for name, layer in layers.items()}
     most = {name: peak(step) for name, step in steps.items()}

@@ -1,12 +1,14 @@
 """What a layer costs: a timed step of it, and what its forward keeps for backward."""
 
+from collections.abc import Mapping
+
 import results  # noqa: F401  (where `common` is found)
 import torch
 from torch import Tensor, nn
 
-from common import Lap, Step, between, now
+from common import Lap, Step, Timing, alternate, between, now
 
-__all__ = ["kept", "peak", "step_of"]
+__all__ = ["kept", "peak", "step_of", "time_steps"]
 
 
 def step_of(layer: nn.Module, x: Tensor) -> Step:
@@ -23,6 +25,14 @@ def step_of(layer: nn.Module, x: Tensor) -> Step:
         return between(start, middle, now())
 
     return step
+
+
+def time_steps(steps: Mapping[str, Step], seconds: float) -> dict[str, Timing]:
+    """Time steps in turn, for so many seconds in all; one that fails ends the script."""
+    laps, failed = alternate(steps, seconds)
+    if failed:
+        raise SystemExit(f"failed: {failed}")
+    return {name: Timing.of(found) for name, found in laps.items()}
 
 
 def kept(layer: nn.Module, x: Tensor) -> int:

@@ -7,11 +7,10 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from cost import kept, step_of
+from cost import kept, step_of, time_steps
 from results import read_options, show, table
 from torch import nn
 
-from common import Timing, alternate
 from ugmm.nn import UGMMRNN
 
 KINDS: dict[str, Callable[..., nn.Module]] = {"ugmm": UGMMRNN, "gru": nn.GRU}
@@ -34,9 +33,7 @@ def main() -> None:
         x = torch.randn(steps, batch, n_in)
         layers = {name: kind(n_in, hidden) for name, kind in KINDS.items()}
         contenders = {name: step_of(layer, x) for name, layer in layers.items()}
-        found, failures = alternate(contenders, 0.5 if options.quick else 10.0)
-        assert not failures, failures
-        times = {name: Timing.of(done) for name, done in found.items()}
+        times = time_steps(contenders, 0.5 if options.quick else 10.0)
         memory = {name: kept(layer, x) for name, layer in layers.items()}
         for name, layer in layers.items():
             cpu = times[name].cpu

@@ -69,11 +69,9 @@ def patch_scores(
     if choose_road(x, *parameters, known, log_kept) is not Road.DIRECT:
         return _at_once(x, parameters, log_kept, known, options)
     if x.dtype in HALVES:
-        options, wide = (
-            options._replace(prepared=None),
-            (x.float(), _each(Tensor.float, parameters)),
-        )
-        return patch_scores(*wide, options, known, log_kept).to(x.dtype)
+        wide = x.float(), _each(Tensor.float, parameters)
+        unprepared = options._replace(prepared=None)
+        return patch_scores(*wide, unprepared, known, log_kept).to(x.dtype)
     if torch.is_grad_enabled():
         scores: Tensor = _InChunks.apply(x, *parameters, log_kept, known, options)
         return scores
