@@ -36,6 +36,14 @@ def table_of(text):
     return list(csv.reader(text.splitlines()))
 
 
+def alike(found, shown):
+    """Whether a cell says what the page's does: the last digits of a training are the machine's."""
+    try:
+        return float(found) == pytest.approx(float(shown), abs=0.05)
+    except ValueError:
+        return found == shown
+
+
 @pytest.mark.parametrize("command", [c for c in SHOWN if c.startswith(("infer", "sample"))])
 def test_answers_are_those_that_are_shown(folder, command, monkeypatch, capsys):
     monkeypatch.chdir(folder)
@@ -43,10 +51,11 @@ def test_answers_are_those_that_are_shown(folder, command, monkeypatch, capsys):
     assert main(command.split()) == 0
     found, shown = (table_of(text) for text in (capsys.readouterr().out, SHOWN[command]))
     assert found[0] == shown[0]
-    assert [row[0] for row in found] == [row[0] for row in shown]
-    if "posterior" in command or "marginal" in command:
-        for ours, theirs in zip(found[1:], shown[1:], strict=True):
-            assert float(ours[1]) == pytest.approx(float(theirs[1]), abs=0.05)
+    # Which draws are kept and how many starts agree may turn on a last digit.
+    steady = [0] if command.startswith("sample") else range(len(found[0]))
+    columns = [i for i in steady if found[0][i] != "starts_agreed"]
+    for ours, theirs in zip(found[1:], shown[1:], strict=True):
+        assert all(alike(ours[i], theirs[i]) for i in columns), (ours, theirs)
 
 
 def test_its_code_runs(folder, monkeypatch):
