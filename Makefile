@@ -88,8 +88,9 @@ test: $(READY) ## run all tests but the slow ones: within 8 minutes on two cores
 test-slow: $(READY) ## run the tests that take more than 10 s each
 	@$(PYTEST) -m slow $(ARGS)
 
-lint: $(READY) ## check style and types
+lint: $(READY) ## check style, types and the Dockerfile
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@! test -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 bench: $(READY) ## measure all speeds into benchmarks/RESULTS.md: ARGS="--quick --against COMMIT"
 	@$(BIN)/python benchmarks $(ARGS)
