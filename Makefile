@@ -1,20 +1,21 @@
 # The front door. `make train EXP=mnist_disc` and `make test` need nothing set up before them.
 
-PYTHON ?= python3
-VENV   ?= .venv
-EXP    ?= iris_gen
-ARGS   ?=
+PYTHON  ?= python3
+VENV    ?= .venv
+EXP     ?= iris_gen
+CLUSTER ?= slurm
+ARGS    ?=
 
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train eval crossval ablate compare dashboard test test-slow lint bench notebooks clean
+TARGETS := help setup train launch eval crossval ablate compare dashboard test test-slow lint bench notebooks clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
 # `make train iris_disc` or `make train seed=1` would train something else than was meant.
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
-STRAY := $(filter-out PYTHON VENV EXP ARGS RUN,$(GIVEN)) $(filter-out $(TARGETS),$(MAKECMDGOALS))
+STRAY := $(filter-out PYTHON VENV EXP CLUSTER ARGS RUN,$(GIVEN)) $(filter-out $(TARGETS),$(MAKECMDGOALS))
 ifneq ($(strip $(STRAY)),)
 $(error do not know '$(strip $(STRAY))': an experiment goes into EXP=, its settings into ARGS="...")
 endif
@@ -59,6 +60,9 @@ $(READY): pyproject.toml constraints.txt
 
 train: $(READY) ## train an experiment: EXP=name, ARGS="key=value ..."
 	@$(BIN)/ugmm train $(EXP) $(ARGS)
+
+launch: $(READY) ## run it, or a study, on a cluster: EXP=mnist_disc CLUSTER=slurm ARGS="cluster.nodes=2"
+	@$(BIN)/ugmm launch $(EXP) cluster=$(CLUSTER) $(ARGS)
 
 eval: $(READY) ## test the checkpoint of a run again: RUN=folder
 	@$(BIN)/ugmm eval $(RUN)

@@ -12,6 +12,7 @@ from ugmm import __version__
 from ugmm._lean import starting
 from ugmm.cluster.signals import closing_cleanly, run_command
 from ugmm.errors import UserError, lacks_memory
+from ugmm.launch.arguments import add_job_commands
 from ugmm.queries.arguments import add_commands
 from ugmm.report.escaping import for_terminal
 from ugmm.terminal import guard_streams
@@ -156,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     dashboard.set_defaults(command=_dashboard)
 
     add_commands(with_plugins)
+    add_job_commands(with_plugins)
 
     sync = commands.add_parser("sync", help="upload runs that Weights & Biases has not got")
     sync.add_argument("places", nargs="*", default=["runs"], help="folders of runs; default: runs")

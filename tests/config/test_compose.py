@@ -7,7 +7,7 @@ import pytest
 
 from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.choices.models import MLPConfig, UGMMConfig
-from ugmm.config.compose import compose
+from ugmm.config.compose import GROUPS, compose
 from ugmm.config.frozen import from_mapping, from_yaml, read_config, to_mapping, to_yaml
 from ugmm.errors import UserError
 from ugmm.runs import Run
@@ -24,7 +24,7 @@ def test_every_shipped_experiment_loads(name):
 
 
 CHOICES = sorted(
-    {(path.parent.name, path.stem) for path in (ROOT / "configs").rglob("*.yaml")}
+    {(path.parent.name, path.stem) for group in GROUPS for path in ROOT.glob(f"configs/{group}/*")}
     | {(group, name) for group in CHOSEN for name in declared(group)}
 )
 

@@ -20,7 +20,7 @@ from ugmm.config.values import Said, as_said, as_text, literal
 from ugmm.errors import UserError, nearest
 from ugmm.yaml_text import Plain, to_values
 
-__all__ = ["assignment", "compose", "compose_data"]
+__all__ = ["COMMAND_LINE", "assignment", "compose", "compose_data", "parse_settings"]
 
 GROUPS = (*CHOSEN, "trainer", "tracking")  # in each of which a file of configs/ may be chosen
 COMMAND_LINE = "command line"
@@ -62,7 +62,7 @@ def compose(
     choices = _checked_choices(layer.pop("defaults", {}), str(path))
     named_by = dict.fromkeys(choices, str(path))
     settings: list[tuple[str, dict[str, Any]]] = [(str(path), layer)]
-    for source, values in [*layers, (COMMAND_LINE, _parse(overrides))]:
+    for source, values in [*layers, (COMMAND_LINE, parse_settings(overrides))]:
         chosen, own = _split(values, source)
         for group, choice in chosen.items():
             if choice != choices.get(group):
@@ -140,8 +140,12 @@ def _checked_choices(defaults: Any, source: str) -> dict[str, str]:
     return {group: as_text(choice) for group, choice in defaults.items()}
 
 
-def _parse(overrides: Iterable[str]) -> dict[str, Any]:
-    """Return the settings of the command line by key."""
+def parse_settings(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return the settings of the command line by key.
+
+    Raises:
+        UserError: If one is not of the form `key=value`.
+    """
     values: dict[str, Any] = {}
     for override in overrides:
         name, equals, text = override.partition("=")

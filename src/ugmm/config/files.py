@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 from ugmm.errors import UserError, nearest
 
-__all__ = ["KINDS", "Kind", "list_files", "named_file", "project_root", "title_of", "yaml_files"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "find_folder",
+    "list_files",
+    "named_file",
+    "project_root",
+    "title_of",
+    "yaml_files",
+]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -81,6 +90,25 @@ def named_file(name: str, folder: str, root: Path | None = None) -> Path:
         if name in yaml_files(other, root):
             raise _of_another_kind(name, kind, KINDS[folder])
     raise UserError(f"unknown {KINDS[folder].name.split()[-1]} {name!r}; {nearest(name, files)}")
+
+
+def find_folder(name: str, root: Path | None = None) -> str:
+    """Return which of `KINDS` a name, or a path that ends in .yaml, is of: the folder's name.
+
+    Raises:
+        UserError: If there is none, which names the nearest.
+    """
+    if name.endswith((".yaml", ".yml")) and os.path.isfile(name):
+        kind = _kind_of(Path(name))
+        return next((folder for folder in KINDS if KINDS[folder] == kind), "experiments")
+    files = {folder: yaml_files(folder, root) for folder in KINDS}
+    for folder, named in files.items():
+        if name in named:
+            return folder
+    known = [other for named in files.values() for other in named]
+    raise UserError(
+        f"no experiment, ablation or cross-validation is called {name!r}; {nearest(name, known)}"
+    )
 
 
 def _of_another_kind(name: str, kind: Kind, wanted: Kind) -> UserError:

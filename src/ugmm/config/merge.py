@@ -114,6 +114,11 @@ def _at_defaults(kind: type, chosen: str) -> DictConfig:
 def make_settings(schema: Any, values: dict[str, Any], source: str) -> Any:
     """Return an instance of a dataclass, with these keys checked and set; texts are literal.
 
+    Args:
+        schema: The dataclass, or an instance: its values are the defaults.
+        values: By key.
+        source: What every error names.
+
     Raises:
         UserError: If anything is unknown, mistyped, out of range or missing.
     """
