@@ -1,7 +1,6 @@
 """The `ugmm` command. Torch and Lightning are imported by the commands that need them."""
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ugmm import __version__
 from ugmm._lean import starting
+from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.signals import closing_cleanly, run_command
 from ugmm.errors import UserError, lacks_memory
 from ugmm.launch.arguments import add_job_commands
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         "crossvalidation", help="a file of experiments/crossval/, or a YAML file"
     )
     crossval.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="fits at a time; default: all CPUs"
+        "--jobs", type=int, default=count_cpus(), help="fits at a time; default: all CPUs"
     )
     crossval.set_defaults(command=_crossval)
 
@@ -141,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--dry-run", action="store_true", help="only print the plan")
     ablate.add_argument("--retry", action="store_true", help="run failed points again")
     ablate.add_argument("--wandb", action="store_true", help="as a sweep of Weights & Biases")
+    ablate.add_argument(
+        "--no-wait",
+        dest="wait",
+        action="store_false",
+        help="end when no point is free, though others still run some",
+    )
     ablate.add_argument("--point", help="run only this point, as a sweep names it")
     ablate.set_defaults(command=_ablate)
 
@@ -228,6 +234,7 @@ def _ablate(options: argparse.Namespace) -> None:
             retry=options.retry,
             wandb=options.wandb,
             point=options.point,
+            wait=options.wait,
         )
 
 

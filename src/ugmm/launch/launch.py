@@ -11,7 +11,7 @@ from typing import Any
 from ugmm.config.choices.plugins import plugin_files, plugin_records
 from ugmm.config.cluster import ClusterConfig, SlurmConfig, TorchrunConfig, compose_cluster
 from ugmm.config.compose import compose
-from ugmm.config.files import find_folder
+from ugmm.config.files import KINDS, find_folder
 from ugmm.config.frozen import to_yaml
 from ugmm.config.schema import Config
 from ugmm.config.training import TrainerConfig
@@ -20,6 +20,7 @@ from ugmm.launch.jobs import SCRIPT, add_job
 from ugmm.launch.patch import write_patch
 from ugmm.launch.script import Job, write_slurm, write_torchrun
 from ugmm.launch.slurm import submit
+from ugmm.launch.study import launch_study
 from ugmm.report.escaping import for_terminal
 from ugmm.runs import Run, run_folder
 from ugmm.terminal import answer, say
@@ -45,8 +46,8 @@ def launch(name: str, overrides: Sequence[str], *, dry_run: bool = False) -> Non
     own = [text for text in overrides if text not in about_cluster]
     if folder == "experiments":
         _launch_run(compose(name, own), cluster, dry_run=dry_run)
-        return
-    raise UserError(f"{name} is no experiment: only those can be launched")
+    else:
+        launch_study(KINDS[folder].command, name, cluster, own, dry_run=dry_run)
 
 
 def _launch_run(config: Config, cluster: ClusterConfig, *, dry_run: bool) -> None:
@@ -104,6 +105,7 @@ def _describe_job(run: Run, cluster: ClusterConfig) -> Job:
         logs=Path.cwd() / run.folder,
         nodes=cluster.nodes,
         tasks=cluster.processes,
+        cpus=cluster.cpus if isinstance(cluster, SlurmConfig) else None,
     )
 
 

@@ -29,6 +29,7 @@ class Job:
         logs: The folder of its output.
         nodes: How many machines.
         tasks: How many processes on each.
+        cpus: How many CPUs each process has; None leaves that to Slurm.
         array: How many jobs of this kind there are; None for one alone.
     """
 
@@ -37,6 +38,7 @@ class Job:
     logs: Path
     nodes: int = 1
     tasks: int = 1
+    cpus: int | None = None
     array: int | None = None
 
 
@@ -55,7 +57,7 @@ def write_slurm(cluster: SlurmConfig, job: Job, folder: Path) -> str:
         "array": None if job.array is None else f"0-{job.array - 1}{limit}",
         "nodes": job.nodes,
         "ntasks-per-node": job.tasks,
-        "cpus-per-task": cluster.cpus,
+        "cpus-per-task": job.cpus,
         "gres": f"gpu:{cluster.gpus}" if cluster.gpus else None,
         "mem": cluster.memory,
         "time": cluster.time,
@@ -71,12 +73,12 @@ def write_slurm(cluster: SlurmConfig, job: Job, folder: Path) -> str:
     options = [f"--{name}={_quote(str(value))}" for name, value in given.items() if value]
     options += ["--requeue" if cluster.requeue else "--no-requeue", *cluster.options]
     step = ["srun"]
-    if cluster.cpus is not None:  # srun does not take it from sbatch
-        step.append(f"--cpus-per-task={cluster.cpus}")
+    if job.cpus is not None:  # srun does not take it from sbatch
+        step.append(f"--cpus-per-task={job.cpus}")
     lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in options), ""]
     lines += [f"cd {shlex.quote(str(folder))} || exit", *cluster.setup]
-    if cluster.cpus is not None:  # for clusters that bind no process to its CPUs
-        lines.append(f"export OMP_NUM_THREADS={cluster.cpus}")
+    if job.cpus is not None:  # for clusters that bind no process to its CPUs
+        lines.append(f"export OMP_NUM_THREADS={job.cpus}")
     if job.nodes * job.tasks > 1:
         lines += _ADDRESS.strip().splitlines()
     work = shlex.join([_python(cluster), "-m", "ugmm", *job.command])

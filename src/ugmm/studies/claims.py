@@ -17,7 +17,7 @@ from pathlib import Path
 from ugmm.studies.owners import Owner, this_process
 from ugmm.writing import WriteError, make_folder
 
-__all__ = ["Claims"]
+__all__ = ["STALE", "Claims"]
 
 HEARTBEAT = 5.0  # seconds
 STALE = 60.0  # seconds without a heartbeat, after which an owner counts as dead

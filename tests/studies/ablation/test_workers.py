@@ -9,8 +9,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from ugmm.cli import main
 from ugmm.errors import UserError
-from ugmm.studies.ablation import workers
+from ugmm.studies.ablation import command, workers
 from ugmm.studies.ablation.progress import Progress
 from ugmm.studies.ablation.workers import run_if_free
 from ugmm.writing import WriteError
@@ -61,6 +62,46 @@ def test_a_disk_that_takes_nothing_fails_no_point(ablation, monkeypatch, number)
     assert ledger.read_state(point) == "planned"
 
 
+def test_a_worker_that_does_not_wait_leaves_others_to_their_points(ablation, monkeypatch):
+    """It stays for as long as the point of one that has just died would still count as taken."""
+    found = ablation(TEXT)
+    ledger = found.open_ledger()
+    ledger.extend(found.points)
+    monkeypatch.setattr(workers, "_log_to", lambda _: None)
+    monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(workers, "STALE", 0.2)
+    run = []
+
+    def run_first(point, ledger, _threads):
+        ledger.write_failure(point, UserError("so it counts as run"))
+        run.append(point.id)
+        return True
+
+    monkeypatch.setattr(workers, "_run", run_first)
+    first, *others = ledger.read_points()
+    with ExitStack() as stack:
+        for point in others:
+            assert stack.enter_context(ledger.claims.holding(point.id, print))
+        started = time.monotonic()
+        workers._work(found, ledger, 1, False)
+        assert time.monotonic() - started > 0.2
+    assert run == [first.id]
+
+
+def test_the_command_then_ends_well(ablation, monkeypatch, capsys):
+    found = ablation(TEXT)
+    ledger = found.open_ledger()
+    ledger.extend(found.points)
+    monkeypatch.setattr(command, "run_workers", lambda *_, **__: [])
+    with ExitStack() as stack:
+        for point in ledger.read_points():
+            assert stack.enter_context(ledger.claims.holding(point.id, print))
+        assert main(["ablate", "mine.yaml", "--no-wait"]) == 0
+        assert capsys.readouterr().out.endswith("4 running elsewhere\n")
+        assert main(["ablate", "mine.yaml"]) == 1
+    assert capsys.readouterr().err.endswith("4 running elsewhere; start again to go on\n")
+
+
 def test_what_one_worker_cannot_mend_ends_the_others(ablation, monkeypatch):
     found = ablation(TEXT)
     ledger = found.open_ledger()
@@ -71,7 +112,7 @@ def test_what_one_worker_cannot_mend_ends_the_others(ablation, monkeypatch):
     assert time.monotonic() - started < 200  # where nobody ends them, they sleep for 300
 
 
-def meet_an_obstacle(_ablation, ledger, _threads):
+def meet_an_obstacle(_ablation, ledger, *_):
     ledger.folder.mkdir(parents=True, exist_ok=True)
     try:
         (ledger.folder / "first").touch(exist_ok=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ugmm._lazy import load_on_use
 
 if TYPE_CHECKING:
-    from ugmm.studies.ablation.command import run_ablation
+    from ugmm.studies.ablation.command import plan_ablation, run_ablation
     from ugmm.studies.ablation.compare import compare_ablation
     from ugmm.studies.ablation.dashboard import open_dashboard
     from ugmm.studies.ablation.definition import Ablation, read_ablation
@@ -22,6 +22,7 @@ __all__ = [
     "Point",
     "compare_ablation",
     "open_dashboard",
+    "plan_ablation",
     "read_ablation",
     "run_ablation",
 ]
@@ -32,6 +33,7 @@ _HOME = {
     "Point": "points",
     "compare_ablation": "compare",
     "open_dashboard": "dashboard",
+    "plan_ablation": "command",
     "read_ablation": "definition",
     "run_ablation": "command",
 }

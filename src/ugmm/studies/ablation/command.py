@@ -15,7 +15,7 @@ from ugmm.studies.ablation.search import Search
 from ugmm.studies.ablation.workers import run_if_free, run_workers
 from ugmm.tracking.sweep import run_sweep
 
-__all__ = ["run_ablation"]
+__all__ = ["plan_ablation", "run_ablation"]
 
 
 def run_ablation(
@@ -26,6 +26,7 @@ def run_ablation(
     retry: bool = False,
     wandb: bool = False,
     point: str | None = None,
+    wait: bool = True,
 ) -> None:
     """Run what is left of an ablation.
 
@@ -36,6 +37,7 @@ def run_ablation(
         retry: Run failed points again.
         wandb: Have the agents of a W&B sweep run them.
         point: Run this point only, named as in a sweep, and in this process.
+        wait: Stay until the points that others run are done, too: they may die.
 
     Raises:
         UserError: If the file is wrong, or if points failed.
@@ -66,9 +68,32 @@ def run_ablation(
     elif unfinished or to_ask:
         progress = Progress(ledger, total=len(points) + to_ask)
         progress.open()
-        deaths = run_workers(ablation, ledger, min(jobs, len(unfinished) + to_ask), progress)
+        workers = min(jobs, len(unfinished) + to_ask)
+        deaths = run_workers(ablation, ledger, workers, progress, wait=wait)
         told = progress.told
-    _report_end(name, ledger, search, deaths, told)
+    _report_end(name, ledger, search, deaths, told, wait=wait)
+
+
+def plan_ablation(name: str, *, dry_run: bool = False) -> tuple[Ledger, int]:
+    """Plan what an ablation's file asks for; return where it stands, and how many points are left.
+
+    Args:
+        name: See `run_ablation`.
+        dry_run: Only count.
+
+    Raises:
+        UserError: If the file is wrong.
+    """
+    ablation = read_ablation(name)
+    _ = ablation.goal
+    ledger = ablation.open_ledger()
+    if not dry_run:
+        _extend_plan(ablation, ledger)
+    points = ledger.read_points() if ablation.space else ledger.match(ablation.points)
+    states = ledger.read_states(points)
+    left = sum(state in ("planned", "interrupted") for state in states.values())
+    trials = ablation.settings.trials - len({point.variant for point in points})
+    return ledger, left + bool(ablation.space) * max(0, trials) * len(ablation.repetitions)
 
 
 def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
@@ -113,7 +138,13 @@ def _run_sweep(ablation: Ablation, name: str, points: Sequence[Point], jobs: int
 
 
 def _report_end(
-    name: str, ledger: Ledger, search: Search | None, deaths: Sequence[str], told: Collection[str]
+    name: str,
+    ledger: Ledger,
+    search: Search | None,
+    deaths: Sequence[str],
+    told: Collection[str],
+    *,
+    wait: bool,
 ) -> None:
     """Say what has become of all points, and complain if that is not all that was wanted.
 
@@ -123,6 +154,7 @@ def _report_end(
         search: If it searches.
         deaths: Why workers died.
         told: The ids of points whose failure has been told already.
+        wait: Whether those that others run were waited for.
     """
     points = ledger.read_points()
     states = ledger.read_states(points)
@@ -136,7 +168,11 @@ def _report_end(
             sys.stdout.write(f"{for_terminal(line)}\n")
         raise UserError(f"{format_count(len(failed), 'point')} failed; try again with --retry")
     total = len(points) + (search.count_points_left() if search is not None else 0)
-    if rest := describe_left(states, total):
+    rest = describe_left(states, total)
+    if rest and not wait and not deaths:
+        sys.stdout.write(f"{rest}\n")
+        return
+    if rest:
         logs = f"a worker died ({deaths[-1]}), see {ledger.folder / 'logs'}; " if deaths else ""
         counted = format_count(total, "point")
         raise UserError(f"{counted}: {rest}; {logs}start again to go on")

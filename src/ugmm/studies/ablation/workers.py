@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from ugmm._lean import starting
+from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.lock import RunInUseError
 from ugmm.report.escaping import for_terminal
 from ugmm.studies.ablation.definition import Ablation
@@ -17,6 +18,7 @@ from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
 from ugmm.studies.ablation.progress import Progress
 from ugmm.studies.ablation.search import Search
+from ugmm.studies.claims import STALE
 from ugmm.studies.obstacles import find_obstacle
 from ugmm.studies.processes import Worker, terminating
 from ugmm.terminal import guard_streams, say
@@ -27,7 +29,9 @@ __all__ = ["run_if_free", "run_workers"]
 _LOOK_SECONDS = 2.0
 
 
-def run_workers(ablation: Ablation, ledger: Ledger, jobs: int, progress: Progress) -> list[str]:
+def run_workers(
+    ablation: Ablation, ledger: Ledger, jobs: int, progress: Progress, *, wait: bool = True
+) -> list[str]:
     """Start workers, say how they fare, and end them if this process is ended.
 
     Args:
@@ -35,6 +39,7 @@ def run_workers(ablation: Ablation, ledger: Ledger, jobs: int, progress: Progres
         ledger: Its points; more are added while it is searched.
         jobs: How many workers.
         progress: Says what becomes of the points.
+        wait: Whether workers stay until the points that others run are done, too.
 
     Returns:
         why workers ended before all was done, a line for each that did.
@@ -43,11 +48,11 @@ def run_workers(ablation: Ablation, ledger: Ledger, jobs: int, progress: Progres
         UserError: If no process can be started, or a worker met something the user can mend: then
             the others are ended too.
     """
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, count_cpus() // jobs)
     workers: list[Worker] = []
     deaths: dict[Worker, str] = {}
     with terminating(workers):
-        workers.extend(Worker(_work, ablation, ledger, threads) for _ in range(jobs))
+        workers.extend(Worker(_work, ablation, ledger, threads, wait) for _ in range(jobs))
         while any(worker.process.is_alive() for worker in workers):
             time.sleep(_LOOK_SECONDS)
             _tell_deaths(workers, deaths)
@@ -83,21 +88,27 @@ def run_if_free(point: Point, ledger: Ledger, threads: int | None) -> bool:
         return run and _run(point, ledger, threads)
 
 
-def _work(ablation: Ablation, ledger: Ledger, threads: int) -> None:
-    """Run points, one after the other, until all are done: the whole life of a worker."""
+def _work(ablation: Ablation, ledger: Ledger, threads: int, wait: bool) -> None:
+    """Run points, one after the other, until all are done: the whole life of a worker.
+
+    One that does not wait for others still does for a while: a point of which the owner has just
+    died, perhaps with this very job before it was requeued, counts as taken for a minute.
+    """
     _log_to(ledger)
     guard_streams()
     search = Search(ablation, ledger) if ablation.space else None
+    idle_since = time.monotonic()
     while True:
         points = ledger.read_points()
         if search is not None:
             search.tell(ledger.read_summaries(points))
         unfinished = ledger.find_unfinished(points)
         if any(run_if_free(point, ledger, threads) for point in unfinished):
+            idle_since = time.monotonic()
             continue
         if search is not None and search.ask():
             continue
-        if not unfinished:
+        if not unfinished or (not wait and time.monotonic() - idle_since > 1.5 * STALE):
             return
         time.sleep(_LOOK_SECONDS)  # what another worker has may fall to this one, should that die
 

@@ -29,7 +29,7 @@ from ugmm.writing import cut_torn_line, explaining
 
 __all__ = ["choose", "cross_validate"]
 
-_NO_PART_OF_A_FIT = ("cli.py", "report", "tracking")
+_NO_PART_OF_A_FIT = ("cli.py", "launch", "report", "tracking")
 _LEAST_SECONDS = 10.0  # between two lines of progress
 
 
