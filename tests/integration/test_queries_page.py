@@ -37,7 +37,7 @@ def table_of(text):
 
 
 def alike(found, shown):
-    """Whether a cell says what the page's does: the last digits of a training are the machine's."""
+    """Tell if a cell says what the page's does; the last digits are the machine's."""
     try:
         return float(found) == pytest.approx(float(shown), abs=0.05)
     except ValueError:
