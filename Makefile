@@ -9,7 +9,8 @@ ARGS    ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train launch eval crossval ablate compare dashboard test test-slow lint bench notebooks clean
+TARGETS := help setup train launch eval crossval ablate compare dashboard test test-slow test-slurm lint bench \
+  notebooks clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -32,7 +33,7 @@ $(error name it: make $(firstword $(UNNAMED)) EXP=..., a file of experiments/abl
 endif
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make train EXP=mnist_disc ARGS="seed=1 model.dropout=0.2"'
 	@echo '  make eval RUN=runs/mnist_disc/mnist_disc-...'
@@ -83,10 +84,14 @@ dashboard: $(READY) ## an ablation's runs in W&B, or in the terminal: EXP=mnist_
 PYTEST := $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 test: $(READY) ## run all tests but the slow ones: within 8 minutes on two cores
-	@$(PYTEST) -m "not slow" $(ARGS)
+	@$(PYTEST) -m "not slow and not slurm" $(ARGS)
 
 test-slow: $(READY) ## run the tests that take more than 10 s each
 	@$(PYTEST) -m slow $(ARGS)
+
+test-slurm: $(READY) ## run the tests on a Slurm cluster that they start, as root
+	@tests/slurm/install.sh
+	@$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)
 
 lint: $(READY) ## check style, types and the Dockerfile
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

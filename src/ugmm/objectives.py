@@ -179,8 +179,9 @@ class RankingNCE(Objective):
         import torch
 
         from ugmm.nn.labels import pick_scores
+        from ugmm.ranks import any_rank
 
-        if network.missing and x.isnan().any():
+        if network.missing and any_rank(x.isnan().any()):
             return self._loss_of_gaps(network, x, y)
         with torch.no_grad():
             draws = network.proposal.sample(self.n_noise)

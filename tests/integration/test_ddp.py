@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from waiting import wait_until
 
 SGD = ("optimizer.name=sgd", "data.batch_size=48", "trainer.log_every_n_steps=1")

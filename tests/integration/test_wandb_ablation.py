@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
 
 from ugmm.runs import Run
+from waiting import wait_until
 
 pytest.importorskip("wandb_workspaces", reason="wandb-workspaces is not installed: not tested")
 

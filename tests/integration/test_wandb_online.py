@@ -1,6 +1,7 @@
 """Runs tracked online by the real SDK, on a server of the tests, which may be in trouble."""
 
 import pytest
+
 from waiting import wait_until
 
 SHORT = ("iris_disc", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5")

@@ -5,9 +5,9 @@ import shutil
 import signal
 
 import pytest
-from waiting import wait_until
 
 from ugmm.tracking.uploads import logs_of
+from waiting import wait_until
 
 SHORT = ("iris_disc", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5")
 

@@ -15,12 +15,12 @@ def draws():
     return random.random(), np.random.random(), torch.rand(2).tolist()  # noqa: NPY002
 
 
-def test_an_epoch_is_seeded_as_a_whole_run_would_be():
+def test_every_rank_of_an_epoch_is_seeded_as_one_process_would_be():
     device = SimpleNamespace(root_device=torch.device("cpu"))
     trainer = SimpleNamespace(current_epoch=3, global_rank=1, strategy=device)
     SeedEpochs(7).on_train_epoch_start(trainer, None)
     seeded = draws()
-    seed_everything(int(np.random.SeedSequence((7, 3, 1)).generate_state(1)[0]), verbose=False)
+    seed_everything(int(np.random.SeedSequence((7, 3, 0)).generate_state(1)[0]), verbose=False)
     assert draws() == seeded
     trainer.current_epoch = 4
     SeedEpochs(7).on_train_epoch_start(trainer, None)

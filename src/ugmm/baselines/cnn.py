@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from ugmm.nn.convolution.blocks import Pooling, make_pooling
 from ugmm.nn.convolution.network import ImageNetwork
+from ugmm.nn.dropout import Dropout
+from ugmm.nn.norms import BatchNorm2d
 
 __all__ = ["CNN"]
 
@@ -54,10 +56,10 @@ class CNN(ImageNetwork):
         blocks: list[nn.Module] = []
         for stage in self.stages:
             blocks += [nn.Conv2d(*stage.geometry, bias=False, **place)]
-            blocks += [nn.BatchNorm2d(stage.n_out, **place), nn.ReLU(), make_pooling(pooling)]
+            blocks += [BatchNorm2d(stage.n_out, **place), nn.ReLU(), make_pooling(pooling)]
             blocks += [_Residual(stage.n_out, stage.side, **place) for _ in range(residual)]
         self.blocks = nn.Sequential(*blocks)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.head = nn.Linear(self.n_left, n_classes, **place)
 
 
@@ -75,7 +77,7 @@ class _Residual(nn.Module):
         self.conv = nn.Conv2d(
             channels, channels, side, padding="same", bias=False, device=device, dtype=dtype
         )
-        self.norm = nn.BatchNorm2d(channels, device=device, dtype=dtype)
+        self.norm = BatchNorm2d(channels, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return (x + self.norm(self.conv(x))).relu()

@@ -1,11 +1,13 @@
 """The gated recurrent unit: the baseline of the same widths that reads an image line by line."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ugmm.nn.recurrence.network import LineReader, Pool
+from ugmm.ranks import dropout, rank_of
 
 __all__ = ["GRUNetwork", "start_gates"]
 
@@ -49,7 +51,7 @@ class GRUNetwork(LineReader):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(n_features, image_shape, pool)
-        self.rnn = nn.GRU(
+        self.rnn = _GRU(
             self.line_size,
             hidden_size,
             num_layers,
@@ -62,6 +64,25 @@ class GRUNetwork(LineReader):
             start_gates(self.rnn, gate_bias)
         width = hidden_size * (2 if bidirectional else 1)
         self.head = nn.Linear(width, n_classes, device=device, dtype=dtype)
+
+
+class _GRU(nn.GRU):
+    """`torch.nn.GRU`, whose dropout in several processes is that of the whole batch."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        if not self.training or self.dropout == 0 or rank_of()[1] == 1:
+            return super().forward(x)
+        directions = 2 if self.bidirectional else 1
+        start = x.new_zeros(directions, x.shape[1], self.hidden_size)
+        weights: Any = self._flat_weights  # of the first layer, then of the next
+        each, finals = len(weights) // self.num_layers, []
+        for layer in range(self.num_layers):
+            own = weights[layer * each : (layer + 1) * each]
+            if layer > 0:
+                x = dropout(x, self.dropout, axis=1)
+            x, final = torch.gru(x, start, own, True, 1, 0.0, True, self.bidirectional, False)
+            finals.append(final)
+        return x, torch.cat(finals)
 
 
 @torch.no_grad()

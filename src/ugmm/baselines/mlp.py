@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.nn import Classifier
+from ugmm.nn.dropout import Dropout
 from ugmm.nn.norms import Norm, check_sizes, make_norm
 
 __all__ = ["MLP", "make_blocks"]
@@ -58,5 +59,5 @@ def make_blocks(
     blocks: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         blocks += [nn.Linear(n_in, n_out, device=device, dtype=dtype)]
-        blocks += [make_norm(norm, n_out, device, dtype), nn.ReLU(), nn.Dropout(dropout)]
+        blocks += [make_norm(norm, n_out, device, dtype), nn.ReLU(), Dropout(dropout)]
     return nn.Sequential(*blocks)

@@ -70,6 +70,7 @@ SET_BY_UGMM = {
     "max_steps": "trainer.max_epochs",
     "num_sanity_val_steps": "",
     "plugins": "",
+    "sync_batchnorm": "",
     "use_distributed_sampler": "",
     "val_check_interval": "trainer.check_val_every_n_epoch",
 }

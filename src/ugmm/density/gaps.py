@@ -6,13 +6,14 @@ where nearly every row has another mask, as the rows of a table with random gaps
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from ugmm.density.gaussian import Gaussian, GaussianMixture
+from ugmm.ranks import draw_rows
 
 __all__ = ["Completed", "GaussianSight", "complete", "fill_gaps"]
 
@@ -116,10 +117,10 @@ def complete(
         classes = classes.masked_fill(others, -math.inf)
     shares = 0.5 * torch.cat([torch.ones_like(classes[:, :1]), classes.softmax(1)], 1)
     n, d = x.shape
-    within = torch.rand(n, 1, generator=generator, dtype=torch.float64).to(x.device)
+    within = _drawn(torch.rand, (n, 1), generator).to(x.device)
     choice = (torch.arange(k, device=x.device) + within) / k  # evenly spread
     part = (choice.unsqueeze(-1) >= shares.cumsum(1)[:, None, :-1]).sum(-1)
-    normal = torch.randn(n, k, d, generator=generator, dtype=torch.float64).to(x.device)
+    normal = _drawn(torch.randn, (n, k, d), generator).to(x.device)
     drawn = sights[0].complete(normal)
     for index, sight in enumerate(sights[1:], 1):
         of_part = part == index
@@ -135,6 +136,15 @@ def complete(
         log_q[rows] = torch.logaddexp(log_q[rows], term)
     log_proposal = (log_known + proposal.shares.double().log()).logsumexp(1)
     return Completed(drawn, log_b - log_q, log_known[:, 0], log_proposal)
+
+
+def _drawn(
+    draw: Callable[..., Tensor], shape: tuple[int, ...], generator: torch.Generator | None
+) -> Tensor:
+    """Draw numbers for rows: of a batch that processes share, unless by a generator of its own."""
+    if generator is None:
+        return draw_rows(lambda size: draw(size, dtype=torch.float64), shape)
+    return draw(shape, generator=generator, dtype=torch.float64)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ugmm.density.gaussian import covariance
+from ugmm.ranks import draw_rows
 
 __all__ = ["VicinalNoise", "silverman_width"]
 
@@ -54,7 +55,8 @@ class VicinalNoise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add fresh noise to (batch, D)."""
-        return x + torch.randn_like(x) @ self.tril.T.to(x.dtype)
+        noise = draw_rows(lambda size: torch.randn(size, dtype=x.dtype, device=x.device), x.shape)
+        return x + noise @ self.tril.T.to(x.dtype)
 
     def extra_repr(self) -> str:
         """Describe the noise in `repr`."""

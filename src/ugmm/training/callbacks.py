@@ -60,10 +60,11 @@ class NoProfiler(PassThroughProfiler):
 
 
 class SeedEpochs(Callback):
-    """Seed all random numbers from the seed, the epoch and the rank as each epoch starts.
+    """Seed all random numbers from the seed and the epoch as each epoch starts.
 
     Lightning's checkpoints hold no random states. With this, a resumed epoch draws the numbers
-    that it would have drawn in an uninterrupted run, on however many devices.
+    that it would have drawn in an uninterrupted run, on however many devices: all ranks draw the
+    same numbers, and each takes those of its rows (`ugmm.ranks`).
 
     Arguments:
         seed: The run's seed.
@@ -74,7 +75,7 @@ class SeedEpochs(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Seed Python, NumPy and torch."""
-        place = (self.seed, trainer.current_epoch, trainer.global_rank)
+        place = (self.seed, trainer.current_epoch, 0)  # as if there were one process
         seed = int(np.random.SeedSequence(place).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002  (what a data set or a network may draw from)

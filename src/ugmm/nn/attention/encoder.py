@@ -10,6 +10,7 @@ from ugmm.nn.attention.maps import Map, check_map, make_map, reset
 from ugmm.nn.attention.scores import Score
 from ugmm.nn.attention.self_attention import SelfAttention
 from ugmm.nn.checks import check_floats, check_positive
+from ugmm.nn.dropout import Dropout
 
 __all__ = ["UGMMEncoderLayer"]
 
@@ -92,14 +93,14 @@ class UGMMEncoderLayer(nn.Module):
         )
         first = make_map(feed_forward, d_model, dim_feedforward, *neurons)
         second = make_map(feed_forward, dim_feedforward, d_model, *neurons, input_dropout=dropout)
-        between = [_ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        between = [_ACTIVATIONS[activation](), Dropout(dropout)]
         self.feed_forward = nn.Sequential(
             first, *(between if feed_forward == "linear" else []), second
         )
         self.norm1, self.norm2 = (
             nn.LayerNorm(d_model, eps=layer_norm_eps, device=device, dtype=dtype) for _ in range(2)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def reset_parameters(self) -> None:
         """Draw all parameters afresh."""

@@ -7,7 +7,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Score", "attention_weights", "check_score", "gaussian_attention", "gaussian_features"]
+from ugmm.nn.attention.masks import causal_mask
+from ugmm.ranks import dropout, rank_of
+
+__all__ = [
+    "Score",
+    "attend",
+    "attention_weights",
+    "check_score",
+    "gaussian_attention",
+    "gaussian_features",
+]
 
 Score = Literal["dot", "gaussian"]
 
@@ -56,10 +66,32 @@ def gaussian_attention(
     width = value.shape[-1]
     if query.shape[-1] > width:  # the fused kernels want all of one width
         value = F.pad(value, (0, query.shape[-1] - width))
-    found = F.scaled_dot_product_attention(
-        query, key, value, attn_mask, dropout_p, is_causal, scale=1.0
-    )
+    found = attend(query, key, value, attn_mask, dropout_p, is_causal, scale=1.0)
     return found[..., :width]
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Do as `torch.nn.functional.scaled_dot_product_attention` does.
+
+    In several processes the weights that are dropped are those of one: they are drawn for the
+    whole batch, which the fused kernels cannot do.
+    """
+    if dropout_p == 0 or rank_of()[1] == 1:
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale
+        )
+    if is_causal:
+        attn_mask = ~causal_mask(query.shape[-2], query.device)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    return dropout(attention_weights(query, key, scale, attn_mask), dropout_p) @ value
 
 
 def gaussian_features(query: Tensor, key: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:

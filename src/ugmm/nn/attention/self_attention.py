@@ -4,13 +4,13 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ugmm.kernels import KernelName
 from ugmm.nn.attention.maps import Map, check_map, make_map, reset
 from ugmm.nn.attention.masks import causal_mask, merge_masks
 from ugmm.nn.attention.scores import (
     Score,
+    attend,
     attention_weights,
     check_score,
     gaussian_attention,
@@ -119,7 +119,7 @@ class SelfAttention(nn.Module):
         mask, is_causal = self._mask(query, attn_mask, key_padding_mask, is_causal)
         dropout = self.dropout if self.training else 0.0
         if self.log_scale is None:
-            read = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal)
+            read = attend(query, key, value, mask, dropout, is_causal)
         else:
             read = gaussian_attention(query, key, value, self.log_scale, mask, dropout, is_causal)
         return self._as_given(self.out_proj(read.transpose(1, 2).flatten(2)), x)

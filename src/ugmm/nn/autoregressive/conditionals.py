@@ -16,6 +16,7 @@ from ugmm.nn.checks import check_binary, check_positive, check_tensors
 from ugmm.nn.classifier import Density
 from ugmm.nn.labels import count_labels, rows_of, values_of
 from ugmm.nn.mixture import UGMM
+from ugmm.ranks import chunk_rows
 
 __all__ = ["Conditionals"]
 
@@ -100,7 +101,7 @@ class Conditionals(Density):
         check_tensors(x=x, y=y)
         if not self.training or self.orders is None or y.dim() == 0:
             return self._forward(x, y)
-        parts = zip(x.chunk(_PARTS), y.chunk(_PARTS), strict=True)
+        parts = zip(chunk_rows(x, _PARTS), chunk_rows(y, _PARTS), strict=True)
         return torch.cat([self._forward(*part) for part in parts])
 
     def _forward(self, x: Tensor, y: Tensor) -> Tensor:

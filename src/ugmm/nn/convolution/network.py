@@ -14,6 +14,7 @@ from ugmm.nn.convolution.blocks import Pooling, UGMMResidualBlock2d, make_poolin
 from ugmm.nn.convolution.geometry import Windows
 from ugmm.nn.convolution.layers import PaddingMode, UGMMConv2d
 from ugmm.nn.convolution.norms import ImageNorm, make_image_norm
+from ugmm.nn.dropout import Dropout
 from ugmm.nn.heads import Head, make_head
 from ugmm.nn.images import as_images, find_image_shape
 
@@ -199,7 +200,7 @@ class UGMMConvNetwork(ImageNetwork):
                 for _ in range(residual)
             ]
         self.blocks = nn.Sequential(*blocks)
-        self.drop = nn.Dropout(feature_dropout)
+        self.drop = Dropout(feature_dropout)
         self.head = make_head(head, self.n_left, n_classes, min_scale, kernel, device, dtype)
         for block in self.blocks:
             self._widen(block)

@@ -5,12 +5,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ugmm.nn.norms import BatchNorm2d
+
 __all__ = ["CentredBatchNorm2d", "ChannelNorm", "ImageNorm", "make_image_norm"]
 
 ImageNorm = Literal["none", "layer", "batch", "centred"]
 
 
-class CentredBatchNorm2d(nn.BatchNorm2d):
+class CentredBatchNorm2d(BatchNorm2d):
     r"""BatchNorm of what each neuron's score says beside the others at its place.
 
     .. math::
@@ -64,7 +66,7 @@ def make_image_norm(
     """
     if norm == "none":
         return nn.Identity()
-    kinds = {"layer": ChannelNorm, "batch": nn.BatchNorm2d, "centred": CentredBatchNorm2d}
+    kinds = {"layer": ChannelNorm, "batch": BatchNorm2d, "centred": CentredBatchNorm2d}
     if norm not in kinds:
         raise ValueError(f"norm must be 'none', {', '.join(map(repr, kinds))}, got {norm!r}")
     if channels == 1 and norm != "batch":

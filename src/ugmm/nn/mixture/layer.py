@@ -272,7 +272,9 @@ class UGMM(nn.Module):
     def masked_logits(self) -> Tensor:
         """Return the logits, (M, N); in training, those of freshly dropped components are -inf."""
         if self.training and self.dropout > 0:
-            return self.logits.masked_fill(dropped(self.logits, self.dropout), -math.inf)
+            return self.logits.masked_fill(
+                dropped(self.logits, self.dropout, of_batch=False), -math.inf
+            )
         return self.logits
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:

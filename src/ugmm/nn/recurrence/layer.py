@@ -4,12 +4,12 @@ from typing import cast, overload
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from ugmm.kernels import KernelName
 from ugmm.nn.checks import check_positive, check_tensors
 from ugmm.nn.recurrence.cell import UGMMCell
+from ugmm.ranks import dropout
 
 __all__ = ["UGMMRNN"]
 
@@ -173,7 +173,7 @@ class UGMMRNN(nn.Module):
         dtype, finals, n = data.dtype, [], self.num_directions
         for first in range(0, len(self.cells), n):
             if first > 0:
-                data = functional.dropout(data, self.dropout, self.training)
+                data = self._dropped(data, sizes)
             outputs = []
             for k, cell in enumerate(self._cells()[first : first + n]):
                 states, final = cell.scan(data, sizes, start[first + k], reverse=k == 1)
@@ -181,6 +181,13 @@ class UGMMRNN(nn.Module):
                 finals.append(final)
             data = torch.cat(outputs, -1) if n > 1 else outputs[0]
         return data.to(dtype), torch.stack(finals).to(dtype)
+
+    def _dropped(self, data: Tensor, sizes: list[int]) -> Tensor:
+        """Drop states on their way to the next layer."""
+        if sizes[0] != sizes[-1]:  # packed: no other process has sequences of these lengths
+            return dropout(data, self.dropout, self.training)
+        steps = data.unflatten(0, (len(sizes), sizes[0]))
+        return dropout(steps, self.dropout, self.training, axis=1).flatten(0, 1)
 
     def extra_repr(self) -> str:
         """Describe the layers in `repr`."""

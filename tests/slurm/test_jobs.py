@@ -1,0 +1,35 @@
+"""Jobs that `ugmm launch` submits to two nodes: what they train."""
+
+import pytest
+import torch
+from head import final_weights
+
+pytestmark = pytest.mark.slurm
+
+TWO_NODES = ("cluster=slurm", "cluster.nodes=2")
+SGD = ("optimizer.name=sgd", "optimizer.lr=0.1", "trainer.precision=64-true")
+SMALL = (
+    "model.hidden=[16]",
+    "model.dropout=0",
+    "model.input_dropout=0",
+    "data.batch_size=64",
+    *(f"trainer.limit_{split}_batches=4" for split in ("train", "val", "test")),
+)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings"),
+    [("iris_disc", ("data.batch_size=48",)), ("mnist_disc", SMALL)],
+    ids=["iris", "mnist"],
+)
+def test_two_nodes_train_the_weights_of_one_process(head, train, experiment, settings):
+    settings = (*settings, *SGD, "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2")
+    alone = train(experiment, *settings)
+    job, run = head.launch(experiment, *TWO_NODES, *settings)
+    assert head.finish(job) == "COMPLETED", head.output
+    expected, weights = final_weights(alone), final_weights(run)
+    for name in expected:
+        torch.testing.assert_close(weights[name], expected[name], rtol=1e-10, atol=1e-10)
+    for name, value in alone.read_summary().items():
+        if name != "seconds":
+            assert run.read_summary()[name] == pytest.approx(value, rel=1e-6), name
