@@ -59,3 +59,15 @@ def test_an_array_runs_the_points_of_an_ablation_so_many_at_a_time(head):
     assert 1 <= max(running) <= 2, said
     assert len(head.runs()) == 4, head.output
     assert all(run.has_ended for run in head.runs())
+
+
+def test_status_logs_and_cancel(head):
+    job, run = head.launch("iris_disc", *TWO_NODES, "trainer.max_epochs=1000000")
+    wait_until(run.last.is_file, PATIENCE)
+    status = head.ugmm("status")
+    assert job in status
+    assert "running" in status
+    assert "Initializing distributed" in head.ugmm("logs", str(run.folder))
+    head.ugmm("cancel", str(run.folder))
+    assert head.finish(job) == "CANCELLED", head.output
+    assert "running" not in head.ugmm("status")
