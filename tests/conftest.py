@@ -109,6 +109,7 @@ def trained(train_once, tmp_path, monkeypatch):
 
 
 def pytest_addoption(parser):
-    """Say where the networks' contract runs, and in which floating-point type."""
+    """Say where the networks' contract runs, in which type, and how often a job is preempted."""
     parser.addoption("--device", default="cpu", help="such as cuda (default: cpu)")
     parser.addoption("--dtype", default="float64", choices=["float32", "float64"])
+    parser.addoption("--preemptions", default=3, type=int, help="of one job on a Slurm cluster")

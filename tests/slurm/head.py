@@ -59,8 +59,14 @@ class Head:
         return self.job(number)["JobState"]
 
     def wait_for_restart(self, number: str, times: int = 1) -> None:
-        """Wait until a job has been requeued so many times."""
-        wait_until(lambda: int(self.job(number)["Restarts"]) >= times, PATIENCE)
+        """Wait until a job has been requeued so many times, and is about to start again."""
+
+        def restarts() -> bool:
+            job = self.job(number)
+            assert job["JobState"] not in ENDS, self.output
+            return int(job["Restarts"]) >= times
+
+        wait_until(restarts, PATIENCE)
 
     def runs(self) -> list[Run]:
         """Return the runs, the oldest first."""
