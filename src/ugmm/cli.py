@@ -116,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--resume",
         metavar="RUN",
-        help="continue the run of this folder, the newest of a group's folder, or `latest`",
+        help="continue the run of this folder, the newest of a group's folder, or `latest`; "
+        "perhaps on other hardware, trainer.devices=4",
     )
     train.set_defaults(command=_train)
 
@@ -180,10 +181,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
-    if bool(options.resume) == bool(options.experiment):
+    is_named = bool(options.experiment) and "=" not in options.experiment
+    if bool(options.resume) == is_named:
         raise UserError(
-            "name an experiment with its settings, or a run folder with --resume and nothing else"
+            "name an experiment with its settings, or a run folder with --resume and no more than "
+            "settings of the hardware"
         )
+    if options.resume and options.experiment:
+        options.overrides.insert(0, options.experiment)  # the first of its settings
     from ugmm.cluster.processes import find_resumed, find_run, is_leading
 
     run = find_resumed(options.resume) if options.resume else find_run(options.overrides)
@@ -193,7 +198,7 @@ def _train(options: argparse.Namespace) -> None:
 
         if run.has_ended and is_leading():
             sys.stdout.write("this run has ended already\n")
-        resume(run, _print_results)
+        resume(run, _print_results, options.overrides if options.resume else ())
     else:
         from ugmm.config.compose import compose
 

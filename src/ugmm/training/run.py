@@ -86,7 +86,7 @@ def start_or_resume(config: Config, run_id: str) -> dict[str, float]:
     return resume(run)
 
 
-def resume(run: Run, show: Show = _show_nothing) -> dict[str, float]:
+def resume(run: Run, show: Show = _show_nothing, settings: Sequence[str] = ()) -> dict[str, float]:
     """Continue a run from its last checkpoint, with its frozen configuration.
 
     A run that has ended is left as it is.
@@ -94,6 +94,7 @@ def resume(run: Run, show: Show = _show_nothing) -> dict[str, float]:
     Args:
         run: The run.
         show: See `start`.
+        settings: The command's, of other hardware than it began on: trainer.devices=4.
 
     Raises:
         RunInUseError: If another process is at it.
@@ -101,7 +102,7 @@ def resume(run: Run, show: Show = _show_nothing) -> dict[str, float]:
     """
     if run.has_ended:
         return _ended(run, show)
-    config = read_config(run)
+    config = read_config(run, settings)
     check_hardware(config.trainer)
     tell_children(run)
     return execute(config, run, show)
