@@ -17,9 +17,9 @@ SAID = [
 
 @pytest.mark.parametrize("text", SAID)
 def test_what_gloo_says_is_one_line_with_the_remedy(text):
-    with pytest.raises(UserError, match=r"^another process .*; go on with: this$") as raised:
-        with in_touch("go on with: this"):
-            raise RuntimeError(text)
+    line = pytest.raises(UserError, match=r"^another process .*; go on with: this$")
+    with line as raised, in_touch("go on with: this"):
+        raise RuntimeError(text)
     assert "\n" not in str(raised.value)
     assert "broke" in str(raised.value) or "heard" in str(raised.value)
 
