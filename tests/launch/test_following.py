@@ -238,8 +238,9 @@ def test_logs_are_the_newest_output_of_a_job(run, commands, capsys):
         path = run.folder / f"job-{number}.out"
         path.write_text(f"job {number}\n")
         os.utime(path, (time.time() - age,) * 2)
-    assert main(["logs", str(run.folder)]) == 0
-    assert capsys.readouterr().out == "job 17\n"
+    for place in (str(run.folder), "runs/iris_disc", "iris_disc"):
+        assert main(["logs", place]) == 0
+        assert capsys.readouterr().out == "job 17\n"
 
 
 def test_logs_of_a_point_are_those_of_its_worker(ledger, commands, capsys):

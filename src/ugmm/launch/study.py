@@ -83,7 +83,7 @@ def launch_study(
     add_job(study.folder, submitted)
     shown = for_terminal(str(study.folder.parent))
     say(f"job {submitted}: {study.what}; output in {for_terminal(str(job.logs))}")
-    say(f"see how it fares with: ugmm status {shown}; end it with: ugmm cancel {shown}")
+    say(f"follow it with: ugmm status --watch {shown}; end it with: ugmm cancel {shown}")
 
 
 def _plan_ablation(name: str, cluster: SlurmConfig, *, dry_run: bool) -> _Study:
