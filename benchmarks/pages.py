@@ -43,7 +43,19 @@ class Page:
         self.head = (
             f"# {title}\n\nA section for each script of `benchmarks/{folder}`, written by\n"
             f"`python benchmarks/{folder}/NAME.py --write`. Times are of the process's own CPU "
-            "time on one\nthread.\n"
+            "time on one\nthread, where a section says nothing else.\n"
+        )
+
+    def about(self, name: str) -> str:
+        """Return which script, of which commit, found something, and on which machine."""
+        commit = subprocess.run(
+            ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude=*"],
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        return (
+            f"`python benchmarks/{self.folder}/{name}.py` at {commit}, torch "
+            f"{torch.__version__}, {platform.machine()}, {os.cpu_count()} CPUs"
         )
 
     def show(self, name: str, title: str, text: str, write: bool) -> None:
@@ -55,15 +67,7 @@ class Page:
             text: What was found, in Markdown.
             write: Whether to write the section.
         """
-        commit = subprocess.run(
-            ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-        about = (
-            f"`python benchmarks/{self.folder}/{name}.py` at {commit}, torch "
-            f"{torch.__version__}, {platform.machine()}, {os.cpu_count()} CPUs"
-        )
+        about = self.about(name)
         section = f"## {name}: {title}\n\n{about}\n\n{text.strip()}\n"
         print(section)
         if not write:

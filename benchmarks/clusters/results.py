@@ -7,6 +7,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # a script's own fold
 
 from pages import Page, read_options, table
 
-__all__ = ["read_options", "show", "table"]
+__all__ = ["about", "read_options", "show", "table"]
 
-show = Page("clusters", "What several processes cost and bring").show
+_page = Page("clusters", "What several processes cost and bring")
+about, show = _page.about, _page.show

@@ -134,6 +134,11 @@ def _parser() -> argparse.ArgumentParser:
     crossval.add_argument(
         "--jobs", type=int, default=count_cpus(), help="fits at a time; default: all CPUs"
     )
+    crossval.add_argument(
+        "--shared",
+        action="store_true",
+        help="take turns with other processes in this folder; end when no fold is free",
+    )
     crossval.set_defaults(command=_crossval)
 
     ablate = with_plugins("ablate", help="run all points of an ablation")
@@ -225,7 +230,7 @@ def _crossval(options: argparse.Namespace) -> None:
     from ugmm.studies.crossval import run_crossval
 
     with closing_cleanly(options.as_given):
-        run_crossval(options.crossvalidation, options.jobs)
+        run_crossval(options.crossvalidation, options.jobs, shared=options.shared)
 
 
 def _ablate(options: argparse.Namespace) -> None:

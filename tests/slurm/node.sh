@@ -9,7 +9,9 @@ if [ "${3-}" != unshared ]; then
 fi
 hostname "$1"
 ip link set lo up
-ip link add name eth0 type veth peer name "$1" netns 1
+# After a restart it has the address that others remember.
+hardware=$(printf '02:00:%02x:%02x:%02x:%02x' ${2//./ })
+ip link add name eth0 address "$hardware" type veth peer name "$1" netns 1
 ip address add "$2/24" dev eth0
 ip link set eth0 up
 nsenter --target 1 --net ip link set "$1" master nodes up

@@ -1,8 +1,11 @@
-"""Jobs that `ugmm launch` submits to two nodes: what they train."""
+"""Jobs that `ugmm launch` submits to two nodes: what they train, and how they are looked after."""
 
 import pytest
 import torch
 from head import final_weights
+from slurm_cluster import PATIENCE
+
+from waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 
@@ -15,6 +18,14 @@ SMALL = (
     "data.batch_size=64",
     *(f"trainer.limit_{split}_batches=4" for split in ("train", "val", "test")),
 )
+ABLATION = """\
+experiment: iris_disc
+seeds: [0, 1]
+set: {trainer.accelerator: cpu, trainer.max_epochs: 2, trainer.check_val_every_n_epoch: 2}
+variants:
+  narrow: {}
+  wide: {"model.hidden": [12, 6]}
+"""
 
 
 @pytest.mark.parametrize(
@@ -33,3 +44,18 @@ def test_two_nodes_train_the_weights_of_one_process(head, train, experiment, set
     for name, value in alone.read_summary().items():
         if name != "seconds":
             assert run.read_summary()[name] == pytest.approx(value, rel=1e-6), name
+
+
+def test_an_array_runs_the_points_of_an_ablation_so_many_at_a_time(head):
+    (head.folder / "tiny.yaml").write_text(ABLATION)
+    said = head.ugmm("launch", "tiny.yaml", "cluster=slurm", "cluster.array_limit=2")
+    running = []
+
+    def ended():
+        running.append(len(head.run("squeue", "--noheader", "--states=RUNNING").splitlines()))
+        return not head.run("squeue", "--noheader")
+
+    wait_until(ended, PATIENCE)
+    assert 1 <= max(running) <= 2, said
+    assert len(head.runs()) == 4, head.output
+    assert all(run.has_ended for run in head.runs())

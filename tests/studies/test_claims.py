@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import pytest
 
+from ugmm.cluster.owners import this_process
 from ugmm.errors import UserError
 from ugmm.studies import claims as module
 from ugmm.studies.claims import Claims
-from ugmm.studies.owners import this_process
 
 HOLD = (
     "import sys, pathlib; from ugmm.studies.claims import Claims\n"

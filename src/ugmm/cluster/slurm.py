@@ -4,7 +4,7 @@ import os
 import re
 from typing import NamedTuple
 
-__all__ = ["Step", "current_step"]
+__all__ = ["Step", "current_job", "current_step"]
 
 # Numbers from here on stand for the shell of a batch script or of an interactive job.
 _SPECIAL = 0xFFFF_FFF0
@@ -46,3 +46,11 @@ def current_step() -> Step | None:
         nodes=int(environment.get("SLURM_STEP_NUM_NODES", 1)),
         per_node=int(even[1]) if even else None,
     )
+
+
+def current_job() -> str:
+    """Return the job that this process is part of, such as `17`, or `18_2` in an array; or ""."""
+    environment = os.environ
+    if array := environment.get("SLURM_ARRAY_JOB_ID"):
+        return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}"
+    return environment.get("SLURM_JOB_ID", "")

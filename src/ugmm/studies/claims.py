@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ugmm.studies.owners import Owner, this_process
+from ugmm.cluster.owners import Owner, this_process
 from ugmm.writing import WriteError, make_folder
 
 __all__ = ["STALE", "Claims"]

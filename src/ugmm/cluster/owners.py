@@ -1,4 +1,4 @@
-"""Who owns a claim: a process, told apart from all others that share a folder.
+"""Who works on something: a process, told apart from all others that share a folder.
 
 A number of a process means something only where it was given: on one machine, since it was
 started, and in one namespace of process numbers (every container has its own, often under the

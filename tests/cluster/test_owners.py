@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ugmm.studies import owners
-from ugmm.studies.owners import Owner, this_process
+from ugmm.cluster import owners
+from ugmm.cluster.owners import Owner, this_process
 
 
 def test_it_is_read_back():

@@ -1,0 +1,1 @@
+"""What has become of runs and jobs, from run folders and what Slurm says; and ending them."""
