@@ -227,16 +227,18 @@ def _eval(options: argparse.Namespace) -> None:
 
 
 def _crossval(options: argparse.Namespace) -> None:
+    from ugmm.cluster.preemption import requeuing
     from ugmm.studies.crossval import run_crossval
 
-    with closing_cleanly(options.as_given):
+    with closing_cleanly(options.as_given), requeuing():
         run_crossval(options.crossvalidation, options.jobs, shared=options.shared)
 
 
 def _ablate(options: argparse.Namespace) -> None:
+    from ugmm.cluster.preemption import requeuing
     from ugmm.studies.ablation import run_ablation
 
-    with closing_cleanly(options.as_given):
+    with closing_cleanly(options.as_given), requeuing():
         run_ablation(
             options.ablation,
             options.jobs,
