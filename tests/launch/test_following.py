@@ -102,6 +102,20 @@ def test_a_job_has_the_state_that_slurm_says(run, commands, status, line, state,
     assert told["argv"][-1] == f"--user={os.getuid()}"
 
 
+def test_a_job_that_still_draws_is_running(run, commands, status):
+    add_job(run.folder, "17")
+    run.write_summary({"steps": 8, "seconds": 2.0})
+    run.undrawn.touch()
+    queue(commands, "17|RUNNING|None")
+    assert status(str(run.folder))[0][0]["state"] == "running"
+    queue(commands, "17|TIMEOUT|None")  # its figures are safe
+    assert status(str(run.folder))[0][0]["state"] == "finished"
+    queue(commands, "17|RUNNING|None")
+    run.undrawn.unlink()
+    (row,), _ = status(str(run.folder))
+    assert (row["state"], row["steps/s"]) == ("finished", "4")
+
+
 def test_a_run_that_has_begun_and_waits_was_requeued(run, commands, status, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     with holding(run):
@@ -150,6 +164,19 @@ def test_a_process_elsewhere_is_judged_by_what_it_writes_or_its_job(run, command
     assert (row["state"], row["job"]) == ("running", "17_3 RUNNING")
     queue(commands, "17_4|RUNNING|None")
     assert status()[0][0]["state"] == "stopped"
+
+
+def test_a_script_that_was_submitted_again_by_hand_is_found_by_its_process(
+    run, commands, status, capsys
+):
+    add_job(run.folder, "17")
+    elsewhere(run, job="19")
+    queue(commands, "17|TIMEOUT|TimeLimit", "19|RUNNING|None")
+    commands.make("scancel")
+    (row,), _ = status()
+    assert (row["state"], row["job"]) == ("running", "19 RUNNING")
+    assert main(["cancel", str(run.folder)]) == 0
+    assert [told["argv"] for told in commands.told("scancel")] == [["19"]]
 
 
 TEXT = (
@@ -211,8 +238,9 @@ def test_logs_are_the_newest_output_of_a_job(run, commands, capsys):
         path = run.folder / f"job-{number}.out"
         path.write_text(f"job {number}\n")
         os.utime(path, (time.time() - age,) * 2)
-    assert main(["logs", str(run.folder)]) == 0
-    assert capsys.readouterr().out == "job 17\n"
+    for place in (str(run.folder), "runs/iris_disc", "iris_disc"):
+        assert main(["logs", place]) == 0
+        assert capsys.readouterr().out == "job 17\n"
 
 
 def test_logs_of_a_point_are_those_of_its_worker(ledger, commands, capsys):

@@ -46,7 +46,7 @@ def test_the_run_folder_is_made_with_all_that_the_job_needs(home, commands, caps
     assert [job.id for job in read_jobs(run.folder)] == ["17"]
     output = capsys.readouterr().out
     assert f"job 17: {run.folder}\n" in output
-    assert f"ugmm logs {run.folder}" in output
+    assert f"ugmm logs --follow {run.folder}" in output
 
 
 @pytest.mark.parametrize(

@@ -82,13 +82,16 @@ def test_a_search_has_a_task_for_each_point_of_its_trials(home, capsys):
     assert "#SBATCH --array=0-9\n" in capsys.readouterr().out
 
 
-def test_a_cross_validation_is_one_job(home, capsys):
-    settings = ["cluster=slurm", "cluster.tasks=8", "cluster.cpus=1"]
-    assert main(["launch", "wine", *settings, "--dry-run"]) == 0
-    text = capsys.readouterr().out
-    assert "--array" not in text
+def test_a_cross_validation_is_an_array_over_its_outer_folds(home, commands, capsys):
+    commands.make("sbatch", out="22\n")
+    assert main(["launch", "wine", "cluster=slurm", "cluster.tasks=8", "cluster.cpus=1"]) == 0
+    folder = home / "runs" / "crossval" / "wine"
+    text = (folder / "job.sh").read_text()
+    assert "#SBATCH --array=0-24\n" in text  # five folds of five seeds
     assert "#SBATCH --cpus-per-task=8\n" in text
-    assert text.endswith(" -m ugmm crossval wine --jobs=8\n")
+    assert text.endswith(" -m ugmm crossval wine --jobs=8 --shared\n")
+    assert "job 22: 25 outer folds for 25 tasks" in capsys.readouterr().out
+    assert [job.id for job in read_jobs(folder)] == ["22"]
 
 
 @pytest.mark.parametrize(

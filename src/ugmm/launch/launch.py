@@ -72,7 +72,7 @@ def _launch_run(config: Config, cluster: ClusterConfig, *, dry_run: bool) -> Non
     add_job(run.folder, job)
     shown = for_terminal(str(run.folder))
     say(f"job {job}: {shown}")
-    say(f"see how it fares with: ugmm status {shown}; ugmm logs {shown}; ugmm cancel {shown}")
+    say(f"follow it with: ugmm logs --follow {shown}; ugmm status and ugmm cancel take it, too")
 
 
 def _fit_trainer(trainer: TrainerConfig, cluster: ClusterConfig) -> TrainerConfig:

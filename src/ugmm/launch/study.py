@@ -1,4 +1,4 @@
-"""Launching a study: an ablation becomes an array of jobs, a cross-validation one job."""
+"""Launching a study as an array of jobs, each of which takes what is free of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from ugmm.launch.slurm import submit
 from ugmm.report.escaping import for_terminal
 from ugmm.report.tables import format_count
 from ugmm.studies.ablation import plan_ablation
+from ugmm.studies.crossval import read_crossvalidation
 from ugmm.terminal import answer, say
 from ugmm.writing import make_folder, write_atomic
 
@@ -26,13 +27,13 @@ class _Study:
     Attributes:
         folder: Where its job's script and record go.
         command: What each task runs.
-        tasks: How many tasks an array has; None for one job alone.
+        tasks: How many tasks the array has.
         what: What they do, in words.
     """
 
     folder: Path
     command: list[str]
-    tasks: int | None
+    tasks: int
     what: str
 
 
@@ -82,7 +83,7 @@ def launch_study(
     add_job(study.folder, submitted)
     shown = for_terminal(str(study.folder.parent))
     say(f"job {submitted}: {study.what}; output in {for_terminal(str(job.logs))}")
-    say(f"see how it fares with: ugmm status {shown}; end it with: ugmm cancel {shown}")
+    say(f"follow it with: ugmm status --watch {shown}; end it with: ugmm cancel {shown}")
 
 
 def _plan_ablation(name: str, cluster: SlurmConfig, *, dry_run: bool) -> _Study:
@@ -100,10 +101,13 @@ def _plan_ablation(name: str, cluster: SlurmConfig, *, dry_run: bool) -> _Study:
 
 
 def _plan_crossval(name: str, cluster: SlurmConfig, *, dry_run: bool) -> _Study:  # noqa: ARG001
-    """Let one job do all fits, which are small."""
+    """Let each task do outer folds until none is free; the last shows the table."""
+    settings = read_crossvalidation(name).settings
+    folds = len(settings.seeds) * settings.folds
+    tasks = min(folds, cluster.array_size)
     return _Study(
         folder=Path("runs", "crossval", Path(name).stem),
-        command=["crossval", name, f"--jobs={cluster.tasks}"],
-        tasks=None,
-        what="all fits",
+        command=["crossval", name, f"--jobs={cluster.tasks}", "--shared"],
+        tasks=tasks,
+        what=f"{format_count(folds, 'outer fold')} for {format_count(tasks, 'task')}",
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ugmm.cluster.lock import read_holder
 from ugmm.errors import UserError
-from ugmm.launch.following.places import Listed, find_runs, find_studies, locate_folder
+from ugmm.launch.following.places import find_runs, find_studies, locate_folder
+from ugmm.launch.following.standing import find_jobs
 from ugmm.launch.slurm import cancel, read_queue
 from ugmm.report.escaping import for_terminal
 from ugmm.terminal import say
@@ -35,22 +36,16 @@ def end(places: Sequence[str]) -> None:
 
 def _cancel_jobs(folder: Path) -> list[str]:
     """Cancel what Slurm still has of a folder; say in a line each what that was."""
-    given = {str(study): job for study, job in find_studies(folder).items()}
-    given |= {str(one.run.folder): job for one in find_runs(folder) if (job := _find_job(one))}
-    queue = read_queue(given.values())
+    given = {job: str(study) for study, job in find_studies(folder).items()}
+    for one in find_runs(folder):
+        given |= {job: str(one.run.folder) for job in find_jobs(one)}
+    queue = read_queue(given)
     lines = []
-    for name, job in given.items():
+    for job, name in given.items():
         if any(_is_of(job, other) and queue[other].lives for other in queue):
             cancel(job)
             lines.append(f"cancelled job {job}: {name}")
     return lines
-
-
-def _find_job(listed: Listed) -> str:
-    holder = read_holder(listed.run)
-    return listed.read_job() or (
-        holder.job if holder is not None and holder.lives is not False else ""
-    )
 
 
 def _is_of(job: str, other: str) -> bool:
@@ -67,7 +62,7 @@ def _stop_processes(folder: Path) -> list[str]:
     lines = []
     for listed in find_runs(folder):
         holder = read_holder(listed.run)
-        if holder is None or holder.lives is False or holder.job or listed.run.summary.is_file():
+        if holder is None or holder.lives is False or holder.job or listed.is_over:
             continue
         process = f"process {holder.owner.pid}"
         if holder.lives is None:

@@ -70,7 +70,7 @@ class _Asking:
 
 def _find_output(folder: Path) -> Path | None:
     """Return the file that was written to last."""
-    found = [*folder.glob("job-*.out")]
+    found = [*folder.glob("job-*.out"), *folder.glob("*/job-*.out")]  # of a run, of a group's
     for study in find_studies(folder):
         found += study.glob("logs/job-*.out")
     holder = read_holder(find_runs(folder)[0].run) if (folder / "config.yaml").is_file() else None

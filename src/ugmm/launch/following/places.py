@@ -32,6 +32,11 @@ class Listed:
     config: Mapping[str, Any] | None = None
     failed: bool = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it is done, its pictures too."""
+        return self.run.summary.is_file() and not self.run.undrawn.exists()
+
     def read_trainer(self) -> Mapping[str, Any]:
         """Return the keys of `trainer`.
 

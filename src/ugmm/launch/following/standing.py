@@ -13,7 +13,7 @@ from ugmm.launch.following.places import Listed
 from ugmm.launch.slurm import QueuedJob
 from ugmm.metrics import find_metric
 
-__all__ = ["Standing", "State", "find_standing"]
+__all__ = ["Standing", "State", "find_jobs", "find_standing"]
 
 State = Literal["waiting", "running", "requeued", "stopped", "failed", "finished"]
 
@@ -54,8 +54,9 @@ def find_standing(listed: Listed, queue: Mapping[str, QueuedJob]) -> Standing:
         queue: The jobs that Slurm knows of.
     """
     holder = read_holder(listed.run)
-    job = listed.read_job() or (holder.job if holder is not None else "")
-    state = _find_state(listed, holder, queue)
+    jobs = find_jobs(listed)
+    job = next((job for job in jobs if job in queue), jobs[0] if jobs else "")
+    state = _find_state(listed, holder, queue.get(job))
     shown = f"{job} {queue[job]}" if job in queue else job
     progress: dict[str, Any] = {}
     with suppress(UserError):  # a damaged file leaves gaps in the table, and no more
@@ -63,23 +64,34 @@ def find_standing(listed: Listed, queue: Mapping[str, QueuedJob]) -> Standing:
     return Standing(listed.name, state, **progress, job=shown)
 
 
-def _find_state(listed: Listed, holder: Holder | None, queue: Mapping[str, QueuedJob]) -> State:
+def find_jobs(listed: Listed) -> list[str]:
+    """Return the jobs that may be at a run, or may come to it, the likeliest first.
+
+    That of its last process is one unless that has left: it may have gone on to another point.
+    """
+    holder = read_holder(listed.run)
+    works = holder.job if holder is not None and holder.lives is not False else ""
+    return list(dict.fromkeys(filter(None, (works, listed.read_job()))))
+
+
+def _find_state(listed: Listed, holder: Holder | None, job: QueuedJob | None) -> State:
     run = listed.run
-    if run.summary.is_file():
+    if listed.is_over:
         return "finished"
     if holder is not None and holder.lives:
         return "running"
     if listed.failed:
         return "failed"
-    own = listed.read_job()
-    # A job that goes from point to point tells nothing of those that it has left.
-    told_by = own or (holder.job if holder is not None and holder.lives is None else "")
-    if (job := queue.get(told_by)) is not None:
-        if job.waits:
-            return "waiting" if holder is None else "requeued"
-        return "running" if job.runs else "failed" if job.failed else "stopped"
+    if job is not None and job.lives:
+        if job.runs:
+            return "running"
+        return "waiting" if holder is None else "requeued"
+    if run.summary.is_file():  # without all of its pictures
+        return "finished"
+    if job is not None:
+        return "failed" if job.failed else "stopped"
     if holder is None:
-        return "stopped" if own or run.metrics.is_file() else "waiting"
+        return "stopped" if listed.read_job() or run.metrics.is_file() else "waiting"
     if (
         holder.lives is None
         and not holder.job

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ugmm.cluster.lock import read_holder
-from ugmm.launch.following.places import Listed, find_runs, find_studies, locate_folder
-from ugmm.launch.following.standing import Standing, find_standing
+from ugmm.launch.following.places import find_runs, find_studies, locate_folder
+from ugmm.launch.following.standing import Standing, find_jobs, find_standing
 from ugmm.launch.slurm import QueuedJob, read_queue
 from ugmm.report.escaping import for_rich
 from ugmm.report.tables import NONE, format_count, format_time
@@ -75,7 +74,8 @@ def read_standings(folders: Sequence[Path]) -> tuple[list[Standing], list[StudyJ
     """Return where the runs of some folders stand, and what became of the jobs of studies."""
     listed = list({one.run.folder: one for f in folders for one in find_runs(f)}.values())
     studies = {study: job for folder in folders for study, job in find_studies(folder).items()}
-    queue = read_queue({*filter(None, map(_find_job, listed)), *studies.values()})
+    left = [one for one in listed if not one.is_over]
+    queue = read_queue({*studies.values(), *(job for one in left for job in find_jobs(one))})
     standings = [find_standing(one, queue) for one in listed]
     of_studies = [
         StudyJob(folder, job, [queue[task] for task in queue if task.partition("_")[0] == job])
@@ -90,14 +90,6 @@ def is_going_on(standings: Sequence[Standing], studies: Sequence[StudyJob]) -> b
         any(s.state == "waiting" and s.job for s in standings)
         or any(task.lives for study in studies for task in study.tasks)
     )
-
-
-def _find_job(listed: Listed) -> str:
-    """Return the job of a run, if it may be of interest still."""
-    if listed.run.summary.is_file():
-        return ""
-    holder = read_holder(listed.run)
-    return listed.read_job() or (holder.job if holder is not None else "")
 
 
 def _show(

@@ -19,13 +19,16 @@ from ugmm.writing import make_folder, write_atomic
 __all__ = ["run_crossval"]
 
 
-def run_crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> None:
+def run_crossval(
+    name: str, processes: int, runs_dir: Path | str = "runs", *, shared: bool = False
+) -> None:
     """Run a cross-validation, or what is left of it, and show its table.
 
     Args:
         name: See `ugmm.studies.crossval.definition.read_crossvalidation`.
         processes: How many fits run at a time.
         runs_dir: The folder `crossval/<name>` is made in it.
+        shared: Take turns with other processes; the last to end shows the table.
 
     Raises:
         UserError: If anything the user can mend keeps it from running.
@@ -35,7 +38,10 @@ def run_crossval(name: str, processes: int, runs_dir: Path | str = "runs") -> No
     study = read_crossvalidation(name)
     folder = Path(runs_dir) / "crossval" / study.name
     make_folder(folder)
-    report = cross_validate(study, folder, processes)
+    report = cross_validate(study, folder, processes, shared=shared)
+    if report is None:
+        sys.stdout.write("others are at what is left; the last of them shows the table\n")
+        return
 
     from rich.console import Console
 

@@ -8,60 +8,46 @@ which nothing before has looked at. Every fit is kept in `fits.jsonl` as soon as
 import hashlib
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 import ugmm
 from ugmm.baselines.estimators import Estimator
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.errors import UserError
-from ugmm.report.escaping import for_terminal
 from ugmm.studies.crossval.definition import CrossValidation
 from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
-from ugmm.terminal import loading, say
+from ugmm.studies.crossval.progress import Fit, Progress
+from ugmm.studies.crossval.turns import take_turns
+from ugmm.terminal import loading
 from ugmm.writing import cut_torn_line, explaining
 
 __all__ = ["choose", "cross_validate"]
 
 _NO_PART_OF_A_FIT = ("cli.py", "launch", "report", "tracking")
-_LEAST_SECONDS = 10.0  # between two lines of progress
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """A fit that is needed.
-
-    Attributes:
-        model: The model's name.
-        candidate: Which of its candidates.
-        place: Which rows it is given.
-    """
-
-    model: str
-    candidate: int
-    place: Place
 
 
 def cross_validate(
-    study: CrossValidation, folder: Path, processes: int
-) -> dict[str, list[dict[str, Any]]]:
+    study: CrossValidation, folder: Path, processes: int, *, shared: bool = False
+) -> dict[str, list[dict[str, Any]]] | None:
     """Do all fits that are not yet known.
 
     Args:
         study: What to compare.
         folder: Holds `fits.jsonl`, which is added to.
         processes: How many fits run at a time, each on one thread.
+        shared: Leave the outer folds to others that they are at.
 
     Returns:
         For each model its outer fits, seeds and folds in order: what `fit_one` returns, and
         `seed`, `fold`, `values` (those chosen, or None where every candidate failed) and
-        `failed` (how many of its inner fits).
+        `failed` (how many of its inner fits). None where others are still at some.
 
     Raises:
         UserError: If the user can mend what keeps a fit from running.
@@ -69,42 +55,17 @@ def cross_validate(
     with loading():
         data = study.data.build(seed=0)
         x, y = (t.numpy() for t in data.rows())
-    settings, models = study.settings, study.models
+    settings = study.settings
     _check_folds(y, study, data.class_names)
     runner = _Runner(study, x, y, folder / "fits.jsonl", processes)
-    outer = [
-        (model, Place(settings.folds, settings.inner_folds, seed, fold))
+    places = [
+        Place(settings.folds, settings.inner_folds, seed, fold)
         for seed in settings.seeds
         for fold in range(settings.folds)
-        for model in models
     ]
-    searches = {
-        (model, place): _list_inner_fits(model, len(models[model].candidates), place)
-        for model, place in outer
-    }
-    inner = [fit for search in searches.values() for fits in search for fit in fits]
-    done = runner.run(inner, later=len(outer))
-    choices = {
-        at: choose([[done[fit] for fit in fits] for fits in search], settings.select)
-        for at, search in searches.items()
-    }
-    final = runner.run(
-        [
-            _Fit(model, best, place)
-            for (model, place), (best, _) in choices.items()
-            if best is not None
-        ]
-    )
-    report: dict[str, list[dict[str, Any]]] = {model: [] for model in models}
-    for (model, place), (best, failed) in choices.items():
-        result: Mapping[str, Any] = {"error": "every candidate failed", "warnings": []}
-        values = None
-        if best is not None:
-            result = final[_Fit(model, best, place)]
-            values = models[model].candidates[best][0]
-        about = {"seed": place.seed, "fold": place.fold, "values": values, "failed": failed}
-        report[model].append({**result, **about})
-    return report
+    if shared and not take_turns(lambda place: runner.report([place]), places, folder / "claims"):
+        return None
+    return runner.report(places)
 
 
 def _check_folds(y: np.ndarray, study: CrossValidation, class_names: Sequence[str]) -> None:
@@ -123,11 +84,11 @@ def _check_folds(y: np.ndarray, study: CrossValidation, class_names: Sequence[st
             )
 
 
-def _list_inner_fits(model: str, candidates: int, place: Place) -> list[list[_Fit]]:
+def _list_inner_fits(model: str, candidates: int, place: Place) -> list[list[Fit]]:
     """Return the inner fits of each candidate; none where there is nothing to choose."""
     folds = place.inner_folds if candidates > 1 else 0
     return [
-        [_Fit(model, c, replace(place, inner=inner)) for inner in range(folds)]
+        [Fit(model, c, replace(place, inner=inner)) for inner in range(folds)]
         for c in range(candidates)
     ]
 
@@ -170,31 +131,72 @@ class _Runner:
     ) -> None:
         self.study, self.x, self.y, self.processes = study, x, y, processes
         self.path = path
-        self.known = _read_fits(path)
+        self.lock = FileLock(path.with_name(".fits.lock"), is_singleton=True)
+        self.known: dict[str, dict[str, Any]] = {}
         data = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
         self.common = {"data": data, "code": _hash_code()}
 
-    def run(self, fits: Sequence[_Fit], later: int = 0) -> dict[_Fit, dict[str, Any]]:
+    def report(self, places: Sequence[Place]) -> dict[str, list[dict[str, Any]]]:
+        """Do all fits of some outer folds that are not known; see `cross_validate`."""
+        self.known |= self._read_fits()
+        models = self.study.models
+        outer = [(model, place) for place in places for model in models]
+        searches = {
+            (model, place): _list_inner_fits(model, len(models[model].candidates), place)
+            for model, place in outer
+        }
+        inner = [fit for search in searches.values() for fits in search for fit in fits]
+        done = self.run(inner, later=len(outer))
+        choices = {
+            at: choose(
+                [[done[fit] for fit in fits] for fits in search], self.study.settings.select
+            )
+            for at, search in searches.items()
+        }
+        final = self.run(
+            [
+                Fit(model, best, place)
+                for (model, place), (best, _) in choices.items()
+                if best is not None
+            ]
+        )
+        report: dict[str, list[dict[str, Any]]] = {model: [] for model in models}
+        for (model, place), (best, failed) in choices.items():
+            result: Mapping[str, Any] = {"error": "every candidate failed", "warnings": []}
+            values = None
+            if best is not None:
+                result = final[Fit(model, best, place)]
+                values = models[model].candidates[best][0]
+            about = {"seed": place.seed, "fold": place.fold, "values": values, "failed": failed}
+            report[model].append({**result, **about})
+        return report
+
+    def run(self, fits: Sequence[Fit], later: int = 0) -> dict[Fit, dict[str, Any]]:
         """Return the results of fits, doing those not known; `later` is how many will follow."""
         keys = {fit: self._key(fit) for fit in fits}
         missing = [fit for fit in fits if keys[fit] not in self.known]
         jobs = [(self._candidate(fit)[1], fit.place) for fit in missing]
-        progress = _Progress(len(missing), later)
+        progress = Progress(len(missing), later)
         for number, result in fit_all(jobs, self.x, self.y, self.processes):
             fit = missing[number]
             values = self._candidate(fit)[0]
             about = {"model": fit.model, "values": values, **asdict(fit.place)}
             line = {"key": keys[fit], **about, **result}
-            with explaining(self.path), self.path.open("a", encoding="utf-8") as file:
+            # Others may be writing there, and not every file system appends a line as a whole.
+            with explaining(self.path), self.lock, self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             self.known[keys[fit]] = result
             progress.show(fit, result)
         return {fit: self.known[keys[fit]] for fit in fits}
 
-    def _candidate(self, fit: _Fit) -> tuple[dict[str, Any], Estimator]:
+    def _read_fits(self) -> dict[str, dict[str, Any]]:
+        with explaining(self.path), self.lock:
+            return _read_fits(self.path)
+
+    def _candidate(self, fit: Fit) -> tuple[dict[str, Any], Estimator]:
         return self.study.models[fit.model].candidates[fit.candidate]
 
-    def _key(self, fit: _Fit) -> str:
+    def _key(self, fit: Fit) -> str:
         """Return a hash of everything that decides on the result."""
         described = {
             **self.common,
@@ -265,36 +267,3 @@ def _check_fit(line: Any) -> dict[str, Any]:
     if not isinstance(line["warnings"], list):
         raise ValueError(f"warnings are {line['warnings']!r}")
     return line
-
-
-class _Progress:
-    """Lines that say what is done and how long the rest will take."""
-
-    def __init__(self, total: int, later: int) -> None:
-        self.total, self.later = total, later
-        self.done = self.failed = 0
-        self.started = self.printed = time.monotonic()
-
-    def show(self, fit: _Fit, result: Mapping[str, Any]) -> None:
-        """Count a fit; print a line if it failed, is the last, or some seconds have passed."""
-        self.done += 1
-        place = fit.place
-        if result["error"] is not None:
-            self.failed += 1
-            where = f"seed {place.seed}, fold {place.fold}, inner fold {place.inner}"
-            say(for_terminal(f"failed: {fit.model} ({where}): {result['error']}"))
-        now = time.monotonic()
-        if now - self.printed < _LEAST_SECONDS and self.done < self.total:
-            return
-        self.printed = now
-        left = (now - self.started) / self.done * (self.total - self.done + self.later)
-        stage = "outer" if place.inner is None else "inner"
-        failed = f"  {self.failed} failed" if self.failed else ""
-        say(
-            f"{stage} fit {self.done}/{self.total}  {for_terminal(fit.model)}{failed}  "
-            f"{_minutes(left)} left"
-        )
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
