@@ -186,6 +186,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from ugmm.cluster.preemption import requeuing
+
+    with requeuing():  # a job may have to make way while all is being loaded
+        _start_or_resume(options)
+
+
+def _start_or_resume(options: argparse.Namespace) -> None:
     is_named = bool(options.experiment) and "=" not in options.experiment
     if bool(options.resume) == is_named:
         raise UserError(

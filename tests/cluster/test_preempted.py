@@ -3,9 +3,11 @@
 import os
 import signal
 import time
+from functools import partial
 
 import pytest
 
+from ugmm.cli import main
 from ugmm.cluster import preemption, signals
 from ugmm.cluster.preemption import Notice, requeuing
 
@@ -109,6 +111,26 @@ def test_a_signal_outside_of_training_requeues_too(slurm, capsys):
     assert signals.run_command(command) == 0
     assert asked() == ["requeue 17"]
     assert capsys.readouterr().err == "requeued job 17\n"
+
+
+def test_a_signal_before_training_requeues_too(slurm, capsys, monkeypatch):
+    asked = slurm()
+    come = partial(signal.raise_signal, signal.SIGUSR1)
+    monkeypatch.setattr("ugmm.cluster.processes.find_resumed", lambda _: come())
+    assert main(["train", "--resume", "runs/iris/one"]) == 0
+    assert asked() == ["requeue 17"]
+    assert capsys.readouterr().err == "requeued job 17\n"
+
+
+def test_what_has_been_refused_is_not_asked_again(slurm, capsys):
+    def command():
+        with requeuing():
+            preempted()
+
+    asked = slurm(refuses="Access denied")
+    assert signals.run_command(command) == 138
+    assert asked() == ["requeue 17"]
+    assert capsys.readouterr().err.count("Access denied") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, None])

@@ -55,12 +55,14 @@ def _job_end() -> float | None:
 def requeuing() -> Iterator[None]:
     """Requeue the Slurm job of a body that has to stop, if it can be, once all in it is closed.
 
-    Slurm then ends all processes of the job. The exit code of this one is 0.
+    Slurm then ends all processes of the job. The exit code of this one is 0. Of two such bodies,
+    one in the other, the inner one sees to it.
     """
     try:
         yield
     except BaseException as error:
-        job = _requeue() if signals.ends_work(error) and is_leading() else None
+        ours = signals.ends_work(error) and is_leading() and not signals.is_told()
+        job = _requeue() if ours else None
         if job is None:
             raise
         place = error.place if isinstance(error, signals.Stopped) else ""

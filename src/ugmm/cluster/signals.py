@@ -22,6 +22,7 @@ __all__ = [
     "ending_alike",
     "ends_work",
     "ignore",
+    "is_told",
     "put_off",
     "putting_off",
     "run_command",
@@ -166,6 +167,11 @@ def ends_work(error: BaseException) -> bool:
     return isinstance(error, Stopped) or (
         isinstance(error, SystemExit) and _stop.signum in _PATIENT
     )
+
+
+def is_told() -> bool:
+    """Whether the user knows already what becomes of the work."""
+    return _stop.told
 
 
 def tell(words: str) -> None:
