@@ -18,6 +18,7 @@ NODES = ("n1", "n2")
 SPACES = ("--mount", "--pid", "--net", "--uts")
 UNSHARE = ("unshare", *SPACES, "--fork", "--kill-child", "--mount-proc")
 COMMANDS = ("slurmctld", "slurmd", "srun", "munged", "ip", "nsenter", "unshare")
+USABLE = {"idle", "mixed", "allocated"}  # with a star behind it, a node does not answer
 PATIENCE = 600.0  # seconds; a busy machine is slow
 
 
@@ -90,7 +91,7 @@ class Cluster:
         command = (HERE / "node.sh", name, ADDRESSES[name])
         with (self.folder / "log" / name).open("a") as log:
             self._nodes[name] = self.start(*command, stdout=log, stderr=log)
-        wait_until(lambda: "idle" in self.run("sinfo", "--nodes", name, "--format=%T").split())
+        wait_until(lambda: USABLE & set(self.run("sinfo", "--nodes", name, "--format=%T").split()))
 
     def kill_node(self, name: str) -> None:
         """Let a node be gone, with all its processes, as if its power had been cut."""
