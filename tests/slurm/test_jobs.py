@@ -13,8 +13,6 @@ TWO_NODES = ("cluster=slurm", "cluster.nodes=2")
 SGD = ("optimizer.name=sgd", "optimizer.lr=0.1", "trainer.precision=64-true")
 SMALL = (
     "model.hidden=[16]",
-    "model.dropout=0",
-    "model.input_dropout=0",
     "data.batch_size=64",
     *(f"trainer.limit_{split}_batches=4" for split in ("train", "val", "test")),
 )
@@ -30,7 +28,7 @@ variants:
 
 @pytest.mark.parametrize(
     ("experiment", "settings"),
-    [("iris_disc", ("data.batch_size=48",)), ("mnist_disc", SMALL)],
+    [("iris_disc", ("data.batch_size=48", "model.dropout=0.3")), ("mnist_disc", SMALL)],
     ids=["iris", "mnist"],
 )
 def test_two_nodes_train_the_weights_of_one_process(head, train, experiment, settings):
