@@ -7,7 +7,15 @@ import zipfile
 import pytest
 import torch
 
-from ugmm.checkpoints import FORMAT, Checkpoint, read_checkpoint, restore
+from ugmm.checkpoints import (
+    FORMAT,
+    Checkpoint,
+    DamagedError,
+    is_whole,
+    read_checkpoint,
+    restore,
+    seal,
+)
 from ugmm.errors import UserError
 from ugmm.spec import Spec
 
@@ -180,9 +188,37 @@ def test_a_number_that_is_not_known_yet_may_be_nan(path):
     assert read_checkpoint(path).content["state_dict"]["network.log_z"].isnan()
 
 
-def test_bytes_in_memory_are_as_good_as_torchs_own_writing():
-    """As `AtomicCheckpointIO` saves: with sums."""
+def saved():
+    """The bytes of a checkpoint as a run saves it."""
     data = io.BytesIO()
     torch.save(content(), data)
-    with zipfile.ZipFile(data) as archive:
-        assert all(info.CRC for info in archive.infolist() if info.file_size)
+    return seal(data.getvalue())
+
+
+def test_what_is_sealed_holds_the_same_for_torch(path):
+    path.write_bytes(saved())
+    assert is_whole(path)
+    assert read_checkpoint(path).content["global_step"] == 40
+    for mmap in (False, True):
+        weights = torch.load(path, weights_only=True, mmap=mmap)["state_dict"]
+        assert torch.equal(weights["network.weight"], torch.eye(3))
+
+
+def test_any_bit_that_flips_is_found(path):
+    data = saved()
+    tables = range(data.index(b"PK\1\2"), len(data))  # of which the sums in a zip say nothing
+    for place in {*range(0, len(data), 31), *tables}:
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(DamagedError, match="is corrupt and cannot be read"):
+            read_checkpoint(path)
+        assert not is_whole(path)
+
+
+def test_any_truncation_is_found(path):
+    data = saved()
+    for length in {0, 1, *range(0, len(data), 97), *range(len(data) - 90, len(data))}:
+        path.write_bytes(data[:length])
+        with pytest.raises(DamagedError, match="is corrupt and cannot be read"):
+            read_checkpoint(path)

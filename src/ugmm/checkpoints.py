@@ -1,5 +1,6 @@
 """Reading checkpoints: only undamaged, whole ones of ours; nothing in them is run."""
 
+import hashlib
 import io
 import pickle
 import zipfile
@@ -19,16 +20,23 @@ from ugmm.spec import Spec
 __all__ = [
     "FORMAT",
     "Checkpoint",
+    "DamagedError",
     "Stamp",
     "fill",
+    "is_whole",
     "read_checkpoint",
     "read_content",
     "restore",
+    "seal",
 ]
 
-FORMAT = 2
-_READABLE = (1, FORMAT)  # the first said nothing of its run, its validation and the best epoch
+FORMAT = 3
+# The first said nothing of its run, its validation and the best epoch; the second was only written
+# at the end of an epoch.
+_READABLE = (1, 2, FORMAT)
 _REMEDY = "bring back a copy of it, or train again"
+# The sums in a zip file leave out its own tables, in which a bit may turn an entry into another.
+_SEAL = b"sha256:"  # what begins a zip's comment that holds the sum of all before it
 
 # What Lightning needs to go on from a checkpoint, and of which kind it is.
 _CONTENT = {
@@ -52,6 +60,18 @@ _HELD = {
 }
 
 
+class DamagedError(UserError):
+    """A checkpoint that was cut short, or in which bits have changed.
+
+    Arguments:
+        what: Which, and what is amiss with it.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; {_REMEDY}")
+        self.what = what
+
+
 @dataclass(frozen=True)
 class Stamp:
     """What `ugmm` adds to a checkpoint: whose it is, and how good.
@@ -67,6 +87,7 @@ class Stamp:
         validation: What was measured in its epoch, nothing if that was not validated; None if it
             is from before this was noted.
         best_epoch: The best so far, from 0; None if there was none, or it is from before.
+        batch: How many batches of its epoch were done; None if all were, and the validation.
     """
 
     format: int
@@ -78,6 +99,7 @@ class Stamp:
     run_id: str | None = None
     validation: dict[str, float] | None = None
     best_epoch: int | None = None
+    batch: int | None = None
 
 
 _STAMP = {
@@ -90,8 +112,10 @@ _STAMP = {
     "run_id": str | NoneType,
     "validation": dict | NoneType,
     "best_epoch": int | NoneType,
+    "batch": int | NoneType,
 }
-_LATER = ("spec", "run_id", "validation", "best_epoch")  # which earlier versions did not write
+# Which earlier versions did not write.
+_LATER = ("spec", "run_id", "validation", "best_epoch", "batch")
 
 
 @dataclass(frozen=True)
@@ -110,8 +134,18 @@ class Checkpoint:
 
     @property
     def epoch(self) -> int:
-        """The epoch at whose end it was saved, from 0."""
+        """The epoch in which it was saved, from 0: at its end, unless the stamp says otherwise."""
         return self.content["epoch"]
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were over."""
+        return self.epoch + (self.stamp.batch is None)
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps of training were done; None at the end of an epoch."""
+        return None if self.stamp.batch is None else self.content["global_step"]
 
     @property
     def spec(self) -> Spec | None:
@@ -175,6 +209,34 @@ def read_content(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def seal(content: bytes) -> bytes:
+    """Return the bytes of a zip file, as torch saves them, with a sum of the whole at its end."""
+    length = len(_SEAL) + 2 * hashlib.sha256().digest_size
+    sealed = content[:-2] + length.to_bytes(2, "little")  # that of the comment ends a zip file
+    return sealed + _SEAL + hashlib.sha256(sealed).hexdigest().encode()
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the sums in a file agree."""
+    try:
+        _compare_sums(path.read_bytes())
+    except Exception:  # whatever comes of bytes that anything may have changed
+        return False
+    return True
+
+
+def _compare_sums(data: bytes) -> None:
+    """Raise if they do not agree; the sum of the whole is missing in earlier checkpoints."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if (broken := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"the sum of {broken} is wrong")
+        note = archive.comment
+    if data.endswith(b"\0\0"):  # the length of the comment: there is none
+        return
+    if note != _SEAL + hashlib.sha256(data[: -len(note)]).hexdigest().encode():
+        raise zipfile.BadZipFile("the sum of the whole is wrong")
+
+
 def _load(path: Path) -> Any:
     """Return what a file holds, once the sums in it agree."""
     with reading(path):
@@ -183,15 +245,13 @@ def _load(path: Path) -> Any:
         except FileNotFoundError:
             raise UserError(f"no checkpoint at {path}; {_REMEDY}") from None
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if (broken := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(f"the sum of {broken} is wrong")
+        _compare_sums(data)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} holds what no checkpoint of ugmm does; {_REMEDY}") from error
     except Exception as error:  # whatever comes of bytes that anything may have changed
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is corrupt and cannot be read ({reason}); {_REMEDY}") from error
+        raise DamagedError(f"{path} is corrupt and cannot be read ({reason})") from error
 
 
 def _check_keys(mapping: Mapping[str, Any], kinds: Mapping[str, Any], path: Path) -> None:

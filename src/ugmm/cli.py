@@ -116,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--resume",
         metavar="RUN",
-        help="continue the run of this folder, the newest of a group's folder, or `latest`",
+        help="continue the run of this folder, the newest of a group's folder, or `latest`; "
+        "perhaps on other hardware, trainer.devices=4",
     )
     train.set_defaults(command=_train)
 
@@ -185,10 +186,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
-    if bool(options.resume) == bool(options.experiment):
+    is_named = bool(options.experiment) and "=" not in options.experiment
+    if bool(options.resume) == is_named:
         raise UserError(
-            "name an experiment with its settings, or a run folder with --resume and nothing else"
+            "name an experiment with its settings, or a run folder with --resume and no more than "
+            "settings of the hardware"
         )
+    if options.resume and options.experiment:
+        options.overrides.insert(0, options.experiment)  # the first of its settings
     from ugmm.cluster.processes import find_resumed, find_run, is_leading
 
     run = find_resumed(options.resume) if options.resume else find_run(options.overrides)
@@ -198,7 +203,7 @@ def _train(options: argparse.Namespace) -> None:
 
         if run.has_ended and is_leading():
             sys.stdout.write("this run has ended already\n")
-        resume(run, _print_results)
+        resume(run, _print_results, options.overrides if options.resume else ())
     else:
         from ugmm.config.compose import compose
 
@@ -222,16 +227,18 @@ def _eval(options: argparse.Namespace) -> None:
 
 
 def _crossval(options: argparse.Namespace) -> None:
+    from ugmm.cluster.preemption import requeuing
     from ugmm.studies.crossval import run_crossval
 
-    with closing_cleanly(options.as_given):
+    with closing_cleanly(options.as_given), requeuing():
         run_crossval(options.crossvalidation, options.jobs, shared=options.shared)
 
 
 def _ablate(options: argparse.Namespace) -> None:
+    from ugmm.cluster.preemption import requeuing
     from ugmm.studies.ablation import run_ablation
 
-    with closing_cleanly(options.as_given):
+    with closing_cleanly(options.as_given), requeuing():
         run_ablation(
             options.ablation,
             options.jobs,

@@ -87,8 +87,9 @@ def make_folder(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, which takes the place of `path` when the body ends.
 
-    Whenever the process dies, `path` is whole: the old file or the new one. What is no file, such
-    as /dev/null or a pipe, is written to itself, for nothing may take its place.
+    Whenever the process dies, `path` is whole: the old file or the new one; afterwards the new,
+    even if the machine goes down. What is no file, such as /dev/null or a pipe, is written to
+    itself, for nothing may take its place.
 
     Raises:
         WriteError: If it cannot be written.
@@ -101,12 +102,22 @@ def replacing(path: Path) -> Iterator[Path]:
     with explaining(path):
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(temporary)
             temporary.replace(path)
+            with suppress(OSError):  # some file systems have no such thing
+                _sync(path.parent)
         finally:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

@@ -141,6 +141,81 @@ def test_a_signal_that_comes_again_much_later_ends_what_hangs(monkeypatch):
     assert signals.run_command(command) == 143
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_body_may_put_a_signal_off_and_end_by_itself(number, capsys):
+    def command():
+        with signals.closing_cleanly("ugmm go on"), signals.putting_off():
+            assert signals.put_off() == 0
+            signal.raise_signal(number)
+            raise signals.Stopped(128 + signals.put_off(), "epoch 3")
+
+    assert signals.run_command(command) == 128 + number
+    assert capsys.readouterr().err == "stopped; go on with: ugmm go on\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGXCPU])
+def test_others_are_not_put_off(number):
+    reached = []
+
+    def command():
+        with signals.putting_off():
+            signal.raise_signal(number)
+            reached.append(number)
+
+    assert signals.run_command(command) == 128 + number
+    assert not reached
+
+
+def test_a_second_signal_is_not_put_off(monkeypatch):
+    monkeypatch.setattr(signals, "_SAME_SECONDS", 0.0)
+    told = []
+
+    def command():
+        signals.tell_first(told.append)
+        with signals.putting_off():
+            signal.raise_signal(signal.SIGUSR1)
+            assert not told
+            signal.raise_signal(signal.SIGTERM)
+        told.append("not reached")
+
+    assert signals.run_command(command) == 128 + signal.SIGTERM
+    assert told == [signal.SIGTERM]
+
+
+def test_a_signal_that_nobody_asked_for_ends_the_body_in_the_end():
+    done = []
+
+    def command():
+        with signals.putting_off():
+            signal.raise_signal(signal.SIGUSR1)
+            done.append("body")
+        done.append("not reached")
+
+    assert signals.run_command(command) == 128 + signal.SIGUSR1
+    assert done == ["body"]
+
+
+def test_without_a_signal_nothing_ends():
+    def command():
+        with signals.putting_off():
+            pass
+        return 7
+
+    assert signals.run_command(command) == 7
+
+
+def test_what_is_ignored_does_not_end_the_rest():
+    def command():
+        signals.ignore()
+        for number in ENDING:
+            signal.raise_signal(number)
+        return 7
+
+    before = [signal.getsignal(number) for number in ENDING]
+    assert signals.run_command(command) == 7
+    assert [signal.getsignal(number) for number in ENDING] == before
+
+
 def test_handlers_are_given_back():
     before = [signal.getsignal(number) for number in ENDING]
     with signals.ending_alike(), signals.ending_alike():

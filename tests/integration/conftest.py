@@ -1,8 +1,10 @@
 """Whole runs, each in a process of its own."""
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -30,11 +32,40 @@ class Command:
             self.environment.pop(name, None)
         self._numbers = count()
 
-    def start(self, *arguments: str, **environment: str) -> Forked:
+    def start(
+        self, *arguments: str, first: Callable[[], None] = bool, **environment: str
+    ) -> Forked:
         """Start a command."""
         environment = {**self.environment, **environment}
         log = self.folder / f"command-{next(self._numbers)}"
-        return Forked(self._completed(arguments), self.folder, environment, log)
+        return Forked(self._completed(arguments), self.folder, environment, log, first)
+
+    def on_ranks(
+        self, world: int, *arguments: str, first: Callable[[], None] = bool, code: int = 0
+    ) -> str:
+        """Run a command in several processes, as torchrun does; return what the first printed."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        launch = {
+            "TORCHELASTIC_RUN_ID": f"{port}-{next(self._numbers)}",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(world),
+            "LOCAL_WORLD_SIZE": str(world),
+            "GROUP_RANK": "0",
+        }
+        arguments = (*arguments, f"trainer.devices={world}", "trainer.strategy=ddp")
+        ranks = [
+            self.start(*arguments, first=first, **launch, RANK=str(rank), LOCAL_RANK=str(rank))
+            for rank in range(world)
+        ]
+        try:
+            outputs = [rank.communicate(timeout=300) for rank in ranks]
+        finally:
+            for rank in ranks:
+                rank.kill()
+        assert {rank.returncode for rank in ranks} == {code}, outputs
+        return outputs[0][0]
 
     def start_anew(self, *arguments: str, **environment: str) -> subprocess.Popen:
         """Start a command as a user does: slower, but it can start itself a second time."""

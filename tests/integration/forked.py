@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 FORKS = multiprocessing.get_context("fork")
@@ -22,15 +22,21 @@ class Forked:
         folder: Where it runs.
         environment: All of its environment.
         log: Its output goes to this file, and its errors to the one beside it.
+        first: What it does before.
     """
 
     def __init__(
-        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        log: Path,
+        first: Callable[[], None] = bool,
     ) -> None:
         self._out, self._err = log.with_suffix(".out"), log.with_suffix(".err")
         paths = (self._out, self._err)
         self._process = CONTEXT.Process(
-            target=_run, args=(list(arguments), folder, dict(environment), paths)
+            target=_run, args=(list(arguments), folder, dict(environment), paths, first)
         )
         self._process.start()
         self.pid = self._process.pid
@@ -67,7 +73,11 @@ class Forked:
 
 
 def _run(
-    arguments: list[str], folder: Path, environment: dict[str, str], paths: tuple[Path, Path]
+    arguments: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    paths: tuple[Path, Path],
+    first: Callable[[], None],
 ) -> None:
     # Workers that the command spawns are forked too: no thread of torch is in their way here yet.
     multiprocessing.get_context = lambda _: FORKS
@@ -77,6 +87,7 @@ def _run(
     os.chdir(folder)
     for descriptor, path in enumerate(paths, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    first()
     from ugmm.cli import main
 
     sys.exit(main(arguments))

@@ -1,11 +1,13 @@
 """A run that is killed can be resumed, and ends as an uninterrupted one would have."""
 
+import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from waiting import wait_until
 
 EPOCHS = 24
 STEPS = 12  # in an epoch: 96 rows in batches of 8
@@ -22,13 +24,14 @@ SETTINGS = (
 def wait_for_epoch(command, epoch, process, before=()):
     """Return the run that is not among those before, once it is in the middle of an epoch."""
     known = {run.folder for run in before}
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and process.poll() is None:
         for run in command.all_runs():
             rows = run.read_metrics() if run.folder not in known and run.last.is_file() else []
             if rows and rows[-1]["epoch"] >= epoch and rows[-1]["step"] % STEPS in (3, 4, 5, 6):
                 return run
         time.sleep(0.005)
+    process.kill()
     raise AssertionError(f"epoch {epoch} was not seen: {process.communicate()}")
 
 
@@ -104,10 +107,64 @@ def test_sigterm_ends_all_processes_of_a_run(ugmm_command):
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, out + err
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{child}").exists():
-        assert time.monotonic() < deadline, "the second process lives on"
-        time.sleep(0.1)
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), 5)
+
+
+DDP = (
+    *("data.batch_size=8", "trainer.max_epochs=8", "trainer.check_val_every_n_epoch=2"),
+    *("trainer.log_every_n_steps=1", "trainer.devices=2", "trainer.strategy=ddp"),
+)
+# One of two processes takes its time over every step, as one on a busy machine does.
+SLOW = """
+import os, time
+from ugmm.tasks import Task
+step = Task.training_step
+
+def slow(task, batch, batch_idx):
+    time.sleep(0.05 if task.global_rank == {rank} else 0)
+    return step(task, batch, batch_idx)
+
+Task.training_step = slow
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slow", [0, 1])
+@pytest.mark.parametrize(
+    ("to", "number"), [("leading", signal.SIGTERM), ("other", signal.SIGUSR1), ("all", None)]
+)
+def test_two_uneven_processes_stop_together_wherever_the_signal_goes(
+    ugmm_command, tmp_path, to, number, slow
+):
+    """As soon as both have done the same step; and what goes on ends as an unbroken run."""
+    ugmm_command("train", "iris_disc", *DDP)
+    (whole,) = ugmm_command.all_runs()
+    plugin = tmp_path / "slow.py"
+    plugin.write_text(SLOW.format(rank=slow))
+    process = ugmm_command.start_anew("train", "iris_disc", *DDP, f"--plugin={plugin}")
+    run = wait_for_epoch(ugmm_command, 3, process, before=[whole])
+    (child,) = children(process.pid)
+    for pid in {"leading": [process.pid], "other": [child], "all": [child, process.pid]}[to]:
+        # Slurm's warning and its SIGTERM may come at once.
+        for each in (number,) if number else (signal.SIGUSR2, signal.SIGTERM):
+            os.kill(pid, each)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 15
+    assert process.returncode == 128 + (number or signal.SIGUSR2), out + err
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), 5)
+    assert err.count("\n") == 1, err
+    assert f"stopped; go on with: ugmm train --resume {run.folder}" in err
+    saved = torch.load(run.last, weights_only=True)
+    assert saved["ugmm"]["batch"] is not None
+    assert run.read_metrics()[-1]["step"] == saved["global_step"] - 1  # no step was done twice
+
+    said = ugmm_command("train", "--resume", str(run.folder), f"--plugin={plugin}")
+    assert f"going on after epoch {saved['epoch']}, step {saved['global_step']}\n" in said
+    assert run.metrics.read_bytes() == whole.metrics.read_bytes()
+    assert {**run.read_summary(), "seconds": 0} == {**whole.read_summary(), "seconds": 0}
+    one, two = (torch.load(r.last, weights_only=True)["state_dict"] for r in (run, whole))
+    assert all(torch.equal(one[name], two[name]) for name in two)
 
 
 def children(pid):

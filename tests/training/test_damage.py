@@ -51,6 +51,12 @@ def flip_signs(run):
     run.best.write_bytes(data)
 
 
+def damage_all(run):
+    """Damage the last checkpoint, and the one before it."""
+    for name in ("last", "last-1"):
+        put(f"checkpoints/{name}.ckpt", b"hello")(run)
+
+
 def spoil(name):
     def damage(run):
         path = run.checkpoints / name
@@ -86,7 +92,7 @@ def blow_up(weights):
 # What complains of it: commands, of eval, resume and load.
 KINDS = {
     "hello": (put("checkpoints/best.ckpt", b"hello"), "is corrupt", "eval resume load"),
-    "hello, last": (put("checkpoints/last.ckpt", b"hello"), "is corrupt", "resume"),
+    "hello, all": (damage_all, "last.ckpt is corrupt", "resume"),
     "signs": (flip_signs, "is corrupt and cannot be read (the sum", "eval resume load"),
     "nan": (spoil("best.ckpt"), "holds NaN", "eval resume load"),
     "nan, last": (spoil("last.ckpt"), "holds NaN", "resume"),
@@ -134,6 +140,35 @@ def test_damage_is_one_line(trained, capfd, kind):
         with pytest.raises(UserError) as caught:
             ugmm.load(run.folder)
         assert complaint in str(caught.value)
+
+
+def cut(data):
+    return data[: len(data) // 2]
+
+
+def flip(data):
+    return data[:-100] + bytes([data[-100] ^ 1]) + data[-99:]
+
+
+@pytest.mark.parametrize("harm", [cut, flip])
+def test_where_the_last_checkpoint_is_damaged_the_one_before_is_used(trained, capfd, harm):
+    run = trained("iris_disc")
+    before, metrics = {**run.read_summary(), "seconds": 0}, run.metrics.read_bytes()
+    weights = torch.load(run.last, weights_only=True)["state_dict"]
+    run.summary.unlink()
+    earlier = run.last.with_name("last-1.ckpt")
+    run.last.write_bytes(harm(run.last.read_bytes()))
+    assert main(["train", "--resume", str(run.folder)]) == 0
+    said = capfd.readouterr()
+    assert "going on after epoch 2\n" in said.out
+    assert said.err.startswith(f"warning: {run.last} is corrupt and cannot be read")
+    assert said.err.endswith(f"going on from {earlier}, which is from before it\n")
+    assert said.err.count("\n") == 1
+    assert {**run.read_summary(), "seconds": 0} == before
+    assert run.metrics.read_bytes() == metrics
+    assert torch.load(earlier, weights_only=True)["epoch"] == 1  # no damaged one in its place
+    again = torch.load(run.last, weights_only=True)["state_dict"]
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
 
 
 @pytest.mark.parametrize("name", ["best", "last"])

@@ -10,7 +10,7 @@ import pytest
 
 from ugmm.cli import main
 from ugmm.runs import Run
-from ugmm.training.callbacks import StopOnSignals
+from ugmm.training.callbacks import EndTogether
 
 SETTINGS = (
     "trainer.accelerator=cpu",
@@ -86,7 +86,7 @@ def test_pictures_that_do_not_fit_unfinish_no_run(tmp_path, capfd):
 def test_processes_of_a_run_end_with_the_one_that_cannot_write():
     """They would wait for it, and then each print a traceback."""
     trainer = Mock()
-    StopOnSignals().on_exception(trainer, Mock(), OSError(errno.ENOSPC, "full"))
+    EndTogether().on_exception(trainer, Mock(), OSError(errno.ENOSPC, "full"))
     trainer.strategy.launcher.kill.assert_called_once_with(signal.SIGTERM)
 
 

@@ -9,6 +9,7 @@ import struct
 import sys
 import termios
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -59,9 +60,12 @@ def test_the_time_that_is_left_is_of_all_epochs(monkeypatch):
     trainer = SimpleNamespace(
         max_epochs=50, num_training_batches=10, current_epoch=40, is_global_zero=True,
         callback_metrics={"train/loss": 0.5, "lr": 1.0},
+        fit_loop=SimpleNamespace(
+            batch_idx=1, epoch_progress=SimpleNamespace(current=Mock(started=41, processed=40))
+        ),
     )  # fmt: skip
-    bars.on_train_start(trainer, None)
-    now[0] += 7
+    bars.on_train_start(trainer, None)  # behind the second step of an epoch
+    now[0] += 5
     bars.on_train_batch_end(trainer, None, None, None, 6)
     bars.on_train_end(trainer, None)
     last = screen_lines(console.file.getvalue())

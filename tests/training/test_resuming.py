@@ -96,7 +96,8 @@ def test_killed_around_the_best_epoch_and_the_next(seen, tmp_path, monkeypatch):
     whole, moments = seen
     epochs = [[row["epoch"] for row in Run(moment).read_metrics()] for moment in moments]
     near = [m for m, e in zip(moments, epochs, strict=True) if e and 1 <= e[-1] <= 2]
-    assert len(near) == 7  # two lines and last.ckpt of each epoch, best.ckpt of the first
+    # Of each epoch two lines, last.ckpt as it moves, and as a new one comes; best.ckpt of one.
+    assert len(near) == 9
     resume_all(near, whole, tmp_path, monkeypatch)
 
 

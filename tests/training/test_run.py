@@ -32,7 +32,8 @@ def test_a_run_folder_holds_everything(train_and_draw, experiment):
     pictures = {path.stem for path in run.plots.iterdir()}
     drawn = {"samples"} if experiment != "iris_disc" else set()
     assert pictures == {"training", "confusion", "reliability", "neurons"} | drawn
-    assert {path.name for path in run.checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    saved = {"best.ckpt", "last.ckpt", "last-1.ckpt"}
+    assert {path.name for path in run.checkpoints.iterdir()} == saved
     rows = run.read_metrics()
     assert [row["epoch"] for row in rows if row["val/accuracy"] is not None] == [1, 3]
     with run.metrics.open() as file:

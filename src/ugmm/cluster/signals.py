@@ -12,10 +12,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from ugmm.terminal import warn
 
-__all__ = ["closing_cleanly", "ending_alike", "run_command", "run_process", "take_over"]
+__all__ = [
+    "Stopped",
+    "closing_cleanly",
+    "ending_alike",
+    "ends_work",
+    "ignore",
+    "put_off",
+    "putting_off",
+    "run_command",
+    "run_process",
+    "tell",
+    "tell_first",
+]
 
 # What terminals, users, and schedulers before a time limit or a preemption, send.
 ENDING = (
@@ -26,8 +39,23 @@ ENDING = (
     signal.SIGUSR2,
     signal.SIGXCPU,
 )
+# Of these, what lets a run save where it is.
+_PATIENT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 # `timeout`, Slurm and a terminal tell a process and its group, so that one signal may come twice.
 _SAME_SECONDS = 5.0
+
+
+class Stopped(SystemExit):
+    """The end of a run that all its processes have agreed on and saved.
+
+    Arguments:
+        code: The exit code.
+        place: Where the run goes on, in words.
+    """
+
+    def __init__(self, code: int, place: str) -> None:
+        super().__init__(code)
+        self.place = place
 
 
 class _Stop:
@@ -36,6 +64,7 @@ class _Stop:
     Attributes:
         signum: The signal that has come, if one has.
         told: Whether the user has been told.
+        waits: Whether the body will ask for the signal, and end by itself.
         also: Called with the signal first: it ends processes that work for this one.
     """
 
@@ -47,6 +76,7 @@ class _Stop:
         self.signum: int | None = None
         self.time = -_SAME_SECONDS
         self.told = False
+        self.waits = False
         self.also: Callable[[int], None] | None = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -54,7 +84,13 @@ class _Stop:
         now = time.monotonic()
         if now - self.time < _SAME_SECONDS:
             return
+        may_wait = self.waits and self.signum is None and signum in _PATIENT
         self.signum, self.time = signum, now
+        if not may_wait:
+            self.end(signum)
+
+    def end(self, signum: int) -> NoReturn:
+        """End the body now."""
         if self.also is not None:
             self.also(signum)
         sys.exit(128 + signum)
@@ -96,15 +132,52 @@ def _is_ours(handler: object) -> bool:
     return handler not in (signal.SIG_IGN, None)
 
 
-def take_over(also: Callable[[int], None] | None = None) -> None:
-    """Take signals back from a library that has set a handler of its own meanwhile.
+def tell_first(also: Callable[[int], None] | None) -> None:
+    """Let something know of a signal before it ends the body.
 
     Args:
-        also: Told of the signal first: it ends processes that work for this one.
+        also: Is called with the signal: it ends processes that work for this one.
     """
-    if any(signal.getsignal(number) is _stop for number in ENDING):
-        signal.signal(signal.SIGTERM, _stop)
-        _stop.also = also
+    _stop.also = also
+
+
+@contextmanager
+def putting_off() -> Iterator[None]:
+    """Let the body ask for SIGTERM, SIGUSR1 or SIGUSR2 by `put_off`, and then end by itself.
+
+    A second signal ends it at once, and so does one that it has not asked for by its end.
+    """
+    _stop.waits = True
+    try:
+        yield
+    finally:
+        _stop.waits = False
+    if _stop.signum is not None:
+        _stop.end(_stop.signum)
+
+
+def put_off() -> int:
+    """Return the signal that has been put off; 0 if there is none."""
+    return _stop.signum or 0
+
+
+def ends_work(error: BaseException) -> bool:
+    """Whether an exception ends work that may go on later: it was agreed on, or such a signal."""
+    return isinstance(error, Stopped) or (
+        isinstance(error, SystemExit) and _stop.signum in _PATIENT
+    )
+
+
+def tell(words: str) -> None:
+    """Say, in the leading process, what becomes of the work; nothing else is said then."""
+    _stop.tell(words)
+
+
+def ignore() -> None:
+    """Ignore signals from now on, while what ends anyway comes to its end."""
+    for number in ENDING:
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -117,8 +190,8 @@ def closing_cleanly(command: str) -> Iterator[None]:
     with ending_alike():
         try:
             yield
-        except BaseException:
-            if _stop.signum is not None:
+        except BaseException as error:
+            if _stop.signum is not None or isinstance(error, Stopped):
                 _stop.tell(f"stopped; go on with: {command}")
             raise
 
@@ -128,6 +201,8 @@ def run_command(command: Callable[[], int]) -> int:
     with ending_alike():
         try:
             return command()
+        except Stopped as stopped:
+            return int(stopped.code or 0)
         except BaseException as error:  # what a library has made of it, if it was on its way
             if _stop.signum is None and not isinstance(error, KeyboardInterrupt):
                 raise

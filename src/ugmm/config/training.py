@@ -8,6 +8,7 @@ from ugmm.keys import key
 
 __all__ = [
     "AveragingConfig",
+    "CheckpointConfig",
     "EarlyStoppingConfig",
     "OptimizerConfig",
     "ScheduleConfig",
@@ -57,13 +58,25 @@ class AveragingConfig:
     start: float | None = key(None, low=0, below=1)  # share of epochs; null: 0 (ema), 0.75 (swa)
 
 
+@dataclass
+class CheckpointConfig:
+    """The checkpoints to resume from, beside that of every validated epoch's end.
+
+    See `ugmm.training.saving`.
+    """
+
+    every_steps: int | None = key(None, low=1, high=10**9)  # null: never between epochs
+    every_minutes: float | None = key(None, above=0, high=10**6)
+    keep: int = key(2, low=1, high=1000)  # how many: last.ckpt, and those before it
+
+
 # Arguments of Lightning's Trainer that ugmm sets itself, or relies on, and the key for each.
 SET_BY_UGMM = {
     "barebones": "",
     "callbacks": "trainer.early_stopping and trainer.averaging",
     "default_root_dir": "runs_dir",
     "deterministic": "",
-    "enable_checkpointing": "trainer.test_checkpoint",
+    "enable_checkpointing": "trainer.checkpoint and trainer.test_checkpoint",
     "enable_model_summary": "",
     "enable_progress_bar": "",
     "logger": "tracking.mode",
@@ -119,6 +132,8 @@ class TrainerConfig:
     test_checkpoint: Literal["best", "last"] = "best"
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     averaging: AveragingConfig = field(default_factory=AveragingConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    grace: float = key(60.0, low=0, high=10**6)  # seconds before a Slurm job's end, to stop in
     threads: int | None = key(None, low=1, high=1024)  # CPU threads a process; null: torch's own
     extra: dict[str, Any] = key({})  # further arguments of lightning.Trainer, by their names
 

@@ -71,8 +71,8 @@ class TrainingBatches:
     than one batch make a single batch of all of them (less the last n % world_size).
 
     The global random state is neither read nor changed. After `load_state_dict` the iteration
-    of the saved epoch continues behind the last batch that was handed out, which is how
-    Lightning resumes in the middle of an epoch.
+    of the saved epoch continues behind the last batch that was handed out, which is how a run
+    goes on in the midst of an epoch.
 
     Args:
         x: Features, (n, N), on the CPU.

@@ -78,8 +78,23 @@ class DiscriminativeTask(ClassificationTask):
         Now: `log` hands it to the loggers after the epoch's checkpoint, from which a run that was
         killed between the two would go on without it.
         """
-        ranks = self.trainer.world_size  # each has seen as many rows
-        right = torch.as_tensor(self.right, device=self.device)
-        right = self.trainer.strategy.reduce(right, reduce_op="sum")
-        self.record({"train/accuracy": right / (ranks * self.seen)})
+        right, seen = self._count()
+        self.record({"train/accuracy": right / seen})
         self.right, self.seen = 0, 0
+
+    def _count(self) -> Tensor:
+        """Return of how many rows all ranks were right in this epoch, and how many they saw."""
+        own = torch.tensor([int(self.right), self.seen], device=self.device)
+        return self.trainer.strategy.reduce(own, reduce_op="sum")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save in the midst of an epoch what its accuracy is made of; all ranks do this."""
+        super().on_save_checkpoint(checkpoint)
+        if self.seen:
+            checkpoint["seen"] = dict(zip(("right", "seen"), self._count().tolist(), strict=True))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with it, on one rank for all."""
+        saved = checkpoint.get("seen")
+        if saved is not None and self.global_rank == 0:
+            self.right, self.seen = saved["right"], saved["seen"]

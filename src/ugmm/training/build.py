@@ -86,6 +86,8 @@ def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     if config.model.starts_from_data:
         labels = task.labels(y[:_INIT_ROWS])
         task.network.init_from(_without_gaps(x[:_INIT_ROWS], labels), labels)
+    if config.trainer.precision == "64-true":
+        task.double()  # Lightning would, but after it has put a checkpoint's weights in
 
 
 def some_rows(rows: Split, seed: int) -> np.ndarray:

@@ -13,14 +13,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
 from torch import nn
 
-from ugmm.cluster.signals import take_over
+from ugmm.cluster.signals import Stopped, tell_first
 from ugmm.errors import UserError
 
 __all__ = [
+    "EndTogether",
     "NoProfiler",
     "SeedEpochs",
     "StopOnNonFinite",
-    "StopOnSignals",
     "leave_out_idle_hooks",
 ]
 
@@ -110,8 +110,17 @@ class StopOnNonFinite(Callback):
         logs = (trainer.global_step + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
         if waits and not (logs or trainer.is_last_batch):
             return
-        value, self.since_last_look = float(self.since_last_look), 0.0
-        self._look(trainer, pl_module, f"the loss is {value} at", math.isfinite(value))
+        self.look(trainer, pl_module)
+
+    def look(self, trainer: Trainer, task: LightningModule) -> None:
+        """Look at the losses not yet looked at.
+
+        Raises:
+            UserError: If one is NaN or infinite.
+        """
+        if isinstance(self.since_last_look, torch.Tensor):
+            value, self.since_last_look = float(self.since_last_look), 0.0
+            self._look(trainer, task, f"the loss is {value} at", math.isfinite(value))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the validation before it becomes a checkpoint."""
@@ -148,28 +157,21 @@ def _culprit(trainer: Trainer, network: nn.Module) -> str:
     return f"all parameters are finite, the largest is {size:.3g} in {name} ({of[name]})"
 
 
-class StopOnSignals(Callback):
-    """End all processes of a run when the leading one fails, or gets a signal that ends it.
-
-    Lightning's own handler broadcasts the signal to the other processes from within the handler,
-    and hangs when they are in the middle of another exchange.
-    """
+class EndTogether(Callback):
+    """End the processes that work for this one when it fails, or gets a signal that ends it."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Take the place of Lightning's handler, which it has just set."""
+        """Let a signal reach them."""
         launcher = trainer.strategy.launcher
-        take_over(None if launcher is None else launcher.kill)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Again, for Lightning sets its handler for every task."""
-        self.on_train_start(trainer, pl_module)
+        tell_first(None if launcher is None else launcher.kill)
 
     def on_exception(
         self,
         trainer: Trainer,
         pl_module: LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
+        exception: BaseException,
     ) -> None:
         """End the others, which would wait for this one, and then complain at length."""
-        if trainer.strategy.launcher is not None:
+        agreed = isinstance(exception, Stopped)  # by them, too
+        if trainer.strategy.launcher is not None and not agreed:
             trainer.strategy.launcher.kill(signal.SIGTERM)

@@ -20,22 +20,28 @@ class MetricsCSV(Logger):
 
     Arguments:
         run: Whose `metrics.csv` is written.
-        epoch: The epoch from which a resumed run continues; later rows, of work that will be done
-            again, are dropped.
+        epochs: How many were over in a run that goes on; rows of later ones, of work that will be
+            done again, are dropped,
+        steps: but not those of so many steps in all, of the epoch that was under way.
     """
 
-    def __init__(self, run: Run, epoch: int = 0) -> None:
+    def __init__(self, run: Run, epochs: int = 0, steps: int | None = None) -> None:
         super().__init__()
         self.run = run
         self.columns = ["epoch", "step"]
         self.file: BinaryIO | None = None  # open: a small network's epoch is not much longer
-        self._start(epoch)
+        self._start(epochs, steps or 0)
 
     @rank_zero_only
-    def _start(self, epoch: int) -> None:
-        if epoch and not self.run.metrics.exists():
-            warn(f"warning: {self.run.metrics} is lost; it starts anew from epoch {epoch + 1}")
-        rows = [row for row in self.run.read_metrics() if (row["epoch"] or 0) < epoch]
+    def _start(self, epochs: int, steps: int) -> None:
+        if (epochs or steps) and not self.run.metrics.exists():
+            warn(f"warning: {self.run.metrics} is lost; it starts anew from epoch {epochs + 1}")
+
+        def is_done(row: Mapping[str, float | None]) -> bool:
+            epoch, step = row["epoch"] or 0, row["step"] or 0
+            return epoch < epochs or (epoch == epochs and step < steps)
+
+        rows = [row for row in self.run.read_metrics() if is_done(row)]
         if rows:
             self.columns = list(rows[0])
         self._rewrite(rows)

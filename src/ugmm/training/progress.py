@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ugmm.terminal import say
+from ugmm.training.saving.checkpoint import batches_done
 
 __all__ = ["ProgressBars", "ProgressLines", "make_progress"]
 
@@ -77,7 +78,8 @@ class ProgressBars(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Show how far a resumed run has come already."""
         total = (trainer.max_epochs or 1) * trainer.num_training_batches
-        self._show(trainer, total, trainer.current_epoch * trainer.num_training_batches)
+        done = trainer.current_epoch * trainer.num_training_batches + (batches_done(trainer) or 0)
+        self._show(trainer, total, done)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Say which epoch it is."""

@@ -3,7 +3,8 @@
 import copy
 from pathlib import Path
 
-from ugmm.checkpoints import Checkpoint, restore
+from ugmm.checkpoints import Checkpoint, DamagedError, restore
+from ugmm.cluster.processes import is_leading
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule
 from ugmm.errors import UserError
@@ -11,6 +12,8 @@ from ugmm.loading import read_for
 from ugmm.metrics import VALIDATED
 from ugmm.runs import Run
 from ugmm.tasks import Task
+from ugmm.terminal import warn
+from ugmm.training.saving.rotation import kept
 
 __all__ = ["find_best", "find_validation", "read_last", "read_matching"]
 
@@ -18,14 +21,25 @@ __all__ = ["find_best", "find_validation", "read_last", "read_matching"]
 def read_last(run: Run, config: Config, data: InMemoryDataModule, task: Task) -> Checkpoint | None:
     """Return the checkpoint that a run goes on from; None if it starts.
 
+    Where the last one is damaged, it is the one before, and a warning says so.
+
     Raises:
         UserError: If the checkpoint is of no use.
     """
-    if not run.last.exists():
-        return None
-    last = read_matching(run, run.last, config, data)
-    _try_on(task, last)
-    return last
+    damage: DamagedError | None = None
+    for path in kept(run.last):
+        try:
+            last = read_matching(run, path, config, data)
+        except DamagedError as error:
+            damage = damage or error
+            continue
+        _try_on(task, last)
+        if damage is not None and is_leading():
+            warn(f"warning: {damage.what}; going on from {path}, which is from before it")
+        return last
+    if damage is not None:
+        raise damage
+    return None
 
 
 def _try_on(task: Task, checkpoint: Checkpoint) -> None:

@@ -15,8 +15,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ugmm.checkpoints import restore
 from ugmm.cluster.lock import holding
+from ugmm.cluster.preemption import requeuing
 from ugmm.cluster.processes import is_leading, launch_id, share_folder, tell_children
-from ugmm.cluster.signals import closing_cleanly
+from ugmm.cluster.signals import closing_cleanly, putting_off
 from ugmm.config.choices.plugins import plugin_files, plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
@@ -30,10 +31,11 @@ from ugmm.terminal import say, warn
 from ugmm.tracking.mode import asked_mode
 from ugmm.training.build import build, prepare, some_rows
 from ugmm.training.callbacks import leave_out_idle_hooks
-from ugmm.training.checkpoint import StampCheckpoints
 from ugmm.training.metrics_csv import MetricsCSV
 from ugmm.training.progress import make_progress
 from ugmm.training.resuming import find_best, find_validation, read_last, read_matching
+from ugmm.training.saving.checkpoint import StampCheckpoints
+from ugmm.training.saving.last import name_place
 from ugmm.training.trainer import check_hardware, make_trainer, quieten
 from ugmm.writing import WriteError, sweep
 
@@ -86,7 +88,7 @@ def start_or_resume(config: Config, run_id: str) -> dict[str, float]:
     return resume(run)
 
 
-def resume(run: Run, show: Show = _show_nothing) -> dict[str, float]:
+def resume(run: Run, show: Show = _show_nothing, settings: Sequence[str] = ()) -> dict[str, float]:
     """Continue a run from its last checkpoint, with its frozen configuration.
 
     A run that has ended is left as it is.
@@ -94,6 +96,7 @@ def resume(run: Run, show: Show = _show_nothing) -> dict[str, float]:
     Args:
         run: The run.
         show: See `start`.
+        settings: The command's, of other hardware than it began on: trainer.devices=4.
 
     Raises:
         RunInUseError: If another process is at it.
@@ -101,7 +104,7 @@ def resume(run: Run, show: Show = _show_nothing) -> dict[str, float]:
     """
     if run.has_ended:
         return _ended(run, show)
-    config = read_config(run)
+    config = read_config(run, settings)
     check_hardware(config.trainer)
     tell_children(run)
     return execute(config, run, show)
@@ -154,13 +157,14 @@ def _execute(config: Config, run: Run, show: Show) -> dict[str, float]:
             say(data.description)
     last = read_last(run, config, data, task)
     best = find_best(run, config, task, last) if last else None
-    epochs = last.epoch + 1 if last else 0  # that are done
+    epochs, steps = (last.epochs, last.steps) if last else (0, None)  # that are done
     if last is not None and is_leading():
-        say(f"going on after epoch {epochs}")
+        say(f"going on after {name_place(epochs, steps)}")
     with (
         closing_cleanly(_resume_command(run)),
+        requeuing(),
         # Without the rows of work that will be done again; before W&B is told of the others.
-        closing(MetricsCSV(run, epochs)) as metrics,
+        closing(MetricsCSV(run, epochs, steps)) as metrics,
         _tracked(config, run) as tracked_run,
     ):
         loggers: list[Logger] = [metrics]
@@ -178,7 +182,8 @@ def _execute(config: Config, run: Run, show: Show) -> dict[str, float]:
         if is_leading():
             run.write_spec(data.spec.to_json())
             run.write_rows(some_rows(data.splits["train"], config.seed))
-        trainer.fit(task, data, ckpt_path=run.last if last else None, weights_only=True)
+        with nullcontext() if config.trainer.fast_dev_run else putting_off():
+            trainer.fit(task, data, ckpt_path=last.path if last else None, weights_only=True)
         seconds = round(stamp.seconds(), 2)
         results = _test(trainer, task, data, config, run)
         if not is_leading():

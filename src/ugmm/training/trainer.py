@@ -12,16 +12,19 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
 from ugmm.cluster.launch import check_launch, launch_environment
+from ugmm.cluster.preemption import Notice
 from ugmm.config.schema import Config, TrainerConfig
 from ugmm.errors import UserError
 from ugmm.metrics import Goal, find_metric
 from ugmm.runs import Run
-from ugmm.training.callbacks import NoProfiler, SeedEpochs, StopOnNonFinite, StopOnSignals
-from ugmm.training.checkpoint import AtomicCheckpointIO, KeepBest, KeepLast, StampCheckpoints
+from ugmm.training.callbacks import EndTogether, NoProfiler, SeedEpochs, StopOnNonFinite
 from ugmm.training.options.averaging import AverageWeights
 from ugmm.training.options.extra import check_extra
 from ugmm.training.options.stopping import StopEarly
 from ugmm.training.progress import make_progress
+from ugmm.training.saving.checkpoint import AtomicCheckpointIO, KeepBest, StampCheckpoints
+from ugmm.training.saving.last import KeepLast
+from ugmm.training.saving.midway import GoOnMidway
 
 __all__ = ["check_hardware", "make_trainer", "optional_callbacks", "quieten"]
 
@@ -96,18 +99,23 @@ def make_trainer(
         )
     }
     quieten()
+    guard = StopOnNonFinite(run.last)
     callbacks: list[Callback] = [
         SeedEpochs(config.seed),
-        StopOnNonFinite(run.last),
-        StopOnSignals(),
+        GoOnMidway(),
+        guard,
+        EndTogether(),
         stamp,
         make_progress(),
     ]
     callbacks += optional_callbacks(wanted)
     if not wanted.fast_dev_run:
-        callbacks += _checkpoints(wanted, run, stamp, best)
-    plugins: list[Any] = [AtomicCheckpointIO(), launch_environment()]
-    return Trainer(
+        callbacks += _checkpoints(wanted, run, stamp, best, guard)
+    plugins: list[Any] = [
+        AtomicCheckpointIO(run.last, wanted.checkpoint.keep),
+        launch_environment(),
+    ]
+    trainer = Trainer(
         **settings,
         **{"profiler": NoProfiler(), **wanted.extra},
         # At least one validation, however few the epochs: it chooses the best checkpoint.
@@ -125,6 +133,12 @@ def make_trainer(
         # take half a second, in which torch imports its compiler.
         deterministic=(torch.cuda.is_available() and wanted.accelerator != "cpu") or None,
     )
+    # Signals are ours. Lightning's handler exchanges something with the other processes whatever
+    # they are in the midst of, and hangs; at every step they wait for one another, and for the
+    # device, to hear of SIGTERM.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def optional_callbacks(wanted: TrainerConfig) -> list[Callback]:
@@ -139,10 +153,15 @@ def optional_callbacks(wanted: TrainerConfig) -> list[Callback]:
 
 
 def _checkpoints(
-    wanted: TrainerConfig, run: Run, stamp: StampCheckpoints, best: tuple[int, float] | None
+    wanted: TrainerConfig,
+    run: Run,
+    stamp: StampCheckpoints,
+    best: tuple[int, float] | None,
+    guard: StopOnNonFinite,
 ) -> list[Callback]:
     """Keep the best checkpoint by the validation, and the last one, to resume from."""
-    last = KeepLast(run.last, wanted.check_val_every_n_epoch)
+    epochs, notice = wanted.check_val_every_n_epoch, Notice(wanted.grace)
+    last = KeepLast(run.last, epochs, wanted.checkpoint, notice, guard)
     if wanted.test_checkpoint == "last":
         return [last]
     return [KeepBest(run.best, stamp, wanted.monitor, _goal_of(wanted.monitor), best), last]

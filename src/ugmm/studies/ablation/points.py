@@ -168,7 +168,7 @@ def _agrees(config: Any, path: Sequence[str], value: Any) -> bool:
     """Whether a value, or each of a mapping's, is what the configuration has at a path."""
     if isinstance(value, Mapping):
         return all(_agrees(config, (*path, key), item) for key, item in value.items())
-    if path[0] in ELSEWHERE or (path[0] == "trainer" and path[-1] in HARDWARE):
+    if path[0] in ELSEWHERE or (path[0] == "trainer" and path[1:2] and path[1] in HARDWARE):
         return True
     found = config
     for key in path:

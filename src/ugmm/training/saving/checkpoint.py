@@ -14,21 +14,37 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from ugmm.checkpoints import FORMAT, Stamp, read_checkpoint
+from ugmm.checkpoints import FORMAT, Stamp, read_checkpoint, seal
 from ugmm.config.frozen import to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule
 from ugmm.metrics import VALIDATED
-from ugmm.writing import make_folder, write_atomic
+from ugmm.training.saving.rotation import rotate
+from ugmm.writing import make_folder, replacing
 
-__all__ = ["AtomicCheckpointIO", "KeepBest", "KeepLast", "StampCheckpoints"]
+__all__ = ["AtomicCheckpointIO", "KeepBest", "StampCheckpoints", "batches_done"]
+
+
+def batches_done(trainer: Trainer) -> int | None:
+    """Return how many batches of the epoch under way are done; None if its training is over."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    return trainer.fit_loop.batch_idx + 1 if epochs.processed < epochs.started else None
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write beside the target, then rename: Lightning's own goes by way of the system's /tmp.
 
     What is read is checked as everywhere.
+
+    Arguments:
+        last: The last checkpoint, beside which those before it are kept.
+        keep: How many are, the last one among them.
     """
+
+    def __init__(self, last: Path, keep: int) -> None:
+        super().__init__()
+        self.last = last
+        self.keep = keep
 
     def save_checkpoint(
         self,
@@ -41,7 +57,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         make_folder(path.parent)
         content = io.BytesIO()  # torch's own writing never says that a disk is full
         torch.save(checkpoint, content)
-        write_atomic(path, content.getvalue())
+        with replacing(path) as temporary:
+            temporary.write_bytes(seal(content.getvalue()))
+            if path == self.last:
+                rotate(path, self.keep)
 
     def load_checkpoint(
         self,
@@ -88,7 +107,7 @@ class StampCheckpoints(Callback):
 
     def on_save_checkpoint(
         self,
-        trainer: Trainer,  # noqa: ARG002
+        trainer: Trainer,
         pl_module: LightningModule,  # noqa: ARG002
         checkpoint: dict[str, Any],
     ) -> None:
@@ -102,6 +121,7 @@ class StampCheckpoints(Callback):
             spec=self.data.spec.to_json(),
             run_id=self.run_id,
             validation=self.validation,
+            batch=batches_done(trainer),
         )
         checkpoint["ugmm"] = asdict(stamp)
 
@@ -155,25 +175,3 @@ class KeepBest(Checkpoint):
     ) -> None:
         """Add to the stamp of any checkpoint which epoch is the best so far."""
         checkpoint["ugmm"]["best_epoch"] = self.epoch
-
-
-class KeepLast(Checkpoint):
-    """Save a checkpoint to resume from: after every `epochs` epochs, and after the final one.
-
-    It comes after `KeepBest`: of a process killed between the two, what is resumed does the
-    epoch again, and finds that the best is no better than it.
-
-    Arguments:
-        path: Where to; each replaces the one before.
-        epochs: How often.
-    """
-
-    def __init__(self, path: Path, epochs: int) -> None:
-        self.path = path
-        self.epochs = epochs
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Save, if it is time; by then the epoch's validation is over."""
-        done = trainer.current_epoch + 1
-        if done % self.epochs == 0 or done == trainer.max_epochs or trainer.should_stop:
-            trainer.save_checkpoint(self.path, weights_only=False)  # the optimiser too
