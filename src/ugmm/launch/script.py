@@ -1,4 +1,9 @@
-"""The scripts of jobs, as texts: what is said to sbatch, and what the shell then does."""
+"""The scripts of jobs, as texts: what is said to sbatch, and what the shell then does.
+
+A text that the user can read and submit again, in place of submitit: that pickles a call into a
+folder of its own, and its handler of signals saves and requeues in the first process alone, where
+here all processes must agree on the step that they save.
+"""
 
 import re
 import shlex
