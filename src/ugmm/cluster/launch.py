@@ -6,6 +6,7 @@ Lightning's own detection takes any shell within a Slurm job for a process that 
 import os
 from typing import TYPE_CHECKING, Any
 
+from ugmm.cluster.network import reach_others
 from ugmm.cluster.slurm import current_step
 from ugmm.errors import UserError
 
@@ -63,10 +64,15 @@ def launch_environment() -> "ClusterEnvironment":
     from lightning.pytorch.plugins import environments
 
     if "TORCHELASTIC_RUN_ID" in os.environ:
+        if os.environ["WORLD_SIZE"] != os.environ["LOCAL_WORLD_SIZE"]:
+            reach_others(os.environ["MASTER_ADDR"])
         return environments.TorchElasticEnvironment()
     if (step := current_step()) is None:
         return environments.LightningEnvironment()
     # Lightning asks for it, though it is only set where the job was asked for it by this name.
     os.environ["SLURM_NTASKS_PER_NODE"] = str(step.per_node)
     # Its own requeueing hangs when ranks are uneven; a requeued job resumes anyway.
-    return environments.SLURMEnvironment(auto_requeue=False)
+    environment = environments.SLURMEnvironment(auto_requeue=False)
+    if step.nodes > 1:
+        reach_others(environment.main_address)
+    return environment

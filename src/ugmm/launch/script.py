@@ -1,4 +1,9 @@
-"""The scripts of jobs, as texts: what is said to sbatch, and what the shell then does."""
+"""The scripts of jobs, as texts: what is said to sbatch, and what the shell then does.
+
+A text that the user can read and submit again, in place of submitit: that pickles a call into a
+folder of its own, and its handler of signals saves and requeues in the first process alone, where
+here all processes must agree on the step that they save.
+"""
 
 import re
 import shlex
@@ -66,7 +71,7 @@ def write_slurm(cluster: SlurmConfig, job: Job, folder: Path) -> str:
         "qos": cluster.qos,
         "constraint": cluster.constraint,
         # To the processes of the run: with B: in front it would be for this script alone.
-        "signal": f"USR1@{cluster.margin}",
+        "signal": f"USR1@{cluster.notice}",
         "output": f"{str(job.logs).replace('%', '%%')}/{log}",
         "open-mode": "append",
     }
