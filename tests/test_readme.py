@@ -81,6 +81,7 @@ def test_the_files_exist():
         ("eval RUN=runs/a", None),
         ("ablate EXP=mnist_norm", None),
         ("train", None),
+        ("launch CLUSTER=slurm", None),
     ],
 )
 def test_make_asks_for_what_it_needs_before_it_installs(target, asks):

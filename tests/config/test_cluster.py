@@ -38,11 +38,29 @@ def test_hosts_say_how_many_machines_there_are():
     assert (found.nodes, compose_cluster(["cluster=torchrun"]).nodes) == (3, 1)
 
 
-@pytest.mark.parametrize("time", ["90", "90:30", "12:00:00", "2-00", "2-12:30", "2-12:30:00"])
-def test_times_are_those_that_sbatch_takes(time):
-    found = compose_cluster(["cluster=slurm", f"cluster.time={time}"])
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [
+        ("90", 90 * 60),
+        ("90:30", 90 * 60 + 30),
+        ("12:00:05", 12 * 3600 + 5),
+        ("2-00", 2 * 86_400),
+        ("2-12:30", 2 * 86_400 + 12 * 3600 + 30 * 60),
+        ("2-12:30:07", 2 * 86_400 + 12 * 3600 + 30 * 60 + 7),
+    ],
+)
+def test_times_are_those_that_sbatch_takes(time, seconds):
+    found = compose_cluster(["cluster=slurm", f"cluster.time={time}", "cluster.margin=65535"])
     assert isinstance(found, SlurmConfig)
     assert found.time == time
+    assert found.notice == min(65_535, seconds // 2)
+
+
+def test_a_short_job_is_told_of_its_end_at_half_time():
+    for time, notice in (("", 120), ("2-00", 120), ("4", 120), ("2", 60), ("0:20", 10)):
+        found = compose_cluster(["cluster=slurm", *([f"cluster.time={time}"] * bool(time))])
+        assert isinstance(found, SlurmConfig)
+        assert found.notice == notice
 
 
 @pytest.mark.parametrize("time", ["1h", "12:0:0", "2-", "1:2:3:4", "-5", "UNLIMITED"])

@@ -1,6 +1,7 @@
 """The same run on one, two and four processes, with all that is drawn in training."""
 
 import os
+import signal
 from functools import partial
 
 import pytest
@@ -69,6 +70,21 @@ def dying_in(epoch):
     SeedEpochs.on_train_epoch_start = start_or_die
 
 
+def told_to_stop_in(step):
+    """Get SIGTERM in the midst of that step."""
+    from ugmm.tasks import DiscriminativeTask
+
+    without_pictures()
+    loss = DiscriminativeTask.loss
+
+    def loss_and_signal(self, x, y):
+        if self.global_step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(self, x, y)
+
+    DiscriminativeTask.loss = loss_and_signal
+
+
 def weights(run):
     state = torch.load(run.last, weights_only=True)["state_dict"]
     return {name: tensor for name, tensor in state.items() if name.startswith("network.")}
@@ -126,12 +142,14 @@ def test_a_run_of_two_ranks_goes_on_on_one_and_on_four(ugmm_command):
     command = ("train", experiment, *SGD, *settings)
     ugmm_command.on_ranks(1, *command, first=without_pictures)
     (whole,) = ugmm_command.all_runs()
-    for world in (1, 4):
-        ugmm_command.on_ranks(2, *command, first=partial(dying_in, 3), code=9)
+    dying, stopped = partial(dying_in, 3), partial(told_to_stop_in, 4)
+    for first, code, world in ((dying, 9, 1), (dying, 9, 4), (stopped, 143, 1), (stopped, 143, 4)):
+        ugmm_command.on_ranks(2, *command, first=first, code=code)
         killed = ugmm_command.all_runs()[-1]
         resume = ("train", "--resume", str(killed.folder))
         output = ugmm_command.on_ranks(world, *resume, first=without_pictures)
-        assert "going on after epoch 2" in output  # the last that was validated, hence saved
+        # The last epoch that was validated, hence saved; or the step in which it was told to stop.
+        assert f"going on after {'epoch 2' if first is dying else 'epoch 2, step 5'}\n" in output
         assert_alike(whole, killed, rtol=1e-10, atol=1e-10)
         assert_same_figures(whole, killed)
 

@@ -287,7 +287,7 @@ def test_without_output_a_line_says_where_it_may_be(run, home, commands, capsys)
         pass
     assert main(["logs", str(run.folder)]) == 1
     where = (
-        rf"is no job: its output went where it was started \(ugmm .*\) on {socket.gethostname()}"
+        rf"is no job: its output went where it was started \(ugmm.*\) on {socket.gethostname()}"
     )
     assert re.search(where, capsys.readouterr().err)
     add_job(run.folder, "17")

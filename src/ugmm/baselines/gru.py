@@ -69,9 +69,11 @@ class GRUNetwork(LineReader):
 class _GRU(nn.GRU):
     """`torch.nn.GRU`, whose dropout in several processes is that of the whole batch."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        if not self.training or self.dropout == 0 or rank_of()[1] == 1:
-            return super().forward(x)
+    def forward(  # type: ignore[override]
+        self, x: Tensor, hx: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if not self.training or self.dropout == 0 or rank_of()[1] == 1 or hx is not None:
+            return super().forward(x, hx)
         directions = 2 if self.bidirectional else 1
         start = x.new_zeros(directions, x.shape[1], self.hidden_size)
         weights: Any = self._flat_weights  # of the first layer, then of the next

@@ -29,7 +29,9 @@ __all__ = [
 # Where and under which name a run happens does not change what it computes, nor do the keys of
 # `trainer` that say on which hardware, and what is saved on the way.
 ELSEWHERE = ("experiment", "group", "name", "variant", "runs_dir", "tracking")
-HARDWARE = ("accelerator", "checkpoint", "devices", "grace", "num_nodes", "strategy", "threads")
+HARDWARE = (
+    "accelerator", "checkpoint", "devices", "grace", "num_nodes", "strategy", "threads", "timeout",
+)  # fmt: skip
 
 # Keys that had another name once, by group: what was frozen then is still read.
 RENAMED: Mapping[str, Mapping[str, str]] = {

@@ -72,11 +72,17 @@ class SlurmConfig(ClusterConfig):
     qos: str = ""
     constraint: str = ""
     options: list[str] = key([])  # further ones of sbatch, such as --gres=gpu:a100:4
-    # Seconds before the time limit at which a run is told, by SIGUSR1, to save and make way.
+    # Seconds before the time limit at which a run is told, by SIGUSR1, to save and make way; of a
+    # short limit at most half, or it would be told at once, and again whenever it comes back.
     margin: int = key(120, low=1, high=65_535)
     requeue: bool = True  # after a time limit, a preemption or a node's failure
     array_size: int = key(64, low=1, high=10_000)  # the most tasks that a study becomes
     array_limit: int | None = key(None, low=1, high=10_000)  # of which run at a time
+
+    @property
+    def notice(self) -> int:
+        """How many seconds before its end a job is told of it."""
+        return min(self.margin, _to_seconds(self.time) // 2) if self.time else self.margin
 
     def check(self) -> None:
         """See `ClusterConfig.check`; texts that sbatch would not understand are refused too."""
@@ -93,6 +99,16 @@ class SlurmConfig(ClusterConfig):
                 raise UserError(
                     f"cluster.options: {option!r} is no option; give such as '--exclude=node7'"
                 )
+
+
+def _to_seconds(time: str) -> int:
+    """Return what sbatch takes a time for: without days, what stands alone is minutes."""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if not dash and len(parts) < 3:
+        parts.insert(0, 0)
+    hours, minutes, seconds = [*parts, 0, 0][:3]
+    return 86_400 * int(days or 0) + 3600 * hours + 60 * minutes + seconds
 
 
 @dataclass

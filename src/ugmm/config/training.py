@@ -134,6 +134,8 @@ class TrainerConfig:
     averaging: AveragingConfig = field(default_factory=AveragingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     grace: float = key(60.0, low=0, high=10**6)  # seconds before a Slurm job's end, to stop in
+    # seconds in which nothing is heard of another process, after which this one ends
+    timeout: int = key(600, low=1, high=10**6)
     threads: int | None = key(None, low=1, high=1024)  # CPU threads a process; null: torch's own
     extra: dict[str, Any] = key({})  # further arguments of lightning.Trainer, by their names
 

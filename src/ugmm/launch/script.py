@@ -71,7 +71,7 @@ def write_slurm(cluster: SlurmConfig, job: Job, folder: Path) -> str:
         "qos": cluster.qos,
         "constraint": cluster.constraint,
         # To the processes of the run: with B: in front it would be for this script alone.
-        "signal": f"USR1@{cluster.margin}",
+        "signal": f"USR1@{cluster.notice}",
         "output": f"{str(job.logs).replace('%', '%%')}/{log}",
         "open-mode": "append",
     }

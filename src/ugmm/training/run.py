@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ugmm.checkpoints import restore
 from ugmm.cluster.lock import holding
+from ugmm.cluster.peers import in_touch
 from ugmm.cluster.preemption import requeuing
 from ugmm.cluster.processes import is_leading, launch_id, share_folder, tell_children
 from ugmm.cluster.signals import closing_cleanly, putting_off
@@ -125,7 +126,10 @@ def execute(config: Config, run: Run, show: Show = _show_nothing) -> dict[str, f
     """
     try:
         # The other processes of a launch work under the lock of the leading one.
-        with holding(run) if is_leading() else nullcontext():
+        with (
+            holding(run) if is_leading() else nullcontext(),
+            in_touch(f"go on with: {_resume_command(run)}"),
+        ):
             # It may have ended while this process was starting.
             return _ended(run, show) if run.has_ended else _execute(config, run, show)
     except MisconfigurationException as error:

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from datetime import timedelta
 from typing import Any
 
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
@@ -10,6 +11,7 @@ import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
 
 from ugmm.cluster.launch import check_launch, launch_environment
 from ugmm.cluster.preemption import Notice
@@ -133,6 +135,8 @@ def make_trainer(
         # take half a second, in which torch imports its compiler.
         deterministic=(torch.cuda.is_available() and wanted.accelerator != "cpu") or None,
     )
+    if isinstance(trainer.strategy, DDPStrategy):  # chosen by Lightning, which takes no key for it
+        trainer.strategy._timeout = timedelta(seconds=wanted.timeout)
     # Signals are ours. Lightning's handler exchanges something with the other processes whatever
     # they are in the midst of, and hangs; at every step they wait for one another, and for the
     # device, to hear of SIGTERM.
@@ -161,7 +165,7 @@ def _checkpoints(
 ) -> list[Callback]:
     """Keep the best checkpoint by the validation, and the last one, to resume from."""
     epochs, notice = wanted.check_val_every_n_epoch, Notice(wanted.grace)
-    last = KeepLast(run.last, epochs, wanted.checkpoint, notice, guard)
+    last = KeepLast(run.last, epochs, wanted.checkpoint, notice, guard, wanted.timeout)
     if wanted.test_checkpoint == "last":
         return [last]
     return [KeepBest(run.best, stamp, wanted.monitor, _goal_of(wanted.monitor), best), last]

@@ -183,7 +183,7 @@ def test_the_plan_of_a_search_is_shown(ablation, capsys):
 
 def test_trials_that_dead_workers_have_not_asked_for_are_left(ablation, monkeypatch, capsys):
     ablation(BASE + SPACE)
-    monkeypatch.setattr("ugmm.studies.ablation.command.run_workers", lambda *_: ["killed"])
+    monkeypatch.setattr("ugmm.studies.ablation.command.run_workers", lambda *_, **__: ["killed"])
     assert main(["ablate", "mine.yaml"]) == 1
     out, error = capsys.readouterr()
     assert out.startswith("10 points: 10 left; logs in ")

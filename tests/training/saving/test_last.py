@@ -92,8 +92,8 @@ def test_what_is_lost_without_them(saves, tmp_path):
 
 
 def test_alone_nobody_is_asked():
-    assert Agreement(1).reach(10, False) == Agreed(10, False)
-    assert Agreement(1).reach(0, True) == Agreed(0, True)
+    assert Agreement(1, timeout=1).reach(10, False) == Agreed(10, False)
+    assert Agreement(1, timeout=1).reach(0, True) == Agreed(0, True)
 
 
 def test_a_place_in_words():

@@ -1,5 +1,6 @@
 """What all processes of a run agree on between two steps."""
 
+from datetime import timedelta
 from typing import NamedTuple
 
 import torch
@@ -27,10 +28,14 @@ class Agreement:
 
     Arguments:
         world_size: How many processes there are, all of which must call this at once.
+        timeout: How many seconds to wait for one of them.
     """
 
-    def __init__(self, world_size: int) -> None:
-        self.group = distributed.new_group(backend="gloo") if world_size > 1 else None
+    def __init__(self, world_size: int, timeout: float) -> None:
+        wait = timedelta(seconds=timeout)
+        self.group = (
+            distributed.new_group(backend="gloo", timeout=wait) if world_size > 1 else None
+        )
 
     def reach(self, signum: int, save: bool) -> Agreed:
         """Return what is to be done, the same in all processes, which must all call this.

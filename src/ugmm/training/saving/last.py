@@ -47,6 +47,7 @@ class KeepLast(Checkpoint):
         settings: How often beside that.
         notice: Knows when to stop.
         guard: Looks at the loss before anything is saved.
+        timeout: How many seconds to wait for the others.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class KeepLast(Checkpoint):
         settings: CheckpointConfig,
         notice: Notice,
         guard: StopOnNonFinite,
+        timeout: float,
     ) -> None:
         self.path = path
         self.epochs = epochs
         self.settings = settings
         self.notice = notice
         self.guard = guard
+        self.timeout = timeout
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Come after the task's own hook, which logs a step that would else be saved without."""
@@ -77,7 +80,7 @@ class KeepLast(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Meet the other processes."""
-        self.agreement = Agreement(trainer.world_size)
+        self.agreement = Agreement(trainer.world_size, self.timeout)
         self.saved, self.saved_step = time.monotonic(), trainer.global_step
 
     def on_step(self, trainer: Trainer, task: LightningModule) -> None:
