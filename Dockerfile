@@ -1,6 +1,6 @@
 # ugmm with what its experiments need, for CPUs and NVIDIA GPUs (torch's wheels bring CUDA).
 #   docker build -t ugmm .
-#   docker run --gpus all -v "$PWD/runs:/work/runs" ugmm train mnist_disc
+#   docker run --gpus all -v "$PWD/runs:/project/runs" ugmm train mnist_disc
 FROM python:3.12-slim-bookworm
 
 # gcc compiles the launchers of Triton's kernels as they are first used.
@@ -17,7 +17,7 @@ COPY experiments experiments
 RUN pip install --no-cache-dir -c constraints.txt '.[experiments]'
 
 # Data sets and compiled kernels: mount a volume to keep them.
-ENV UGMM_DATA_DIR=/work/data
-WORKDIR /work
+ENV UGMM_DATA_DIR=/project/data
+WORKDIR /project
 ENTRYPOINT ["ugmm"]
 CMD ["list"]
