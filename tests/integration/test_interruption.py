@@ -108,7 +108,7 @@ def test_sigterm_ends_all_processes_of_a_run(ugmm_command):
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, out + err
-    wait_until(lambda: not Path(f"/proc/{child}").exists(), 5)
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), 30)
 
 
 DDP = (
@@ -148,20 +148,23 @@ def test_two_uneven_processes_stop_together_wherever_the_signal_goes(
     for pid in {"leading": [process.pid], "other": [child], "all": [child, process.pid]}[to]:
         # Slurm's warning and its SIGTERM may come at once.
         for each in (number,) if number else (signal.SIGUSR2, signal.SIGTERM):
-            os.kill(pid, each)
+            os.kill(int(pid), each)
     began = time.monotonic()
     out, err = process.communicate(timeout=60)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 50  # of a busy machine; far less than a timeout's
     assert process.returncode == 128 + (number or signal.SIGUSR2), out + err
-    wait_until(lambda: not Path(f"/proc/{child}").exists(), 5)
-    assert err.count("\n") == 1, err
-    assert f"stopped; go on with: ugmm train --resume {run.folder}" in err
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), 30)
+    assert "Traceback" not in err
+    assert err.count("stopped; go on with: ") == 1, err
+    assert f"ugmm train --resume {run.folder} --plugin={plugin}" in err
     saved = torch.load(run.last, weights_only=True)
     assert saved["ugmm"]["batch"] is not None
     assert run.read_metrics()[-1]["step"] == saved["global_step"] - 1  # no step was done twice
 
-    said = ugmm_command("train", "--resume", str(run.folder), f"--plugin={plugin}")
-    assert f"going on after epoch {saved['epoch']}, step {saved['global_step']}\n" in said
+    resumed = ugmm_command.start_anew("train", "--resume", str(run.folder), f"--plugin={plugin}")
+    out, err = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, out + err
+    assert f"going on after epoch {saved['epoch']}, step {saved['global_step']}\n" in out
     assert run.metrics.read_bytes() == whole.metrics.read_bytes()
     assert {**run.read_summary(), "seconds": 0} == {**whole.read_summary(), "seconds": 0}
     one, two = (torch.load(r.last, weights_only=True)["state_dict"] for r in (run, whole))

@@ -47,6 +47,7 @@ def unbroken(cluster, tmp_path_factory):
 def assert_same(head, job, run, unbroken):
     """The job ends, and has done what the undisturbed one did."""
     assert head.finish(job) == "COMPLETED", head.output
+    assert "Traceback" not in head.output
     assert run.metrics.read_bytes() == unbroken.run.metrics.read_bytes()
     one, two = final_weights(unbroken.run), final_weights(run)
     assert all(torch.equal(one[name], two[name]) for name in one)

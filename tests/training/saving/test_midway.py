@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -146,3 +147,21 @@ def test_in_the_last_step_of_an_epoch_it_stops_at_its_end(telling, whole, tmp_pa
         assert telling.resume(run) == 0
         assert f"going on after epoch {epochs}\n" in capfd.readouterr().out
         check_equal(run, whole("dropout"))
+
+
+def test_before_the_end_of_its_job_it_stops(telling, whole, tmp_path, monkeypatch, capfd):
+    """With a margin; here the whole time of the job."""
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text("#!/bin/sh\necho JobState=RUNNING Requeue=0 BatchFlag=1\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 1))  # over when it begins
+    code, run = telling.train(tmp_path / "runs", *EXPERIMENTS["dropout"])
+    assert code == 128 + signal.SIGTERM
+    assert "stopped; go on with" in capfd.readouterr().err
+    assert torch.load(run.last, weights_only=True)["ugmm"]["batch"] is not None
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 10_000))
+    assert telling.resume(run) == 0
+    check_equal(run, whole("dropout"))
