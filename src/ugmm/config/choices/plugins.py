@@ -136,6 +136,8 @@ def _import(name: str, what: str) -> ModuleType:
     except UserError:
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
+            raise  # a signal that has come meanwhile
         raise UserError(
             f"{what} cannot be imported: {type(error).__name__}: {error}{_line_of(error)}; mend it"
         ) from error
