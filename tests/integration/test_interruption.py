@@ -130,9 +130,9 @@ Task.training_step = slow
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("slow", [0, 1])
 @pytest.mark.parametrize(
-    ("to", "number"), [("leading", signal.SIGTERM), ("other", signal.SIGUSR1), ("all", None)]
+    ("to", "number", "slow"),
+    [("leading", signal.SIGTERM, 1), ("other", signal.SIGUSR1, 0), ("all", None, 1)],
 )
 def test_two_uneven_processes_stop_together_wherever_the_signal_goes(
     ugmm_command, tmp_path, to, number, slow
