@@ -143,12 +143,13 @@ def main() -> None:
 
 def describe(found: dict[str, list[Outcome]], length: float, count: int) -> str:
     """Return the page."""
+    begun = {name: [each for each in outcomes if each.begun] for name, outcomes in found.items()}
     lines = [
         [
-            name, len(outcomes), sum(each.begun for each in outcomes),
+            name, len(outcomes), len(begun[name]),
             f"{max(each.seconds for each in outcomes):.1f}", sum(each.hung for each in outcomes),
             sum(each.traceback for each in outcomes), sum(each.commands for each in outcomes),
-            f"{sum(each.same for each in outcomes)} of {len(outcomes)}",
+            f"{sum(each.same for each in begun[name])} of {len(begun[name])}",
         ]
         for name, outcomes in found.items()
     ]  # fmt: skip
@@ -164,8 +165,9 @@ def describe(found: dict[str, list[Outcome]], length: float, count: int) -> str:
 The unbroken run takes {length:.0f} s: `ugmm {" ".join(SETTINGS)}`.
 After a fault the run is gone on with by `ugmm train --resume` until it has ended. The last column
 counts the runs whose last weights *and* rows of `metrics.csv` are those of the unbroken run to the
-last bit: had an epoch seen a sample twice, or left one out, neither would be. A process that hears
-nothing of the other for {TIMEOUT} s (`trainer.timeout`) ends with one line.
+last bit: had an epoch seen a sample twice, or left one out, neither would be. Where the moment
+came before there was a run's folder, nothing was lost, and nothing is counted. A process that
+hears nothing of the other for {TIMEOUT} s (`trainer.timeout`) ends with one line.
 
 {results.table(columns, lines)}
 """
