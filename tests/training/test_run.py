@@ -143,7 +143,7 @@ def test_a_configuration_edited_later_does_not_change_a_run(train, capfd, tmp_pa
     assert run.metrics.read_bytes().startswith(metrics)
     capfd.readouterr()
     assert main(["train", "--resume", str(run.folder), "seed=2"]) == 1
-    assert "nothing else" in capfd.readouterr().err
+    assert "seed of a run that goes on is settled" in capfd.readouterr().err
 
 
 def test_a_run_that_has_ended_is_left_as_it_is(trained, capfd):

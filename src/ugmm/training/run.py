@@ -103,7 +103,7 @@ def resume(run: Run, show: Show = _show_nothing, settings: Sequence[str] = ()) -
         RunInUseError: If another process is at it.
         UserError: If its configuration or checkpoint cannot be used.
     """
-    if run.has_ended:
+    if run.has_ended and not settings:  # which may be refused
         return _ended(run, show)
     config = read_config(run, settings)
     check_hardware(config.trainer)
