@@ -157,7 +157,7 @@ def test_before_the_end_of_its_job_it_stops(telling, whole, tmp_path, monkeypatc
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 1))  # over when it begins
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) - 1))  # over when it begins
     code, run = telling.train(tmp_path / "runs", *EXPERIMENTS["dropout"])
     assert code == 128 + signal.SIGTERM
     assert "stopped; go on with" in capfd.readouterr().err
