@@ -146,7 +146,7 @@ class Trial:
             with (self.folder / "filler").open("wb", buffering=0) as file:
                 while True:
                     file.write(bytes(4096))
-        except OSError:
+        except OSError:  # it is full
             pass
         for process in self.processes:
             process.wait(PATIENCE)

@@ -42,7 +42,7 @@ def train(runs):
 @pytest.mark.parametrize("name", ["metrics.csv", "best.ckpt", "last.ckpt", "summary.json"])
 def test_a_run_ends_in_one_line_and_goes_on(tmp_path, monkeypatch, capfd, name):
     monkeypatch.setattr("ugmm.training.run.draw_run", lambda *_, **__: [])
-    monkeypatch.setattr("ugmm.training.run.plugin_files", lambda: ["/mine/own.py"])
+    monkeypatch.setattr("ugmm.training.run.plugin_options", lambda: ["--plugin=/mine/own.py"])
     runs = tmp_path / "my runs"
     with full(name):
         assert train(runs) == 1

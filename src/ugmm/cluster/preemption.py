@@ -13,6 +13,7 @@ from signal import SIGTERM
 
 from ugmm.cluster import signals
 from ugmm.cluster.processes import is_leading
+from ugmm.cluster.slurm import current_job
 from ugmm.terminal import warn
 
 __all__ = ["Notice", "requeuing"]
@@ -72,11 +73,9 @@ def requeuing() -> Iterator[None]:
 
 def _requeue() -> str | None:
     """Put the job back into the queue and return its name there; None if that cannot be."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None or parent_process() is not None:  # whose parent does it
+    job = current_job()
+    if not job or parent_process() is not None:  # whose parent does it
         return None
-    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
-        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     state = dict(re.findall(r"(\w+)=(\S*)", _ask("scontrol", "show", "job", job)))
     # One that is cancelled is no longer running, nor is one that is over its time.
     if (state.get("JobState"), state.get("Requeue")) != ("RUNNING", "1"):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ugmm.config.choices.plugins import plugin_files, plugin_records
+from ugmm.config.choices.plugins import plugin_options, plugin_records
 from ugmm.config.cluster import ClusterConfig, SlurmConfig, TorchrunConfig, compose_cluster
 from ugmm.config.compose import compose
 from ugmm.config.files import KINDS, find_folder
@@ -98,10 +98,9 @@ def _fit_trainer(trainer: TrainerConfig, cluster: ClusterConfig) -> TrainerConfi
 
 
 def _describe_job(run: Run, cluster: ClusterConfig) -> Job:
-    plugins = [f"--plugin={file}" for file in plugin_files()]
     return Job(
         name=run.id,
-        command=["train", "--resume", str(run.folder), *plugins],
+        command=["train", "--resume", str(run.folder), *plugin_options()],
         logs=Path.cwd() / run.folder,
         nodes=cluster.nodes,
         tasks=cluster.processes,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ugmm.config.choices.plugins import plugin_files
+from ugmm.config.choices.plugins import plugin_options
 from ugmm.config.cluster import ClusterConfig, SlurmConfig
 from ugmm.errors import UserError
 from ugmm.launch.jobs import SCRIPT, add_job
@@ -67,7 +67,7 @@ def launch_study(
     study = plan(name, cluster, dry_run=dry_run)
     job = Job(
         name=f"{kind}-{Path(name).stem}",
-        command=[*study.command, *(f"--plugin={file}" for file in plugin_files())],
+        command=[*study.command, *plugin_options()],
         logs=Path.cwd() / study.folder / "logs",
         cpus=cluster.cpus and cluster.cpus * cluster.tasks,
         array=study.tasks,

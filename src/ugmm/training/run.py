@@ -19,7 +19,7 @@ from ugmm.cluster.peers import in_touch
 from ugmm.cluster.preemption import requeuing
 from ugmm.cluster.processes import is_leading, launch_id, share_folder, tell_children
 from ugmm.cluster.signals import closing_cleanly, putting_off
-from ugmm.config.choices.plugins import plugin_files, plugin_records
+from ugmm.config.choices.plugins import plugin_options, plugin_records
 from ugmm.config.frozen import read_config, to_yaml
 from ugmm.config.schema import Config
 from ugmm.data import InMemoryDataModule, MNISTDataModule
@@ -140,8 +140,7 @@ def execute(config: Config, run: Run, show: Show = _show_nothing) -> dict[str, f
 
 def _resume_command(run: Run) -> str:
     """Return the command that goes on with a run, in the folder that this one was started in."""
-    plugins = [f"--plugin={file}" for file in plugin_files()]
-    return shlex.join(["ugmm", "train", "--resume", str(run.folder), *plugins])
+    return shlex.join(["ugmm", "train", "--resume", str(run.folder), *plugin_options()])
 
 
 def _tracked(config: Config, run: Run) -> AbstractContextManager["wandb.Run | None"]:

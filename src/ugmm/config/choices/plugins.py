@@ -20,7 +20,7 @@ from typing import Any
 from ugmm.errors import UserError
 from ugmm.terminal import warn
 
-__all__ = ["check_plugins", "load_plugins", "plugin_files", "plugin_records", "use_plugins"]
+__all__ = ["check_plugins", "load_plugins", "plugin_options", "plugin_records", "use_plugins"]
 
 # Files named in this process, for those that it starts: workers, other ranks, agents of a sweep.
 _VARIABLE = "UGMM_PLUGINS"
@@ -58,6 +58,11 @@ def use_plugins(files: str | Path | Iterable[str | Path]) -> None:
 def plugin_files() -> list[str]:
     """Return the files that were named to this process, or to the one that started it."""
     return [path for path in os.environ.get(_VARIABLE, "").split(os.pathsep) if path]
+
+
+def plugin_options() -> list[str]:
+    """Return those files as options of a command that shall use them, too."""
+    return [f"--plugin={file}" for file in plugin_files()]
 
 
 def load_plugins() -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,9 +39,7 @@ class StudyJob:
 
     def __str__(self) -> str:
         """Return it in words."""
-        counts = Counter(map(str, self.tasks))
-        told = ", ".join(f"{n} {state}" for state, n in counts.items())
-        return f"job {self.id} of {self.folder}: {told or 'has ended'}"
+        return f"job {self.id} of {self.folder}: {_count(self.tasks) or 'has ended'}"
 
 
 def show_status(places: Sequence[str], *, watch: bool = False) -> None:
@@ -102,11 +100,15 @@ def _show(
     shown = [s for s in standings if all_of_them or s.state != "finished"]
     if shown:
         console.print(_make_table(shown))
-    counts = Counter(standing.state for standing in standings)
-    told = ", ".join(f"{n} {state}" for state, n in counts.items())
+    told = _count(standing.state for standing in standings)
     console.print(for_rich(f"{format_count(len(standings), 'run')}{': ' * bool(told)}{told}"))
     for study in studies:
         console.print(for_rich(str(study)))
+
+
+def _count(states: Iterable[object]) -> str:
+    """Return how many there are of each state, in words; nothing if there are none."""
+    return ", ".join(f"{n} {state}" for state, n in Counter(map(str, states)).items())
 
 
 def _make_table(standings: Sequence[Standing]) -> "Table":

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Collection, Sequence
 
-from ugmm.config.choices.plugins import plugin_files
+from ugmm.config.choices.plugins import plugin_options
 from ugmm.errors import UserError, nearest
 from ugmm.report.escaping import for_rich, for_terminal
 from ugmm.report.tables import format_count
@@ -128,7 +128,7 @@ def _run_sweep(ablation: Ablation, name: str, points: Sequence[Point], jobs: int
         ablation.title,
         [point.name for point in points],
         # Of machines that join, too: the files are where the folder of the runs is.
-        ["ablate", name, *(f"--plugin={file}" for file in plugin_files())],
+        ["ablate", name, *plugin_options()],
         ablation.settings.metric,
         ablation.goal,
         entity=tracking.entity,
