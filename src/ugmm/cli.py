@@ -30,8 +30,10 @@ EXTRAS = {
         "lightning",
         "matplotlib",
         "omegaconf",
+        "pyarrow",
         "rich",
         "scipy",
+        "shtab",
         "sklearn",
         "torchmetrics",
         "torchvision",
@@ -43,6 +45,7 @@ EXTRAS = {
     "search": ("optuna",),
     "dashboard": ("wandb_workspaces",),
     "diagnostics": ("arviz_stats",),
+    "export": ("onnx", "onnxruntime", "onnxscript", "safetensors"),
 }
 
 
