@@ -28,6 +28,7 @@ ORDER = (
     ("config",),
     ("given",),
     ("trained",),
+    ("exported",),
     ("loading", "tracking"),
     ("training",),
     ("studies",),

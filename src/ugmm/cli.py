@@ -11,6 +11,7 @@ from ugmm import __version__
 from ugmm._lean import starting
 from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.signals import closing_cleanly, run_command
+from ugmm.deploy.arguments import add_deploy_commands
 from ugmm.errors import UserError, lacks_memory
 from ugmm.launch.arguments import add_job_commands
 from ugmm.queries.arguments import add_commands
@@ -172,6 +173,7 @@ def make_parser() -> argparse.ArgumentParser:
     dashboard.set_defaults(command=_dashboard)
 
     add_commands(with_plugins)
+    add_deploy_commands(with_plugins)
     add_job_commands(with_plugins)
 
     sync = commands.add_parser("sync", help="upload runs that Weights & Biases has not got")

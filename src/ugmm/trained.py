@@ -108,7 +108,7 @@ class TrainedNetwork(_Trained):
             UserError: If the rows are not what the network was trained on.
         """
         x = self._encode(rows)
-        self._normalize()
+        self.normalize()
         return self._scores(self.network, x)
 
     def log_prob(self, rows: Any) -> Tensor:
@@ -126,7 +126,7 @@ class TrainedNetwork(_Trained):
                 "task=generative, or compare classes by class_scores"
             )
         x = self._encode(rows)
-        self._normalize()
+        self.normalize()
         log_prob = self._scores(self.network, x).logsumexp(-1)
         if not self.network.missing:
             return log_prob + self.spec.log_jacobian
@@ -159,7 +159,7 @@ class TrainedNetwork(_Trained):
 
     def ask(self, evidence: Evidence) -> Given:
         """Return evidence in model units, ready to be asked about."""
-        return Given(self.network, self.spec, evidence, self.kept, self._normalize)
+        return Given(self.network, self.spec, evidence, self.kept, self.normalize)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Sample:
         """Draw rows, in raw units.
@@ -189,7 +189,7 @@ class TrainedNetwork(_Trained):
         if isinstance(self.network, TiltedGaussian) and whole:  # Z is the same for all classes
             scores = self._scores(self.network.score, x)
         else:
-            self._normalize()
+            self.normalize()
             scores = self._scores(self.network, x)
         if scores.shape[-1] < 2:
             raise UserError(
@@ -202,7 +202,7 @@ class TrainedNetwork(_Trained):
         """Return the class scores of features in model units (n, N): (n, classes)."""
         return self._outputs(network.class_scores, x)
 
-    def _normalize(self) -> None:
+    def normalize(self) -> None:
         """Estimate the partition functions, once, by as many draws as at the run's test.
 
         Those of a checkpoint may be missing, or of an earlier epoch.
