@@ -162,7 +162,7 @@ def test_an_export_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
         return {"probabilities": np.full((len(values["a"]), 2), 0.5), "label": None}
 
     monkeypatch.setattr("ugmm.deploy.export.run_onnx", wrong)
-    with pytest.raises(UserError, match="answers otherwise than the network .* nothing was writ"):
+    with pytest.raises(UserError, match="so nothing was written"):
         to_onnx(make(named("a", "b")), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""The operators in standard ones, beside the reference in float64; and the graphs that have them."""
+"""The operators in standard ones, beside the reference in float64; and graphs that have them."""
 
 import math
 
