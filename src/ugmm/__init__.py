@@ -33,6 +33,7 @@ __all__ = [
     "ranks",
     "reading",
     "report",
+    "reporting",
     "runs",
     "spec",
     "studies",

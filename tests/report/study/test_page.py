@@ -8,8 +8,9 @@ import subprocess
 import numpy as np
 import pytest
 
+from ugmm.report.page import inline_svg
 from ugmm.report.statistics import Record
-from ugmm.report.study.page import html_page, inline_svg
+from ugmm.report.study.page import html_page
 from ugmm.report.study.plots import colours_of, final_dots, validation_curves
 from ugmm.report.study.text import caption, conclusion, table_cells
 from ugmm.report.study.variants import compare_variants
