@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ugmm import __version__
 from ugmm.errors import UserError
 from ugmm.reading import read_json, read_text, reading
 from ugmm.terminal import warn
@@ -33,7 +34,6 @@ __all__ = ["Confusion", "Run", "locate", "run_folder"]
 Confusion = tuple[list[str], list[list[int]]]
 
 _PACKAGES = (
-    "ugmm",
     "torch",
     "lightning",
     "torchmetrics",
@@ -334,7 +334,7 @@ def _slug(text: str) -> str:
 
 
 def _environment() -> dict[str, Any]:
-    packages = {}
+    packages = {"ugmm": __version__}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
             packages[package] = version(package)
