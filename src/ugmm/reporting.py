@@ -81,7 +81,7 @@ def _check_same(facts: RunFacts, data: InMemoryDataModule) -> None:
 
 
 def _places(data: InMemoryDataModule, numbers: Sequence[int]) -> list[int]:
-    """Return where in the test split rows of these numbers are; those that it lacks are left out."""
+    """Return where in the test split rows of these numbers are, if they are there."""
     known = {int(number): place for place, number in enumerate(data.row_numbers("test"))}
     return [known[number] for number in numbers if number in known]
 

@@ -34,7 +34,9 @@ def predictions(facts: RunFacts) -> list[Html]:
         parts += _confusions(classes, counts)
         parts += _class_table(classes, counts)
     if (posterior := facts.posterior) is not None:
-        parts += _calibration(posterior, facts.classes_of("truth"))
+        parts += _calibration(
+            posterior.max(axis=1), facts.answers["truth"] == facts.answers["prediction"]
+        )
     if "lower_90" in facts.answers and facts.spec is not None and facts.spec.target is not None:
         parts += _numbers(facts)
     return parts
@@ -120,8 +122,7 @@ def _class_table(classes: Sequence[str], counts: np.ndarray) -> list[Html]:
     return [heading("Each class", 3), *body]
 
 
-def _calibration(posterior: np.ndarray, truth: np.ndarray) -> list[Html]:
-    sure, right = posterior.max(axis=1), posterior.argmax(axis=1) == truth
+def _calibration(sure: np.ndarray, right: np.ndarray) -> list[Html]:
     confidence, accuracy = float(sure.mean()), float(right.mean())
     gap = confidence - accuracy
     verdict = "about as sure as it is right"
@@ -136,7 +137,7 @@ def _calibration(posterior: np.ndarray, truth: np.ndarray) -> list[Html]:
         rows = sure >= level
         said += (
             f" Of the {rows.sum():,} rows of which it is {100 * level:g}% sure or more, "
-            f"{(rows & ~right).sum():,} are wrong."
+            f"{int((rows & ~right).sum()) or 'none'} are wrong."
         )
     shown = (
         "How often the network is right, against how sure it is: on the dashed line both are the "
@@ -149,8 +150,9 @@ def _calibration(posterior: np.ndarray, truth: np.ndarray) -> list[Html]:
 def _numbers(facts: RunFacts) -> list[Html]:
     assert facts.spec is not None
     assert facts.spec.target is not None
-    columns = (facts.answers[n] for n in ("truth", "prediction", "lower_90", "upper_90"))
-    figure = predicted_numbers(*columns, target=facts.spec.target)
+    names = ("truth", "prediction", "lower_90", "upper_90")
+    true, mean, low, high = (facts.answers[name] for name in names)
+    figure = predicted_numbers(true, mean, low, high, facts.spec.target)
     shown = (
         "The predicted mean of test rows against what was true, and the interval that should hold "
         "it with a probability of 90%. On the dashed line, prediction and truth are the same."

@@ -71,7 +71,7 @@ def _columns(facts: RunFacts, spec: Spec) -> list[Html]:
         low, high = spec.pixel_range or (math.nan, math.nan)
         kind = "black or white" if spec.binary else f"from {low:g} to {high:g}"
         height, width = spec.image_shape
-        return [paragraph(f"A row is an image of {height} × {width} pixels, {kind}.")]
+        return [paragraph(f"A row is an image of {height} by {width} pixels, {kind}.")]
     if not spec.columns:
         return [paragraph(f"A row has {format_count(spec.n_features, 'feature')} without names.")]
     header = ["column", "kind", "unit", "mean", "deviation", "least", "greatest", "missing"]

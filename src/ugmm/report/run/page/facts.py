@@ -83,7 +83,7 @@ class RunFacts:
 
     @property
     def posterior(self) -> np.ndarray | None:
-        """p(class | row) of each test row, (n, classes); None where classes were not told apart."""
+        """p(class | row) of each test row, (n, classes); None where there are no classes."""
         columns = [values for name, values in self.answers.items() if name.startswith("p(")]
         return np.stack(columns, axis=1) if columns else None
 

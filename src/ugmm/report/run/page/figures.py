@@ -1,4 +1,4 @@
-"""The final figures of a run, each with what it means, and how it stands where it has not ended."""
+"""The final figures of a run, each with what it means; and where one stands that goes on."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from ugmm.report.page import Html, heading, paragraph, table
 from ugmm.report.run.page.facts import RunFacts, cut
 from ugmm.report.run.table import ROBUSTNESS_NOTE, robustness_cells
 from ugmm.report.statistics import wilson_interval
-from ugmm.report.tables import NONE, Cells, format_time
+from ugmm.report.tables import NONE, Cells, format_count, format_time
 
 __all__ = ["figures", "introduction"]
 
@@ -20,7 +20,8 @@ _MEANINGS = {
     "macro_f1": "harmonic mean of precision and recall, then the mean over classes; 1 is perfect",
     "nll": "mean of -log p(true class | row), in nats: 0 if it was always sure and right",
     "ece": "how far, on average, being sure and being right lie apart, in 15 bins of confidence",
-    "log_prob": "mean of log p(row, class), in nats, of standardised features",
+    "log_prob": "mean of log p of a row, and of its class if that is modelled, in nats and in the "
+    "network's units",
     "log_prob_raw": "the same in the data's own units",
     "score": "mean log-score, in nats; not normalised, and so no log-likelihood: compare it with "
     "no other model's",
@@ -42,7 +43,7 @@ _GOALS = {"max": "more", "min": "less", None: NONE}
 
 
 def introduction(facts: RunFacts) -> list[Html]:
-    """Return the title, what the run is, what came of it, and what is wrong with it, if anything."""
+    """Return the title, what the run is, what came of it, and what is wrong with it."""
     parts = [heading(facts.title, 1), paragraph(_describe(facts))]
     if result := _conclude(facts):
         parts.insert(1, paragraph(result, "lead"))
@@ -97,10 +98,10 @@ def _describe(facts: RunFacts) -> str:
     names = {group: cut(str(facts.settings(group).get("name")), 60) for group in _GROUPS}
     hidden = facts.settings("model").get("hidden")
     layers = f" with hidden layers of {list_some([*map(str, hidden)], 10)}" if hidden else ""
-    epochs = facts.settings("trainer").get("max_epochs")
+    epochs = int(facts.settings("trainer").get("max_epochs", 0))
     return (
         f"The model {names['model']}{layers}, trained by the task {names['task']} on the data "
-        f"{names['data']}: up to {epochs} epochs, seed {facts.config.get('seed')}."
+        f"{names['data']}: up to {format_count(epochs, 'epoch')}, seed {facts.config.get('seed')}."
     )
 
 

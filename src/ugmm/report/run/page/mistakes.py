@@ -7,7 +7,7 @@ import matplotlib.image
 import numpy as np
 
 from ugmm.report.escaping import for_html
-from ugmm.report.page import Html, data_uri, heading, paragraph, table, wide
+from ugmm.report.page import Html, data_uri, heading, paragraph, table
 from ugmm.report.run.page.facts import RunFacts, cut, number
 from ugmm.report.tables import NONE, Cells, format_count
 from ugmm.spec import Spec
@@ -15,6 +15,7 @@ from ugmm.spec import Spec
 __all__ = ["STYLE", "mistakes"]
 
 _ROWS, _IMAGES = 12, 24
+_LEAST_SURE = 5  # rows, where none is wrong
 _COLUMNS = 12  # of the data's own: the first ones
 
 STYLE = """
@@ -40,7 +41,7 @@ def mistakes(facts: RunFacts) -> list[Html]:
     if facts.data is None:
         parts.append(
             paragraph(
-                f"What these rows hold is left out, since the data could not be read: {facts.lost}",
+                f"The data could not be read, so what rows hold is left out: {facts.lost}",
                 "warning",
             )
         )
@@ -54,104 +55,116 @@ def mistakes(facts: RunFacts) -> list[Html]:
 
 
 def _misclassified(facts: RunFacts, spec: Spec, posterior: np.ndarray) -> list[Html]:
-    truth, taken = facts.classes_of("truth"), posterior.argmax(axis=1)
-    sure, names = posterior.max(axis=1), spec.class_names
+    truth, taken = facts.classes_of("truth"), facts.classes_of("prediction")
+    sure = posterior[np.arange(len(taken)), taken]
+    names = [cut(name, 60) for name in spec.class_names]
     wrong = np.flatnonzero(truth != taken)
     if len(wrong):
         order = wrong[np.argsort(-sure[wrong], kind="stable")]
         said = (
             f"{format_count(len(wrong), 'test row')} of {len(truth):,} got the wrong class. Those "
-            "that the network was surest of come first"
+            "that the network was surest of come first."
         )
     else:
-        order = np.argsort(sure, kind="stable")[:5]
-        said = f"None of {len(truth):,} test rows got the wrong class. Those it was least sure of"
-    shown = order[: _shown(spec)]
-    told = [
-        [
-            cut(names[truth[i]]),
-            cut(names[taken[i]]),
-            f"{sure[i]:.4f}",
-            f"{posterior[i, truth[i]]:.2g}",
-        ]
-        for i in shown
-    ]
-    columns = ["truth", "prediction", "p(prediction)", "p(truth)"]
-    titled = heading("Wrongly classified" if len(wrong) else "The least sure", 3)
-    return [titled, paragraph(f"{said}."), _rows(facts, spec, shown, columns, told)]
+        order = np.argsort(sure, kind="stable")[:_LEAST_SURE]
+        said = (
+            f"None of {len(truth):,} test rows got the wrong class. These are the ones that the "
+            "network was least sure of."
+        )
+    rows = _Rows(("truth", "prediction", "p(prediction)", "p(truth)"))
+    for i in order[: _most(spec)]:
+        true, named = names[truth[i]], names[taken[i]]
+        cells = [true, named, f"{sure[i]:.4f}", f"{posterior[i, truth[i]]:.2g}"]
+        rows.add(i, cells, f"{true}, taken for {named}", f"p = {sure[i]:.3f}")
+    title = "Wrongly classified" if len(wrong) else "The least sure"
+    return [heading(title, 3), paragraph(said), *rows.show(facts, spec)]
 
 
 def _residuals(facts: RunFacts, spec: Spec) -> list[Html]:
-    truth, mean, low, high = (
-        facts.answers[name] for name in ("truth", "prediction", "lower_90", "upper_90")
-    )
+    names = ("truth", "prediction", "lower_90", "upper_90")
+    truth, mean, low, high = (facts.answers[name] for name in names)
     off = mean - truth
-    order = np.argsort(-np.abs(off), kind="stable")[: _shown(spec)]
     missed = int(((truth < low) | (truth > high)).sum())
-    told = [
-        [number(truth[i]), number(mean[i]), f"{off[i]:+.4g}", f"{low[i]:.4g} to {high[i]:.4g}"]
-        for i in order
-    ]
     said = (
         f"The test rows whose predictions are furthest off come first. Of all {len(truth):,}, "
         f"{missed:,} lie outside their 90% intervals."
     )
-    columns = ["truth", "prediction", "off by", "90% interval"]
-    parts = [heading("The largest errors", 3), paragraph(said)]
-    return [*parts, _rows(facts, spec, order, columns, told)]
+    rows = _Rows(("truth", "prediction", "off by", "90% interval"))
+    for i in np.argsort(-np.abs(off), kind="stable")[: _most(spec)]:
+        true, predicted, error = number(truth[i]), number(mean[i]), f"{off[i]:+.4g}"
+        cells = [true, predicted, error, f"{low[i]:.4g} to {high[i]:.4g}"]
+        rows.add(i, cells, f"{true}, predicted {predicted}", f"off by {error}")
+    return [heading("The largest errors", 3), paragraph(said), *rows.show(facts, spec)]
 
 
 def _unlikely(facts: RunFacts, spec: Spec) -> list[Html]:
-    density = facts.answers["log_density"]
-    order = np.argsort(density, kind="stable")[: _shown(spec)]
+    density, truth = facts.answers["log_density"], facts.answers.get("truth")
     said = (
-        f"The test rows that the density finds least likely, by log p in nats and the data's own "
+        "The test rows that the density finds least likely, by log p in nats and the data's own "
         f"units; half of all {len(density):,} lie above {np.median(density):.4g}."
     )
-    truth = facts.answers.get("truth")
-    told = [[f"{density[i]:.4g}", *([] if truth is None else [cut(str(truth[i]))])] for i in order]
-    columns = ["log p", *([] if truth is None else ["truth"])]
-    parts = [heading("The least likely rows", 3), paragraph(said)]
-    return [*parts, _rows(facts, spec, order, columns, told)]
+    rows = _Rows(("log p",) if truth is None else ("log p", "truth"))
+    for i in np.argsort(density, kind="stable")[: _most(spec)]:
+        log_p, true = f"{density[i]:.4g}", [] if truth is None else [cut(str(truth[i]), 60)]
+        rows.add(i, [log_p, *true], "".join(true), f"log p = {log_p}")
+    return [heading("The least likely rows", 3), paragraph(said), *rows.show(facts, spec)]
 
 
-def _shown(spec: Spec) -> int:
+def _most(spec: Spec) -> int:
     return _IMAGES if spec.image_shape else _ROWS
 
 
-def _rows(
-    facts: RunFacts,
-    spec: Spec,
-    places: np.ndarray,
-    columns: Sequence[str],
-    told: Sequence[Sequence[str]],
-) -> Html:
-    """Show rows with what is told of them: as images, or in a table with what they hold.
+class _Rows:
+    """Rows of the test, with what is told of each.
 
-    Args:
-        facts: Of the run.
-        spec: What a row is.
-        places: Which lines of `predictions.csv` they are.
+    Arguments:
         columns: What is told, by name.
-        told: That of each row.
     """
-    numbers = facts.answers["row"][places]
-    rows = None if facts.data is None else facts.data.find(numbers.tolist())
-    if rows is not None and spec.image_shape is not None:
-        return _tiles(spec, rows, numbers, columns, told)
-    own = [] if rows is None else [column.name for column in spec.columns[:_COLUMNS]]
-    if rows is not None and not own:
-        own = [f"feature {place}" for place in range(min(rows.shape[1], _COLUMNS))]
-    header = ["row", *columns, *map(cut, own)]
-    values = [[]] * len(places) if rows is None else [_cells(row[:_COLUMNS]) for row in rows]
-    lines = [[f"{n}", *cells, *held] for n, cells, held in zip(numbers, told, values, strict=True)]
-    shown = table(
-        Cells(header, lines), {"truth", "prediction"} if facts.posterior is not None else ()
-    )
-    if rows is None or rows.shape[1] <= _COLUMNS:
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = columns
+        self.places: list[int] = []
+        self.cells: list[list[str]] = []
+        self.captions: list[tuple[str, ...]] = []
+
+    def add(self, place: int, cells: list[str], *caption: str) -> None:
+        """Add a row.
+
+        Args:
+            place: Which line of `predictions.csv` it is.
+            cells: What is told, in a table.
+            caption: The same below an image, in lines.
+        """
+        self.places.append(int(place))
+        self.cells.append(cells)
+        self.captions.append(caption)
+
+    def show(self, facts: RunFacts, spec: Spec) -> list[Html]:
+        """Return the rows as images, or as a table with what they hold."""
+        numbers = [int(n) for n in facts.answers["row"][self.places]]
+        held = None if facts.data is None else facts.data.find(numbers)
+        if held is not None and spec.image_shape is not None:
+            captions = [
+                [*filter(None, lines), f"row {n}"]
+                for lines, n in zip(self.captions, numbers, strict=True)
+            ]
+            return [_tiles(spec, held, captions)]
+        own: list[str] = []
+        values: list[list[str]] = [[]] * len(numbers)
+        if held is not None:
+            columns = [column.name for column in spec.columns] or map(str, range(held.shape[1]))
+            own = [cut(name) for name in columns][:_COLUMNS]
+            values = [_cells(row[:_COLUMNS]) for row in held]
+        lines = [
+            [str(n), *cells, *of_row]
+            for n, cells, of_row in zip(numbers, self.cells, values, strict=True)
+        ]
+        texts = {"truth", "prediction"} if spec.target is None else ()
+        shown = [table(Cells(["row", *self.columns, *own], lines), texts)]
+        if held is not None and held.shape[1] > _COLUMNS:
+            more = f"The first {_COLUMNS} of {held.shape[1]:,} columns are shown."
+            shown.append(paragraph(more, "note"))
         return shown
-    note = f"The first {_COLUMNS} of {rows.shape[1]:,} columns are shown."
-    return Html(shown + paragraph(note, "note"))
 
 
 def _cells(row: np.ndarray) -> list[str]:
@@ -159,24 +172,17 @@ def _cells(row: np.ndarray) -> list[str]:
     return [cut(v, 60) if isinstance(v, str) else NONE if np.isnan(v) else number(v) for v in row]
 
 
-def _tiles(
-    spec: Spec,
-    rows: np.ndarray,
-    numbers: np.ndarray,
-    columns: Sequence[str],
-    told: Sequence[Sequence[str]],
-) -> Html:
+def _tiles(spec: Spec, rows: np.ndarray, captions: Sequence[Sequence[str]]) -> Html:
+    """Return images, side by side."""
     assert spec.image_shape is not None
     low, high = spec.pixel_range or (float(rows.min()), float(rows.max()))
     tiles = []
-    for pixels, n, cells in zip(rows.astype(float), numbers, told, strict=True):
+    for row, caption in zip(rows.astype(np.float64), captions, strict=True):
         png = io.BytesIO()
-        image = pixels.reshape(spec.image_shape)
+        image = row.reshape(spec.image_shape)
         matplotlib.image.imsave(png, image, cmap="gray", vmin=low, vmax=high, format="png")
-        said = ", ".join(f"{name} {cell}" for name, cell in zip(columns, cells, strict=True))
-        text = f"row {n}: {said}"
         tiles.append(
-            f'<figure><img src="{data_uri(png.getvalue())}" alt="{for_html(f"test image {n}")}">'
-            f"<figcaption>{for_html(text)}</figcaption></figure>"
+            f'<figure><img src="{data_uri(png.getvalue())}" alt="{for_html(", ".join(caption))}">'
+            f"<figcaption>{'<br>'.join(map(for_html, caption))}</figcaption></figure>"
         )
     return Html(f'<div class="tiles">{"".join(tiles)}</div>')
