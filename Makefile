@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
 TARGETS := help setup train launch eval crossval ablate compare dashboard test test-slow test-slurm test-wheel \
-  lint bench notebooks dist release clean
+  lint bench notebooks docs docs-links dist release clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -105,6 +105,16 @@ bench: $(READY) ## measure all speeds into benchmarks/RESULTS.md: ARGS="--quick 
 
 notebooks: $(READY) ## run the notebooks from top to bottom and keep their outputs
 	$(BIN)/python notebooks/execute.py notebooks/*.ipynb
+
+# Warnings are errors: a page that is not found, a name that is not there, a docstring that is no
+# reST. Addresses of other hosts are looked up by docs-links only.
+SPHINX := $(BIN)/python -m sphinx -n -q -W --keep-going -c docs -d build/doctrees
+
+docs: $(READY) ## build the documentation into build/site
+	@$(SPHINX) . build/site && echo "the site is in build/site: open build/site/index.html"
+
+docs-links: $(READY) ## look whether the pages that the documentation links to still exist
+	@$(SPHINX) -b linkcheck . build/links
 
 # With setuptools as pinned in constraints.txt, and not the newest of an environment of the build's own.
 dist: $(READY) ## build the sdist and the wheel into dist/, and check them
