@@ -119,7 +119,7 @@ docs-links: $(READY) ## look whether the pages that the documentation links to s
 # With setuptools as pinned in constraints.txt, and not the newest of an environment of the build's own.
 dist: $(READY) ## build the sdist and the wheel into dist/, and check them
 	@rm -rf dist
-	@$(BIN)/python -m build --no-isolation
+	@$(BIN)/python -m build --no-isolation --quiet
 	@$(BIN)/python -m twine check --strict dist/*
 
 release: $(READY) ## try what this commit builds, and tag it with its version; pushes nothing

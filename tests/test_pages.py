@@ -1,4 +1,4 @@
-"""What the README and the pages of docs/ show is so, and every block of code is run or says why not."""
+"""What the README and docs/ show is so: each block of code is run, or says why it is not."""
 
 import re
 import shlex

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def _draw_layers(axes: Axes, ink: Ink) -> None:
         for x, count, high in ((4.72, 4, 2.2), (5.72, 5, 2.7), (6.70, 4, 2.1), (7.62, 3, 1.4))
     ]
     chosen = columns[1][3]
-    for before, column in zip(columns, columns[1:], strict=False):
+    for before, column in pairwise(columns):
         for end in column:
             for i, start in enumerate(reversed(before)):
                 told = end == chosen
@@ -114,8 +115,9 @@ def _draw_layers(axes: Axes, ink: Ink) -> None:
                 )
     for x, y in columns[0]:
         axes.add_patch(Circle((x, y), 0.11, fc=ink.text, ec=ink.text, zorder=3))
-    for x, y in sum(columns[1:], []):
-        _draw_glyph(axes, ink, x, y, told=(x, y) == chosen)
+    for column in columns[1:]:
+        for x, y in column:
+            _draw_glyph(axes, ink, x, y, told=(x, y) == chosen)
     for x, name in ((4.72, "inputs"), (6.21, "log-scores"), (7.55, "classes")):
         axes.text(x, 0.12, name, fontsize=15, color=ink.text, **_CENTRED)
 
@@ -128,9 +130,8 @@ def _draw_glyph(axes: Axes, ink: Ink, x: float, y: float, told: bool) -> None:
     curve = np.exp(-0.5 * ((grid + 0.35) / 0.22) ** 2) + 0.55 * np.exp(
         -0.5 * ((grid - 0.4) / 0.2) ** 2
     )
-    axes.plot(
-        x + 0.17 * grid, y - 0.08 + 0.18 * curve, color=ink.series[0], linewidth=1.6, zorder=4
-    )
+    across, up = x + 0.17 * grid, y - 0.08 + 0.18 * curve
+    axes.plot(across, up, color=ink.series[0], linewidth=1.6, zorder=4)
 
 
 def _bell(x: np.ndarray | float, part: Component) -> np.ndarray | float:
