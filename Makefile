@@ -9,8 +9,8 @@ ARGS    ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train launch eval crossval ablate compare dashboard test test-slow test-slurm lint bench \
-  notebooks clean
+TARGETS := help setup train launch eval crossval ablate compare dashboard test test-slow test-slurm test-wheel \
+  lint bench notebooks docs docs-links dist release clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -93,6 +93,9 @@ test-slurm: $(READY) ## run the tests on a Slurm cluster that they start, as roo
 	@tests/slurm/install.sh
 	@$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)
 
+test-wheel: dist ## run the sdist's tests on the wheel, as installed: ARGS="tests/config tests/nn"
+	@.ci/test-wheel $(BIN)/python $(ARGS)
+
 lint: $(READY) ## check style, types and the Dockerfile
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	@! test -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
@@ -103,6 +106,25 @@ bench: $(READY) ## measure all speeds into benchmarks/RESULTS.md: ARGS="--quick 
 notebooks: $(READY) ## run the notebooks from top to bottom and keep their outputs
 	$(BIN)/python notebooks/execute.py notebooks/*.ipynb
 
+# Warnings are errors: a page that is not found, a name that is not there, a docstring that is no
+# reST. Addresses of other hosts are looked up by docs-links only.
+SPHINX := $(BIN)/python -m sphinx -n -q -W --keep-going -c docs -d build/doctrees
+
+docs: $(READY) ## build the documentation into build/site
+	@$(SPHINX) . build/site && echo "the site is in build/site: open build/site/index.html"
+
+docs-links: $(READY) ## look whether the pages that the documentation links to still exist
+	@$(SPHINX) -b linkcheck . build/links
+
+# With setuptools as pinned in constraints.txt, and not the newest of an environment of the build's own.
+dist: $(READY) ## build the sdist and the wheel into dist/, and check them
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --quiet
+	@$(BIN)/python -m twine check --strict dist/*
+
+release: $(READY) ## try what this commit builds, and tag it with its version; pushes nothing
+	@.ci/release $(VENV)
+
 clean: ## remove the environment and caches; runs/ stays
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,7 +21,7 @@ ORDER = (
     ("reading",),
     ("runs", "kernels", "columns", "calibration", "yaml_text"),
     ("functional", "spec"),
-    ("nn", "checkpoints"),
+    ("answers", "nn", "checkpoints"),
     ("density", "report", "cluster"),
     ("baselines", "data", "inference", "objectives"),
     ("tasks",),

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    parser = _parser()
+    parser = make_parser()
     arguments = sys.argv[1:] if arguments is None else arguments
     options, rest = parser.parse_known_args(arguments)
     options.as_given = shlex.join(["ugmm", *arguments])
@@ -98,7 +98,7 @@ def _fail(text: str) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ugmm", description="Networks of mixture neurons.")
     parser.add_argument("--version", action="version", version=f"ugmm {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""Layers and networks of mixture neurons: plain `torch.nn.Module`s.
+"""Layers and networks of mixture neurons: plain modules of torch.
 
 What they are compared with is `ugmm.baselines`; both keep to the interface of `Classifier`, or of
 `Regressor`.

@@ -25,10 +25,10 @@ class Conditional:
     Attributes:
         batch_shape: (R,).
         event_shape: () or (m,).
-        mean: (R, *event).
-        variance: (R, *event).
-        error: The standard error of `mean`, (R, *event).
-        variance_error: The standard error of `variance`, (R, *event).
+        mean: `(R, *event)`.
+        variance: `(R, *event)`.
+        error: The standard error of `mean`, `(R, *event)`.
+        variance_error: The standard error of `variance`, `(R, *event)`.
         effective: The effective share of the draws behind the answers, (R,); 1 where there are
             none.
         is_exact: Whether they are exact, up to rounding and quadrature.
@@ -49,17 +49,17 @@ class Conditional:
 
     @property
     def stddev(self) -> Tensor:
-        """The standard deviation, (R, *event)."""
+        """The standard deviation, `(R, *event)`."""
         return self.variance.sqrt()
 
     @torch.no_grad()
     def log_prob(self, values: Tensor) -> Tensor:
-        """Return log p(values | evidence) in nats: (..., R, *event) to (..., R)."""
+        """Return log p(values | evidence) in nats: `(..., R, *event)` to `(..., R)`."""
         return self._log_prob(values)[0]
 
     @torch.no_grad()
     def log_prob_error(self, values: Tensor) -> Tensor:
-        """Return the standard errors of `log_prob`: (..., R, *event) to (..., R)."""
+        """Return the standard errors of `log_prob`: `(..., R, *event)` to `(..., R)`."""
         return self._log_prob(values)[1]
 
     @torch.no_grad()
@@ -70,7 +70,7 @@ class Conditional:
             mass: From 0 to 1, a number or any shape.
 
         Returns:
-            (*mass, R, *event).
+            `(*mass, R, *event)`.
 
         Raises:
             ValueError: If a mass is not from 0 to 1.
@@ -84,7 +84,7 @@ class Conditional:
 
     @torch.no_grad()
     def sample(self, k: int = 1) -> Tensor:
-        """Draw (k, R, *event); each call goes on where the one before ended."""
+        """Draw `(k, R, *event)`; each call goes on where the one before ended."""
         check_draws(k)
         if k == 0:
             return self.mean.new_empty(0, *self.mean.shape)
