@@ -89,7 +89,7 @@ def test_columns_go_by_their_names():
 
 def test_dates_are_refused_and_the_remedy_is_named():
     frame = pd.DataFrame({"day": pd.date_range("2020-01-01", periods=N), "size": SIZE})
-    with pytest.raises(ValueError, match="column 'day' is of type datetime64.*OrdinalEncoder"):
+    with pytest.raises(ValueError, match=r"column 'day' is of type datetime64.*OrdinalEncoder"):
         fitted(frame)
     with pytest.raises(ValueError, match="column 'day' is of type Date"):
         fitted(pl.DataFrame({"day": frame["day"].dt.date.tolist()}))

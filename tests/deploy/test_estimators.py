@@ -58,7 +58,7 @@ def test_classes_are_of_any_type(labels):
 
 def test_the_same_seed_gives_the_same_numbers_and_others_are_left_alone():
     def states():
-        numpy = np.random.get_state()
+        numpy = np.random.get_state()  # noqa: NPY002
         return (random.getstate(), numpy[1].tolist(), torch.get_rng_state().tolist(),
                 torch.get_num_threads(), dict(os.environ), list(warnings.filters))  # fmt: skip
 
