@@ -21,7 +21,7 @@ from ugmm.writing import explain
 if TYPE_CHECKING:
     from ugmm.runs import Confusion
 
-__all__ = ["EXTRAS", "main"]
+__all__ = ["EXTRAS", "main", "make_parser"]
 
 # What is installed with which extra, by the name it is imported by.
 EXTRAS = {
