@@ -99,6 +99,7 @@ def _fail(text: str) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments of `ugmm`: a parser with one of its own for each command."""
     parser = argparse.ArgumentParser(prog="ugmm", description="Networks of mixture neurons.")
     parser.add_argument("--version", action="version", version=f"ugmm {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
