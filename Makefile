@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
 TARGETS := help setup train launch eval report crossval ablate compare dashboard test test-slow test-slurm test-wheel \
-  lint bench notebooks docs docs-links dist release clean
+  lint bench notebooks figures docs docs-links dist release clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -114,6 +114,9 @@ notebooks: $(READY) ## run the notebooks from top to bottom and keep their outpu
 # reST. Addresses of other hosts are looked up by docs-links only.
 SPHINX := $(BIN)/python -m sphinx -n -q -W --keep-going -c docs -d build/doctrees
 
+figures: $(READY) ## draw the pictures of docs/images anew: those that are quick, or ARGS="training.png"
+	@$(BIN)/python docs/figures $(ARGS)
+
 docs: $(READY) ## build the documentation into build/site
 	@$(SPHINX) . build/site && echo "the site is in build/site: open build/site/index.html"
 
@@ -123,7 +126,7 @@ docs-links: $(READY) ## look whether the pages that the documentation links to s
 # With setuptools as pinned in constraints.txt, and not the newest of an environment of the build's own.
 dist: $(READY) ## build the sdist and the wheel into dist/, and check them
 	@rm -rf dist
-	@$(BIN)/python -m build --no-isolation
+	@$(BIN)/python -m build --no-isolation --quiet
 	@$(BIN)/python -m twine check --strict dist/*
 
 release: $(READY) ## try what this commit builds, and tag it with its version; pushes nothing
