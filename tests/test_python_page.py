@@ -22,6 +22,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_its_code_runs_and_does_what_is_said(folder):
     names = {}
     for block in CODE:
