@@ -187,6 +187,10 @@ def make_parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list experiments, ablations and cross-validations")
     listing.set_defaults(command=_list)
 
+    completion = commands.add_parser("completion", help="print what makes a shell complete ugmm")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which one")
+    completion.set_defaults(command=_complete_shell)
+
     show = with_plugins("show", help="print an experiment's resolved configuration")
     show.add_argument("experiment")
     show.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
@@ -301,6 +305,12 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
         sys.stdout.write(f"{kind.names}, each run by: ugmm {kind.command} NAME\n")
         for name, title in titles.items():
             sys.stdout.write(f"  {for_terminal(f'{name:<{width}}  {title}')}\n")
+
+
+def _complete_shell(options: argparse.Namespace) -> None:
+    from ugmm.completion import completion_script
+
+    sys.stdout.write(completion_script(make_parser(), options.shell))
 
 
 def _show(options: argparse.Namespace) -> None:
