@@ -9,8 +9,8 @@ ARGS    ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train launch eval crossval ablate compare dashboard test test-slow test-slurm test-wheel \
-  lint bench notebooks docs docs-links dist release clean
+TARGETS := help setup train launch eval report crossval ablate compare dashboard test test-slow test-slurm test-wheel \
+  lint bench notebooks figures docs docs-links dist release clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -22,9 +22,10 @@ $(error do not know '$(strip $(STRAY))': an experiment goes into EXP=, its setti
 endif
 
 # What has no default is asked for before anything is installed.
-ifneq ($(filter eval,$(MAKECMDGOALS)),)
+OF_RUN := $(filter eval report,$(MAKECMDGOALS))
+ifneq ($(OF_RUN),)
 ifeq ($(strip $(RUN)),)
-$(error name the run folder: make eval RUN=runs/...)
+$(error name the run folder: make $(firstword $(OF_RUN)) RUN=runs/...)
 endif
 endif
 UNNAMED := $(and $(filter file,$(origin EXP)),$(filter crossval ablate compare dashboard,$(MAKECMDGOALS)))
@@ -68,6 +69,9 @@ launch: $(READY) ## run it, or a study, on a cluster: EXP=mnist_disc CLUSTER=slu
 eval: $(READY) ## test the checkpoint of a run again: RUN=folder
 	@$(BIN)/ugmm eval $(RUN)
 
+report: $(READY) ## an HTML page of a run, in its folder: RUN=folder ARGS="--out page.html"
+	@$(BIN)/ugmm report $(RUN) $(ARGS)
+
 crossval: $(READY) ## compare models by nested cross-validation: EXP=iris ARGS="--jobs 4"
 	@$(BIN)/ugmm crossval $(EXP) $(ARGS)
 
@@ -110,6 +114,9 @@ notebooks: $(READY) ## run the notebooks from top to bottom and keep their outpu
 # reST. Addresses of other hosts are looked up by docs-links only.
 SPHINX := $(BIN)/python -m sphinx -n -q -W --keep-going -c docs -d build/doctrees
 
+figures: $(READY) ## draw the pictures of docs/images anew: those that are quick, or ARGS="training.png"
+	@$(BIN)/python docs/figures $(ARGS)
+
 docs: $(READY) ## build the documentation into build/site
 	@$(SPHINX) . build/site && echo "the site is in build/site: open build/site/index.html"
 
@@ -119,7 +126,7 @@ docs-links: $(READY) ## look whether the pages that the documentation links to s
 # With setuptools as pinned in constraints.txt, and not the newest of an environment of the build's own.
 dist: $(READY) ## build the sdist and the wheel into dist/, and check them
 	@rm -rf dist
-	@$(BIN)/python -m build --no-isolation
+	@$(BIN)/python -m build --no-isolation --quiet
 	@$(BIN)/python -m twine check --strict dist/*
 
 release: $(READY) ## try what this commit builds, and tag it with its version; pushes nothing

@@ -21,7 +21,7 @@ ORDER = (
     ("reading",),
     ("runs", "kernels", "columns", "calibration", "yaml_text"),
     ("functional", "spec"),
-    ("nn", "checkpoints"),
+    ("answers", "nn", "checkpoints"),
     ("density", "report", "cluster"),
     ("baselines", "data", "inference", "objectives"),
     ("tasks",),
@@ -29,10 +29,10 @@ ORDER = (
     ("given",),
     ("trained",),
     ("exported",),
-    ("loading", "tracking"),
+    ("loading", "reporting", "tracking"),
     ("training",),
     ("studies",),
-    ("deploy", "launch", "queries"),
+    ("completion", "deploy", "launch", "queries"),
     ("cli", "sklearn"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -63,6 +63,7 @@ class Run:
         self.metrics = folder / "metrics.csv"
         self.summary = folder / "summary.json"
         self.confusion = folder / "confusion.json"
+        self.predictions = folder / "predictions.csv"
         self.plots = folder / "plots"
         self.undrawn = folder / ".undrawn"  # there while its pictures are not all there
 
@@ -228,6 +229,29 @@ class Run:
         if len(rows) != len(classes) or not all(type(n) is int for row in rows for n in row):
             raise UserError(f"{self.confusion} is damaged (it is no square of counts); {remedy}")
         return [str(name) for name in classes], rows
+
+    def read_predictions(self) -> dict[str, list[Any]] | None:
+        """Return the columns of `predictions.csv`, see `ugmm.training.predictions`, by name.
+
+        Returns:
+            `row`, integers; names of classes as texts; all else as numbers. None where there is
+            no such file.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        if not self.predictions.exists():
+            return None
+        remedy = "remove it"
+        try:
+            lines = io.StringIO(read_text(self.predictions, remedy), newline="")
+            names, *rows = csv.reader(lines, strict=True)
+            texts = ("truth", "prediction") if any(n.startswith("p(") for n in names) else ()
+            types = {name: str if name in texts else float for name in names} | {"row": int}
+            columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+            return {name: list(map(types[name], cells)) for name, cells in columns.items()}
+        except (ValueError, csv.Error) as error:
+            raise UserError(f"{self.predictions} is damaged ({error}); {remedy}") from error
 
     def write_summary(self, summary: Mapping[str, float]) -> None:
         """Write `summary.json`."""

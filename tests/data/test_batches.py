@@ -136,6 +136,18 @@ def test_evaluation_covers_each_row_once_and_every_rank_takes_as_many_steps(n, b
     assert max(sizes) <= max(batch_size, 2 * world - 1)
 
 
+@given(n=ROWS, batch_size=st.integers(1, 90), world=WORLDS, batches=st.integers(1, 9))
+def test_evaluation_knows_which_rows_it_gave_to_which_rank(n, batch_size, world, batches):
+    if n < world:
+        return
+    loaders = [
+        EvaluationBatches(*rows_of(n), batch_size=batch_size, rank=rank, world_size=world)
+        for rank in range(world)
+    ]
+    given_out = chain(*(chain(*labels(loader)[:batches]) for loader in loaders))
+    assert loaders[0].gathered(batches).tolist() == list(given_out)
+
+
 def test_evaluation_serves_features_with_their_labels():
     for x, y in EvaluationBatches(*rows_of(20), batch_size=6, rank=1, world_size=2):
         assert torch.equal(x[:, 0], 2.0 * y)

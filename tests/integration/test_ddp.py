@@ -49,6 +49,10 @@ def test_one_run_and_the_same_weights_after_ten_steps_in_float64(
     for name, value in one.read_summary().items():
         if name != "seconds":
             assert two.read_summary()[name] == pytest.approx(value, rel=1e-6), name
+    answers = two.read_predictions()
+    for name, column in one.read_predictions().items():
+        exact = isinstance(column[0], str)
+        assert answers[name] == (column if exact else pytest.approx(column, rel=1e-4)), name
 
 
 def test_a_batch_that_cannot_be_divided_is_one_line(ugmm_command):

@@ -5,16 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tomllib
-import venv
 import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
+from ugmm import __version__
 from ugmm.cli import EXTRAS
 
 CLONE = Path(__file__).parents[2]
@@ -97,6 +96,22 @@ def test_a_source_archive_makes_the_same_wheel(sources, wheel, tmp_path):
     assert names[0] == names[1]
 
 
+@pytest.mark.skipif(not (CLONE / ".git").exists(), reason="git tells what there is to hold")
+def test_a_source_archive_holds_what_git_does(tmp_path):
+    """So that its tests can be run, and its pages read."""
+    names = subprocess.check_output(["git", "-C", str(CLONE), "ls-files"], text=True).splitlines()
+    sources, archives = tmp_path / "sources", tmp_path / "sdist"
+    archives.mkdir()
+    for name in names:
+        (sources / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CLONE / name, sources / name)
+    with tarfile.open(build("sdist", sources, archives)) as file:
+        held = {member.name.partition("/")[2] for member in file if member.isfile()}
+    assert set(names) <= held
+    made = {name for name in held - set(names) if ".egg-info/" not in name}
+    assert made == {"PKG-INFO", "setup.cfg"}
+
+
 def test_a_build_forgets_what_an_earlier_one_left(sources, tmp_path):
     left = sources / "build" / "lib" / "ugmm" / "shipped" / "experiments" / "formerly.yaml"
     left.parent.mkdir(parents=True, exist_ok=True)
@@ -149,24 +164,13 @@ def test_results_are_published_in_a_clone_or_a_folder_of_ones_own(unpacked, tmp_
 
 @pytest.mark.slow
 def test_a_wheel_in_an_empty_environment_and_an_empty_folder(wheel, tmp_path):
-    """The other packages, of which there are gigabytes, are those of the running environment.
-
-    A .pth file adds their folder. Python reads no .pth files in it, such as that of an editable
-    ugmm.
-    """
     environment, folder = tmp_path / "environment", tmp_path / "empty"
     folder.mkdir()
-    venv.create(environment, with_pip=True, symlinks=True)
-    python = environment / "bin" / "python"
-    purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    own = Path(run(folder, [python, "-c", purelib]).strip())
-    others = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    (own / "others.pth").write_text("".join(f"{path}\n" for path in others))
-    run(folder, [python, "-m", "pip", "install", "--no-deps", "--no-index", wheel])
+    run(folder, [CLONE / ".ci" / "install-wheel", environment, wheel, sys.executable])
+    python, ugmm = environment / "bin" / "python", environment / "bin" / "ugmm"
     where = run(folder, [python, "-c", "import ugmm; print(ugmm.__file__)"]).strip()
-    assert Path(where) == own / "ugmm" / "__init__.py"
-
-    ugmm = environment / "bin" / "ugmm"
+    assert Path(where).is_relative_to(environment)
+    assert run(folder, [ugmm, "--version"]) == f"ugmm {__version__}\n"
     assert "iris_disc  " in run(folder, [ugmm, "list"])
     short = ("trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1")
     assert "run folder: runs/iris_disc/" in run(folder, [ugmm, "train", "iris_disc", *short])

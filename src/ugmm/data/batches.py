@@ -1,5 +1,6 @@
 """Batches cut from tensors held in memory, the same whatever the number of devices."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -179,11 +180,20 @@ class EvaluationBatches:
         return self._count
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        n = len(self._x)
         for batch in range(self._count):
-            start, stop = batch * n // self._count, (batch + 1) * n // self._count
-            rows = slice(start + self._rank, stop, self._world_size)
+            rows = self._rows_of(batch, self._rank)
             yield self._x[rows].contiguous(), self._y[rows].contiguous()
+
+    def gathered(self, batches: int) -> np.ndarray:
+        """Return which rows the first batches have, all of one rank's before those of the next."""
+        rows = np.arange(len(self._x))
+        pairs = itertools.product(range(self._world_size), range(min(batches, self._count)))
+        return np.concatenate([rows[self._rows_of(batch, rank)] for rank, batch in pairs])
+
+    def _rows_of(self, batch: int, rank: int) -> slice:
+        n = len(self._x)
+        start, stop = batch * n // self._count, (batch + 1) * n // self._count
+        return slice(start + rank, stop, self._world_size)
 
 
 def _take(tensor: Tensor, rows: Tensor) -> Tensor:

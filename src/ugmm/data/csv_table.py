@@ -63,7 +63,8 @@ def read_csv(
         encoding: How characters are encoded, see `ugmm.data.text_file.read_text`; or "auto".
 
     Returns:
-        The table; its description says how it was read, and has a line for each column.
+        The table; its description says how it was read, and has a line for each column. Its rows
+        are numbered from 1, as they stand below the names.
 
     Raises:
         UserError: If the file cannot be read, or a column is not what it should be; the line
@@ -81,11 +82,13 @@ def read_csv(
     kind, asked = ("label", label) if target is None else ("target", target)
     _check_names(path, list(columns), kind, asked, types)
     used = [column for name, column in columns.items() if types.get(name) != "drop"]
+    numbers = np.arange(1, 1 + len(next(iter(columns.values())).values))
     if missing == "drop":
         complete = [None not in row for row in zip(*(c.values for c in used), strict=True)]
         used = [column.keep(complete) for column in used]
         if not any(complete):
             raise UserError(f"{path}: every row lacks a value; use data.missing=mean or keep")
+        numbers = numbers[complete]
     _refuse_missing(used, kind, asked, missing)
     keep = missing == "keep"
     features = {c.name: encode(c, types.get(c.name), keep=keep) for c in used if c.name != asked}
@@ -109,6 +112,7 @@ def read_csv(
         ignored=tuple(name for name in columns if name != asked and name not in features),
         fill_missing=missing == "mean",
         keep_missing=keep,
+        numbers=numbers,
         description="\n".join(
             [
                 _describe_file(path, how, columns, features, len(answer.y)),

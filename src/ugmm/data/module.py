@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -183,6 +184,13 @@ class InMemoryDataModule(lightning.LightningDataModule, ABC):
         self.setup()
         x, y = zip(*self.splits.values(), strict=True)
         return Split(torch.cat(x).double(), torch.cat(y))
+
+    def row_numbers(self, split: SplitName) -> np.ndarray:
+        """Return which rows of the user's data a split has, (n,) int64, in its order.
+
+        By default they are counted from 0 in each split, as where each is a file of its own.
+        """
+        return np.arange(len(self.splits[split].x))
 
     def train_dataloader(self) -> TrainingBatches:
         """Full batches in an order given by the seed and the trainer's epoch."""

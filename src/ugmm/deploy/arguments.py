@@ -36,6 +36,6 @@ def add_deploy_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> N
 
 def _export(options: argparse.Namespace) -> None:
     with starting():
-        from ugmm.deploy.export import export_run
+        from ugmm.deploy.exports.export import export_run
 
     export_run(options.run, options.to, options.out, license=options.license)

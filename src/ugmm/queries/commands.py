@@ -7,18 +7,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ugmm.answers import label_name, number_cell, posterior_names
 from ugmm.errors import UserError
 from ugmm.given import Given
 from ugmm.inference import Samples
 from ugmm.queries.network import load_asked
-from ugmm.queries.table import (
-    column_names,
-    label_name,
-    number_cell,
-    read_given,
-    row_cells,
-    write_csv,
-)
+from ugmm.queries.table import column_names, read_given, row_cells, write_csv
 from ugmm.report.chains import diagnose_chains
 from ugmm.terminal import warn
 from ugmm.writing import make_folder
@@ -97,7 +91,7 @@ def _marginal(rows: Given, keywords: dict[str, Any]) -> Answers:
 
 def _posterior(rows: Given, keywords: dict[str, Any]) -> Answers:
     found, classes = rows.posterior(**keywords), rows.spec.class_names
-    names = [label_name(rows.spec), *(f"p({name})" for name in classes)]
+    names = [label_name(rows.spec), *posterior_names(classes)]
     exact = _word(found.is_exact)
     columns = (each.tolist() for each in (found.probs, found.error.amax(-1), found.effective))
     cells = []

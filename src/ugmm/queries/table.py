@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ugmm.answers import number_cell
 from ugmm.data.csv_columns import Cells
 from ugmm.data.csv_table import read_cells
 from ugmm.data.text_file import check_regular
@@ -17,8 +18,6 @@ from ugmm.writing import explaining, write_atomic
 
 __all__ = [
     "column_names",
-    "label_name",
-    "number_cell",
     "read_given",
     "row_cells",
     "write_csv",
@@ -65,19 +64,9 @@ def column_names(spec: Spec) -> list[str]:
     return [column.name for column in columns]
 
 
-def label_name(spec: Spec) -> str:
-    """Return the name of the label's column."""
-    return spec.label or "class"
-
-
 def row_cells(row: Sequence[Any]) -> list[Any]:
-    """Return a raw row as cells: numbers to seven digits, as float32 has them."""
+    """Return a raw row as cells."""
     return [cell if isinstance(cell, str) else number_cell(cell) for cell in row]
-
-
-def number_cell(value: Any) -> float:
-    """Return a number to seven digits."""
-    return float(f"{float(value):.7g}")
 
 
 def write_csv(lines: Iterable[Sequence[Any]], out: str | None) -> None:

@@ -8,7 +8,7 @@ from torchmetrics import MetricCollection
 
 from ugmm.nn import Classifier
 from ugmm.tasks.class_metrics import balanced_accuracy, macro_f1
-from ugmm.tasks.measures import Confusion, split_metrics, update_metrics
+from ugmm.tasks.measures import Confusion, Lines, split_metrics, update_metrics
 from ugmm.tasks.task import Batch, Task
 
 __all__ = ["ClassificationTask"]
@@ -19,8 +19,8 @@ class ClassificationTask(Task):
 
     Validation and test log `accuracy`, `nll` (the mean negative log-posterior of the label, in
     nats) and `ece` (expected calibration error, 15 bins of equal width); a test logs
-    `balanced_accuracy` and `macro_f1`, too, and leaves `confusion` (C, C), `confidence` (n,) and
-    `correct` (n,) in `test_record`.
+    `balanced_accuracy` and `macro_f1`, too, and leaves `scores` (n, C), `confusion` (C, C),
+    `confidence` (n,) and `correct` (n,) in `test_record`.
 
     Arguments:
         network: Scores the classes; see `Task`.
@@ -53,6 +53,7 @@ class ClassificationTask(Task):
         self.val_metrics = split_metrics("val")
         self.test_metrics = split_metrics("test")
         self.confusion = Confusion(n_classes)
+        self.scores = Lines()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the class scores: (..., features) to (..., classes)."""
@@ -66,16 +67,23 @@ class ClassificationTask(Task):
         return scores, y
 
     def keep(self, predicted: Tensor, y: Tensor) -> None:
-        """Count which classes were taken for which."""
+        """Keep the class scores, and count which classes were taken for which."""
+        self.scores.update(predicted.float())
         if self.has_label:
             self.confusion.update(predicted, y)
 
     def on_test_epoch_end(self) -> None:
-        """Gather, from all ranks, what the confusion matrix and reliability diagram show."""
+        """Gather, from all ranks, the scores, and what is drawn of them where there is a label."""
+        self.test_record = {"scores": self.scores.compute().cpu()}
+        self.scores.reset()
+        if self.has_label:
+            self._gather_errors()
+
+    def _gather_errors(self) -> None:
         calibration: Any = self.test_metrics["ece"]
         with calibration.sync_context(should_sync=self.trainer.world_size > 1):
             confidence, correct = calibration.rows()
-            self.test_record = {"confidence": confidence, "correct": correct}
+            self.test_record |= {"confidence": confidence, "correct": correct}
         confusion = self.confusion.compute().cpu()  # of all ranks
         self.confusion.reset()
         self.test_record["confusion"] = confusion

@@ -150,8 +150,7 @@ class GenerativeTask(ClassificationTask):
 
     def on_test_epoch_end(self) -> None:
         """Log what is known of Z, and the density in raw units."""
-        if self.has_label:
-            super().on_test_epoch_end()
+        super().on_test_epoch_end()
         to_raw = getattr(self.trainer.datamodule, "log_jacobian", 0.0)  # type: ignore[attr-defined]
         if to_raw:
             self.log("test/log_prob_raw", self.test_metrics["log_prob"].compute() + to_raw)

@@ -10,7 +10,7 @@ from torchmetrics import Metric, MetricCollection
 from ugmm.calibration import bin_confidences
 from ugmm.nn.labels import count_labels, pick_scores
 
-__all__ = ["CalibrationError", "Confusion", "Mean", "split_metrics", "update_metrics"]
+__all__ = ["CalibrationError", "Confusion", "Lines", "Mean", "split_metrics", "update_metrics"]
 
 
 class Mean(Metric):
@@ -65,6 +65,24 @@ class CalibrationError(Metric):
         confidence, correct = self.rows()
         error = bin_confidences(confidence.numpy(), correct.numpy()).error
         return confidence.new_tensor(error, device=self.device)
+
+
+class Lines(Metric):
+    """What was computed of each row, (n, k), of all ranks: one rank's rows before the next's."""
+
+    lines: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("lines", [], dist_reduce_fx="cat")
+
+    def update(self, lines: Tensor) -> None:
+        """Add a batch's, (batch, k)."""
+        self.lines.append(lines)
+
+    def compute(self) -> Tensor:
+        """Return all rows'."""
+        return torch.cat(self.lines) if isinstance(self.lines, list) else self.lines
 
 
 class Confusion(Metric):

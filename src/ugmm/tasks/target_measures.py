@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from ugmm.nn import Predictive
-from ugmm.tasks.measures import Mean
+from ugmm.tasks.measures import Lines, Mean
 
 __all__ = ["LEVEL", "Predictions", "RSquared", "set_units", "split_metrics", "update_metrics"]
 
@@ -73,28 +73,18 @@ class RSquared(Metric):
         return 1 - self.off / spread.where(spread > 0, math.nan)
 
 
-class Predictions(Metric):
+class Predictions(Lines):
     """What the pictures of a test are drawn from: a line of five numbers for each row.
 
     They are the target, the predicted mean, the ends of the central interval that holds 90%, and
     the probability that was predicted of a target no larger (the PIT).
     """
 
-    lines: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("lines", [], dist_reduce_fx="cat")
-
-    def update(self, predictive: Predictive, y: Tensor) -> None:
+    def update(self, predictive: Predictive, y: Tensor) -> None:  # type: ignore[override]
         """Add predictions for a batch, and its targets."""
         low, high = predictive.interval(LEVEL)
         columns = y, predictive.mean, low, high, predictive.cdf(y)
-        self.lines.append(torch.stack([column.to(low) for column in columns], -1))
-
-    def compute(self) -> Tensor:
-        """Return the lines of all rows, of all ranks, (n, 5)."""
-        return torch.cat(self.lines) if isinstance(self.lines, list) else self.lines
+        super().update(torch.stack([column.to(low) for column in columns], -1))
 
 
 def split_metrics(split: str, *, has_density: bool) -> MetricCollection:

@@ -33,6 +33,7 @@ from ugmm.tracking.mode import asked_mode
 from ugmm.training.build import build, prepare, some_rows
 from ugmm.training.callbacks import leave_out_idle_hooks
 from ugmm.training.metrics_csv import MetricsCSV
+from ugmm.training.predictions import write_predictions
 from ugmm.training.progress import make_progress
 from ugmm.training.resuming import find_best, find_validation, read_last, read_matching
 from ugmm.training.saving.checkpoint import StampCheckpoints
@@ -195,6 +196,7 @@ def _execute(config: Config, run: Run, show: Show) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
+        write_predictions(run, trainer, task, data)
         if (confusion := _confusion(task, data)) is not None:
             run.write_confusion(*confusion)
         with suppress(OSError):  # a disk too full for this will tell of it below

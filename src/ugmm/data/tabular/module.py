@@ -49,6 +49,7 @@ class TabularDataModule(InMemoryDataModule):
 
     mean: Tensor
     std: Tensor
+    _chosen: dict[SplitName, np.ndarray]  # the numbers of each split's rows
     _fills: np.ndarray  # what becomes of each feature's missing values, (N,)
 
     def __init__(
@@ -119,9 +120,14 @@ class TabularDataModule(InMemoryDataModule):
         self._refuse(missing, "missing in some rows; fill it in, or use data.missing=drop")
         return Split(torch.from_numpy(self.table.x), torch.from_numpy(self.table.y))
 
+    def row_numbers(self, split: SplitName) -> np.ndarray:
+        """Return the numbers that a split's rows have in the table's source, (n,) int64."""
+        numbers, index = self.table.numbers, self._chosen[split]
+        return index if numbers is None else numbers[index]
+
     def load(self) -> dict[SplitName, Split]:
         """Split, then standardise in float64 by the training rows, and serve float32."""
-        rows = self._split_rows()
+        rows = self._chosen = self._split_rows()
         x = self._without_gaps(rows["train"])
         mean, std = fit_scaling(x[rows["train"]])
         self._refuse(~np.isfinite(std), "too large to be squared; give it in another unit")

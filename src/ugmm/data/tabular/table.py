@@ -37,6 +37,7 @@ class Table:
         pixel_range: See `ugmm.spec.Spec`.
         description: What to tell whoever trains on it; "" for nothing.
         target: The column of the numbers that are to be predicted; None where there are classes.
+        numbers: Which rows these are in the user's data, (n,) int64; None for 0 to n - 1.
     """
 
     x: np.ndarray
@@ -51,6 +52,7 @@ class Table:
     pixel_range: tuple[float, float] | None = None
     description: str = ""
     target: Target | None = None
+    numbers: np.ndarray | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -120,8 +122,10 @@ def without_rare(table: Table, least: int, rare: Rare) -> Table:
     places = np.cumsum(~few) - 1
     named = [f"{table.class_names[c]!r} ({rows[c]})" for c in np.flatnonzero(few)]
     of = f"with fewer than {least} rows, {list_some(named, 5)}, are"
+    numbers = table.numbers
     if rare == "drop":
         chosen = ~few[table.y]
+        numbers = np.flatnonzero(chosen) if numbers is None else numbers[chosen]
         x, y, done = table.x[chosen], places[table.y[chosen]], "left out"
     else:
         name = "other"
@@ -136,7 +140,7 @@ def without_rare(table: Table, least: int, rare: Rare) -> Table:
     if len(names) < 2:
         raise UserError(f"data.rare={rare} leaves less than two classes: those {of} {done}")
     said = f"{table.description}\n  data.rare={rare}: classes {of} {done}".lstrip("\n")
-    return replace(table, x=x, y=y, class_names=tuple(names), description=said)
+    return replace(table, x=x, y=y, class_names=tuple(names), description=said, numbers=numbers)
 
 
 def has_decimals(numbers: Iterable[float | None]) -> bool:

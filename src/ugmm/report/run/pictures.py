@@ -64,8 +64,8 @@ def draw_run(
         run: Its metrics become the training curves.
         network: The trained network; if its first layer is of mixture neurons, they are drawn.
         record: Of the test set: `confusion` (C, C), `confidence` (n,) and `correct` (n,); or, of
-            a number, `true`, `mean`, `low`, `high` and `pit`, (n,) each; empty where no label was
-            modelled.
+            a number, `true`, `mean`, `low`, `high` and `pit`, (n,) each; none of these where no
+            label was modelled.
         title: What the run is called, above the training curves.
         x: Training rows, (n, features): the inputs' range, as far as 5 standard deviations, and
             what draws are compared with.
@@ -87,7 +87,7 @@ def draw_run(
         tested = {name: column.numpy() for name, column in record.items()}
         figures["calibration"] = target_calibration(tested.pop("pit"))
         figures["predictions"] = predicted_numbers(**tested, target=spec.target)
-    elif record:
+    elif "confusion" in record:
         figures["confusion"] = confusion_matrix(record["confusion"].numpy(), class_names)
         figures["reliability"] = reliability_diagram(
             record["confidence"].numpy(), record["correct"].numpy()

@@ -6,7 +6,7 @@ import pytest
 
 from ugmm import load
 from ugmm.deploy import to_onnx, to_pt2, to_safetensors
-from ugmm.deploy.export import origin_of
+from ugmm.deploy.exports.export import origin_of
 
 WRITERS = {"onnx": to_onnx, "pt2": to_pt2, "safetensors": to_safetensors}
 TABLE = "width,age,colour,kind\n" + "".join(

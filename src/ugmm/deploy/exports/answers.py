@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ugmm.density import TiltedGaussian
 from ugmm.density.gaussian import Gaussian
-from ugmm.deploy.columns import Features
+from ugmm.deploy.exports.columns import Features
 from ugmm.errors import UserError
 from ugmm.trained import TrainedNetwork, TrainedRegressor
 

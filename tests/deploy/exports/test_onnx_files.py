@@ -13,7 +13,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from ugmm import load
 from ugmm.config.compose import compose
 from ugmm.deploy import to_onnx
-from ugmm.deploy.check import largest_difference
+from ugmm.deploy.exports.check import largest_difference
 from ugmm.errors import UserError
 from ugmm.nn import UGMMNetwork
 from ugmm.spec import Spec
@@ -161,7 +161,7 @@ def test_an_export_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
     def wrong(model, values):
         return {"probabilities": np.full((len(values["a"]), 2), 0.5), "label": None}
 
-    monkeypatch.setattr("ugmm.deploy.export.run_onnx", wrong)
+    monkeypatch.setattr("ugmm.deploy.exports.export.run_onnx", wrong)
     with pytest.raises(UserError, match="so nothing was written"):
         to_onnx(make(named("a", "b")), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

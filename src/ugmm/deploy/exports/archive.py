@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from ugmm.checkpoints import seal
-from ugmm.deploy.answers import Answers
-from ugmm.deploy.columns import examples, inputs_of
+from ugmm.deploy.exports.answers import Answers
+from ugmm.deploy.exports.columns import examples, inputs_of
 from ugmm.errors import UserError
 from ugmm.exported import DESCRIPTION
 from ugmm.kernels.decomposed import DECOMPOSITIONS

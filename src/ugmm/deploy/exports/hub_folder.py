@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ugmm.deploy.card import write_card
+from ugmm.deploy.exports.card import write_card
 from ugmm.errors import UserError
 from ugmm.exported import CONFIG, WEIGHTS, digest, read_export
 from ugmm.trained import TrainedNetwork, TrainedRegressor

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ugmm.deploy.answers import answering
-from ugmm.deploy.archive import load_program, to_archive
-from ugmm.deploy.check import TOLERANCE, answers_of, largest_difference, some_rows
-from ugmm.deploy.columns import inputs_of, to_tensors, to_values
-from ugmm.deploy.hub_folder import write_folder
-from ugmm.deploy.onnx_file import run_onnx, to_model
+from ugmm.deploy.exports.answers import answering
+from ugmm.deploy.exports.archive import load_program, to_archive
+from ugmm.deploy.exports.check import TOLERANCE, answers_of, largest_difference, some_rows
+from ugmm.deploy.exports.columns import inputs_of, to_tensors, to_values
+from ugmm.deploy.exports.hub_folder import write_folder
+from ugmm.deploy.exports.onnx_file import run_onnx, to_model
 from ugmm.errors import UserError
 from ugmm.exported import Origin, describe, is_export
 from ugmm.loading import load

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ugmm.deploy.answers import Answers
-from ugmm.deploy.columns import STRANGE, Input, examples, inputs_of
+from ugmm.deploy.exports.answers import Answers
+from ugmm.deploy.exports.columns import STRANGE, Input, examples, inputs_of
 from ugmm.errors import UserError
 from ugmm.spec import Spec
 
