@@ -11,6 +11,7 @@ from ugmm import __version__
 from ugmm._lean import starting
 from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.signals import closing_cleanly, run_command
+from ugmm.deploy.predicting.arguments import add_predict
 from ugmm.errors import UserError, lacks_memory
 from ugmm.launch.arguments import add_job_commands
 from ugmm.queries.arguments import add_commands
@@ -171,6 +172,7 @@ def make_parser() -> argparse.ArgumentParser:
     dashboard.add_argument("--dry-run", action="store_true", help="only print what it would be")
     dashboard.set_defaults(command=_dashboard)
 
+    add_predict(with_plugins)
     add_commands(with_plugins)
     add_job_commands(with_plugins)
 

@@ -1,0 +1,151 @@
+"""Which columns of a table a network reads, and its rows as `ugmm.spec.Spec.encode` takes them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ugmm.deploy.predicting.cells import to_values
+from ugmm.deploy.predicting.tables import Block, Table
+from ugmm.errors import RowError, UserError, nearest
+from ugmm.spec import Spec, column_of, unit_pixels
+
+__all__ = ["RowReader"]
+
+
+class RowReader:
+    """Reads rows of a table, a block after the other.
+
+    Arguments:
+        table: The table.
+        spec: What a row is.
+        keep: Columns that are copied, whether the network knows them or not.
+        with_answer: Whether to read the column of the label or target, too.
+
+    Raises:
+        UserError: If the table has not the columns that it should.
+    """
+
+    def __init__(
+        self, table: Table, spec: Spec, keep: Sequence[str] = (), *, with_answer: bool = False
+    ) -> None:
+        self.table, self.spec = table, spec
+        names = table.names
+        for name in keep:
+            if name not in names:
+                raise UserError(
+                    f"--keep {name}: {table.name} has no such column; {nearest(name, names)}"
+                )
+        self.kept = {name: names.index(name) for name in keep}
+        self.columns = dict(zip(self._columns(), self._places(keep), strict=True))
+        self.answer = None
+        if with_answer:
+            if spec.answer_name not in names:
+                raise UserError(
+                    f"{table.name} has no column {spec.answer_name!r} to test by; add it"
+                )
+            self.answer = names.index(spec.answer_name)
+        self._grey: bool | None = None  # whether pixels go from 0 to 255
+
+    def _columns(self) -> Sequence[Any]:
+        return self.spec.columns or [column_of(place) for place in range(self.spec.n_features)]
+
+    def _places(self, keep: Sequence[str]) -> list[int | None]:
+        """Return where each of the network's columns is."""
+        names, spec, name = self.table.names, self.spec, self.table.name
+        if not spec.columns:
+            free = [place for place, column in enumerate(names) if column not in keep]
+            if len(free) != spec.n_features:
+                raise UserError(
+                    f"{name} has {len(free)} columns, and the network {spec.n_features} inputs "
+                    "without names; give one column for each, in their order (others are left "
+                    "aside by --keep)"
+                )
+            return list(free)
+        known = {column.name for column in spec.columns}
+        known |= {f"{column.name} ({column.unit})" for column in spec.columns}
+        own = [
+            place for place, column in enumerate(names) if column in known or column not in keep
+        ]
+        try:
+            found = spec.match(
+                [names[place] for place in own],
+                may_lack=spec.keeps_missing,
+                remedy="leave it out, name it by --keep",
+            )
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        if all(place is None for place in found):
+            raise UserError(
+                f"{name} has none of the network's columns; {nearest(names[0], known)}"
+            )
+        return [None if place is None else own[place] for place in found]
+
+    def blocks(self) -> Iterator[tuple[int, Any, dict[str, pa.Array], pa.Array | None]]:
+        """Yield of each block how many rows came before it, its rows, kept columns and answers.
+
+        Raises:
+            UserError: If the table is damaged, or holds what it should not.
+        """
+        found = [*self.columns.values(), *self.kept.values(), self.answer]
+        places = sorted({place for place in found if place is not None})
+        at = {place: index for index, place in enumerate(places)}
+        first = 0
+        for block in self.table.blocks(places):
+            with self.numbering(first):
+                rows = self._read(block, at)
+            kept = {name: block[at[place]] for name, place in self.kept.items()}
+            answers = None if self.answer is None else block[at[self.answer]]
+            yield first, rows, kept, answers
+            first += len(block[0])
+
+    @contextmanager
+    def numbering(self, first: int) -> Iterator[None]:
+        """Number the row of an error in the body, of one block, as the rows of the table are.
+
+        Args:
+            first: How many rows were before the block.
+
+        Raises:
+            UserError: In place of that error.
+        """
+        try:
+            yield
+        except RowError as error:
+            raise UserError(
+                f"{self.table.name}: {error.numbered(first + error.row + 1)}"
+            ) from None
+        except UserError as error:
+            raise UserError(f"{self.table.name}: {error}") from None
+
+    def _read(self, block: Block, at: Mapping[int, int]) -> Any:
+        values = {
+            column.name: to_values(block[at[place]], column, self.table.dialect)
+            for column, place in self.columns.items()
+            if place is not None
+        }
+        if self.spec.columns:
+            return values
+        rows = np.column_stack(list(values.values()))
+        return rows if self.spec.pixel_range is None else self._read_pixels(rows)
+
+    def _read_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Return pixels between 0 and 1 where they are from 0 to 255, as the first block tells."""
+        if pixels.dtype == object or self.spec.pixel_range != (0, 1):
+            return pixels
+        if self._grey is None:
+            whole = bool(((pixels >= 0) & (pixels <= 255) & (pixels % 1 == 0)).all())
+            self._grey = whole and pixels.max() > 1
+        if not self._grey:
+            return pixels
+        strange = ~((pixels >= 0) & (pixels <= 255)) & ~np.isnan(pixels)
+        if strange.any():
+            row, place = np.argwhere(strange)[0]
+            raise RowError(
+                f"pixel {place} is {pixels[row, place]:g} in",
+                int(row),
+                ", and all must lie between 0 and 255, as others do",
+            )
+        return unit_pixels(pixels)
