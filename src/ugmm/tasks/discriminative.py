@@ -55,10 +55,19 @@ class DiscriminativeTask(ClassificationTask):
     def prepare(self, x: Tensor, y: Tensor) -> None:  # noqa: ARG002
         """Weigh the classes by their training rows, if that is asked for; tell their shares."""
         rows = count_labels(y, self.n_classes)
-        weights = balanced_weights(rows)
-        if self.is_balanced:
-            self.weights = weights.to(self.device)
-        shares = rows.clamp(min=1) * (weights if self.is_balanced else 1)
+        self.weigh(balanced_weights(rows) if self.is_balanced else None, y)
+
+    def weigh(self, weights: Tensor | None, y: Tensor) -> None:
+        """Multiply the loss of each row by the weight of its class; tell the classes' shares.
+
+        Args:
+            weights: Of the classes, (C,); None weighs all alike.
+            y: The labels of the training rows, (n,).
+        """
+        shares = count_labels(y, self.n_classes).clamp(min=1).float()
+        if weights is not None:
+            self.weights = weights.to(self.device, shares.dtype)
+            shares = shares * self.weights.cpu()
         self.network.set_prior(shares / shares.sum())
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
@@ -66,10 +75,10 @@ class DiscriminativeTask(ClassificationTask):
         scores = self(x)
         self.right = self.right + (scores.detach().argmax(-1) == y).sum()
         self.seen += len(y)
-        if not self.is_balanced:
-            return self.objective.of_scores(scores, y)
-        if self.weights is None:
+        if self.is_balanced and self.weights is None:
             raise RuntimeError("class_weights='balanced': call prepare(x, y) before training")
+        if self.weights is None:
+            return self.objective.of_scores(scores, y)
         return self.objective.of_scores(scores, y, self.weights)
 
     def on_train_epoch_end(self) -> None:

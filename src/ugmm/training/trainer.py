@@ -145,14 +145,19 @@ def make_trainer(
     return trainer
 
 
-def optional_callbacks(wanted: TrainerConfig) -> list[Callback]:
-    """Return what is asked for by keys that are off by default."""
+def optional_callbacks(wanted: TrainerConfig, stop: type[StopEarly] = StopEarly) -> list[Callback]:
+    """Return what is asked for by keys that are off by default.
+
+    Args:
+        wanted: The keys.
+        stop: What stops early, if that is asked for.
+    """
     found: list[Callback] = []
     if wanted.averaging.name != "none":
         found.append(AverageWeights(wanted.averaging, wanted.max_epochs))
     if (patience := wanted.early_stopping.patience) is not None:
         goal, min_delta = _goal_of(wanted.monitor), wanted.early_stopping.min_delta
-        found.append(StopEarly(wanted.monitor, goal, patience, min_delta))
+        found.append(stop(wanted.monitor, goal, patience, min_delta))
     return found
 
 

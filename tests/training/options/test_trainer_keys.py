@@ -99,6 +99,23 @@ def test_crossval_has_nothing_to_stop_by():
         train_rows(config, rows)
 
 
+def test_a_training_of_rows_goes_back_to_the_best():
+    x, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 3
+    x[:, 0] += y
+    settings = ["optimizer.lr=0.1", "trainer.check_val_every_n_epoch=1", "trainer.threads=1"]
+
+    def trained(*more):
+        data = RowsDataModule(x[:30], y[:30], 3, 30, 0, validation=(x[30:], y[30:]))
+        network = train_rows(compose("iris_disc", [*settings, *more]), data).network
+        scores = network.class_scores(torch.tensor(x[30:]).float())
+        return torch.nn.functional.cross_entropy(scores, torch.tensor(y[30:])).item()
+
+    after = [trained(f"trainer.max_epochs={n}") for n in range(1, 20)]
+    stopped = trained("trainer.early_stopping.patience=8")
+    assert after[-1] > min(after)
+    assert stopped == pytest.approx(min(after))
+
+
 def test_a_training_of_rows_averages_too():
     x = np.random.default_rng(0).normal(size=(9, 4))
     overrides = ["trainer.max_epochs=3", "schedule.name=constant"]

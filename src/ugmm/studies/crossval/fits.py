@@ -159,18 +159,24 @@ class NetworkEstimator:
         """See `Estimator.fit`; `normalized` says afterwards what the scores are."""
         import torch
 
+        from ugmm.nn import Classifier
         from ugmm.training.fit import RowsDataModule, train
 
         wanted = self.config.data
         noise = getattr(wanted, "noise", 0.0)
         data = RowsDataModule(x, y, n_classes, wanted.batch_size, seed, noise)
-        task = train(replace(self.config, seed=seed), data)
-        self.normalized = task.network.normalized
+        network = train(replace(self.config, seed=seed), data).network
+        assert isinstance(network, Classifier)  # as the data has classes
+        self.normalized = network.normalized
 
         @torch.no_grad()
         def log_joint(x: np.ndarray) -> np.ndarray:
-            return task.network.class_scores(torch.tensor(x).float()).double().numpy()
+            return network.class_scores(torch.tensor(x).float()).double().numpy()
 
+        if log_joint(x[:1]).shape[-1] != n_classes:
+            raise UserError(
+                "this experiment models no label (task.label=none): nothing to compare"
+            )
         return log_joint
 
 

@@ -1,14 +1,17 @@
 """`trainer.early_stopping`: ending a run whose validation has stopped getting better."""
 
+from copy import deepcopy
+
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
 
 from ugmm.report.tables import format_count
 from ugmm.terminal import say
 
-__all__ = ["StopEarly"]
+__all__ = ["StopAtBest", "StopEarly"]
 
 
 class StopEarly(EarlyStopping):
@@ -50,3 +53,23 @@ class StopEarly(EarlyStopping):
                 f"stopped early, after epoch {self.stopped_epoch + 1}: {self.monitor} was no "
                 f"better in {format_count(self.patience, 'validation')}"
             )
+
+
+class StopAtBest(StopEarly):
+    """Stop likewise, without a word, and go back to the parameters of the best validation.
+
+    They are kept in memory: for training that has no checkpoints.
+    """
+
+    best: dict[str, Tensor] | None = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the parameters if none before them was better."""
+        super().on_validation_end(trainer, pl_module)
+        if self.wait_count == 0:
+            self.best = deepcopy(pl_module.network.state_dict())  # type: ignore[union-attr]
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Bring the best ones back."""
+        if self.best is not None:
+            pl_module.network.load_state_dict(self.best)  # type: ignore[union-attr]
