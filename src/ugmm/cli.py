@@ -129,6 +129,11 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "run", help="a run folder, a checkpoint, a group's folder (the newest run), or `latest`"
     )
+    evaluate.add_argument(
+        "--data",
+        metavar="FILE",
+        help="other rows, with their labels or targets: a CSV or Parquet file; - is standard input",
+    )
     evaluate.set_defaults(command=_eval)
 
     crossval = with_plugins("crossval", help="compare models by nested cross-validation")
@@ -231,6 +236,12 @@ def _start_or_resume(options: argparse.Namespace) -> None:
 def _eval(options: argparse.Namespace) -> None:
     from ugmm.runs import locate
 
+    if options.data is not None:
+        with starting():
+            from ugmm.deploy.predicting.evaluation import evaluate_rows
+
+        _print_results(*evaluate_rows(options.run, options.data))
+        return
     run, checkpoint = locate(options.run)
     with starting():
         from ugmm.training.run import evaluate

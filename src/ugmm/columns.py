@@ -71,25 +71,26 @@ class Column:
             return self._read_numbers(values)[:, None]
         places = {identify(category): place for place, category in enumerate(self.categories)}
         numbers = {to_number(category): place for place, category in enumerate(self.categories)}
-        seen: dict[str, int] = {}
-        chosen = []
         nothing = len(self.categories)  # the row of what is missing, below the categories' own
-        for row, value in enumerate(values):
-            if isinstance(value, str) and value in seen:
-                chosen.append(seen[value])
-                continue
+
+        def place_of(value: Any) -> int | None:
             if keep_missing and is_missing(value):
-                chosen.append(nothing)
-                continue
-            text = UNKNOWN if is_missing(value) else plain_blanks(str(value))
-            place = places.get(identify(text))
+                return nothing
+            place = places.get(
+                identify(UNKNOWN if is_missing(value) else plain_blanks(str(value)))
+            )
             if place is None and not isinstance(value, str) and to_number(value) is not None:
                 place = numbers.get(to_number(value))  # the number 9 is the category "09"
-            if place is None:
-                raise self._explain(row, text)
-            if isinstance(value, str):
-                seen[value] = place
-            chosen.append(place)
+            return place
+
+        if set(map(type, values)) <= {str, type(None)}:  # each of them is looked at once
+            seen = {value: place_of(value) for value in dict.fromkeys(values)}
+            chosen = list(map(seen.__getitem__, values))
+        else:
+            chosen = list(map(place_of, values))
+        if None in chosen:
+            row = chosen.index(None)
+            raise self._explain(row, values[row])
         codes = np.vstack([np.eye(nothing), np.full(nothing, math.nan)])
         return codes[np.array(chosen, dtype=np.intp)]
 
@@ -108,14 +109,15 @@ class Column:
             numbers[row] = read
         return numbers
 
-    def _explain(self, row: int, text: str) -> RowError:
-        """Return the error of a text that is none of the categories."""
-        if text == UNKNOWN:
+    def _explain(self, row: int, value: Any) -> RowError:
+        """Return the error of a value that is none of the categories."""
+        if is_missing(value):
             return RowError(
                 f"column {self.name!r} has no value in",
                 row,
                 ", and none was missing in training; fill it in, or leave the row out",
             )
+        text = plain_blanks(str(value))
         return RowError(
             f"column {self.name!r} has {text!r} in",
             row,

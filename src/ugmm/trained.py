@@ -20,7 +20,7 @@ from ugmm.spec import Spec
 
 __all__ = ["Sample", "TrainedNetwork", "TrainedRegressor"]
 
-_BATCH = 1000  # rows that the network sees at once
+_CELLS, _LEAST, _MOST = 2**19, 1000, 2**14  # features and rows that the network sees at once
 
 
 class Sample(NamedTuple):
@@ -57,8 +57,10 @@ class _Trained:
         parameter = next(self.network.parameters(), None)
         device = next(chain(self.network.parameters(), self.network.buffers())).device
         dtype = x.dtype if parameter is None else parameter.dtype
+        # Rows of a table take half the time in parts of 16,000; images would fill the memory.
+        rows = min(max(_CELLS // max(x.shape[-1], 1), _LEAST), _MOST)
         with self.network.prepared():
-            parts = [of(part.to(device, dtype)) for part in x.split(_BATCH)]
+            parts = [of(part.to(device, dtype)) for part in x.split(rows)]
         return torch.cat(parts)
 
 

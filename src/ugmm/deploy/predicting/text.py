@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,26 @@ class TextFile:
             if self.separator is not None:
                 next(text)
             yield text
+
+    def has_stray_quotes(self, mark: str) -> bool:
+        """Return whether a quotation mark neither begins a value nor ends one.
+
+        Readers differ in what they make of those, and not in what they make of others.
+
+        Args:
+            mark: What stands between values.
+        """
+        if not self.has_quotes:
+            return False
+        ends = rf"[{re.escape(mark)}\r\n]"
+        stray, text = re.compile(rf'"(?!{ends})(?<!{ends}")'), "\n"
+        with self.open() as file:
+            while chunk := file.read(_CHUNK):
+                text = text[-2:] + chunk
+                # The first letter was looked at before; the last one will be, with the next.
+                if any(0 < found.start() < len(text) - 1 for found in stray.finditer(text)):
+                    return True
+        return False
 
     def _scan(self, encoding: str) -> bool:
         """Return whether all of it is text in an encoding, and look what is in it."""
