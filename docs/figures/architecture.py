@@ -1,6 +1,7 @@
-"""`architecture_light.svg` and `architecture_dark.svg`: a neuron, and layers of them."""
+"""A neuron, and layers of them: `python docs/figures/architecture.py light|dark FILE.svg`."""
 
 import io
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,8 +28,10 @@ class Ink:
     series: tuple[str, ...]  # a colour an input
 
 
-LIGHT = Ink(text=INK, line=MUTED, paper="#FFFFFF", series=SERIES[:4])
-DARK = Ink(text="#E6E6E6", line="#9A9A9A", paper="#0D1117", series=(SERIES[4], *SERIES[1:4]))
+INKS = {
+    "light": Ink(text=INK, line=MUTED, paper="#FFFFFF", series=SERIES[:4]),
+    "dark": Ink("#E6E6E6", line="#9A9A9A", paper="#0D1117", series=(SERIES[4], *SERIES[1:4])),
+}
 
 
 @dataclass(frozen=True)
@@ -50,18 +53,19 @@ COMPONENTS = (
 )
 
 
-def draw(folder: Path) -> None:
-    """Write both pictures."""
-    for name, ink in (("light", LIGHT), ("dark", DARK)):
-        figure = Figure(figsize=(WIDTH, HEIGHT))
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, HEIGHT))
-        axes.set_axis_off()
-        _draw_neuron(axes, ink)
-        _draw_layers(axes, ink)
-        drawn = io.BytesIO()
-        with rc_context({"svg.hashsalt": "ugmm"}):  # the same file each time
-            figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
-        write_atomic(folder / f"architecture_{name}.svg", drawn.getvalue())
+def draw(ink: Ink) -> bytes:
+    """Return the picture, as an SVG that is the same each time."""
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, HEIGHT))
+    axes.set_axis_off()
+    _draw_neuron(axes, ink)
+    _draw_layers(axes, ink)
+    drawn = io.BytesIO()
+    with rc_context({"svg.hashsalt": "ugmm"}):
+        figure.savefig(
+            drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
+    return drawn.getvalue()
 
 
 def _draw_neuron(axes: Axes, ink: Ink) -> None:
@@ -139,3 +143,6 @@ def _bell(x: np.ndarray | float, part: Component) -> np.ndarray | float:
 
 
 _CENTRED = {"ha": "center", "va": "center"}
+
+if __name__ == "__main__":
+    write_atomic(Path(sys.argv[2]), draw(INKS[sys.argv[1]]))

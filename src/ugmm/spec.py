@@ -88,6 +88,12 @@ class Spec:
         return tuple(name for column in self.columns for name in column.features)
 
     @property
+    def column_names(self) -> dict[str, str]:
+        """The columns' names, by each name that a table may have for them: with the unit, too."""
+        names = {column.name: column.name for column in self.columns}
+        return names | {f"{c.name} ({c.unit})": c.name for c in self.columns if c.unit}
+
+    @property
     def answer_name(self) -> str | None:
         """The column of what is predicted, which rows may hold; None where it has no name."""
         return self.label if self.target is None else self.target.name
@@ -285,9 +291,7 @@ class Spec:
         Raises:
             UserError: If there is an unknown column, or one twice, or one is lacking.
         """
-        known = {column.name: column.name for column in self.columns}
-        known |= {f"{c.name} ({c.unit})": c.name for c in self.columns if c.unit}
-        found: dict[str, int] = {}
+        known, found = self.column_names, dict[str, int]()
         for place, name in enumerate(names):
             if name in known:
                 if known[name] in found:

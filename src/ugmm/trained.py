@@ -18,7 +18,7 @@ from ugmm.nn import Classifier, Evidence, Network, Predictive, Regressor
 from ugmm.nn.classifier import CanSample
 from ugmm.spec import Spec
 
-__all__ = ["Sample", "TrainedNetwork", "TrainedRegressor"]
+__all__ = ["NotOfNumbersError", "Sample", "TrainedNetwork", "TrainedRegressor"]
 
 _CELLS, _LEAST, _MOST = 2**19, 1000, 2**14  # features and rows that the network sees at once
 

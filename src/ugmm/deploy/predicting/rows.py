@@ -22,14 +22,14 @@ class RowReader:
         table: The table.
         spec: What a row is.
         keep: Columns that are copied, whether the network knows them or not.
-        with_answer: Whether to read the column of the label or target, too.
+        answer: The column of the label or target, if it is read, too.
 
     Raises:
         UserError: If the table has not the columns that it should.
     """
 
     def __init__(
-        self, table: Table, spec: Spec, keep: Sequence[str] = (), *, with_answer: bool = False
+        self, table: Table, spec: Spec, keep: Sequence[str] = (), answer: str | None = None
     ) -> None:
         self.table, self.spec = table, spec
         names = table.names
@@ -38,25 +38,25 @@ class RowReader:
                 raise UserError(
                     f"--keep {name}: {table.name} has no such column; {nearest(name, names)}"
                 )
+        if answer is not None and answer not in names:
+            raise UserError(
+                f"{table.name} has no column {answer!r} to test by; add it, or rename it: "
+                f"{nearest(answer, names)}"
+            )
         self.kept = {name: names.index(name) for name in keep}
-        self.columns = dict(zip(self._columns(), self._places(keep), strict=True))
-        self.answer = None
-        if with_answer:
-            if spec.answer_name not in names:
-                raise UserError(
-                    f"{table.name} has no column {spec.answer_name!r} to test by; add it"
-                )
-            self.answer = names.index(spec.answer_name)
+        aside = keep if answer is None else [*keep, answer]
+        self.columns = dict(zip(self._columns(), self._places(aside), strict=True))
+        self.answer = None if answer is None else names.index(answer)
         self._grey: bool | None = None  # whether pixels go from 0 to 255
 
     def _columns(self) -> Sequence[Any]:
         return self.spec.columns or [column_of(place) for place in range(self.spec.n_features)]
 
-    def _places(self, keep: Sequence[str]) -> list[int | None]:
+    def _places(self, aside: Sequence[str]) -> list[int | None]:
         """Return where each of the network's columns is."""
         names, spec, name = self.table.names, self.spec, self.table.name
         if not spec.columns:
-            free = [place for place, column in enumerate(names) if column not in keep]
+            free = [place for place, column in enumerate(names) if column not in aside]
             if len(free) != spec.n_features:
                 raise UserError(
                     f"{name} has {len(free)} columns, and the network {spec.n_features} inputs "
@@ -64,10 +64,9 @@ class RowReader:
                     "aside by --keep)"
                 )
             return list(free)
-        known = {column.name for column in spec.columns}
-        known |= {f"{column.name} ({column.unit})" for column in spec.columns}
+        known = spec.column_names
         own = [
-            place for place, column in enumerate(names) if column in known or column not in keep
+            place for place, column in enumerate(names) if column in known or column not in aside
         ]
         try:
             found = spec.match(
