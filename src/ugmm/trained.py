@@ -110,7 +110,10 @@ class TrainedNetwork(_Trained):
         Raises:
             UserError: If the rows are not what the network was trained on, or it says neither.
         """
-        x = self._encode(rows)
+        return self.answer_features(self._encode(rows))
+
+    def answer_features(self, x: Tensor) -> dict[str, np.ndarray]:
+        """Return the same about rows that are in model units already, (n, N)."""
         ranking = self._ranking(x)
         columns = class_columns(self.class_names, ranking.cpu().numpy())
         if self.network.normalized:
@@ -273,9 +276,12 @@ class TrainedRegressor(_Trained):
         Raises:
             UserError: See `predict`.
         """
+        return self._predictive(self._encode(rows))
+
+    def _predictive(self, x: Tensor) -> Predictive:
         target = self.spec.target
         assert target is not None  # a run of a regression has one
-        parameters = self._outputs(self.network, self._encode(rows))
+        parameters = self._outputs(self.network, x)
         of_model = self.network.distribution(parameters.cpu().double())
         return of_model.scaled(target.mean, target.std)
 
@@ -302,8 +308,12 @@ class TrainedRegressor(_Trained):
         Raises:
             UserError: See `interval`.
         """
+        return self.answer_features(self._encode(rows), level)
+
+    def answer_features(self, x: Tensor, level: float = 0.9) -> dict[str, np.ndarray]:
+        """Return the same about rows that are in model units already, (n, N)."""
         _check_level(level)
-        found = self.predictive(rows)
+        found = self._predictive(x)
         low, high = (end.numpy() for end in found.interval(level))
         return number_columns(found.mean.numpy(), low, high, level)
 

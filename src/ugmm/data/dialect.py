@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -108,12 +109,12 @@ def _named(value: str, known: dict[str, str], key: str) -> str | None:
 
 
 def _sample(lines: Iterable[str], mark: str) -> list[list[str]]:
-    """Return the first records, without blanks around values; none where they cannot be read."""
+    """Return the first records, without blanks around values, up to one that cannot be read."""
     reader = csv.reader(lines, delimiter=mark, strict=True)
-    try:
-        return [[cell.strip() for cell in row] for row in islice(reader, _SAMPLE) if row]
-    except csv.Error:
-        return []
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows.extend([cell.strip() for cell in row] for row in islice(reader, _SAMPLE) if row)
+    return rows
 
 
 def _share_of_numbers(rows: Sequence[Sequence[str]], separator: str) -> float:

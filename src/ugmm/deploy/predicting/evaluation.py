@@ -4,26 +4,22 @@ from dataclasses import replace
 
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
 
-import numpy as np
-import pyarrow as pa
 import torch
 
 from ugmm.config.frozen import read_config
 from ugmm.data import InMemoryDataModule, Split
 from ugmm.data.module import SplitName
-from ugmm.deploy.predicting.cells import to_values
 from ugmm.deploy.predicting.rows import RowReader
 from ugmm.deploy.predicting.tables import open_table
-from ugmm.errors import RowError
 from ugmm.loading import load, load_task
 from ugmm.runs import Confusion, locate
-from ugmm.spec import Column, Spec
+from ugmm.spec import Spec
 from ugmm.training.run import test_alone
 
 __all__ = ["evaluate_rows"]
 
 
-class TestRows(InMemoryDataModule):
+class GivenRows(InMemoryDataModule):
     """Rows to test on, in model units, of which it is known what they are.
 
     Args:
@@ -65,34 +61,8 @@ def evaluate_rows(run: str, data: str) -> tuple[dict[str, float], Confusion | No
         if spec.label is None and spec.n_classes > 1:
             spec = replace(spec, label="label")
         reader = RowReader(table, spec, answer=spec.answer_name)
-        parts = []
-        for first, rows, _, answers in reader.blocks():
-            with reader.numbering(first):
-                x = torch.from_numpy(spec.encode(rows))
-                y = (
-                    _answers(spec, answers, reader)
-                    if answers is not None
-                    else np.zeros(len(x), int)
-                )
-                parts.append((x, torch.from_numpy(y)))
+        parts = [(x, torch.zeros(len(x)).long() if y is None else y) for x, y, _ in reader.parts()]
     config = read_config(folder)
-    x, y = map(torch.cat, zip(*parts, strict=True))
-    rows = TestRows(Split(x, y), spec, getattr(config.data, "batch_size", len(x)))
-    return test_alone(load_task(place), rows, config)
-
-
-def _answers(spec: Spec, column: pa.Array, reader: RowReader) -> np.ndarray:
-    """Return the labels of rows, (n,) int64, or their targets in model units, (n,) float32."""
-    if (target := spec.target) is not None:
-        numeric = Column(target.name)
-        raw = numeric.encode(to_values(column, numeric, reader.table.dialect))[:, 0]
-        y, missing = ((raw - target.mean) / target.std).astype(np.float32), np.isnan(raw)
-    else:
-        words = to_values(column, Column(str(spec.label), spec.class_names), reader.table.dialect)
-        labels = spec.given_labels({spec.label: words})
-        assert labels is not None  # the column is there
-        y, missing = labels, labels < 0
-    if missing.any():
-        name, row = spec.answer_name, int(missing.argmax())
-        raise RowError(f"column {name!r} has no value in", row, "; leave out such rows")
-    return y
+    split = Split(*map(torch.cat, zip(*parts, strict=True)))
+    tested = GivenRows(split, spec, getattr(config.data, "batch_size", len(split.x)))
+    return test_alone(load_task(place), tested, config)

@@ -50,17 +50,16 @@ def _answers(
 ) -> Iterator[tuple[int, Columns]]:
     """Yield how many rows are answered, and the columns of a block of them."""
     with network.network.prepared():
-        for first, rows, kept, _ in reader.blocks():
-            with reader.numbering(first):
-                answers = network.answer(rows, **asked)
+        done = 0
+        for x, _, kept in reader.parts():
+            answers = network.answer_features(x, **asked)
             if taken := answers.keys() & kept.keys():
                 name = min(taken)
                 raise UserError(
                     f"--keep {name}: the answers have a column of that name; rename yours"
                 )
-            columns = {**kept, **answers}
-            n = len(next(iter(answers.values())))
-            yield first + n, columns
+            done += len(x)
+            yield done, {**kept, **answers}
 
 
 def read_names(text: str | None) -> list[str]:

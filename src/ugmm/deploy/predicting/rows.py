@@ -1,18 +1,35 @@
-"""Which columns of a table a network reads, and its rows as `ugmm.spec.Spec.encode` takes them."""
+"""Which columns of a table a network reads, and its rows in model units."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import torch
+from torch import Tensor
 
 from ugmm.deploy.predicting.cells import to_values
 from ugmm.deploy.predicting.tables import Block, Table
 from ugmm.errors import RowError, UserError, nearest
-from ugmm.spec import Spec, column_of, unit_pixels
+from ugmm.spec import Column, Spec, column_of, unit_pixels
 
-__all__ = ["RowReader"]
+__all__ = ["Part", "RowReader"]
+
+
+class Part(NamedTuple):
+    """Some of a table's rows.
+
+    Attributes:
+        x: Features in model units, (n, N) float32.
+        y: Labels, (n,) int64, or targets in model units, (n,) float32; None where they are not
+            read.
+        kept: The columns that are copied, by name.
+    """
+
+    x: Tensor
+    y: Tensor | None
+    kept: dict[str, pa.Array]
 
 
 class RowReader:
@@ -49,7 +66,7 @@ class RowReader:
         self.answer = None if answer is None else names.index(answer)
         self._grey: bool | None = None  # whether pixels go from 0 to 255
 
-    def _columns(self) -> Sequence[Any]:
+    def _columns(self) -> Sequence[Column]:
         return self.spec.columns or [column_of(place) for place in range(self.spec.n_features)]
 
     def _places(self, aside: Sequence[str]) -> list[int | None]:
@@ -82,8 +99,8 @@ class RowReader:
             )
         return [None if place is None else own[place] for place in found]
 
-    def blocks(self) -> Iterator[tuple[int, Any, dict[str, pa.Array], pa.Array | None]]:
-        """Yield of each block how many rows came before it, its rows, kept columns and answers.
+    def parts(self) -> Iterator[Part]:
+        """Yield the rows, a part after the other.
 
         Raises:
             UserError: If the table is damaged, or holds what it should not.
@@ -93,22 +110,18 @@ class RowReader:
         at = {place: index for index, place in enumerate(places)}
         first = 0
         for block in self.table.blocks(places):
-            with self.numbering(first):
-                rows = self._read(block, at)
-            kept = {name: block[at[place]] for name, place in self.kept.items()}
-            answers = None if self.answer is None else block[at[self.answer]]
-            yield first, rows, kept, answers
-            first += len(block[0])
+            with self._numbering(first):
+                x = torch.from_numpy(self.spec.encode(self._read(block, at)))
+                y = None if self.answer is None else self._read_answers(block[at[self.answer]])
+            yield Part(x, y, {name: block[at[place]] for name, place in self.kept.items()})
+            first += len(x)
 
     @contextmanager
-    def numbering(self, first: int) -> Iterator[None]:
-        """Number the row of an error in the body, of one block, as the rows of the table are.
+    def _numbering(self, first: int) -> Iterator[None]:
+        """Name the table in an error of the body, of one block, and number its row from 1.
 
         Args:
             first: How many rows were before the block.
-
-        Raises:
-            UserError: In place of that error.
         """
         try:
             yield
@@ -118,6 +131,22 @@ class RowReader:
             ) from None
         except UserError as error:
             raise UserError(f"{self.table.name}: {error}") from None
+
+    def _read_answers(self, values: pa.Array) -> Tensor:
+        spec, dialect = self.spec, self.table.dialect
+        if (target := spec.target) is not None:
+            numeric = Column(target.name)
+            raw = numeric.encode(to_values(values, numeric, dialect))[:, 0]
+            y, missing = ((raw - target.mean) / target.std).astype(np.float32), np.isnan(raw)
+        else:
+            words = to_values(values, Column(str(spec.label), spec.class_names), dialect)
+            labels = spec.given_labels({spec.label: words})
+            assert labels is not None  # the column is there
+            y, missing = labels, labels < 0
+        if missing.any():
+            column, row = self.spec.answer_name, int(missing.argmax())
+            raise RowError(f"column {column!r} has no value in", row, "; leave out such rows")
+        return torch.from_numpy(y)
 
     def _read(self, block: Block, at: Mapping[int, int]) -> Any:
         values = {

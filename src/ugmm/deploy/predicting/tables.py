@@ -144,7 +144,8 @@ class CsvTable(Table):
                 for block in self._by_arrow(places):
                     read += len(block[0])
                     yield block
-                return
+                if read:
+                    return
         yield from self._by_python(places, read)
 
     def _by_arrow(self, places: Sequence[int]) -> Iterator[Block]:

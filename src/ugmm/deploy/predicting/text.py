@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from ugmm.data.dialect import named_separator
 from ugmm.data.text_file import GZIP, START, find_encoding, refuse_no_text
@@ -72,7 +72,7 @@ class TextFile:
                     yield packed
                     return
                 with gzip.GzipFile(fileobj=packed) as unpacked:
-                    yield unpacked
+                    yield cast("IO[bytes]", unpacked)
         except (gzip.BadGzipFile, zlib.error) as error:
             raise UserError(
                 f"{self.name} is a damaged gzip file ({error}); make it again"
