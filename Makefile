@@ -9,8 +9,8 @@ ARGS    ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train launch eval predict crossval ablate compare dashboard test test-slow test-slurm \
-  test-wheel lint bench notebooks figures docs docs-links dist release clean
+TARGETS := help setup train launch eval predict report crossval ablate compare dashboard test test-slow \
+  test-slurm test-wheel lint bench notebooks figures docs docs-links dist release clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -22,14 +22,14 @@ $(error do not know '$(strip $(STRAY))': an experiment goes into EXP=, its setti
 endif
 
 # What has no default is asked for before anything is installed.
-OF_RUN := $(firstword $(filter eval predict,$(MAKECMDGOALS)))
+OF_RUN := $(firstword $(filter eval predict report,$(MAKECMDGOALS)))
 ifneq ($(and $(OF_RUN),$(if $(strip $(RUN)),,unnamed)),)
 $(error name the run folder: make $(OF_RUN) RUN=runs/...)
 endif
 ifneq ($(and $(filter predict,$(MAKECMDGOALS)),$(if $(strip $(DATA)),,unnamed)),)
 $(error name the rows: make predict RUN=runs/... DATA=table.csv)
 endif
-ifneq ($(and $(strip $(DATA)),$(if $(OF_RUN),,unread)),)
+ifneq ($(and $(strip $(DATA)),$(if $(filter eval predict,$(MAKECMDGOALS)),,unread)),)
 $(error DATA= is read by make predict and make eval only)
 endif
 UNNAMED := $(and $(filter file,$(origin EXP)),$(filter crossval ablate compare dashboard,$(MAKECMDGOALS)))
@@ -75,6 +75,9 @@ eval: $(READY) ## test the checkpoint of a run again: RUN=folder, perhaps on oth
 
 predict: $(READY) ## a trained network's answers about rows: RUN=folder DATA=table.csv ARGS="--out answers.csv"
 	@$(BIN)/ugmm predict $(RUN) $(DATA) $(ARGS)
+
+report: $(READY) ## an HTML page of a run, in its folder: RUN=folder ARGS="--out page.html"
+	@$(BIN)/ugmm report $(RUN) $(ARGS)
 
 crossval: $(READY) ## compare models by nested cross-validation: EXP=iris ARGS="--jobs 4"
 	@$(BIN)/ugmm crossval $(EXP) $(ARGS)

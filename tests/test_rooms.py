@@ -28,10 +28,10 @@ ORDER = (
     ("config",),
     ("given",),
     ("trained",),
-    ("loading", "tracking"),
+    ("loading", "reporting", "tracking"),
     ("training",),
     ("studies",),
-    ("deploy", "launch", "queries"),
+    ("completion", "deploy", "launch", "queries"),
     ("cli", "sklearn"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -137,6 +137,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     evaluate.set_defaults(command=_eval)
 
+    report = with_plugins("report", help="write an HTML page of a run")
+    report.add_argument("run", help="see eval")
+    report.add_argument("--out", metavar="FILE.html", help="default: report.html in its folder")
+    report.set_defaults(command=_report)
+
     crossval = with_plugins("crossval", help="compare models by nested cross-validation")
     crossval.add_argument(
         "crossvalidation", help="a file of experiments/crossval/, or a YAML file"
@@ -188,6 +193,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="list experiments, ablations and cross-validations")
     listing.set_defaults(command=_list)
+
+    completion = commands.add_parser("completion", help="print what makes a shell complete ugmm")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which one")
+    completion.set_defaults(command=_complete_shell)
 
     show = with_plugins("show", help="print an experiment's resolved configuration")
     show.add_argument("experiment")
@@ -250,6 +259,13 @@ def _eval(options: argparse.Namespace) -> None:
     _print_results(*evaluate(run, checkpoint))
 
 
+def _report(options: argparse.Namespace) -> None:
+    with starting():
+        from ugmm.reporting import write_report
+
+    sys.stdout.write(f"report: {write_report(options.run, options.out)}\n")
+
+
 def _crossval(options: argparse.Namespace) -> None:
     from ugmm.cluster.preemption import requeuing
     from ugmm.studies.crossval import run_crossval
@@ -302,6 +318,12 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
         sys.stdout.write(f"{kind.names}, each run by: ugmm {kind.command} NAME\n")
         for name, title in titles.items():
             sys.stdout.write(f"  {for_terminal(f'{name:<{width}}  {title}')}\n")
+
+
+def _complete_shell(options: argparse.Namespace) -> None:
+    from ugmm.completion import completion_script
+
+    sys.stdout.write(completion_script(make_parser(), options.shell))
 
 
 def _show(options: argparse.Namespace) -> None:
