@@ -29,7 +29,7 @@ def export_run(run: str, to: str, out: str | None = None, *, license: str | None
 
     Args:
         run: See `ugmm.load`.
-        to: One of `ugmm.deploy.arguments.KINDS`.
+        to: One of `ugmm.deploy.exports.arguments.KINDS`.
         out: Where to; by default in the run's folder.
         license: Of the network, for the model card.
 

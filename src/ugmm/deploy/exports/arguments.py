@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 from ugmm._lean import starting
 
-__all__ = ["KINDS", "add_deploy_commands"]
+__all__ = ["KINDS", "add_export"]
 
 KINDS = ("onnx", "pt2", "safetensors")
 
 
-def add_deploy_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands that put trained networks to use.
+def add_export(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command that exports.
 
     Args:
-        add_parser: As `argparse` has it for the commands beside them.
+        add_parser: As `argparse` has it for the commands beside it.
     """
     export = add_parser("export", help="write a trained network for other programs")
     export.add_argument("run", help="see eval")
