@@ -91,9 +91,7 @@ def test_what_no_graph_does_is_refused(tmp_path):
 
 
 def test_what_onnx_has_not_is_refused(tmp_path):
-    with pytest.raises(
-        UserError, match=r"cannot be an ONNX graph \(No ONNX function"
-    ):
+    with pytest.raises(UserError, match=r"cannot be an ONNX graph \(No ONNX function"):
         to_onnx(of_iris("iris_qda"), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
