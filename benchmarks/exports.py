@@ -35,8 +35,8 @@ Written by `python benchmarks/exports.py --write` at {commit}, torch {torch}, on
 
 Differences are the largest between an export's answers and the network's, as `ugmm export`
 measures them (1e-5 is allowed), on {rows} rows. Times are of the process's own CPU time on one
-thread; those of the runtime, which is ONNX Runtime, and of ugmm are of answers to {batch} rows, and
-the memory is what the runtime then takes more than with the model loaded.
+thread; those of the runtime, which is ONNX Runtime, and of ugmm are of answers to {batch} rows,
+and the memory is what the runtime then takes more than with the model loaded.
 
 | experiment | ONNX differs by | size | export | runtime | ugmm | memory | pt2 differs by | size |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
