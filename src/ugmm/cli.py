@@ -11,6 +11,7 @@ from ugmm import __version__
 from ugmm._lean import starting
 from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.signals import closing_cleanly, run_command
+from ugmm.deploy.exports.arguments import add_export
 from ugmm.deploy.predicting.arguments import add_predict
 from ugmm.errors import UserError, lacks_memory
 from ugmm.launch.arguments import add_job_commands
@@ -185,6 +186,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     add_predict(with_plugins)
     add_commands(with_plugins)
+    add_export(with_plugins)
     add_job_commands(with_plugins)
 
     sync = commands.add_parser("sync", help="upload runs that Weights & Biases has not got")

@@ -117,7 +117,7 @@ class TrainedNetwork(_Trained):
         ranking = self._ranking(x)
         columns = class_columns(self.class_names, ranking.cpu().numpy())
         if self.network.normalized:
-            self._normalize()
+            self.normalize()
             is_joint = not isinstance(self.network, TiltedGaussian)
             joint = ranking if is_joint else self._scores(self.network, x)
             columns |= density_column(self.spec, joint.cpu().numpy(), x.numpy())
@@ -138,7 +138,7 @@ class TrainedNetwork(_Trained):
             UserError: If the rows are not what the network was trained on.
         """
         x = self._encode(rows)
-        self._normalize()
+        self.normalize()
         return self._scores(self.network, x)
 
     def log_prob(self, rows: Any) -> Tensor:
@@ -156,7 +156,7 @@ class TrainedNetwork(_Trained):
                 "task=generative, or compare classes by class_scores"
             )
         x = self._encode(rows)
-        self._normalize()
+        self.normalize()
         log_prob = self._scores(self.network, x).logsumexp(-1)
         if not self.network.missing:
             return log_prob + self.spec.log_jacobian
@@ -189,7 +189,7 @@ class TrainedNetwork(_Trained):
 
     def ask(self, evidence: Evidence) -> Given:
         """Return evidence in model units, ready to be asked about."""
-        return Given(self.network, self.spec, evidence, self.kept, self._normalize)
+        return Given(self.network, self.spec, evidence, self.kept, self.normalize)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Sample:
         """Draw rows, in raw units.
@@ -227,14 +227,14 @@ class TrainedNetwork(_Trained):
         whole = not self.network.missing
         if isinstance(self.network, TiltedGaussian) and whole:  # Z is the same for all classes
             return self._scores(self.network.score, x)
-        self._normalize()
+        self.normalize()
         return self._scores(self.network, x)
 
     def _scores(self, network: Classifier, x: Tensor) -> Tensor:
         """Return the class scores of features in model units (n, N): (n, classes)."""
         return self._outputs(network.class_scores, x)
 
-    def _normalize(self) -> None:
+    def normalize(self) -> None:
         """Estimate the partition functions, once, by as many draws as at the run's test.
 
         Those of a checkpoint may be missing, or of an earlier epoch.
