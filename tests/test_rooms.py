@@ -28,6 +28,7 @@ ORDER = (
     ("config",),
     ("given",),
     ("trained",),
+    ("exported",),
     ("loading", "reporting", "tracking"),
     ("training",),
     ("studies",),

@@ -64,6 +64,7 @@ __all__ = [
     "density",
     "deploy",
     "errors",
+    "exported",
     "functional",
     "given",
     "inference",
