@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
 TARGETS := help setup train launch eval crossval ablate compare dashboard test test-slow test-slurm test-wheel \
-  lint bench notebooks docs docs-links dist release clean
+  lint bench notebooks figures docs docs-links dist release clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -109,6 +109,9 @@ notebooks: $(READY) ## run the notebooks from top to bottom and keep their outpu
 # Warnings are errors: a page that is not found, a name that is not there, a docstring that is no
 # reST. Addresses of other hosts are looked up by docs-links only.
 SPHINX := $(BIN)/python -m sphinx -n -q -W --keep-going -c docs -d build/doctrees
+
+figures: $(READY) ## draw the pictures of docs/images anew: those that are quick, or ARGS="training.png"
+	@$(BIN)/python docs/figures $(ARGS)
 
 docs: $(READY) ## build the documentation into build/site
 	@$(SPHINX) . build/site && echo "the site is in build/site: open build/site/index.html"

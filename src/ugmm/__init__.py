@@ -4,9 +4,52 @@
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what is loaded below, for type checkers and editors
+    from ugmm import (
+        answers,
+        baselines,
+        calibration,
+        checkpoints,
+        cli,
+        cluster,
+        columns,
+        config,
+        data,
+        density,
+        deploy,
+        errors,
+        functional,
+        given,
+        inference,
+        kernels,
+        keys,
+        launch,
+        loading,
+        metrics,
+        nn,
+        objectives,
+        queries,
+        ranks,
+        reading,
+        report,
+        runs,
+        sklearn,
+        spec,
+        studies,
+        tasks,
+        terminal,
+        tracking,
+        trained,
+        training,
+        writing,
+        yaml_text,
+    )
+    from ugmm.loading import load, load_task
 
 __all__ = [
+    "answers",
     "baselines",
     "calibration",
     "checkpoints",
@@ -49,12 +92,14 @@ __all__ = [
 __version__ = "0.2.0"
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("load", "load_task"):
-        return getattr(importlib.import_module("ugmm.loading"), name)
-    if name in __all__:
-        return importlib.import_module(f"ugmm.{name}")
-    raise AttributeError(f"module 'ugmm' has no attribute {name!r}")
+if not TYPE_CHECKING:  # else any name would pass
+
+    def __getattr__(name: str) -> Any:
+        if name in ("load", "load_task"):
+            return getattr(importlib.import_module("ugmm.loading"), name)
+        if name in __all__:
+            return importlib.import_module(f"ugmm.{name}")
+        raise AttributeError(f"module 'ugmm' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,7 @@ and `import lightning` fail with it. Nothing here calls those operators: it is e
 schemas exist, so where the real ones cannot be loaded this module declares them.
 
 It cannot help a program that imports Lightning before anything of ugmm. What such a program should
-import first is `ugmm.data`, which imports this module: the README says so.
+import first is `ugmm.data`, which imports this module: docs/installing.md says so.
 """
 
 import sys

@@ -21,7 +21,7 @@ from ugmm.writing import explain
 if TYPE_CHECKING:
     from ugmm.runs import Confusion
 
-__all__ = ["EXTRAS", "main"]
+__all__ = ["EXTRAS", "main", "make_parser"]
 
 # What is installed with which extra, by the name it is imported by.
 EXTRAS = {
@@ -99,6 +99,7 @@ def _fail(text: str) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments of `ugmm`: a parser with one of its own for each command."""
     parser = argparse.ArgumentParser(prog="ugmm", description="Networks of mixture neurons.")
     parser.add_argument("--version", action="version", version=f"ugmm {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -27,7 +27,7 @@ Which = Literal["best", "last"] | None
 
 def load(
     run: str | Path, checkpoint: Which = None, *, plugins: str | Path | Iterable[str | Path] = ()
-) -> TrainedNetwork | Any:
+) -> TrainedNetwork | TrainedRegressor:
     """Return the trained network of a run folder, which takes rows as the user has them.
 
     Of a run of a regression it is a `ugmm.trained.TrainedRegressor`.

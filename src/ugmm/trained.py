@@ -17,7 +17,7 @@ from ugmm.nn import Classifier, Evidence, Network, Predictive, Regressor
 from ugmm.nn.classifier import CanSample
 from ugmm.spec import Spec
 
-__all__ = ["Sample", "TrainedNetwork", "TrainedRegressor"]
+__all__ = ["NotOfNumbersError", "Sample", "TrainedNetwork", "TrainedRegressor"]
 
 _BATCH = 1000  # rows that the network sees at once
 

@@ -1,6 +1,7 @@
 """What docs/clusters.md shows is so: its script, its example of a cluster, its keys."""
 
 import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
 
@@ -39,5 +40,5 @@ def test_all_keys_of_a_cluster_are_told():
 
 @pytest.mark.parametrize("command", TRAININGS)
 def test_its_settings_are_taken(command):
-    experiment, *settings = command.split()
+    experiment, *settings = shlex.split(command)
     assert compose(experiment, settings).experiment == experiment

@@ -71,4 +71,5 @@ _NETWORKS = {
     "RBFNetwork": "radial",
 }
 
-__getattr__, __dir__ = load_on_use(__name__, _NETWORKS)
+if not TYPE_CHECKING:  # else any name would pass
+    __getattr__, __dir__ = load_on_use(__name__, _NETWORKS)

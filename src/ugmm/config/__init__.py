@@ -45,4 +45,5 @@ _HOME = {
     "choice": "choices.declare",
 }
 
-__getattr__, __dir__ = load_on_use(__name__, _HOME)
+if not TYPE_CHECKING:  # else any name would pass
+    __getattr__, __dir__ = load_on_use(__name__, _HOME)

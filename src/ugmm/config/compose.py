@@ -13,9 +13,10 @@ from omegaconf import OmegaConf
 
 from ugmm.config.canonical import ELSEWHERE, HARDWARE
 from ugmm.config.choices import CHOSEN, declared
+from ugmm.config.choices.data import DataConfig
 from ugmm.config.files import named_file, yaml_files
 from ugmm.config.merge import finish, merge, new_schema, read_yaml
-from ugmm.config.schema import SHARED, Config, DataConfig
+from ugmm.config.schema import SHARED, Config
 from ugmm.config.values import Said, as_said, as_text, literal
 from ugmm.errors import UserError, nearest
 from ugmm.yaml_text import Plain, to_values

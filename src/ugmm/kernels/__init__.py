@@ -36,8 +36,8 @@ else:
     from ugmm.kernels.mixture.cpu import KERNEL as CPU_KERNEL
 
 __all__ = [
-    "KernelName", "check_kernel_name", "choose_coordinates", "choose_cumulative",
-    "choose_draws", "choose_kernel", "choose_populations", "choose_ways",
+    "KernelName", "check_kernel_name", "choose_coordinates", "choose_cumulative", "choose_draws",
+    "choose_kernel", "choose_nearby", "choose_populations", "choose_ways", "cuda_operator",
 ]  # fmt: skip
 
 KernelName = Literal["auto", "reference", "cpu", "cuda"]

@@ -12,4 +12,5 @@ __all__ = ["complete", "infer", "sample"]
 
 _HOME = {"complete": "completions", "infer": "commands", "sample": "commands"}
 
-__getattr__, __dir__ = load_on_use(__name__, _HOME)
+if not TYPE_CHECKING:  # else any name would pass
+    __getattr__, __dir__ = load_on_use(__name__, _HOME)

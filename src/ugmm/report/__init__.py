@@ -47,4 +47,5 @@ __all__ = [
 
 _HOME = {name: "style" if name == "save" else "run" for name in __all__}
 
-__getattr__, __dir__ = load_on_use(__name__, _HOME)
+if not TYPE_CHECKING:  # else any name would pass
+    __getattr__, __dir__ = load_on_use(__name__, _HOME)

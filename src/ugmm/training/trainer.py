@@ -15,7 +15,8 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ugmm.cluster.launch import check_launch, launch_environment
 from ugmm.cluster.preemption import Notice
-from ugmm.config.schema import Config, TrainerConfig
+from ugmm.config.schema import Config
+from ugmm.config.training import TrainerConfig
 from ugmm.errors import UserError
 from ugmm.metrics import Goal, find_metric
 from ugmm.runs import Run

@@ -57,4 +57,5 @@ _HOME = {
     "training_curves": "curves",
 }
 
-__getattr__, __dir__ = load_on_use(__name__, _HOME)
+if not TYPE_CHECKING:  # else any name would pass
+    __getattr__, __dir__ = load_on_use(__name__, _HOME)

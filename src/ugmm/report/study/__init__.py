@@ -66,4 +66,5 @@ _HOME = {
     "variants_table": "text",
 }
 
-__getattr__, __dir__ = load_on_use(__name__, _HOME)
+if not TYPE_CHECKING:  # else any name would pass
+    __getattr__, __dir__ = load_on_use(__name__, _HOME)

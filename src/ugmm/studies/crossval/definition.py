@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ugmm.baselines import BASELINES, Estimator
+from ugmm.config.choices.data import DataConfig
 from ugmm.config.compose import compose_data
 from ugmm.config.files import named_file, title_of
 from ugmm.config.merge import make_settings, read_yaml
-from ugmm.config.schema import DataConfig
 from ugmm.config.values import as_text
 from ugmm.errors import UserError, nearest
 from ugmm.keys import key
