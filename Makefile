@@ -9,7 +9,7 @@ ARGS    ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train launch eval crossval ablate compare dashboard test test-slow test-slurm test-wheel \
+TARGETS := help setup train launch eval report crossval ablate compare dashboard test test-slow test-slurm test-wheel \
   lint bench notebooks figures docs docs-links dist release clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
@@ -22,9 +22,10 @@ $(error do not know '$(strip $(STRAY))': an experiment goes into EXP=, its setti
 endif
 
 # What has no default is asked for before anything is installed.
-ifneq ($(filter eval,$(MAKECMDGOALS)),)
+OF_RUN := $(filter eval report,$(MAKECMDGOALS))
+ifneq ($(OF_RUN),)
 ifeq ($(strip $(RUN)),)
-$(error name the run folder: make eval RUN=runs/...)
+$(error name the run folder: make $(firstword $(OF_RUN)) RUN=runs/...)
 endif
 endif
 UNNAMED := $(and $(filter file,$(origin EXP)),$(filter crossval ablate compare dashboard,$(MAKECMDGOALS)))
@@ -67,6 +68,9 @@ launch: $(READY) ## run it, or a study, on a cluster: EXP=mnist_disc CLUSTER=slu
 
 eval: $(READY) ## test the checkpoint of a run again: RUN=folder
 	@$(BIN)/ugmm eval $(RUN)
+
+report: $(READY) ## an HTML page of a run, in its folder: RUN=folder ARGS="--out page.html"
+	@$(BIN)/ugmm report $(RUN) $(ARGS)
 
 crossval: $(READY) ## compare models by nested cross-validation: EXP=iris ARGS="--jobs 4"
 	@$(BIN)/ugmm crossval $(EXP) $(ARGS)

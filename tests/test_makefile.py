@@ -12,11 +12,13 @@ CLONE = Path(__file__).parents[1]
     ("target", "asks"),
     [
         ("eval", "make eval RUN="),
+        ("report", "make report RUN="),
         ("ablate", "make ablate EXP="),
         ("compare", "make compare EXP="),
         ("crossval", "make crossval EXP="),
         ("dashboard", "make dashboard EXP="),
         ("eval RUN=runs/a", None),
+        ("report RUN=runs/a", None),
         ("ablate EXP=mnist_norm", None),
         ("train", None),
         ("launch CLUSTER=slurm", None),

@@ -28,7 +28,7 @@ ORDER = (
     ("config",),
     ("given",),
     ("trained",),
-    ("loading", "tracking"),
+    ("loading", "reporting", "tracking"),
     ("training",),
     ("studies",),
     ("deploy", "launch", "queries"),

@@ -77,6 +77,7 @@ __all__ = [
     "ranks",
     "reading",
     "report",
+    "reporting",
     "runs",
     "sklearn",
     "spec",

@@ -131,6 +131,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     evaluate.set_defaults(command=_eval)
 
+    report = with_plugins("report", help="write an HTML page of a run")
+    report.add_argument("run", help="see eval")
+    report.add_argument("--out", metavar="FILE.html", help="default: report.html in its folder")
+    report.set_defaults(command=_report)
+
     crossval = with_plugins("crossval", help="compare models by nested cross-validation")
     crossval.add_argument(
         "crossvalidation", help="a file of experiments/crossval/, or a YAML file"
@@ -235,6 +240,13 @@ def _eval(options: argparse.Namespace) -> None:
         from ugmm.training.run import evaluate
 
     _print_results(*evaluate(run, checkpoint))
+
+
+def _report(options: argparse.Namespace) -> None:
+    with starting():
+        from ugmm.reporting import write_report
+
+    sys.stdout.write(f"report: {write_report(options.run, options.out)}\n")
 
 
 def _crossval(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -23,9 +23,11 @@ __all__ = [
     "bootstrap_interval",
     "measure_spread",
     "paired_difference",
+    "wilson_interval",
 ]
 
 LEVEL = 0.95
+_T = TypeVar("_T", float, np.ndarray)
 _EXACT = 6  # values whose resamples are all enumerated: 462 multisets
 _RESAMPLES = 10_000
 
@@ -156,6 +158,19 @@ def adjust_by_holm(differences: Sequence[Difference | None]) -> list[Difference 
         assert difference is not None
         result[i] = difference._replace(adjusted=largest)
     return result
+
+
+def wilson_interval(hits: _T, count: _T) -> tuple[_T, _T]:
+    """Return Wilson's 95% interval of a share: honest, and within [0, 1], for few samples too.
+
+    Args:
+        hits: How many of them are; a number, or one for each of several shares.
+        count: Of how many, at least one.
+    """
+    z = 1.96
+    centre = (hits + z**2 / 2) / (count + z**2)
+    half = z / (count + z**2) * np.sqrt(hits * (count - hits) / count + z**2 / 4)
+    return centre - half, centre + half
 
 
 def _count_orders(combination: Sequence[int]) -> int:

@@ -1,21 +1,17 @@
 """An ablation's page, opened in a real browser without a network."""
 
-import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
+from looking import BROWSER, check_html, look
 
+from ugmm.report.page import inline_svg
 from ugmm.report.statistics import Record
-from ugmm.report.study.page import html_page, inline_svg
+from ugmm.report.study.page import html_page
 from ugmm.report.study.plots import colours_of, final_dots, validation_curves
 from ugmm.report.study.text import caption, conclusion, table_cells
 from ugmm.report.study.variants import compare_variants
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def page(folder):
@@ -51,38 +47,6 @@ def page(folder):
     )
 
 
-def look(html, folder, dark=False):
-    """Open a page; returns its document, what it said on the console, and the hosts it asked."""
-    path, log = folder / "page.html", folder / "net.json"
-    path.write_text(html)
-    done = subprocess.run(
-        [
-            *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-            *("--enable-logging=stderr", f"--log-net-log={log}", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update"),
-            f"--user-data-dir={folder / 'profile'}",
-            f"--blink-settings=preferredColorScheme={int(not dark)}",
-            path.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-    return done.stdout, console, hosts(log.read_text())
-
-
-def hosts(log):
-    """The hosts that documents on the page asked for, by the browser's own log."""
-    kinds = json.loads(re.match(r"\{\"constants\":(.*?),\n?\"events\"", log, re.DOTALL)[1])
-    started = kinds["logEventTypes"]["URL_REQUEST_START_JOB"]
-    pattern = rf'"params":\{{[^\n]*?"initiator":"(?!not an origin)[^\n]*?"type":{started}\b'
-    events = [line for line in log.splitlines() if re.search(pattern, line)]
-    urls = [re.search(r'"url":"(.*?)"', line)[1] for line in events]
-    return {url for url in urls if not url.startswith(("data:", "file:"))}
-
-
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: the page was not looked at")
 class TestInBrowser:
     """What a reader gets."""
@@ -107,13 +71,7 @@ class TestInBrowser:
 
 
 def test_it_asks_for_nothing_outside(tmp_path):
-    html = page(tmp_path)
-    addresses = set(re.findall(r"https?://[^\s\"'<>]+", html))
-    assert all("w3.org" in address for address in addresses)  # names of XML's languages
-    ids = re.findall(r'\bid="([^"]+)"', html)
-    assert len(ids) == len(set(ids))
-    named = re.findall(r'(?:url\(#|href="#)([^")]+)', html)
-    assert set(named) <= set(ids)
+    check_html(page(tmp_path))
 
 
 def test_colours_follow_the_reader(tmp_path):

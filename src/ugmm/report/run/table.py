@@ -7,11 +7,21 @@ from rich.table import Table
 from ugmm.errors import list_some
 from ugmm.metrics import find_metric, sort_names
 from ugmm.report.escaping import for_rich
-from ugmm.report.tables import NONE
+from ugmm.report.tables import NONE, Cells
 
-__all__ = ["lost_classes", "metrics_table", "robustness_table"]
+__all__ = [
+    "ROBUSTNESS_NOTE",
+    "lost_classes",
+    "metrics_table",
+    "robustness_cells",
+    "robustness_table",
+]
 
 _NAMED = 3  # of the classes that are lost
+ROBUSTNESS_NOTE = (
+    "rotated: degrees; filled, missing: percent of the pixels replaced by their mean, "
+    "or left out; auroc: digits against clothes, by the posterior or the log-sum of scores"
+)
 
 
 def metrics_table(summary: Mapping[str, float]) -> Table:
@@ -58,7 +68,7 @@ def lost_classes(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str
     )
 
 
-def robustness_table(summary: Mapping[str, float]) -> Table | None:
+def robustness_cells(summary: Mapping[str, float]) -> Cells | None:
     """One row for each way in which the test images were shifted; None if they never were.
 
     Args:
@@ -69,18 +79,24 @@ def robustness_table(summary: Mapping[str, float]) -> Table | None:
         return None
     splits = dict.fromkeys(key.partition("/")[0] for key in keys)
     names = list(dict.fromkeys(key.partition("/")[2] for key in keys))
-    table = Table(
-        caption="rotated: degrees; filled, missing: percent of the pixels replaced by their mean, "
-        "or left out; auroc: digits against clothes, by the posterior or the log-sum of scores"
-    )
-    table.add_column("test images")
+    rows = [
+        [split.replace("_", " "), *(_cell(name, summary.get(f"{split}/{name}")) for name in names)]
+        for split in splits
+    ]
+    return Cells(["test images", *names], rows)
+
+
+def robustness_table(summary: Mapping[str, float]) -> Table | None:
+    """Return `robustness_cells` for the terminal."""
+    if (cells := robustness_cells(summary)) is None:
+        return None
+    table = Table(caption=ROBUSTNESS_NOTE)
+    first, *names = cells.header
+    table.add_column(first)
     for name in names:
         table.add_column(for_rich(name), justify="right")
-    for split in splits:
-        label = split.replace("_", " ")
-        table.add_row(
-            for_rich(label), *(_cell(name, summary.get(f"{split}/{name}")) for name in names)
-        )
+    for row in cells.rows:
+        table.add_row(for_rich(row[0]), *row[1:])
     return table
 
 

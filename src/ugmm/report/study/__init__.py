@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         crossval_notes,
         crossval_table,
     )
-    from ugmm.report.study.page import html_page, inline_svg
+    from ugmm.report.study.page import html_page
     from ugmm.report.study.plots import colours_of, final_dots, validation_curves
     from ugmm.report.study.text import (
         caption,
@@ -38,7 +38,6 @@ __all__ = [
     "crossval_table",
     "final_dots",
     "html_page",
-    "inline_svg",
     "runs_csv",
     "table_cells",
     "validation_curves",
@@ -58,7 +57,6 @@ _HOME = {
     "crossval_table": "crossval",
     "final_dots": "plots",
     "html_page": "page",
-    "inline_svg": "page",
     "runs_csv": "text",
     "table_cells": "text",
     "validation_curves": "plots",

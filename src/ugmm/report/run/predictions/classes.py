@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ugmm.calibration import BINS, bin_confidences
 from ugmm.metrics import find_metric
+from ugmm.report.statistics import wilson_interval
 from ugmm.report.style import FIRST, INK, MUTED, SECOND, label_log, new_figure, tidy
 
 __all__ = ["confusion_matrix", "reliability_diagram"]
@@ -111,7 +112,7 @@ def _draw_accuracy(
     axes.hlines(
         accuracy, left, left + width, color=FIRST, linewidth=3, label="accuracy in the bin"
     )
-    lower, upper = _wilson(hits, count)
+    lower, upper = wilson_interval(hits, count)
     axes.vlines(left + width / 2, lower, upper, color=INK, linewidth=1, label="its 95% interval")
     axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1, label="accuracy = confidence")
     axes.set_xlim(0, 1)
@@ -120,11 +121,3 @@ def _draw_accuracy(
     legend = axes.legend(ncols=2, frameon=False, fontsize=9, labelcolor=INK)
     legend.set_loc("lower center")
     legend.set_bbox_to_anchor((0.5, 1))
-
-
-def _wilson(hits: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's 95% interval of a share: honest, and within [0, 1], for few samples too."""
-    z = 1.96
-    centre = (hits + z**2 / 2) / (count + z**2)
-    half = z / (count + z**2) * np.sqrt(hits * (count - hits) / count + z**2 / 4)
-    return centre - half, centre + half
