@@ -46,6 +46,7 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_custom_sections = ["Reference", "Shapes"]
 # Names of other packages are not looked up, which would need a network; those of this one are.
 nitpick_ignore_regex = [("py:.*", r"(?!ugmm\b).*")]
 

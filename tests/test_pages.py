@@ -31,6 +31,7 @@ RUN = {
     ("docs/python.md", "python"): "tests/test_python_page.py",
     ("docs/queries.md", "console"): "tests/integration/test_queries_page.py",
     ("docs/queries.md", "python"): "tests/integration/test_queries_page.py",
+    ("docs/reports.md", "console"): "tests/test_reporting.py",
     ("docs/tables.md", "console"): "tests/test_tables_page.py",
     ("docs/tables.md", "python"): "tests/test_tables_page.py",
     ("docs/tables.md", "sh"): "tests/test_pages.py",

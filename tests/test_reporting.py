@@ -2,10 +2,12 @@
 
 import csv
 import re
+import shutil
 
 import numpy as np
 import pytest
 
+from fences import fences
 from ugmm.cli import main
 
 
@@ -121,6 +123,21 @@ def test_a_density(trained, report, tmp_path):
     assert density == sorted(density)
     least = min(run.read_predictions()["log_density"])
     assert density[0] == pytest.approx(least, rel=1e-3)
+
+
+def test_it_says_where_the_page_is_as_the_docs_show(trained, tmp_path, monkeypatch, capsys):
+    (block,) = fences("docs/reports.md", "console")
+    (name,) = set(re.findall(r"iris_disc-[\w-]+", block.text))
+    folder = tmp_path / "runs" / "iris_disc" / name
+    shutil.copytree(trained("iris_disc").folder, folder)
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^\$ ugmm (.*)\n(.*)\n(.*)\n", block.text, re.MULTILINE)
+    assert len(commands) == 2
+    for command, said, written in commands:
+        assert main(command.split()) == 0
+        output = capsys.readouterr()
+        assert (output.err, output.out) == (f"{said}\n", f"{written}\n")
+        assert (tmp_path / written.removeprefix("report: ")).is_file()
 
 
 def test_what_is_no_run_is_a_line(tmp_path, capsys):

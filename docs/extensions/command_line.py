@@ -57,4 +57,4 @@ def _help(action: argparse.Action) -> str:
 
 
 def _sentence(text: str | None) -> str:
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    return f"{text[0].upper()}{text[1:].rstrip(' .')}." if text else ""

@@ -131,7 +131,7 @@ def _sentence(config: type, name: str) -> str:
     comments = (_comments(base) for base in config.__mro__ if base is not object)
     texts = [told.get(name, "") for told in (*comments, _arguments(config))]
     text = next(filter(None, texts), "")
-    return f"{text[:1].upper()}{text[1:].removesuffix('.')}." if text else ""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 @cache
@@ -159,9 +159,15 @@ def _arguments(config: type) -> Mapping[str, str]:
             builds = getattr(importlib.import_module(module), name)
         except ModuleNotFoundError:  # of an extra that is not installed
             return {}
-    _, _, arguments = (inspect.getdoc(builds) or "").partition("Args:\n")
-    arguments = arguments.partition("\n\n")[0]
-    entries = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", arguments, re.MULTILINE)
-    return {
-        name: re.sub(r":\w+:`([^`]*)`", r"`\1`", " ".join(text.split())) for name, text in entries
-    }
+    found: dict[str, str] = {}
+    for base in reversed(getattr(builds, "__mro__", ())):
+        told = inspect.cleandoc(base.__doc__ or "") + "\n\n"
+        for section in re.findall(r"^Arg(?:ument)?s:\n(.*?)\n\n", told, re.MULTILINE | re.DOTALL):
+            found |= dict(re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section, re.MULTILINE))
+    return {name: _to_markdown(" ".join(text.split())) for name, text in found.items()}
+
+
+def _to_markdown(text: str) -> str:
+    """A docstring's roles as Markdown."""
+    text = re.sub(r":math:`([^`]*)`", r"$\1$", text)
+    return re.sub(r":\w+:`~?([^`]*)`", r"`\1`", text)

@@ -65,7 +65,7 @@ def mixture_log_score(
     of their type. It has derivatives of every order in every tensor, and knows the
     transforms of `torch.func`; see `ugmm.kernels.roads` for what these cost.
 
-    Source: Z. S. Ali, "uGMM-NN: Univariate Gaussian Mixture Model Neural Network",
+    Source: Ali, Z. S., "uGMM-NN: Univariate Gaussian Mixture Model Neural Network",
     arXiv:2509.07569.
 
     Args:

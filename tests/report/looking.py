@@ -1,46 +1,7 @@
-"""Ways to look at a page: with a real browser, and with a parser that is stricter than one."""
+"""A parser of pages that is stricter than a browser."""
 
-import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-
-
-def look(html, folder, dark=False):
-    """Open a page; returns its document, what it said on the console, and the hosts it asked."""
-    path, log = folder / "page.html", folder / "net.json"
-    path.write_text(html)
-    done = subprocess.run(
-        [
-            *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-            *("--enable-logging=stderr", f"--log-net-log={log}", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update"),
-            f"--user-data-dir={folder / 'profile'}",
-            f"--blink-settings=preferredColorScheme={int(not dark)}",
-            path.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-    return done.stdout, console, hosts(log.read_text())
-
-
-def hosts(log):
-    """The hosts that documents on the page asked for, by the browser's own log."""
-    kinds = json.loads(re.match(r"\{\"constants\":(.*?),\n?\"events\"", log, re.DOTALL)[1])
-    started = kinds["logEventTypes"]["URL_REQUEST_START_JOB"]
-    pattern = rf'"params":\{{[^\n]*?"initiator":"(?!not an origin)[^\n]*?"type":{started}\b'
-    events = [line for line in log.splitlines() if re.search(pattern, line)]
-    urls = [re.search(r'"url":"(.*?)"', line)[1] for line in events]
-    return {url for url in urls if not url.startswith(("data:", "file:"))}
-
 
 VOID = {"br", "img", "link", "meta"}
 

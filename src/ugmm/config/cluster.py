@@ -63,14 +63,14 @@ class SlurmConfig(ClusterConfig):
     """Jobs of Slurm. What is left empty, the cluster decides."""
 
     name: str = "slurm"
-    nodes: int = key(1, low=1, high=10_000)
+    nodes: int = key(1, low=1, high=10_000)  # machines
     cpus: int | None = key(None, low=1, high=1024)  # of each process
     memory: str = ""  # of each node, such as 64G
     time: str = ""  # such as 12:00:00, or 2-00 for two days
-    partition: str = ""
-    account: str = ""
-    qos: str = ""
-    constraint: str = ""
+    partition: str = ""  # as sbatch has it
+    account: str = ""  # as sbatch has it
+    qos: str = ""  # as sbatch has it
+    constraint: str = ""  # as sbatch has it
     options: list[str] = key([])  # further ones of sbatch, such as --gres=gpu:a100:4
     # Seconds before the time limit at which a run is told, by SIGUSR1, to save and make way; of a
     # short limit at most half, or it would be told at once, and again whenever it comes back.

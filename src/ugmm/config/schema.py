@@ -26,7 +26,7 @@ __all__ = ["SHARED", "Config"]
 class Config:
     """One experiment, wholly resolved."""
 
-    experiment: str
+    experiment: str  # its name, which is its file's
     data: DataConfig
     model: ModelConfig
     task: TaskConfig
@@ -34,11 +34,11 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    seed: int = key(0, low=0, high=2**31 - 1)
+    seed: int = key(0, low=0, high=2**31 - 1)  # of everything that is drawn
     group: str = "${experiment}"  # runs compared with each other
     name: str = "${experiment}"  # of the run; by default, the settings overridden
     variant: str = "${name}"  # runs that are repetitions of one another, in an ablation
-    runs_dir: str = "runs"
+    runs_dir: str = "runs"  # the folder of run folders
 
     @property
     def needs_validation(self) -> str:

@@ -21,20 +21,21 @@ __all__ = [
 class OptimizerConfig:
     """The optimiser; see `ugmm.tasks.optimization.make_optimizer`."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = key(1e-3, above=0, high=10**6)
-    weight_decay: float = key(0.0, low=0, high=1000)
-    betas: tuple[float, float] = key((0.9, 0.999), low=0, below=1)
-    momentum: float = key(0.0, low=0, below=1)
+    name: Literal["adam", "adamw", "sgd"] = "adam"  # one of torch.optim's
+    lr: float = key(1e-3, above=0, high=10**6)  # the learning rate
+    weight_decay: float = key(0.0, low=0, high=1000)  # never of scales or mixing weights
+    betas: tuple[float, float] = key((0.9, 0.999), low=0, below=1)  # of adam and adamw
+    momentum: float = key(0.0, low=0, below=1)  # of sgd
 
 
 @dataclass
 class ScheduleConfig:
     """How the learning rate moves; see `ugmm.tasks.optimization.make_schedule`."""
 
+    # step and plateau multiply the rate by gamma; cosine and one_cycle end near 0
     name: Literal["constant", "step", "cosine", "one_cycle", "plateau"] = "constant"
-    milestones: list[int] = key([], low=1, high=10**6)  # epochs
-    gamma: float = key(0.1, above=0, high=10**6)
+    milestones: list[int] = key([], low=1, high=10**6)  # epochs at which step does so
+    gamma: float = key(0.1, above=0, high=10**6)  # by which step and plateau multiply
     warmup: float = key(0.3, low=0, below=1)  # share of all steps
     # validations without a better trainer.monitor (plateau)
     patience: int = key(10, low=0, high=10**6)
@@ -53,7 +54,7 @@ class EarlyStoppingConfig:
 class AveragingConfig:
     """Averages of weights; see `ugmm.training.options.averaging`."""
 
-    name: Literal["none", "ema", "swa"] = "none"
+    name: Literal["none", "ema", "swa"] = "none"  # exponential, or of the last epochs
     decay: float = key(0.999, low=0, below=1)  # of ema, for a step
     start: float | None = key(None, low=0, below=1)  # share of epochs; null: 0 (ema), 0.75 (swa)
 
@@ -66,7 +67,7 @@ class CheckpointConfig:
     """
 
     every_steps: int | None = key(None, low=1, high=10**9)  # null: never between epochs
-    every_minutes: float | None = key(None, above=0, high=10**6)
+    every_minutes: float | None = key(None, above=0, high=10**6)  # null: not by the clock
     keep: int = key(2, low=1, high=1000)  # how many: last.ckpt, and those before it
 
 
@@ -99,22 +100,23 @@ def key_instead(argument: str) -> str:
 class TrainerConfig:
     """How training runs: devices, precision, epochs. Most keys are Lightning's own."""
 
-    max_epochs: int = key(20, low=1, high=10**6)
-    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    max_epochs: int = key(20, low=1, high=10**6)  # after which training ends
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"  # auto: a GPU, if there is one
     # how many, or "auto", or which GPUs, such as [0, 1]
     devices: int | str | list[int] = key("auto", high=1024)
-    num_nodes: int = key(1, low=1, high=10_000)
-    strategy: Literal["auto", "ddp"] = "auto"
+    num_nodes: int = key(1, low=1, high=10_000)  # machines
+    strategy: Literal["auto", "ddp"] = "auto"  # ddp: a process for each device
+    # bits of the numbers that are computed with; mixed: where that is safe
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
-    gradient_clip_val: float | None = key(None, above=0, high=1e9)
-    accumulate_grad_batches: int = key(1, low=1, high=10**6)
+    gradient_clip_val: float | None = key(None, above=0, high=1e9)  # the gradient's greatest norm
+    accumulate_grad_batches: int = key(1, low=1, high=10**6)  # batches whose gradients make a step
     # Of each epoch: a number of batches, or a share of them below 1; null: all.
     limit_train_batches: int | float | None = key(None, above=0, high=10**9)
-    limit_val_batches: int | float | None = key(None, above=0, high=10**9)
-    limit_test_batches: int | float | None = key(None, above=0, high=10**9)
-    check_val_every_n_epoch: int = key(1, low=1, high=10**6)
-    log_every_n_steps: int = key(50, low=1, high=10**9)
-    fast_dev_run: bool = False
+    limit_val_batches: int | float | None = key(None, above=0, high=10**9)  # of a validation
+    limit_test_batches: int | float | None = key(None, above=0, high=10**9)  # of the test
+    check_val_every_n_epoch: int = key(1, low=1, high=10**6)  # epochs between validations
+    log_every_n_steps: int = key(50, low=1, high=10**9)  # steps between rows of metrics.csv
+    fast_dev_run: bool = False  # one batch of everything, to see that it runs
     # Which metric decides on the best checkpoint: of classes, of a density, of the paper's score,
     # of numbers that are predicted.
     monitor: Literal[
@@ -129,7 +131,7 @@ class TrainerConfig:
         "val/nlpd",
         "val/crps",
     ] = "val/accuracy"
-    test_checkpoint: Literal["best", "last"] = "best"
+    test_checkpoint: Literal["best", "last"] = "best"  # best: by trainer.monitor
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     averaging: AveragingConfig = field(default_factory=AveragingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -169,7 +171,7 @@ class TrackingConfig:
     """Weights & Biases."""
 
     mode: Literal["auto", "online", "offline", "disabled", "off"] = "auto"  # off: disabled
-    project: str = "ugmm-${data.name}-${task.name}"
-    entity: str | None = None
-    tags: list[str] = key([])
+    project: str = "ugmm-${data.name}-${task.name}"  # in which W&B lists the run
+    entity: str | None = None  # the team or user of it; null: W&B's own default
+    tags: list[str] = key([])  # of the run, in W&B
     log_model: bool = True  # the best checkpoint, as an artifact, at the end

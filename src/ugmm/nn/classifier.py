@@ -128,7 +128,7 @@ class JointScore(Classifier):
     :math:`p(y \mid x) = \exp f(x, y) / \sum_c \exp f(x, c)`.
 
     Reference:
-        Z. S. Ali, arXiv:2509.07569.
+        Ali, Z. S., arXiv:2509.07569.
 
     Arguments:
         network: Maps features and encoded label, (..., features + `label_size`), to (..., 1).

@@ -29,7 +29,7 @@ class UGMMNetwork(Classifier):
     r"""Layers of mixture neurons: the log-scores of one layer are the inputs of the next.
 
     Reference:
-        Z. S. Ali, arXiv:2509.07569. The paper's networks are ``norm="none"``, ``init="paper"``,
+        Ali, Z. S., arXiv:2509.07569. The paper's networks are ``norm="none"``, ``init="paper"``,
         ``min_scale=0``.
 
     Arguments:

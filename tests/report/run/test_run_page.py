@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from looking import BROWSER, check_html, look
+from looking import check_html
 
+from browser import BROWSER, Browser
 from ugmm.report.escaping import csv_text
-from ugmm.report.page import Html, document, heading, table
 from ugmm.report.run.page import DataFacts, read_facts, run_page
-from ugmm.report.tables import Cells
 from ugmm.runs import Run
 from ugmm.spec import Column, Spec, Target
 from ugmm.yaml_text import write
@@ -186,22 +185,18 @@ def test_pictures_of_the_folder_are_embedded(run):
     assert "torn.png is damaged" in parser.text
 
 
-def test_a_table_names_its_rows():
-    html = document("t", [heading("t", 1), table(Cells(["a", "b"], [["x<", "1"]]))])
-    assert '<th scope="row" class="text" dir="auto">x&lt;</th><td dir="auto">1</td>' in html
-    check_html(html)
-
-
-@pytest.mark.parametrize("broken", ["<p><b></p></b>", "<script></script>", "<img src='a.png'>"])
-def test_the_check_sees_what_is_wrong(broken):
-    with pytest.raises((AssertionError, KeyError)):
-        check_html(document("t", [heading("t", 1), Html(broken)]))
-
-
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: the page was not looked at")
-def test_a_browser_shows_it_without_errors_or_requests(run, tmp_path):
+def test_a_browser_shows_it_in_light_and_dark_and_on_a_phone(run, tmp_path):
     end(run)
-    document, console, asked = look(run_page(with_data(read_facts(run))), tmp_path)
-    assert (console, asked) == ([], set())
-    assert document.count("<svg") == 2
-    assert "Of 10 test rows, 8" in document
+    path = tmp_path / "page.html"
+    path.write_text(run_page(with_data(read_facts(run))), encoding="utf-8")
+    with Browser(tmp_path / "profile") as browser:
+        papers = set()
+        for width, dark in ((1280, False), (390, True)):
+            browser.open(path.as_uri(), width, dark)
+            assert browser.ask("document.documentElement.scrollWidth") <= width
+            papers.add(browser.ask("getComputedStyle(document.body).backgroundColor"))
+        assert len(papers) == 2
+        assert browser.complaints == []
+        assert {url for url in browser.asked if not url.startswith("data:")} == {path.as_uri()}
+        assert browser.ask("document.querySelectorAll('svg').length") == 2

@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from looking import BROWSER, check_html, look
+from looking import check_html
 
+from browser import BROWSER, Browser
 from ugmm.report.page import inline_svg
 from ugmm.report.statistics import Record
 from ugmm.report.study.page import html_page
@@ -48,26 +49,19 @@ def page(folder):
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: the page was not looked at")
-class TestInBrowser:
-    """What a reader gets."""
-
-    @pytest.mark.parametrize("dark", [False, True])
-    def test_it_is_drawn_without_errors_or_requests(self, tmp_path, dark):
-        document, console, asked = look(page(tmp_path), tmp_path, dark)
-        assert (console, asked) == ([], set())
-        assert document.count("<svg") == 2
-        assert "Does &lt;it&gt; help?" in document
-        assert "a&lt;b&gt; &amp; $x_1$" in document
-        assert "test/accuracy (%)" in document
-
-    def test_the_look_sees_errors_and_requests(self, tmp_path):
-        bad = (
-            "<!doctype html><title>x</title><script>nothing.here()</script>"
-            '<img src="http://127.0.0.1:9/pixel.png">'
-        )
-        _, console, asked = look(bad, tmp_path)
-        assert any("nothing is not defined" in line for line in console)
-        assert asked == {"http://127.0.0.1:9/pixel.png"}
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_draws_it_without_errors_or_requests(tmp_path, dark):
+    path = tmp_path / "page.html"
+    path.write_text(page(tmp_path))
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(path.as_uri(), 1280, dark)
+        assert browser.complaints == []
+        assert {url for url in browser.asked if not url.startswith("data:")} == {path.as_uri()}
+        assert browser.ask("document.querySelectorAll('svg').length") == 2
+        text = browser.ask("document.body.innerText")
+    assert "Does <it> help?" in text
+    assert "a<b> & $x_1$" in text
+    assert "test/accuracy (%)" in text
 
 
 def test_it_asks_for_nothing_outside(tmp_path):

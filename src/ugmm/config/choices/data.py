@@ -94,13 +94,16 @@ class CSVConfig(TabularConfig):
 
     path: str = key("", passed=False)  # required; frozen as an absolute path
     label: str | None = key(None, passed=False)  # the column of the classes
-    target: str | None = key(None, passed=False)  # or of the numbers that are to be predicted
-    # numeric, categorical or drop, where not to be inferred
+    # the column of the numbers that are to be predicted, in place of classes
+    target: str | None = key(None, passed=False)
+    # which columns are numeric, categorical or to drop, where that is not to be inferred
     types: dict[str, str] = key({}, passed=False)
+    # missing values are refused, or replaced by the training rows' mean, or their rows dropped, or
+    # they stay missing
     missing: Literal["refuse", "mean", "drop", "keep"] = key("refuse", passed=False)
-    separator: str = key("auto", passed=False)  # comma, semicolon, tab or pipe
-    decimal: str = key("auto", passed=False)  # point or comma
-    encoding: str = key("auto", passed=False)  # utf-8, utf-16, cp1252, ...
+    separator: str = key("auto", passed=False)  # auto, comma, semicolon, tab or pipe
+    decimal: str = key("auto", passed=False)  # auto, point or comma
+    encoding: str = key("auto", passed=False)  # such as utf-8, utf-16, cp1252
     rare: Literal["error", "drop", "merge"] = "error"  # classes too rare to be in every fold
 
     @property

@@ -91,6 +91,7 @@ class TaskConfig(Choice):
 class DiscriminativeConfig(TaskConfig):
     """Telling classes apart, by cross-entropy on their scores."""
 
+    # how much of each label's weight goes to all classes alike
     label_smoothing: float = key(0.0, low=0, high=1)
     class_weights: Literal["none", "balanced"] = "none"  # of rows in the loss, by their class
 
@@ -125,7 +126,7 @@ class GenerativeConfig(TaskConfig):
     """A density of features and label together, or the paper's score of them."""
 
     objective: Literal["ranking_nce", "likelihood", "score", "cross_entropy"] = "ranking_nce"
-    label: Literal["onehot", "real", "none"] = "onehot"
+    label: Literal["onehot", "real", "none"] = "onehot"  # how the network is given the class
     # of the label's cross-entropy, added to the objective
     label_weight: float = key(0.0, low=0, high=10**6)
     # width of the vicinal noise; null: Silverman's rule

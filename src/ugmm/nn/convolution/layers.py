@@ -248,7 +248,7 @@ class UGMMConv2d(_UGMMConv):
     is kept; see `ugmm.nn.convolution.scores` for when.
 
     Reference:
-        Z. S. Ali, arXiv:2509.07569, has the neurons, and names convolutions as future work.
+        Ali, Z. S., arXiv:2509.07569, has the neurons, and names convolutions as future work.
 
     Arguments:
         in_channels: C, the channels of an image.

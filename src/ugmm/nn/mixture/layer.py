@@ -51,7 +51,7 @@ class UGMM(nn.Module):
     make do with the inputs that are known, as :meth:`marginal_score` has to.
 
     Reference:
-        Z. S. Ali, *uGMM-NN: Univariate Gaussian Mixture Model Neural Network*, arXiv:2509.07569.
+        Ali, Z. S., *uGMM-NN: Univariate Gaussian Mixture Model Neural Network*, arXiv:2509.07569.
 
     Arguments:
         in_features: Number of inputs :math:`N`, hence of components in each neuron.
