@@ -103,7 +103,9 @@ def test_input_dropout_is_chosen_by_what_is_missing():
 def test_a_column_must_have_a_value():
     empty = X.copy()
     empty[:, 2] = np.nan
-    with pytest.raises(ValueError, match="column '2' has no value in any row; leave it out"):
+    with pytest.raises(
+        ValueError, match="column '2' has no value in any row to train on; leave it out"
+    ):
         UGMMClassifier().fit(empty, Y)
 
 
