@@ -1,5 +1,6 @@
 """What estimators answer, against what is known otherwise."""
 
+import multiprocessing
 import os
 import pickle
 import random
@@ -231,6 +232,25 @@ def test_a_search_runs_in_parallel(backend):
         parallel = GridSearchCV(pipeline, grid, cv=2, n_jobs=2).fit(X, Y)
     scores = [search.cv_results_["mean_test_score"].tolist() for search in (serial, parallel)]
     assert scores[0] == scores[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_that_was_forked_does_not_wait_for_threads():
+    x = np.random.default_rng(0).normal(size=(4000, 40))  # torch copies it with several threads
+
+    def fit():
+        UGMMClassifier(max_epochs=1).fit(x, x[:, 0] > 0).predict(x)
+
+    torch.set_num_threads(2)
+    try:
+        fit()
+        child = multiprocessing.get_context("fork").Process(target=fit)
+        child.start()
+        child.join(60)
+        child.kill()
+    finally:
+        torch.set_num_threads(1)
+    assert child.exitcode == 0
 
 
 @pytest.mark.parametrize(
