@@ -22,6 +22,8 @@ RUN = {
     ("docs/clusters.md", "yaml"): "tests/config/test_clusters_page.py",
     ("docs/configuration.md", "console"): "tests/test_pages.py",
     ("docs/configuration.md", "yaml"): "tests/test_pages.py",
+    ("docs/deploying.md", "console"): "tests/deploy/test_deploying_page.py",
+    ("docs/deploying.md", "python"): "tests/deploy/test_deploying_page.py",
     ("docs/extending.md", "console"): "tests/test_extending.py",
     ("docs/extending.md", "python"): "tests/test_extending.py",
     ("docs/installing.md", "python"): "tests/test_pages.py",

@@ -28,10 +28,11 @@ ORDER = (
     ("config",),
     ("given",),
     ("trained",),
+    ("exported",),
     ("loading", "reporting", "tracking"),
     ("training",),
     ("studies",),
-    ("deploy", "launch", "queries"),
+    ("completion", "deploy", "launch", "queries"),
     ("cli", "sklearn"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

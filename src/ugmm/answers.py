@@ -14,6 +14,7 @@ __all__ = [
     "label_name",
     "number_cell",
     "number_columns",
+    "number_texts",
     "posterior_names",
 ]
 
@@ -76,3 +77,8 @@ def number_columns(
 def number_cell(value: Any) -> float:
     """Return a number to seven digits, as float32 has them."""
     return float(f"{float(value):.7g}")
+
+
+def number_texts(numbers: np.ndarray) -> list[str]:
+    """Return numbers (n,) to seven digits, all at once."""
+    return ("%.7g " * len(numbers) % tuple(numbers.tolist())).split()

@@ -23,6 +23,7 @@ __all__ = [
     "DamagedError",
     "Stamp",
     "fill",
+    "is_sealed",
     "is_whole",
     "read_checkpoint",
     "read_content",
@@ -233,8 +234,22 @@ def _compare_sums(data: bytes) -> None:
         note = archive.comment
     if data.endswith(b"\0\0"):  # the length of the comment: there is none
         return
-    if note != _SEAL + hashlib.sha256(data[: -len(note)]).hexdigest().encode():
+    if not _agrees(data, note):
         raise zipfile.BadZipFile("the sum of the whole is wrong")
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether bytes are those of a zip file that `seal` gave, unchanged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return _agrees(data, archive.comment)
+    except Exception:  # whatever comes of bytes that anything may have changed
+        return False
+
+
+def _agrees(data: bytes, note: bytes) -> bool:
+    """Whether the note at the end of a zip file is the sum of all before it."""
+    return note == _SEAL + hashlib.sha256(data[: -len(note) or None]).hexdigest().encode()
 
 
 def _load(path: Path) -> Any:

@@ -11,6 +11,8 @@ from ugmm import __version__
 from ugmm._lean import starting
 from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.signals import closing_cleanly, run_command
+from ugmm.deploy.exports.arguments import add_export
+from ugmm.deploy.predicting.arguments import add_predict
 from ugmm.errors import UserError, lacks_memory
 from ugmm.launch.arguments import add_job_commands
 from ugmm.queries.arguments import add_commands
@@ -129,6 +131,11 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "run", help="a run folder, a checkpoint, a group's folder (the newest run), or `latest`"
     )
+    evaluate.add_argument(
+        "--data",
+        metavar="FILE",
+        help="other rows, with their labels or targets: a CSV or Parquet file, or - as in predict",
+    )
     evaluate.set_defaults(command=_eval)
 
     report = with_plugins("report", help="write an HTML page of a run")
@@ -170,6 +177,9 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--publish", action="store_true", help="also write experiments/ablations/RESULTS.md"
     )
+    compare.add_argument(
+        "--vector", choices=("pdf", "svg"), help="also write the pictures so, for print"
+    )
     compare.set_defaults(command=_compare)
 
     dashboard = with_plugins("dashboard", help="an ablation's runs in Weights & Biases")
@@ -177,7 +187,9 @@ def make_parser() -> argparse.ArgumentParser:
     dashboard.add_argument("--dry-run", action="store_true", help="only print what it would be")
     dashboard.set_defaults(command=_dashboard)
 
+    add_predict(with_plugins)
     add_commands(with_plugins)
+    add_export(with_plugins)
     add_job_commands(with_plugins)
 
     sync = commands.add_parser("sync", help="upload runs that Weights & Biases has not got")
@@ -186,6 +198,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="list experiments, ablations and cross-validations")
     listing.set_defaults(command=_list)
+
+    completion = commands.add_parser("completion", help="print what makes a shell complete ugmm")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which one")
+    completion.set_defaults(command=_complete_shell)
 
     show = with_plugins("show", help="print an experiment's resolved configuration")
     show.add_argument("experiment")
@@ -235,6 +251,12 @@ def _start_or_resume(options: argparse.Namespace) -> None:
 def _eval(options: argparse.Namespace) -> None:
     from ugmm.runs import locate
 
+    if options.data is not None:
+        with starting():
+            from ugmm.deploy.predicting.evaluation import evaluate_rows
+
+        _print_results(*evaluate_rows(options.run, options.data))
+        return
     run, checkpoint = locate(options.run)
     with starting():
         from ugmm.training.run import evaluate
@@ -276,7 +298,7 @@ def _ablate(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from ugmm.studies.ablation import compare_ablation
 
-    compare_ablation(options.ablation, publish=options.publish)
+    compare_ablation(options.ablation, publish=options.publish, vector=options.vector)
 
 
 def _dashboard(options: argparse.Namespace) -> None:
@@ -301,6 +323,12 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
         sys.stdout.write(f"{kind.names}, each run by: ugmm {kind.command} NAME\n")
         for name, title in titles.items():
             sys.stdout.write(f"  {for_terminal(f'{name:<{width}}  {title}')}\n")
+
+
+def _complete_shell(options: argparse.Namespace) -> None:
+    from ugmm.completion import completion_script
+
+    sys.stdout.write(completion_script(make_parser(), options.shell))
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ugmm.errors import UserError, nearest
+from ugmm.errors import RowError, UserError, nearest
 
 __all__ = [
+    "MISSING",
     "UNKNOWN",
     "Column",
     "Target",
@@ -18,11 +19,12 @@ __all__ = [
     "fit_scaling",
     "identify",
     "is_missing",
+    "plain_blanks",
     "to_array",
     "to_number",
 ]
 
-_MISSING = ("", "na", "nan", "?")  # the texts, in either case, that stand for no value
+MISSING = ("", "na", "nan", "?")  # the texts, in either case, that stand for no value
 _CODE = re.compile(r"[+-]?0\d")
 UNKNOWN = "?"  # the category of values that are missing
 
@@ -69,25 +71,26 @@ class Column:
             return self._read_numbers(values)[:, None]
         places = {identify(category): place for place, category in enumerate(self.categories)}
         numbers = {to_number(category): place for place, category in enumerate(self.categories)}
-        seen: dict[str, int] = {}
-        chosen = []
         nothing = len(self.categories)  # the row of what is missing, below the categories' own
-        for row, value in enumerate(values):
-            if isinstance(value, str) and value in seen:
-                chosen.append(seen[value])
-                continue
+
+        def place_of(value: Any) -> int | None:
             if keep_missing and is_missing(value):
-                chosen.append(nothing)
-                continue
-            text = UNKNOWN if is_missing(value) else " ".join(str(value).split())
-            place = places.get(identify(text))
+                return nothing
+            place = places.get(
+                identify(UNKNOWN if is_missing(value) else plain_blanks(str(value)))
+            )
             if place is None and not isinstance(value, str) and to_number(value) is not None:
                 place = numbers.get(to_number(value))  # the number 9 is the category "09"
-            if place is None:
-                raise UserError(self._explain(row, text))
-            if isinstance(value, str):
-                seen[value] = place
-            chosen.append(place)
+            return place
+
+        if set(map(type, values)) <= {str, type(None)}:  # each of them is looked at once
+            seen = {value: place_of(value) for value in dict.fromkeys(values)}
+            chosen = list(map(seen.__getitem__, values))
+        else:
+            chosen = list(map(place_of, values))
+        if None in chosen:
+            row = chosen.index(None)
+            raise self._explain(row, values[row])
         codes = np.vstack([np.eye(nothing), np.full(nothing, math.nan)])
         return codes[np.array(chosen, dtype=np.intp)]
 
@@ -98,23 +101,27 @@ class Column:
         for row, value in enumerate(values):
             read = math.nan if is_missing(value) else to_number(value)
             if read is None:
-                raise UserError(
-                    f"column {self.name!r} is numeric, and row {row} has {value!r} in it; give a "
-                    "number"
+                raise RowError(
+                    f"column {self.name!r} is numeric, and",
+                    row,
+                    f" has {value!r} in it; give a number",
                 )
             numbers[row] = read
         return numbers
 
-    def _explain(self, row: int, text: str) -> str:
-        """Return the error's line for a text that is none of the categories."""
-        if text == UNKNOWN:
-            return (
-                f"column {self.name!r} has no value in row {row}, and none was missing in "
-                "training; fill it in, or leave the row out"
+    def _explain(self, row: int, value: Any) -> RowError:
+        """Return the error of a value that is none of the categories."""
+        if is_missing(value):
+            return RowError(
+                f"column {self.name!r} has no value in",
+                row,
+                ", and none was missing in training; fill it in, or leave the row out",
             )
-        return (
-            f"column {self.name!r} has {text!r} in row {row}, which is none of its categories; "
-            f"{nearest(text, self.categories)}"
+        text = plain_blanks(str(value))
+        return RowError(
+            f"column {self.name!r} has {text!r} in",
+            row,
+            f", which is none of its categories; {nearest(text, self.categories)}",
         )
 
 
@@ -140,10 +147,15 @@ class Target:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
+def plain_blanks(text: str) -> str:
+    """Return a text without blanks around it, and with one space wherever there were some."""
+    return " ".join(text.split())
+
+
 def is_missing(value: Any) -> bool:
-    """Whether a value is missing: None, NaN, pandas.NA, or one of the texts in `_MISSING`."""
+    """Whether a value is missing: None, NaN, pandas.NA, or one of the texts in `MISSING`."""
     if isinstance(value, str):
-        return value.strip().lower() in _MISSING
+        return value.strip().lower() in MISSING
     if isinstance(value, float | np.floating):
         return bool(np.isnan(value))
     return value is None or type(value).__name__ == "NAType"
@@ -222,6 +234,4 @@ def columns_by_name(rows: Any) -> list[tuple[str, np.ndarray]] | None:
     else:
         return None
     arrays = [np.atleast_1d(to_array(value)) for value in values]
-    return [
-        (" ".join(str(name).split()), array) for name, array in zip(names, arrays, strict=True)
-    ]
+    return [(plain_blanks(str(name)), array) for name, array in zip(names, arrays, strict=True)]

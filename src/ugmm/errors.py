@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["UGMMWarning", "UserError", "lacks_memory", "list_some", "nearest"]
+__all__ = ["RowError", "UGMMWarning", "UserError", "lacks_memory", "list_some", "nearest"]
 
 _NEAR = 0.66  # the share of letters that two names have in common, from which they are near
 _LISTED = 30
@@ -19,6 +19,24 @@ class UserError(Exception):
         shown = "".join(map(_printable, super().__str__()))
         shown = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda found: _shorten(found[0], 100), shown)
         return shown if len(shown) < _LONGEST else _shorten(shown, _LONGEST // 2)
+
+
+class RowError(UserError):
+    """Bad input in a row of many.
+
+    Arguments:
+        before: The line up to the row.
+        row: Its number, from 0.
+        after: The line behind it.
+    """
+
+    def __init__(self, before: str, row: int, after: str) -> None:
+        super().__init__(f"{before} row {row}{after}")
+        self.before, self.row, self.after = before, row, after
+
+    def numbered(self, row: int) -> UserError:
+        """Return the same error for a caller who numbers rows in another way."""
+        return UserError(f"{self.before} row {row}{self.after}")
 
 
 class UGMMWarning(RuntimeWarning):

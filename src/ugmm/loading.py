@@ -12,6 +12,7 @@ from ugmm.config.choices.plugins import use_plugins
 from ugmm.config.frozen import from_yaml, read_config
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
+from ugmm.exported import is_export, read_export
 from ugmm.nn import Classifier, Network, Regressor
 from ugmm.runs import Run, locate
 from ugmm.spec import Spec
@@ -34,7 +35,8 @@ def load(
 
     Args:
         run: The run folder; or one of its checkpoints, or a folder of runs, of which the newest is
-            taken (see `ugmm.runs.locate`).
+            taken (see `ugmm.runs.locate`). Or what `ugmm export` made of one: a pt2 archive, or
+            a folder of safetensors.
         checkpoint: Which one; by default, the one that was named or else tested.
         plugins: Files that declare what the run chose beside what comes with ugmm.
 
@@ -43,6 +45,10 @@ def load(
             is from before it was saved what a row is.
     """
     use_plugins(plugins)
+    if is_export(run):
+        if checkpoint is not None:
+            raise UserError(f"{run} was exported, and has no checkpoints; name none")
+        return read_export(run)
     folder, config, saved = _read(run, checkpoint)
     spec = saved.spec
     if spec is None and (content := folder.read_spec()) is not None:

@@ -12,8 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from ugmm.columns import Column, Target, columns_by_name, identify, is_missing, to_array
-from ugmm.errors import UserError, nearest
+from ugmm.columns import (
+    Column,
+    Target,
+    columns_by_name,
+    identify,
+    is_missing,
+    plain_blanks,
+    to_array,
+)
+from ugmm.errors import RowError, UserError, nearest
 
 __all__ = ["Column", "Spec", "Target", "column_of", "unit_pixels"]
 
@@ -80,7 +88,13 @@ class Spec:
         return tuple(name for column in self.columns for name in column.features)
 
     @property
-    def _answer(self) -> str | None:
+    def column_names(self) -> dict[str, str]:
+        """The columns' names, by each name that a table may have for them: with the unit, too."""
+        names = {column.name: column.name for column in self.columns}
+        return names | {f"{c.name} ({c.unit})": c.name for c in self.columns if c.unit}
+
+    @property
+    def answer_name(self) -> str | None:
         """The column of what is predicted, which rows may hold; None where it has no name."""
         return self.label if self.target is None else self.target.name
 
@@ -153,11 +167,12 @@ class Spec:
         places = {identify(name): place for place, name in enumerate(self.class_names)}
         found = []
         for row, value in enumerate(named[self.label]):
-            place = -1 if is_missing(value) else places.get(identify(" ".join(str(value).split())))
+            place = -1 if is_missing(value) else places.get(identify(plain_blanks(str(value))))
             if place is None:
-                raise UserError(
-                    f"column {self.label!r} has {value!r} in row {row}, which is no class; "
-                    f"{nearest(str(value), self.class_names)}"
+                raise RowError(
+                    f"column {self.label!r} has {value!r} in",
+                    row,
+                    f", which is no class; {nearest(str(value), self.class_names)}",
                 )
             found.append(place)
         return np.array(found, dtype=np.int64)
@@ -259,30 +274,47 @@ class Spec:
         of = f": {', '.join(names[:10])}{', ...' * (len(names) > 10)}" if names else ""
         raise UserError(f"the rows have shape {array.shape}, and it must be {wanted}{of}")
 
+    def match(
+        self,
+        names: Sequence[str],
+        *,
+        may_lack: bool,
+        remedy: str = "leave it out",
+    ) -> list[int | None]:
+        """Return the place among some names of each of `columns`; of one that is lacking, None.
+
+        Args:
+            names: Of a table's columns, in any order; with units or without.
+            may_lack: Whether a column may be lacking.
+            remedy: What to do about a column that is not known.
+
+        Raises:
+            UserError: If there is an unknown column, or one twice, or one is lacking.
+        """
+        known, found = self.column_names, dict[str, int]()
+        for place, name in enumerate(names):
+            if name in known:
+                if known[name] in found:
+                    raise UserError(f"there are two columns {known[name]!r}; leave one out")
+                found[known[name]] = place
+            elif name != self.answer_name and name not in self.ignored:
+                raise UserError(
+                    f"unknown column {name!r}; {remedy}, or rename it: "
+                    f"{nearest(name, [column.name for column in self.columns])}"
+                )
+        for column in self.columns:
+            if column.name not in found and not may_lack:
+                raise UserError(f"column {column.name!r} is missing; add it to the rows")
+        return [found.get(column.name) for column in self.columns]
+
     def _put_in_order(
         self, named: Sequence[tuple[str, np.ndarray]], *, may_lack: bool = False
     ) -> list[np.ndarray]:
         """Return the columns' values in the order of `columns`; of one that is lacking, NaN."""
-        names = {column.name: column.name for column in self.columns}
-        names |= {f"{c.name} ({c.unit})": c.name for c in self.columns if c.unit}
-        found: dict[str, np.ndarray] = {}
-        for name, values in named:
-            if name in names:
-                if names[name] in found:
-                    raise UserError(f"there are two columns {names[name]!r}; leave one out")
-                found[names[name]] = values
-            elif name != self._answer and name not in self.ignored:
-                raise UserError(
-                    f"unknown column {name!r}; leave it out, or rename it: "
-                    f"{nearest(name, [column.name for column in self.columns])}"
-                )
+        places = self.match([name for name, _ in named], may_lack=may_lack)
         rows = next((len(values) for _, values in named if values.ndim), 0)
-        for column in self.columns:
-            if column.name not in found and may_lack:
-                found[column.name] = np.full(rows, math.nan)
-            elif column.name not in found:
-                raise UserError(f"column {column.name!r} is missing; add it to the rows")
-        ordered = [found[column.name] for column in self.columns]
+        lacking = np.full(rows, math.nan)
+        ordered = [lacking if place is None else named[place][1] for place in places]
         for column, values in zip(self.columns, ordered, strict=True):
             if values.ndim != 1:
                 raise UserError(
@@ -333,7 +365,7 @@ class Spec:
         if wrong.any():
             row, place = np.argwhere(wrong)[0]
             name = repr(self.feature_names[place]) if self.columns else f"number {place}"
-            raise UserError(f"column {name} {complaint} in row {row}, {remedy}")
+            raise RowError(f"column {name} {complaint} in", int(row), f", {remedy}")
 
 
 def column_of(place: int) -> Column:

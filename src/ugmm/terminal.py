@@ -10,11 +10,11 @@ import io
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-__all__ = ["answer", "guard_streams", "loading", "say", "warn"]
+__all__ = ["answer", "guard_streams", "loading", "progress_bar", "say", "warn"]
 
 # The reader has gone, or the terminal has: there is nobody to tell.
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
@@ -82,8 +82,11 @@ def guard_streams() -> None:
         setattr(sys, f"__{name}__", guarded)
 
 
-def answer(text: str) -> None:
+def answer(text: str) -> bool:
     """Write to standard output what the command was asked for: all of it, while somebody reads.
+
+    Returns:
+        Whether somebody does, as far as is known.
 
     Raises:
         OSError: If it cannot be written, as where the disk is full; what is said beside an answer
@@ -93,7 +96,7 @@ def answer(text: str) -> None:
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     if not isinstance(raw, _Descriptor):  # a test's or a notebook's own
         stream.write(text)
-        return
+        return True
     stream.flush()
     left = memoryview(text.encode(stream.encoding, "backslashreplace"))
     try:
@@ -102,6 +105,8 @@ def answer(text: str) -> None:
     except OSError as error:
         if error.errno not in _NOBODY_READS:
             raise
+        return False
+    return True
 
 
 def say(line: str) -> None:
@@ -143,3 +148,21 @@ def loading(*, told: bool = True) -> Iterator[None]:
         if shown:
             sys.stderr.write("\r           \r")
             sys.stderr.flush()
+
+
+@contextmanager
+def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal; nothing elsewhere. Standard output may be the answer's.
+
+    Args:
+        doing: What is done.
+
+    Yields:
+        What is told how much of how much is done.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ugmm.answers import class_columns, density_column, number_columns
 from ugmm.config.schema import Config
 from ugmm.density import TiltedGaussian
 from ugmm.errors import UserError
@@ -19,7 +20,7 @@ from ugmm.spec import Spec
 
 __all__ = ["NotOfNumbersError", "Sample", "TrainedNetwork", "TrainedRegressor"]
 
-_BATCH = 1000  # rows that the network sees at once
+_CELLS, _LEAST, _MOST = 2**19, 1000, 2**14  # features and rows that the network sees at once
 
 
 class Sample(NamedTuple):
@@ -56,8 +57,10 @@ class _Trained:
         parameter = next(self.network.parameters(), None)
         device = next(chain(self.network.parameters(), self.network.buffers())).device
         dtype = x.dtype if parameter is None else parameter.dtype
+        # Rows of a table take half the time in parts of 16,000; images would fill the memory.
+        rows = min(max(_CELLS // max(x.shape[-1], 1), _LEAST), _MOST)
         with self.network.prepared():
-            parts = [of(part.to(device, dtype)) for part in x.split(_BATCH)]
+            parts = [of(part.to(device, dtype)) for part in x.split(rows)]
         return torch.cat(parts)
 
 
@@ -88,7 +91,7 @@ class TrainedNetwork(_Trained):
         Raises:
             UserError: If the rows are not what the network was trained on, or it knows no classes.
         """
-        return self._name(self._label_scores(rows).argmax(-1))
+        return self._name(self._label_scores(self._encode(rows)).argmax(-1))
 
     def posterior(self, rows: Any) -> Tensor:
         """Return p(class | row), in the order of `class_names`: (n, classes).
@@ -96,7 +99,34 @@ class TrainedNetwork(_Trained):
         Raises:
             UserError: See `predict`.
         """
-        return self._label_scores(rows).softmax(-1)
+        return self._label_scores(self._encode(rows)).softmax(-1)
+
+    def answer(self, rows: Any) -> dict[str, np.ndarray]:
+        """Return all that it says about rows, as columns: see `ugmm.answers`.
+
+        They are `prediction` and p(class | row) for each class, where there are classes, and
+        `log_density`, as `log_prob` has it, where the network is a density: (n,) each.
+
+        Raises:
+            UserError: If the rows are not what the network was trained on, or it says neither.
+        """
+        return self.answer_features(self._encode(rows))
+
+    def answer_features(self, x: Tensor) -> dict[str, np.ndarray]:
+        """Return the same about rows that are in model units already, (n, N)."""
+        ranking = self._ranking(x)
+        columns = class_columns(self.class_names, ranking.cpu().numpy())
+        if self.network.normalized:
+            self.normalize()
+            is_joint = not isinstance(self.network, TiltedGaussian)
+            joint = ranking if is_joint else self._scores(self.network, x)
+            columns |= density_column(self.spec, joint.cpu().numpy(), x.numpy())
+        if not columns:
+            raise UserError(
+                "this network tells no classes apart and is no density: it has no answers; train "
+                "one with task.label=onehot"
+            )
+        return columns
 
     def class_scores(self, rows: Any) -> Tensor:
         """Return the network's log-score of every class, in model units: (n, classes).
@@ -108,7 +138,7 @@ class TrainedNetwork(_Trained):
             UserError: If the rows are not what the network was trained on.
         """
         x = self._encode(rows)
-        self._normalize()
+        self.normalize()
         return self._scores(self.network, x)
 
     def log_prob(self, rows: Any) -> Tensor:
@@ -126,7 +156,7 @@ class TrainedNetwork(_Trained):
                 "task=generative, or compare classes by class_scores"
             )
         x = self._encode(rows)
-        self._normalize()
+        self.normalize()
         log_prob = self._scores(self.network, x).logsumexp(-1)
         if not self.network.missing:
             return log_prob + self.spec.log_jacobian
@@ -159,7 +189,7 @@ class TrainedNetwork(_Trained):
 
     def ask(self, evidence: Evidence) -> Given:
         """Return evidence in model units, ready to be asked about."""
-        return Given(self.network, self.spec, evidence, self.kept, self._normalize)
+        return Given(self.network, self.spec, evidence, self.kept, self.normalize)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Sample:
         """Draw rows, in raw units.
@@ -182,15 +212,9 @@ class TrainedNetwork(_Trained):
     def _name(self, labels: Tensor) -> np.ndarray:
         return np.array(self.class_names)[labels.cpu().numpy()]
 
-    def _label_scores(self, rows: Any) -> Tensor:
-        """Return scores that rank the classes: (n, classes)."""
-        x = self._encode(rows)
-        whole = not self.network.missing
-        if isinstance(self.network, TiltedGaussian) and whole:  # Z is the same for all classes
-            scores = self._scores(self.network.score, x)
-        else:
-            self._normalize()
-            scores = self._scores(self.network, x)
+    def _label_scores(self, x: Tensor) -> Tensor:
+        """Return scores that rank the classes of rows in model units: (n, classes)."""
+        scores = self._ranking(x)
         if scores.shape[-1] < 2:
             raise UserError(
                 "this network knows no classes; train one with task.label=onehot, and on a table "
@@ -198,11 +222,19 @@ class TrainedNetwork(_Trained):
             )
         return scores
 
+    def _ranking(self, x: Tensor) -> Tensor:
+        """Return the same; (n, 1) if the network knows no classes."""
+        whole = not self.network.missing
+        if isinstance(self.network, TiltedGaussian) and whole:  # Z is the same for all classes
+            return self._scores(self.network.score, x)
+        self.normalize()
+        return self._scores(self.network, x)
+
     def _scores(self, network: Classifier, x: Tensor) -> Tensor:
         """Return the class scores of features in model units (n, N): (n, classes)."""
         return self._outputs(network.class_scores, x)
 
-    def _normalize(self) -> None:
+    def normalize(self) -> None:
         """Estimate the partition functions, once, by as many draws as at the run's test.
 
         Those of a checkpoint may be missing, or of an earlier epoch.
@@ -244,9 +276,12 @@ class TrainedRegressor(_Trained):
         Raises:
             UserError: See `predict`.
         """
+        return self._predictive(self._encode(rows))
+
+    def _predictive(self, x: Tensor) -> Predictive:
         target = self.spec.target
         assert target is not None  # a run of a regression has one
-        parameters = self._outputs(self.network, self._encode(rows))
+        parameters = self._outputs(self.network, x)
         of_model = self.network.distribution(parameters.cpu().double())
         return of_model.scaled(target.mean, target.std)
 
@@ -260,9 +295,27 @@ class TrainedRegressor(_Trained):
         Raises:
             UserError: See `predict`; also if the share is not between 0 and 1.
         """
-        if not 0 < level < 1:
-            raise UserError(f"level={level} must be between 0 and 1, such as 0.9")
+        _check_level(level)
         return torch.stack(self.predictive(rows).interval(level), -1).numpy()
+
+    def answer(self, rows: Any, level: float = 0.9) -> dict[str, np.ndarray]:
+        """Return all that it says about rows, as columns: see `ugmm.answers.number_columns`.
+
+        Args:
+            rows: As `predict` takes them.
+            level: The share of the targets that the interval should hold.
+
+        Raises:
+            UserError: See `interval`.
+        """
+        return self.answer_features(self._encode(rows), level)
+
+    def answer_features(self, x: Tensor, level: float = 0.9) -> dict[str, np.ndarray]:
+        """Return the same about rows that are in model units already, (n, N)."""
+        _check_level(level)
+        found = self._predictive(x)
+        low, high = (end.numpy() for end in found.interval(level))
+        return number_columns(found.mean.numpy(), low, high, level)
 
     def __getattr__(self, name: str) -> Any:
         if hasattr(TrainedNetwork, name):
@@ -271,3 +324,8 @@ class TrainedRegressor(_Trained):
                 "predictive or interval"
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise UserError(f"level={level} must be between 0 and 1, such as 0.9")

@@ -1,5 +1,7 @@
 """What separates columns, and decimals: found out, or given."""
 
+from io import StringIO
+
 import pytest
 
 from ugmm.data import read_csv
@@ -27,16 +29,17 @@ from ugmm.errors import UserError
     ],
 )
 def test_it_is_found_out(text, separator, decimal):
-    found = find_dialect(text)
+    found = find_dialect(lambda: StringIO(text, newline=""))
     assert (found.separator, found.decimal) == (separator, decimal)
 
 
 @pytest.mark.parametrize("separator", ["semicolon", ";"])
 @pytest.mark.parametrize("decimal", ["comma", ","])
 def test_it_may_be_given(separator, decimal):
-    found = find_dialect("a,b\n1,2\n", separator, decimal)
+    found = find_dialect(lambda: ["a,b\n", "1,2\n"], separator, decimal)
     assert (found.separator, found.decimal) == ("semicolon", "comma")
-    assert find_dialect("a,b\n1,2\n", "\\t").mark == "\t" == find_dialect("", "\t").mark
+    assert find_dialect(lambda: ["a,b\n", "1,2\n"], "\\t").mark == "\t"
+    assert find_dialect(list, "\t").mark == "\t"
 
 
 def test_numbers_have_decimal_commas(tmp_path):

@@ -2,13 +2,14 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
-from ugmm.columns import is_missing
+from ugmm.columns import is_missing, plain_blanks
 from ugmm.data.csv_columns import (
     Cells,
     ColumnType,
@@ -23,7 +24,7 @@ from ugmm.data.text_file import read_text
 from ugmm.errors import UserError, nearest
 from ugmm.spec import Target
 
-__all__ = ["Missing", "read_cells", "read_csv"]
+__all__ = ["Missing", "check_names", "read_cells", "read_csv"]
 
 Missing = Literal["refuse", "mean", "drop", "keep"]
 
@@ -133,7 +134,8 @@ def read_cells(
     """
     text, encoding = read_text(Path(path), encoding)
     named, text = named_separator(text)
-    dialect = find_dialect(text, named or "auto" if separator == "auto" else separator, decimal)
+    stated = named or "auto" if separator == "auto" else separator
+    dialect = find_dialect(lambda: io.StringIO(text, newline=""), stated, decimal)
     return _split(text, dialect, path), f"{encoding}, {dialect}"
 
 
@@ -144,22 +146,14 @@ def _split(text: str, dialect: Dialect, path: str | Path) -> dict[str, Cells]:
     try:
         for row in reader:
             if row:  # not an empty line
-                rows.append([" ".join(cell.split()) for cell in row])
+                rows.append([plain_blanks(cell) for cell in row])
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}; mend the quotes") from error
     if len(rows) < 2:
         raise UserError(f"{path} has no rows; it needs names in its first line and rows below")
     names = rows[0]
-    for name in names:
-        if not name:
-            # A data frame that is written with its index, as pandas does unasked, begins so.
-            index = "; an index is left out by to_csv(index=False)" if names[0] == "" else ""
-            raise UserError(
-                f"{path}: column {names.index('') + 1} has no name; give it one{index}"
-            )
-        if names.count(name) > 1:
-            raise UserError(f"{path} has {names.count(name)} columns {name!r}; rename them")
+    check_names(path, names)
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(names):
             raise UserError(
@@ -172,6 +166,23 @@ def _split(text: str, dialect: Dialect, path: str | Path) -> dict[str, Cells]:
         name: Cells(name, _without_missing(values), lines[1:], dialect)
         for name, values in zip(names, columns, strict=True)
     }
+
+
+def check_names(path: str | Path, names: Sequence[str]) -> None:
+    """Refuse names of a table's columns by which these cannot be told apart.
+
+    Raises:
+        UserError: If a column has no name, or another's.
+    """
+    for name, count in Counter(names).items():
+        if not name:
+            # A data frame that is written with its index, as pandas does unasked, begins so.
+            index = "; an index is left out by to_csv(index=False)" if names[0] == "" else ""
+            raise UserError(
+                f"{path}: column {names.index('') + 1} has no name; give it one{index}"
+            )
+        if count > 1:
+            raise UserError(f"{path} has {count} columns {name!r}; rename them")
 
 
 def _without_missing(values: Sequence[str]) -> list[str | None]:

@@ -1,9 +1,9 @@
 """How a table is written: what separates its columns, and what a number's decimals."""
 
 import csv
-import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -69,7 +69,9 @@ def named_separator(text: str) -> tuple[str | None, str]:
     return (found[2], text[found.end() :]) if found else (None, text)
 
 
-def find_dialect(text: str, separator: str = "auto", decimal: str = "auto") -> Dialect:
+def find_dialect(
+    lines: Callable[[], Iterable[str]], separator: str = "auto", decimal: str = "auto"
+) -> Dialect:
     """Find out how a table is written, from its first records.
 
     The separator is the one by which all records have as many columns, at least two; of several,
@@ -77,7 +79,7 @@ def find_dialect(text: str, separator: str = "auto", decimal: str = "auto") -> D
     be read so and none has a decimal point.
 
     Args:
-        text: The table.
+        lines: Begins to read the table's lines, which end as they do in the file.
         separator: A name in `SEPARATORS` or its character, where it is known.
         decimal: A name in `DECIMALS` or its character, where it is known.
 
@@ -87,7 +89,7 @@ def find_dialect(text: str, separator: str = "auto", decimal: str = "auto") -> D
     asked = _named(separator, SEPARATORS, "separator")
     wanted = _named(decimal, DECIMALS, "decimal")
     candidates = [asked] if asked else list(SEPARATORS)
-    tables = {name: _sample(text, SEPARATORS[name]) for name in candidates}
+    tables = {name: _sample(lines(), SEPARATORS[name]) for name in candidates}
     even = {name: rows for name, rows in tables.items() if len({len(row) for row in rows}) == 1}
     wide = {name: rows for name, rows in even.items() if len(rows[0]) > 1}
     if wide:
@@ -106,13 +108,13 @@ def _named(value: str, known: dict[str, str], key: str) -> str | None:
     return found
 
 
-def _sample(text: str, mark: str) -> list[list[str]]:
-    """Return the first records, without blanks around values; none where they cannot be read."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
-    try:
-        return [[cell.strip() for cell in row] for row in islice(reader, _SAMPLE) if row]
-    except csv.Error:
-        return []
+def _sample(lines: Iterable[str], mark: str) -> list[list[str]]:
+    """Return the first records, without blanks around values, up to one that cannot be read."""
+    reader = csv.reader(lines, delimiter=mark, strict=True)
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows.extend([cell.strip() for cell in row] for row in islice(reader, _SAMPLE) if row)
+    return rows
 
 
 def _share_of_numbers(rows: Sequence[Sequence[str]], separator: str) -> float:

@@ -3,11 +3,21 @@
 import codecs
 import stat
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ugmm.errors import UserError
 
-__all__ = ["MOST_UNPACKED", "check_regular", "read_text"]
+__all__ = [
+    "GZIP",
+    "MOST_UNPACKED",
+    "START",
+    "check_regular",
+    "find_encoding",
+    "read_text",
+    "refuse_no_text",
+]
 
 MOST_UNPACKED = 1 << 30  # bytes; a small archive can hold more than the memory
 
@@ -19,7 +29,8 @@ _KINDS = {
     stat.S_ISBLK: "a device",
 }
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"  # how such a file begins
+START = 4096  # bytes by which a file is known
 _NO_TEXT = {  # how files begin that are something else
     b"PAR1": "a Parquet file",
     b"ARROW1": "an Arrow file",
@@ -84,10 +95,12 @@ def read_text(path: Path, encoding: str = "auto") -> tuple[str, str]:
         raise UserError(f"data.path={error}") from None
     except OSError as error:
         raise UserError(f"cannot read data.path={path}: {error.strerror}") from error
-    if content.startswith(_GZIP):
+    if content.startswith(GZIP):
         content = _unpack(content, path)
-    _refuse_no_text(content, path)
-    chosen = _find_encoding(content) if encoding == "auto" else encoding
+    refuse_no_text(content, path)
+    chosen = encoding
+    if encoding == "auto":
+        chosen = find_encoding(content[:START], partial(_decodes, content))
     try:
         text = content.decode(chosen)
     except LookupError:
@@ -128,15 +141,19 @@ def _unpack(content: bytes, path: Path) -> bytes:
     return b"".join(parts)
 
 
-def _refuse_no_text(content: bytes, path: Path) -> None:
-    """Refuse files that are known by how they begin."""
+def refuse_no_text(content: bytes, path: str | Path) -> None:
+    """Refuse files that are known by how they begin.
+
+    Raises:
+        UserError: If it is one.
+    """
     for magic, what in _NO_TEXT.items():
         if content.startswith(magic):
             raise UserError(f"{path} is {what}, and no text; save the table as CSV")
     for magic, how in _PACKED.items():
         if content.startswith(magic):
             raise UserError(f"{path} is {how}; unpack it, or pack it by gzip")
-    if content.startswith(_GZIP):
+    if content.startswith(GZIP):
         raise UserError(f"{path} is gzipped twice; unpack it once")
     if content.startswith(b"PK\3\4"):
         what = "an Excel workbook" if b"xl/" in content else "a zip archive"
@@ -145,11 +162,24 @@ def _refuse_no_text(content: bytes, path: Path) -> None:
         raise UserError(f"{path} is a tar archive; unpack the table")
 
 
-def _find_encoding(content: bytes) -> str:
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def find_encoding(start: bytes, decodes: Callable[[str], bool]) -> str:
+    """Return how a file's characters are encoded; see `read_text`.
+
+    Args:
+        start: Its first `START` bytes.
+        decodes: Whether all of it is text in an encoding.
+    """
     for mark, name in _MARKS.items():
-        if content.startswith(mark):
+        if start.startswith(mark):
             return name
-    start = content[:4096]
     if len(start) > 3:  # of letters in UTF-16, every other byte is 0
         for name, zeros, others in (
             ("utf-16-le", start[1::2], start[::2]),
@@ -157,10 +187,4 @@ def _find_encoding(content: bytes) -> str:
         ):
             if zeros.count(0) > 0.5 * len(zeros) and 0 not in others:
                 return name
-    for name in ("utf-8", "cp1252"):
-        try:
-            content.decode(name)
-        except UnicodeDecodeError:
-            continue
-        return name
-    return "latin-1"
+    return next((name for name in ("utf-8", "cp1252") if decodes(name)), "latin-1")

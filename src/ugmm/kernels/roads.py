@@ -1,4 +1,4 @@
-"""Which road a call takes: straight to the kernel, through the dispatcher, or by the formula."""
+"""Which road a call takes: straight to the kernel, through the dispatcher, or by a formula."""
 
 import enum
 import functools
@@ -20,6 +20,7 @@ class Road(enum.Enum):
 
     DIRECT = enum.auto()  # the kernel, in an autograd.Function: nothing but autograd watches
     DISPATCHER = enum.auto()  # the registered operator: views are resolved, modes see it
+    STANDARD = enum.auto()  # what runs where this package is not: into a graph of ONNX
     FORMULA = enum.auto()  # plain operations of torch, each of which knows every transform
 
 
@@ -35,7 +36,8 @@ def choose_road(*tensors: Tensor | None) -> Road:
     if c._are_functorch_transforms_active():  # a constant to torch.compile, as is the next
         return Road.FORMULA
     if torch.compiler.is_compiling():
-        return Road.DISPATCHER
+        exported = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
+        return Road.STANDARD if exported else Road.DISPATCHER
     if forward_ad._current_level >= 0 or c._get_tracing_state():
         return Road.FORMULA
     if (

@@ -1,8 +1,6 @@
 """`ugmm infer` and `ugmm sample`."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from ugmm.inference import Samples
 from ugmm.queries.network import load_asked
 from ugmm.queries.table import column_names, read_given, row_cells, write_csv
 from ugmm.report.chains import diagnose_chains
-from ugmm.terminal import warn
+from ugmm.terminal import progress_bar, warn
 from ugmm.writing import make_folder
 
 __all__ = ["QUERIES", "infer", "sample"]
@@ -63,7 +61,7 @@ def infer(
         keywords["check"] = True
     names: list[str] = []
     lines: dict[int, list[list]] = {row: [] for row in range(len(rows))}
-    with _progress("answering") as progress:
+    with progress_bar("answering") as progress:
         done = 0
         for part in rows.alike(_PART):
             names, answers = QUERIES[query](rows[part], keywords)
@@ -169,7 +167,7 @@ def sample(
         rows = network.given_nothing()
     else:
         rows = network.given(read_given(given, network.spec))
-    with _progress("drawing") as progress:
+    with progress_bar("drawing") as progress:
         drawn = rows.sample(n, method=method, seed=seed, progress=progress)  # type: ignore[arg-type]
     for line in _worth(drawn.diagnostics):
         warn(line)
@@ -212,14 +210,3 @@ def _rhat(samples: Samples, rows: list[int]) -> str:
     except ValueError as error:  # too few draws
         return str(error)
     return f"R-hat at most {worst:.3f}" + " (chains have not mixed)" * (worst > _MIXED)
-
-
-@contextmanager
-def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal; nothing elsewhere, for standard output may be the answer's."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -91,7 +91,7 @@ svg { max-width: 100%; height: auto; }
 summary { cursor: pointer; margin: .75rem 0; }
 code, pre { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em; }
 code { background: var(--shade); padding: .1em .3em; border-radius: .25em; }
-@media print { body { max-width: none; padding: 0; font-size: .8rem; }
+@media print { html { font-size: 75%; } body { max-width: none; padding: 0; }
   .wide { overflow: visible; } svg, .card img { min-width: 0 !important; }
   h2, h3, thead { break-after: avoid; } figure, tr { break-inside: avoid; } }
 """

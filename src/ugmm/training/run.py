@@ -44,7 +44,7 @@ from ugmm.writing import WriteError, sweep
 if TYPE_CHECKING:
     import wandb
 
-__all__ = ["evaluate", "resume", "start", "start_or_resume"]
+__all__ = ["evaluate", "resume", "start", "start_or_resume", "test_alone"]
 
 Show = Callable[[dict[str, float], Confusion | None], None]
 
@@ -227,6 +227,7 @@ def _draw(
             y=data.splits["train"].y,
             spec=data.spec,
             results=results,
+            vector=config.plots.vector,
         )
     except WriteError as error:
         missing = error.going_on(f"draw them by: {_resume_command(run)}")
@@ -256,6 +257,14 @@ def evaluate(
     data, task = build(config)
     path = checkpoint or tested_checkpoint(run, config)
     restore(task.network, read_matching(run, path, config, data))
+    results, confusion = test_alone(task, data, config)
+    return {**results, **_robustness(task, data, config)}, confusion
+
+
+def test_alone(
+    task: Task, data: InMemoryDataModule, config: Config
+) -> tuple[dict[str, float], Confusion | None]:
+    """Test a network as it is, on one device; see `evaluate` for what is returned."""
     quieten()
     trainer = Trainer(
         # Perhaps on another machine than the one it was trained on.
@@ -269,8 +278,7 @@ def evaluate(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    results = _floats(trainer.test(task, data, verbose=False)[0])
-    return {**results, **_robustness(task, data, config)}, _confusion(task, data)
+    return _floats(trainer.test(task, data, verbose=False)[0]), _confusion(task, data)
 
 
 def _confusion(task: Task, data: InMemoryDataModule) -> Confusion | None:

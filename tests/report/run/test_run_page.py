@@ -139,7 +139,9 @@ def test_a_run_that_has_hardly_begun_has_a_page(tmp_path):
 
 def test_a_run_that_failed_says_where(run):
     run.metrics.write_text(HISTORY + "2,29,nan,,\n")
-    assert "train/loss was no finite number from epoch 3, step 30" in run_page(read_facts(run))
+    assert "failed: no finite number in train/loss from epoch 3, step 30" in run_page(
+        read_facts(run)
+    )
 
 
 def test_numbers_that_are_furthest_off_come_first(run):
@@ -169,7 +171,7 @@ def test_images_are_shown_as_images(run):
     parser = check_html(run_page(facts))
     shown = [a["alt"] for tag, a in parser.found if tag == "img"]
     assert shown[0] == "a, taken for b, p = 0.750, row 0"
-    assert shown[1:] == ["b, log p = -90, row 1", "a, log p = -3, row 0"]
+    assert shown[1:] == ["b, log p = -90.00, row 1", "a, log p = -3.000, row 0"]
 
 
 def test_pictures_of_the_folder_are_embedded(run):

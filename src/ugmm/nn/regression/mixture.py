@@ -49,8 +49,8 @@ class MixturePredictive(Predictive):
 
         It lies between the least and the greatest of the components' own quantiles.
         """
+        own = self.components.quantile(p.unsqueeze(-1) if isinstance(p, Tensor) else p)
         p = torch.as_tensor(p, dtype=self.log_weights.dtype, device=self.log_weights.device)
-        own = self.components.quantile(p.unsqueeze(-1))
         low, high = own.amin(-1), own.amax(-1)
         for _ in range(_HALVINGS.get(p.dtype, _FEW_HALVINGS)):
             middle = low + 0.5 * (high - low)

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from statistics import NormalDist
 from typing import ClassVar, Self
 
 import torch
@@ -106,6 +107,8 @@ class GaussianPredictive(Predictive):
 
     def quantile(self, p: Tensor | float) -> Tensor:
         """See `Predictive.quantile`."""
+        if isinstance(p, float) and 0 < p < 1:  # a number, which a graph holds without ndtri
+            return self.mean + self.scale * NormalDist().inv_cdf(p)
         p = torch.as_tensor(p, dtype=self.mean.dtype, device=self.mean.device)
         return self.mean + self.scale * torch.special.ndtri(p)
 

@@ -14,11 +14,13 @@ __all__ = ["STYLE", "predictions"]
 
 _SQUARE = 16  # classes, whose confusions are shown in a square; of more, the most frequent ones
 _FREQUENT = 12
+_HEAD = 20  # letters of a name above a column
 _SURE = (0.9, 0.99, 0.999)
 
 STYLE = """
 .square td, .square thead th { text-align: center; min-width: 2.2rem; }
-.square td { background: color-mix(in srgb, var(--first) var(--share), transparent); }
+.square td { background: color-mix(in srgb, var(--first) var(--share), transparent);
+  print-color-adjust: exact; }
 .square td.none { background: none; color: var(--muted); }
 .square tr > th:first-child { position: sticky; left: 0; background: var(--paper);
   max-width: 9rem; }
@@ -77,7 +79,8 @@ def _confusions(classes: Sequence[str], counts: np.ndarray) -> list[Html]:
 
 def _square(classes: Sequence[str], counts: np.ndarray) -> Html:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    head = "".join(f'<th scope="col" dir="auto">{for_html(name)}</th>' for name in classes)
+    heads = (for_html(cut(name, _HEAD)) for name in classes)
+    head = "".join(f'<th scope="col" dir="auto">{name}</th>' for name in heads)
     lines = []
     for name, row, share in zip(classes, counts, shares, strict=True):
         cells = "".join(
@@ -125,12 +128,13 @@ def _class_table(classes: Sequence[str], counts: np.ndarray) -> list[Html]:
 def _calibration(sure: np.ndarray, right: np.ndarray) -> list[Html]:
     confidence, accuracy = float(sure.mean()), float(right.mean())
     gap = confidence - accuracy
-    verdict = "about as sure as it is right"
-    if abs(gap) > 2 * float(np.sqrt(np.mean(sure * (1 - sure)) / len(sure))) + 1e-9:
-        verdict = "surer than it is right" if gap > 0 else "right more often than it is sure"
+    error = float(np.sqrt(np.mean(sure * (1 - sure)) / len(sure)))  # of accuracy, if calibrated
+    verdict = f"{len(sure):,} rows do not tell the two apart"
+    if abs(gap) > 2 * error:
+        verdict = "it is surer than right" if gap > 0 else "it is right more often than sure"
     said = (
         f"On average the network gives its choice a probability of {confidence:.1%} and is right "
-        f"in {accuracy:.1%}: it is {verdict}."
+        f"in {accuracy:.1%}: {verdict}."
     )
     level = next((p for p in reversed(_SURE) if (sure >= p).sum() >= len(sure) // 10), None)
     if level is not None:

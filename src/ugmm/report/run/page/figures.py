@@ -117,8 +117,8 @@ def _conclude(facts: RunFacts) -> str:
             f"{facts.format('test/accuracy')} (95% interval for rows like these: {low:.1%} to "
             f"{high:.1%})."
         )
-    if "test/rmse" in summary and facts.spec is not None and facts.spec.target is not None:
-        target = facts.spec.target
+    target = None if facts.spec is None else facts.spec.target
+    if target is not None and {"test/rmse", "test/coverage_90"} <= summary.keys():
         return (
             f"In the test, predictions of {cut(target.label)} are off by "
             f"{facts.format('test/rmse')} (root of the mean square), and 90% intervals hold "
@@ -159,8 +159,10 @@ def _not_finite(facts: RunFacts) -> str:
     for row in facts.history:
         found = [n for n, v in row.items() if v is not None and not math.isfinite(v)]
         if found:
+            failed = any(name.startswith("train/") for name in found)
             return (
-                f"This run failed: {', '.join(found)} was no finite number from epoch "
-                f"{int(row['epoch'] or 0) + 1}, step {int(row['step'] or 0) + 1:,} on."
+                f"{'The training failed: n' if failed else 'N'}o finite number in "
+                f"{', '.join(found)} from epoch {int(row['epoch'] or 0) + 1}, step "
+                f"{int(row['step'] or 0) + 1:,} on."
             )
     return f"Not finite at the end: {', '.join(wrong)}." if wrong else ""

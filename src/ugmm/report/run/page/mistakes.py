@@ -91,8 +91,8 @@ def _residuals(facts: RunFacts, spec: Spec) -> list[Html]:
     )
     rows = _Rows(("truth", "prediction", "off by", "90% interval"))
     for i in np.argsort(-np.abs(off), kind="stable")[: _most(spec)]:
-        true, predicted, error = number(truth[i]), number(mean[i]), f"{off[i]:+.4g}"
-        cells = [true, predicted, error, f"{low[i]:.4g} to {high[i]:.4g}"]
+        true, predicted, error = number(truth[i]), number(mean[i]), f"{off[i]:+.6g}"
+        cells = [true, predicted, error, f"{number(low[i])} to {number(high[i])}"]
         rows.add(i, cells, f"{true}, predicted {predicted}", f"off by {error}")
     return [heading("The largest errors", 3), paragraph(said), *rows.show(facts, spec)]
 
@@ -105,7 +105,7 @@ def _unlikely(facts: RunFacts, spec: Spec) -> list[Html]:
     )
     rows = _Rows(("log p",) if truth is None else ("log p", "truth"))
     for i in np.argsort(density, kind="stable")[: _most(spec)]:
-        log_p, true = f"{density[i]:.4g}", [] if truth is None else [cut(str(truth[i]), 60)]
+        log_p, true = f"{density[i]:#.4g}", [] if truth is None else [cut(str(truth[i]), 60)]
         rows.add(i, [log_p, *true], "".join(true), f"log p = {log_p}")
     return [heading("The least likely rows", 3), paragraph(said), *rows.show(facts, spec)]
 

@@ -1,0 +1,68 @@
+"""`ugmm eval --data`: a trained network tested on other rows, in the user's units."""
+
+from dataclasses import replace
+
+import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
+
+import torch
+
+from ugmm.config.frozen import read_config
+from ugmm.data import InMemoryDataModule, Split
+from ugmm.data.module import SplitName
+from ugmm.deploy.predicting.rows import RowReader
+from ugmm.deploy.predicting.tables import open_table
+from ugmm.loading import load, load_task
+from ugmm.runs import Confusion, locate
+from ugmm.spec import Spec
+from ugmm.training.run import test_alone
+
+__all__ = ["evaluate_rows"]
+
+
+class GivenRows(InMemoryDataModule):
+    """Rows to test on, in model units, of which it is known what they are.
+
+    Args:
+        rows: They.
+        spec: What they are.
+        batch_size: See `InMemoryDataModule`.
+    """
+
+    def __init__(self, rows: Split, spec: Spec, batch_size: int) -> None:
+        super().__init__(batch_size=batch_size, seed=0)
+        self.n_features, self.n_classes = spec.n_features, spec.n_classes
+        self.class_names, self.target = spec.class_names, spec.target
+        self.keeps_missing, self.spec = spec.keeps_missing, spec
+        self.splits = {"train": Split(rows.x[:0], rows.y[:0]), "test": rows}
+
+    def load(self) -> dict[SplitName, Split]:
+        """Return the rows."""
+        return self.splits
+
+
+def evaluate_rows(run: str, data: str) -> tuple[dict[str, float], Confusion | None]:
+    """Test a run's network on the rows of a file; writes nothing.
+
+    Args:
+        run: The run folder.
+        data: A CSV or Parquet file with the label or target, too; `-` is standard input.
+
+    Returns:
+        See `ugmm.training.run.evaluate`.
+
+    Raises:
+        UserError: If the run or the file cannot be used, or a row's label or target is none that
+            the network knows.
+    """
+    folder, checkpoint = locate(run)
+    place = checkpoint or folder.folder
+    with open_table(data) as table:
+        spec = load(place).spec
+        if spec.label is None and spec.n_classes > 1:
+            spec = replace(spec, label="label")
+        reader = RowReader(table, spec, answer=spec.answer_name)
+        parts = [(x, torch.zeros(len(x)).long() if y is None else y) for x, y, _ in reader.parts()]
+    config = read_config(folder)
+    split = Split(*map(torch.cat, zip(*parts, strict=True)))
+    tested = GivenRows(split, spec, getattr(config.data, "batch_size", len(split.x)))
+    return test_alone(load_task(place), tested, config)
