@@ -9,25 +9,31 @@ ARGS    ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ugmm-ready
 
-TARGETS := help setup train launch eval predict report crossval ablate compare dashboard test test-slow \
+TARGETS := help setup train launch eval predict export report crossval ablate compare dashboard test test-slow \
   test-slurm test-wheel lint bench notebooks figures docs docs-links dist release clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
 # `make train iris_disc` or `make train seed=1` would train something else than was meant.
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
-STRAY := $(filter-out PYTHON VENV EXP CLUSTER ARGS RUN DATA,$(GIVEN)) $(filter-out $(TARGETS),$(MAKECMDGOALS))
+STRAY := $(filter-out PYTHON VENV EXP CLUSTER ARGS RUN DATA TO,$(GIVEN)) $(filter-out $(TARGETS),$(MAKECMDGOALS))
 ifneq ($(strip $(STRAY)),)
 $(error do not know '$(strip $(STRAY))': an experiment goes into EXP=, its settings into ARGS="...")
 endif
 
 # What has no default is asked for before anything is installed.
-OF_RUN := $(firstword $(filter eval predict report,$(MAKECMDGOALS)))
+OF_RUN := $(firstword $(filter eval predict export report,$(MAKECMDGOALS)))
 ifneq ($(and $(OF_RUN),$(if $(strip $(RUN)),,unnamed)),)
 $(error name the run folder: make $(OF_RUN) RUN=runs/...)
 endif
 ifneq ($(and $(filter predict,$(MAKECMDGOALS)),$(if $(strip $(DATA)),,unnamed)),)
 $(error name the rows: make predict RUN=runs/... DATA=table.csv)
+endif
+ifneq ($(and $(filter export,$(MAKECMDGOALS)),$(if $(strip $(TO)),,unnamed)),)
+$(error name the kind: make export RUN=runs/... TO=onnx, pt2 or safetensors)
+endif
+ifneq ($(and $(strip $(TO)),$(if $(filter export,$(MAKECMDGOALS)),,unread)),)
+$(error TO= is read by make export only)
 endif
 ifneq ($(and $(strip $(DATA)),$(if $(filter eval predict,$(MAKECMDGOALS)),,unread)),)
 $(error DATA= is read by make predict and make eval only)
@@ -75,6 +81,9 @@ eval: $(READY) ## test the checkpoint of a run again: RUN=folder, perhaps on oth
 
 predict: $(READY) ## a trained network's answers about rows: RUN=folder DATA=table.csv ARGS="--out answers.csv"
 	@$(BIN)/ugmm predict $(RUN) $(DATA) $(ARGS)
+
+export: $(READY) ## a trained network for other programs: RUN=folder TO=onnx, pt2 or safetensors ARGS="--out model.onnx"
+	@$(BIN)/ugmm export $(RUN) --to $(TO) $(ARGS)
 
 report: $(READY) ## an HTML page of a run, in its folder: RUN=folder ARGS="--out page.html"
 	@$(BIN)/ugmm report $(RUN) $(ARGS)

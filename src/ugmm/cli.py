@@ -177,6 +177,9 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--publish", action="store_true", help="also write experiments/ablations/RESULTS.md"
     )
+    compare.add_argument(
+        "--vector", choices=("pdf", "svg"), help="also write the pictures so, for print"
+    )
     compare.set_defaults(command=_compare)
 
     dashboard = with_plugins("dashboard", help="an ablation's runs in Weights & Biases")
@@ -295,7 +298,7 @@ def _ablate(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from ugmm.studies.ablation import compare_ablation
 
-    compare_ablation(options.ablation, publish=options.publish)
+    compare_ablation(options.ablation, publish=options.publish, vector=options.vector)
 
 
 def _dashboard(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -67,11 +67,13 @@ class Origin:
 def describe(trained: TrainedNetwork | TrainedRegressor, origin: Origin) -> dict[str, Any]:
     """Return what JSON can hold of a trained network: all but its weights.
 
-    Where its run lay and whose Weights & Biases it was tracked by stay behind.
+    Where its run and its table lay, and whose Weights & Biases tracked it, stay behind.
     """
     from ugmm import __version__
 
     config = replace(trained.config, runs_dir="runs", tracking=TrackingConfig())
+    if isinstance(path := getattr(config.data, "path", None), str):
+        config.data = replace(config.data, path=PurePath(path).name)  # type: ignore[call-arg]
     metrics = {k: v for k, v in (origin.metrics or {}).items() if math.isfinite(v)}
     return {
         "format": FORMAT,

@@ -4,6 +4,7 @@ import importlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
@@ -18,6 +19,27 @@ def test_save_writes_a_readable_white_png_and_makes_its_folder(tmp_path):
     assert image.shape[:2] == (450, 600)
     assert (image[-1] == 1).all()
     assert [file.name for file in path.parent.iterdir()] == ["empty.png"]
+
+
+@pytest.mark.parametrize(("kind", "first"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_a_vector_graphic_has_lines_and_text_but_many_points_are_pixels(tmp_path, kind, first):
+    sizes = {}
+    for points in (100, 100_000):
+        figure = new_figure(4, 3, "points")
+        axes = figure.subplots()
+        at = np.random.default_rng(0).random((2, points))
+        axes.plot(*at, ".")
+        axes.plot([0, 1], [0, 1])
+        report.save(figure, tmp_path / f"{points}.{kind}")
+        written = (tmp_path / f"{points}.{kind}").read_bytes()
+        assert written.startswith(first)
+        report.save(figure, tmp_path / f"again.{kind}")
+        assert (tmp_path / f"again.{kind}").read_bytes() == written  # no date, no chance
+        has_pixels = b"/Subtype /Image" in written or b"<image" in written
+        assert has_pixels == (points == 100_000)
+        sizes[points] = len(written)
+    assert sizes[100_000] < 300_000  # 100,000 points would take megabytes
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_a_failing_save_leaves_the_old_picture_and_no_other_file(tmp_path, monkeypatch):

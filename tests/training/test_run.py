@@ -17,6 +17,14 @@ def weights(run, name="last"):
     return checkpoint["state_dict"]
 
 
+def test_pictures_are_also_vector_graphics_if_wanted(train_and_draw):
+    run = train_and_draw("iris_disc", "plots.vector=svg")
+    pictures = {kind: {p.stem for p in run.plots.glob(f"*.{kind}")} for kind in ("png", "svg")}
+    assert pictures["png"] == pictures["svg"] > {"training", "confusion"}
+    assert len(list(run.plots.iterdir())) == 2 * len(pictures["png"])
+    assert "vector" not in run.folder.name  # how a run is drawn is not what it is
+
+
 @pytest.mark.parametrize("experiment", ["iris_gen", "iris_paper", "iris_disc"])
 def test_a_run_folder_holds_everything(train_and_draw, experiment):
     run = train_and_draw(experiment)

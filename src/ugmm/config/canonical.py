@@ -28,7 +28,7 @@ __all__ = [
 
 # Where and under which name a run happens does not change what it computes, nor do the keys of
 # `trainer` that say on which hardware, and what is saved on the way.
-ELSEWHERE = ("experiment", "group", "name", "variant", "runs_dir", "tracking")
+ELSEWHERE = ("experiment", "group", "name", "variant", "runs_dir", "tracking", "plots")
 HARDWARE = (
     "accelerator", "checkpoint", "devices", "grace", "num_nodes", "strategy", "threads", "timeout",
 )  # fmt: skip

@@ -13,7 +13,13 @@ from ugmm.config.choices import (  # noqa: F401  (declared)
 from ugmm.config.choices.data import DataConfig
 from ugmm.config.choices.models import ModelConfig
 from ugmm.config.choices.tasks import TaskConfig
-from ugmm.config.training import OptimizerConfig, ScheduleConfig, TrackingConfig, TrainerConfig
+from ugmm.config.training import (
+    OptimizerConfig,
+    PlotsConfig,
+    ScheduleConfig,
+    TrackingConfig,
+    TrainerConfig,
+)
 from ugmm.keys import key
 
 if TYPE_CHECKING:
@@ -34,6 +40,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    plots: PlotsConfig = field(default_factory=PlotsConfig)
     seed: int = key(0, low=0, high=2**31 - 1)  # of everything that is drawn
     group: str = "${experiment}"  # runs compared with each other
     name: str = "${experiment}"  # of the run; by default, the settings overridden

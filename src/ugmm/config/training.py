@@ -1,4 +1,4 @@
-"""How a network is trained: optimiser, schedule, trainer, tracking."""
+"""How a network is trained: optimiser, schedule, trainer, tracking; and how a run is drawn."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointConfig",
     "EarlyStoppingConfig",
     "OptimizerConfig",
+    "PlotsConfig",
     "ScheduleConfig",
     "TrackingConfig",
     "TrainerConfig",
@@ -175,3 +176,10 @@ class TrackingConfig:
     entity: str | None = None  # the team or user of it; null: W&B's own default
     tags: list[str] = key([])  # of the run, in W&B
     log_model: bool = True  # the best checkpoint, as an artifact, at the end
+
+
+@dataclass
+class PlotsConfig:
+    """The pictures of a run, in its folder `plots/`: PNG files, which pages and W&B show."""
+
+    vector: Literal["none", "pdf", "svg"] = "none"  # each picture as such a file, too, for print

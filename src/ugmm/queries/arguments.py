@@ -54,7 +54,9 @@ def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         choices=("upper", "lower", "left", "right", "random"),
         help="which half of the pixels is known; default: upper",
     )
-    complete.add_argument("--out", metavar="FILE.png", help="default: in the run's plots/")
+    complete.add_argument(
+        "--out", metavar="FILE", help="a PNG, .pdf or .svg; default: in the run's plots/"
+    )
     complete.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
     complete.set_defaults(command=_complete, large="-n")
 

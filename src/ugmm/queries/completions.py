@@ -31,7 +31,8 @@ def complete(run: str, n: int, *, known: str, out: str | None, seed: int) -> Non
         run: The run folder.
         n: How many images: the first of the test split.
         known: Which half of the pixels is known: one of `HALVES`.
-        out: The picture, a PNG file; None: `plots/complete_<known>.png` in the run folder.
+        out: The picture, a PNG unless it ends in .pdf or .svg; None:
+            `plots/complete_<known>.png` in the run folder.
         seed: Of the draws, and of the known half where it is random.
 
     Raises:

@@ -4,9 +4,13 @@ import io
 import os
 from pathlib import Path
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ugmm.report.escaping import for_plot
@@ -31,6 +35,8 @@ __all__ = [
 FIRST, SECOND = "#0072B2", "#D55E00"
 SERIES = (FIRST, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", SECOND, "#882255", "#8C8C8C")
 _DPI = 150
+_MOST_POINTS = 2000  # of a vector graphic: some 100 bytes each
+_UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 INK, MUTED, EMPTY = "#222222", "#6B6B6B", "#EDEDED"
 
 
@@ -73,16 +79,40 @@ def shorten(name: str, most: int = 24) -> str:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write `figure` to `path` as a PNG: all of it, or (when drawing fails) nothing.
+    """Write `figure` to `path`: all of it, or (when drawing fails) nothing.
+
+    What ends in .pdf or .svg is written so, everything else as a PNG. Thousands of points are
+    pixels in a PDF or an SVG too, or it would be slow to open.
 
     The folder is made if it is missing; an older picture is replaced in one step, so that whoever
     looks at it meanwhile sees the old or the new one and never half a file.
     """
     path = Path(path)
+    kind = path.suffix[1:].lower()
     drawn = io.BytesIO()
     if figure.axes and (layout := figure.get_layout_engine()) is not None:
         layout.execute(figure)
         figure.set_layout_engine("none")  # or it would all be drawn twice
-    figure.savefig(drawn, format="png", dpi=_DPI, facecolor="white")
+    if kind not in _UNDATED:
+        figure.savefig(drawn, format="png", dpi=_DPI, facecolor="white")
+    else:
+        _rasterize_many_points(figure)
+        # Fonts that publishers take; and the same figure gives the same file.
+        with mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "ugmm"}):
+            figure.savefig(
+                drawn, format=kind, dpi=2 * _DPI, facecolor="white", metadata=_UNDATED[kind]
+            )
     make_folder(path.parent)
     write_atomic(path, drawn.getvalue())
+
+
+def _rasterize_many_points(figure: Figure) -> None:
+    """Mark points to be drawn as pixels, if a figure has very many."""
+    artists = figure.findobj()
+    lines = [a for a in artists if isinstance(a, Line2D) and a.get_linestyle() == "None"]
+    clouds = [a for a in artists if isinstance(a, PathCollection)]
+    points = sum(np.size(line.get_xdata()) for line in lines)
+    points += sum(np.size(cloud.get_offsets()) // 2 for cloud in clouds)
+    if points > _MOST_POINTS:
+        for artist in (*lines, *clouds):
+            artist.set_rasterized(True)

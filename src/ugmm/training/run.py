@@ -227,6 +227,7 @@ def _draw(
             y=data.splits["train"].y,
             spec=data.spec,
             results=results,
+            vector=config.plots.vector,
         )
     except WriteError as error:
         missing = error.going_on(f"draw them by: {_resume_command(run)}")

@@ -69,7 +69,7 @@ def tables():
 
 def test_the_table_follows_from_the_runs(ablation, capsys):
     ablation()
-    assert main(["compare", "mine.yaml"]) == 0
+    assert main(["compare", "mine.yaml", "--vector", "pdf"]) == 0
     table, runs = tables()
     seeds = runs.groupby(["variant", "seed"])[["test/accuracy", "test/nll"]].mean()
     assert list(table["variant"]) == ["plain", "dropout", "wide"]
@@ -91,7 +91,7 @@ def test_the_table_follows_from_the_runs(ablation, capsys):
     output = capsys.readouterr().out
     assert "24 of 24 runs are finished" in output
     assert f"{100 * base.mean():.2f} ±" in output
-    for name in ("index.html", "final.png", "curves.png", "table.md"):
+    for name in ("index.html", "final.png", "curves.png", "curves.pdf", "table.md"):
         assert Path("runs/mine/compare", name).is_file()
 
 

@@ -74,13 +74,15 @@ class _OfClasses(Answers):
     def answer(self, x: Tensor) -> tuple[Tensor, ...]:
         """See `Answers.answer`."""
         network, found = self.network, []
+        # As `TrainedNetwork` asks: a base would round the posterior away far out.
+        is_tilted = isinstance(network, TiltedGaussian)
+        scores = (network.score if is_tilted else network).class_scores(x)
         if self.has_classes:
-            # As `TrainedNetwork` asks: a base would round the posterior away far out.
-            of_label = network.score if isinstance(network, TiltedGaussian) else network
-            scores = of_label.class_scores(x)
             found += [scores.softmax(-1), scores.argmax(-1)]
         if self.is_density:
-            log_prob = network.class_scores(x).double().logsumexp(-1)
+            log_prob = scores.double().logsumexp(-1)
+            if is_tilted:
+                log_prob = log_prob + network.base.log_prob(x) - network.log_z
             known = (~x.isnan()).double() if network.missing else torch.ones_like(x).double()
             found.append(log_prob - (known * self.log_std).sum(-1))
         return tuple(found)

@@ -64,7 +64,7 @@ def _data(trained: TrainedNetwork | TrainedRegressor) -> str:
     """Return the name of the data set; of a table of the user's own, that of its file."""
     data = trained.config.data
     path = getattr(data, "path", None)
-    return PurePath(path).name if isinstance(path, str) and path else data.name
+    return PurePath(path).name if isinstance(path, str) else data.name
 
 
 def _results(

@@ -5,7 +5,6 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,12 @@ def write_folder(
     from safetensors.torch import save
 
     names = {CONFIG, WEIGHTS, CARD}
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a new folder")
     with explaining(folder):
-        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if folder.exists() and not there <= names:
-        raise UserError(
-            f"{folder} holds {min(there - names, default='a file')}, which is no export's; name a "
-            "new folder"
-        )
+        others = {path.name for path in folder.iterdir()} - names if folder.exists() else set()
+    if others:
+        raise UserError(f"{folder} holds {min(others)}, which is no export's; name a new folder")
     weights = {k: v.contiguous().clone() for k, v in trained.network.state_dict().items()}
     content = {**described, "weights_sha256": digest(save(weights))}
     config = json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"
@@ -60,16 +58,24 @@ def write_folder(
             for name, data in files.items():
                 (temporary / name).write_bytes(data)
             _check(trained, temporary)
-            if folder.exists():
-                old = temporary.with_suffix(".old")
-                folder.rename(old)
-                temporary.rename(folder)
-                shutil.rmtree(old)
-            else:
-                temporary.rename(folder)
+            _replace(folder, temporary)
         finally:
-            with suppress(OSError):
-                shutil.rmtree(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put a new folder in the place of one that may be there, or leave that where it is."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = new.with_suffix(".old")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
 
 
 def _check(trained: TrainedNetwork | TrainedRegressor, folder: Path) -> None:

@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from matplotlib.figure import Figure
@@ -57,6 +57,7 @@ def draw_run(
     y: Tensor,
     spec: Spec,
     results: Mapping[str, float] | None = None,
+    vector: Literal["none", "pdf", "svg"] = "none",
 ) -> list[Path]:
     """Draw a finished run into its folder `plots/`.
 
@@ -72,9 +73,10 @@ def draw_run(
         y: Their labels or targets, (n,).
         spec: What the rows are: the names and the image's shape.
         results: The summary's figures, for the tests on shifted images, if there were any.
+        vector: As what vector graphic each picture is to be written, too.
 
     Returns:
-        The files written.
+        The PNG files written.
     """
     title = textwrap.fill(for_plot(title), 90)
     class_names = [shorten(name) for name in spec.class_names]
@@ -107,6 +109,8 @@ def draw_run(
     paths = [run.plots / f"{name}.png" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
         save(figure, path)
+        if vector != "none":
+            save(figure, path.with_suffix(f".{vector}"))
     return paths
 
 

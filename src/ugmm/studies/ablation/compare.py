@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from ugmm.config.files import project_root
@@ -34,12 +34,15 @@ written by hand. How to read the columns stands below each table.
 """
 
 
-def compare_ablation(name: str, *, publish: bool = False) -> None:
+def compare_ablation(
+    name: str, *, publish: bool = False, vector: Literal["pdf", "svg"] | None = None
+) -> None:
     """Compare the variants of an ablation; write tables, pictures and a page beside its runs.
 
     Args:
         name: Of a file in `experiments/ablations/`, or a YAML file.
         publish: Also write the ablation's section of `experiments/ablations/RESULTS.md`.
+        vector: As what vector graphic the pictures are to be written, too.
 
     Raises:
         UserError: If the file is wrong, if nothing has been run, or if no run has the metric.
@@ -61,7 +64,7 @@ def compare_ablation(name: str, *, publish: bool = False) -> None:
     report = _Report(ablation, baseline, records, notes, name)
     folder = runs / "compare"
     report.show()  # first: it can be read where nothing can be written
-    report.write(folder)
+    report.write(folder, vector)
     sys.stdout.write(f"the same as a page, with curves: {folder / 'index.html'}\n")
     if publish:
         report.publish(ablation.name, folder)
@@ -106,7 +109,7 @@ class _Report:
         for text in (self.caption, self.conclusion, *self.notes):
             console.print(for_rich(text, "dim" if text is self.caption else ""))
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, vector: str | None = None) -> None:
         """Write tables, pictures and the page into a folder."""
         from ugmm.report.study.page import html_page
         from ugmm.report.study.plots import colours_of, final_dots, validation_curves
@@ -129,8 +132,9 @@ class _Report:
         colours = colours_of(self.rows, self.goal, self.baseline)
         dots = final_dots(self.rows, self.records, metric, self.baseline, self.title, colours)
         curves = validation_curves(histories, twins, self.title, colours)
-        save(dots, folder / "final.png")
-        save(curves, folder / "curves.png")
+        for kind in ("png", vector) if vector else ("png",):
+            save(dots, folder / f"final.{kind}")
+            save(curves, folder / f"curves.{kind}")
         figures = {
             "The final metric": (dots, f"{metric} of each variant, with 95% bootstrap intervals"),
             "Validation": (curves, f"{' and '.join(twins)} by epoch, a line a variant"),
