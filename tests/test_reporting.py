@@ -85,7 +85,7 @@ def test_a_table_of_ones_own_with_gaps(flowers, trained, report):
     assert len(shown) > 1
     for row in shown:
         line = lines[int(row["row"]) - 1]  # counted from 1
-        given = (line["size"] and f"{float(line['size']):.6g}", line["<i>garden</i>"])
+        given = (line["size"] and f"{float(line['size']):.7g}", line["<i>garden</i>"])
         assert (row["size"], row["&lt;i&gt;garden&lt;/i&gt;"]) == tuple(g or "–" for g in given)  # noqa: RUF001
 
 

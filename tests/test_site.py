@@ -1,6 +1,8 @@
 """The site that `make docs` builds: its links, and how a browser without a network shows it."""
 
 import fcntl
+import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -21,6 +23,12 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "build" / "site"
 # What is looked at on a phone and on a desk, in light and in dark.
 LOOKED_AT = ("index", "start", "results", "theory", "layers", "reference/nn", "reference/keys")
+# Whose reference pages are named like them.
+MODULES = sorted(
+    path.stem
+    for path in ROOT.glob("docs/reference/*.md")
+    if path.stem not in ("commands", "keys", "python")
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +88,21 @@ def test_links_lead_somewhere(read):
             ):
                 broken.append(f"{path.relative_to(SITE)}: {address}")
     assert not broken
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_that_a_module_offers_is_in_its_reference(name, site, read):
+    shown = read[site / "docs" / "reference" / f"{name}.html"].anchors
+    shown |= (
+        read[site / "docs" / "reference" / "inference.html"].anchors if name == "nn" else set()
+    )
+    module = importlib.import_module(f"ugmm.{name}")
+    offered = [
+        n
+        for n in module.__all__
+        if inspect.isroutine(getattr(module, n)) or (inspect.isclass(getattr(module, n)))
+    ]
+    assert [n for n in offered if not any(anchor.endswith(f".{n}") for anchor in shown)] == []
 
 
 def test_nothing_is_loaded_from_elsewhere(site, read):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what is loaded below, for type checkers and editors
         density,
         deploy,
         errors,
+        exported,
         functional,
         given,
         inference,

@@ -18,7 +18,7 @@ _FOLDERS = {
     "crossvalidation": ("experiments/crossval",),
     "name": tuple(KINDS),
 }
-_PLACES = ("run", "resume", "place", "places")  # folders of runs, or files in them
+_PLACES = ("run", "resume", "place", "places", "data", "out")  # folders and files
 
 # Names are asked for when they are to be completed, so that one's own are among them: this prints
 # those that stand below the headings of some commands.

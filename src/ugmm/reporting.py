@@ -12,9 +12,11 @@ from ugmm.cluster.lock import read_holder
 from ugmm.columns import UNKNOWN
 from ugmm.config.frozen import read_config
 from ugmm.data import InMemoryDataModule, Table, TabularDataModule
+from ugmm.data.module import SplitName
 from ugmm.errors import UserError
 from ugmm.report.run.page import DataFacts, RunFacts, read_facts, run_page
 from ugmm.runs import locate
+from ugmm.spec import Spec
 from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["write_report"]
@@ -67,7 +69,7 @@ def _check_same(facts: RunFacts, data: InMemoryDataModule) -> None:
         raise changed
     if "truth" not in facts.answers:
         return
-    places = _places(data, facts.answers["row"].tolist())
+    places = _places(data, "test", facts.answers["row"].tolist())
     if len(places) != len(facts.answers["row"]):
         raise changed
     y = data.splits["test"].y.numpy()[places]
@@ -78,12 +80,6 @@ def _check_same(facts: RunFacts, data: InMemoryDataModule) -> None:
         same = np.allclose(true, facts.answers["truth"], rtol=1e-3, atol=1e-3 * data.target.std)
     if not same:
         raise changed
-
-
-def _places(data: InMemoryDataModule, numbers: Sequence[int]) -> list[int]:
-    """Return where in the test split rows of these numbers are, if they are there."""
-    known = {int(number): place for place, number in enumerate(data.row_numbers("test"))}
-    return [known[number] for number in numbers if number in known]
 
 
 def _describe(data: InMemoryDataModule) -> DataFacts:
@@ -106,8 +102,8 @@ def _columns(data: InMemoryDataModule) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Return each column's least and greatest number in training, and its gaps in all rows."""
     if data.image_shape is not None:
         return np.zeros(0), np.zeros(0), np.zeros(0, dtype=int)
-    x = data.splits["train"].x.numpy()
-    ends = data.spec.decode(np.stack([np.nanmin(x, axis=0), np.nanmax(x, axis=0)]))
+    x, spec = _raw(data, "train", data.row_numbers("train").tolist())
+    ends = spec.decode(np.stack([np.nanmin(x, axis=0), np.nanmax(x, axis=0)]))
     for place, column in enumerate(data.spec.columns):
         if column.categories:
             ends[:, place] = np.nan
@@ -132,10 +128,34 @@ def _gaps(table: Table) -> np.ndarray:
 
 
 def _find(data: InMemoryDataModule, numbers: Sequence[int]) -> np.ndarray:
-    """Return raw test rows by their numbers; what was filled in is missing again."""
-    rows = data.spec.decode(data.splits["test"].x.numpy()[_places(data, numbers)])
+    """Return raw test rows by their numbers; what is missing in the data is NaN."""
+    x, spec = _raw(data, "test", numbers)
+    rows = spec.decode(x)
     if isinstance(data, TabularDataModule):
-        table = data.table
-        own = np.arange(len(table.x)) if table.numbers is None else table.numbers
-        rows[_gaps(table)[np.searchsorted(own, numbers)]] = np.nan
+        rows[_gaps(data.table)[_lines(data.table, numbers)]] = np.nan
     return rows
+
+
+def _raw(
+    data: InMemoryDataModule, split: SplitName, numbers: Sequence[int]
+) -> tuple[np.ndarray, Spec]:
+    """Return features of rows by their numbers, and the spec that decodes them.
+
+    Of a table they are those that were read: standardising them has cost digits.
+    """
+    if isinstance(data, TabularDataModule):
+        x = data.table.x[_lines(data.table, numbers)]
+        return x, replace(data.spec, mean=(), std=())
+    return data.splits[split].x.numpy()[_places(data, split, numbers)], data.spec
+
+
+def _lines(table: Table, numbers: Sequence[int]) -> np.ndarray:
+    """Return where in a table rows of these numbers are."""
+    own = np.arange(len(table.x)) if table.numbers is None else table.numbers
+    return np.searchsorted(own, numbers)
+
+
+def _places(data: InMemoryDataModule, split: SplitName, numbers: Sequence[int]) -> list[int]:
+    """Return where in a split rows of these numbers are, if they are there."""
+    known = {int(number): place for place, number in enumerate(data.row_numbers(split))}
+    return [known[number] for number in numbers if number in known]

@@ -29,6 +29,7 @@ from ugmm.nn import (
     UGMMConv2d,
     UGMMNetwork,
 )
+from ugmm.sklearn import UGMMClassifier
 from ugmm.tasks import DiscriminativeTask, GenerativeTask, RegressionTask, Task
 from ugmm.trained import Sample, TrainedNetwork, TrainedRegressor
 
@@ -97,6 +98,13 @@ def ask(density: TiltedGaussian | AutoregressiveUGMM, rows: Tensor) -> None:
     assert_type(ugmm.inference.sample(density, 10, evidence), Samples)
     assert_type(ugmm.inference.mpe(density, evidence), Mode)
     assert_type(density.draw(evidence, 10, torch.Generator()), Draws)
+
+
+def estimate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    assert_type(ugmm.sklearn.UGMMClassifier(), UGMMClassifier)
+    classifier = UGMMClassifier(random_state=0)
+    assert_type(classifier.fit(x, y), UGMMClassifier)
+    return classifier.predict(x)
 
 
 def load(run: str) -> np.ndarray:

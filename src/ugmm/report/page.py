@@ -121,15 +121,14 @@ def heading(text: str, level: int = 2) -> Html:
     return Html(f"<h{level}>{for_html(text)}</h{level}>")
 
 
-def paragraph(text: str | Html, kind: str = "", *, is_html: bool = False) -> Html:
+def paragraph(text: str, kind: str = "") -> Html:
     """Return a paragraph.
 
     Args:
-        text: What it says; plain, unless `is_html`.
+        text: What it says.
         kind: "lead", "note", "warning" or none.
-        is_html: Whether the text is what other functions here have made.
     """
-    shown = text if is_html else for_html(text)
+    shown = for_html(text)
     return Html(f'<p class="{kind}">{shown}</p>' if kind else f"<p>{shown}</p>")
 
 

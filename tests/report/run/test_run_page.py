@@ -58,7 +58,8 @@ def end(run):
     counts = np.zeros((4, 4), dtype=int)
     np.add.at(counts, (truth, taken), 1)
     run.write_confusion(CLASSES, counts.tolist())
-    run.write_summary({"val/nll": 0.9, "test/nll": 0.8, "test/accuracy": 0.8, "seconds": 2.0})
+    figures = {"val/nll": 0.9, "test/nll": 0.8, "test/accuracy": 0.8, "test/{my<own>}": 1.0}
+    run.write_summary({**figures, "seconds": 2.0})
 
 
 def with_data(facts):

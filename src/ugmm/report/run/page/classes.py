@@ -128,12 +128,13 @@ def _class_table(classes: Sequence[str], counts: np.ndarray) -> list[Html]:
 def _calibration(sure: np.ndarray, right: np.ndarray) -> list[Html]:
     confidence, accuracy = float(sure.mean()), float(right.mean())
     gap = confidence - accuracy
-    verdict = "about as sure as it is right"
-    if abs(gap) > 2 * float(np.sqrt(np.mean(sure * (1 - sure)) / len(sure))) + 1e-9:
-        verdict = "surer than it is right" if gap > 0 else "right more often than it is sure"
+    error = float(np.sqrt(np.mean(sure * (1 - sure)) / len(sure)))  # of accuracy, if calibrated
+    verdict = f"{len(sure):,} rows do not tell the two apart"
+    if abs(gap) > 2 * error:
+        verdict = "it is surer than right" if gap > 0 else "it is right more often than sure"
     said = (
         f"On average the network gives its choice a probability of {confidence:.1%} and is right "
-        f"in {accuracy:.1%}: it is {verdict}."
+        f"in {accuracy:.1%}: {verdict}."
     )
     level = next((p for p in reversed(_SURE) if (sure >= p).sum() >= len(sure) // 10), None)
     if level is not None:

@@ -130,5 +130,5 @@ def cut(text: str, most: int = MOST) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number in the user's units, as far as float32 holds it."""
-    return f"{value:.6g}"
+    """Return a number in the user's units, to as many digits as float32 holds."""
+    return f"{value:.7g}"

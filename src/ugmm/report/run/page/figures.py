@@ -62,19 +62,29 @@ def figures(facts: RunFacts) -> list[Html]:
     if not names:
         return [paragraph("There are no final figures yet: they are those of the end.")]
     target = None if facts.spec is None else facts.spec.target
-    unit = f", in {target.unit}" if target and target.unit else ", in the target's unit"
+    unit = f", in {cut(target.unit)}" if target and target.unit else ", in the target's unit"
     rows = [
         [
             name,
             *(_shown(summary, f"{split}/{name}") for split in ("val", "test")),
             _GOALS[find_metric(name).goal],
-            _MEANINGS.get(name, find_metric(name).label).format(unit=unit if target else ""),
+            _MEANINGS.get(name, find_metric(name).label).replace("{unit}", unit),
         ]
         for name in names
     ]
     header = ["metric", "validation", "test", "better", "what it is"]
     parts = [table(Cells(header, rows), {"better", "what it is"})]
-    cost = [
+    if cost := _cost(summary):
+        parts.append(paragraph(cost, "note"))
+    if (cells := robustness_cells(summary)) is not None:
+        parts += [heading("On images that were changed", 3), table(cells)]
+        parts.append(paragraph(ROBUSTNESS_NOTE, "note"))
+    return parts
+
+
+def _cost(summary: Mapping[str, float]) -> str:
+    """Say how large the network is, and how long it was trained."""
+    said = [
         f"{summary['parameters']:,.0f} parameters" if "parameters" in summary else "",
         format_time(summary["seconds"]) + " of training" if "seconds" in summary else "",
         f"{summary['steps']:,.0f} steps" if "steps" in summary else "",
@@ -82,11 +92,7 @@ def figures(facts: RunFacts) -> list[Html]:
         if "tested_epoch" in summary
         else "",
     ]
-    parts.append(paragraph(f"{'; '.join(filter(None, cost))}.", "note"))
-    if (cells := robustness_cells(summary)) is not None:
-        parts += [heading("On images that were changed", 3), table(cells)]
-        parts.append(paragraph(ROBUSTNESS_NOTE, "note"))
-    return parts
+    return f"{'; '.join(filter(None, said))}." if any(said) else ""
 
 
 def _shown(summary: Mapping[str, float], key: str) -> str:

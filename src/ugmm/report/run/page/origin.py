@@ -14,17 +14,19 @@ __all__ = ["origin", "settings"]
 
 def settings(facts: RunFacts) -> list[Html]:
     """Return what was chosen, and all that it resolved to."""
-    named = [[key, str(facts.settings(key).get("name"))] for key in ("data", "model", "task")]
-    rows = [["experiment", str(facts.config.get("experiment"))], *named]
-    rows += [list(setting.partition("=")[::2]) for setting in _overrides(facts)]
-    flat = [[name, _shown(value)] for name, value in _flatten(facts.config)]
+    chosen = {"experiment": str(facts.config.get("experiment"))}
+    chosen |= {key: str(facts.settings(key).get("name")) for key in ("data", "model", "task")}
+    chosen |= {key: value for key, _, value in (word.partition("=") for word in _overrides(facts))}
+    every = {name: _shown(value) for name, value in _flatten(facts.config)}
     return [
         paragraph("What the command named, and what the experiment chose:"),
-        table(
-            Cells(["setting", "value"], [*map(list, dict.fromkeys(map(tuple, rows)))]), {"value"}
-        ),
-        fold(f"All {len(flat)} settings", [table(Cells(["setting", "value"], flat), {"value"})]),
+        _table("setting", "value", chosen),
+        fold(f"All {len(every)} settings", [_table("setting", "value", every)]),
     ]
+
+
+def _table(what: str, value: str, rows: Mapping[str, str]) -> Html:
+    return table(Cells([what, value], [list(row) for row in rows.items()]), {value})
 
 
 def origin(facts: RunFacts) -> list[Html]:
@@ -36,30 +38,22 @@ def origin(facts: RunFacts) -> list[Html]:
         commit += ", with changes that were not committed"
     hardware = facts.settings("trainer")
     seconds = facts.summary.get("seconds")
-    rows = [
-        ["folder", str(facts.run.folder.resolve())],
-        ["started", str(known.get("started", NONE))],
-        ["training", NONE if seconds is None else format_time(seconds)],
-        ["machine", f"{known.get('machine', NONE)}, {known.get('cpus', NONE)} CPUs"],
-        ["system", str(known.get("platform", NONE))],
-        [
-            "devices",
-            f"accelerator={hardware.get('accelerator')} devices={hardware.get('devices')}",
-        ],
-        ["commit", commit],
-        ["Python", str(known.get("python", NONE))],
-        ["job", f"Slurm {known['slurm_job']}" if known.get("slurm_job") else NONE],
-    ]
-    packages = known.get("packages")
-    versions = [list(map(str, pair)) for pair in (packages or {}).items()]
-    parts = [table(Cells(["what", "value"], rows), {"value"})]
-    if versions:
-        parts.append(
-            fold(
-                "Versions of packages",
-                [table(Cells(["package", "version"], versions), {"version"})],
-            )
-        )
+    rows = {
+        "folder": str(facts.run.folder.resolve()),
+        "started": str(known.get("started", NONE)),
+        "training": NONE if seconds is None else format_time(seconds),
+        "machine": f"{known.get('machine', NONE)}, {known.get('cpus', NONE)} CPUs",
+        "system": str(known.get("platform", NONE)),
+        "accelerator": f"{hardware.get('accelerator')}, devices: {hardware.get('devices')}",
+        "commit": commit,
+        "Python": str(known.get("python", NONE)),
+    }
+    if known.get("slurm_job"):
+        rows["job of Slurm"] = str(known["slurm_job"])
+    parts = [_table("what", "value", rows)]
+    if isinstance(packages := known.get("packages"), Mapping):
+        versions = {str(name): str(version) for name, version in packages.items()}
+        parts.append(fold("Versions of packages", [_table("package", "version", versions)]))
     parts += [heading("To make it again", 3), code(_command(facts))]
     return parts
 
