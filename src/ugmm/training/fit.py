@@ -16,7 +16,7 @@ from ugmm.tasks import DiscriminativeTask, Task
 from ugmm.training.build import build_task, prepare
 from ugmm.training.callbacks import leave_out_idle_hooks
 from ugmm.training.options.stopping import StopAtBest
-from ugmm.training.trainer import optional_callbacks, quieten
+from ugmm.training.trainer import leave_signals_alone, optional_callbacks, quieten
 
 __all__ = ["RowsDataModule", "train"]
 
@@ -112,6 +112,7 @@ def train(config: Config, data: RowsDataModule, class_weights: np.ndarray | None
         check_val_every_n_epoch=min(wanted.check_val_every_n_epoch, wanted.max_epochs),
         num_sanity_val_steps=0,
     )
+    leave_signals_alone(trainer)
     leave_out_idle_hooks(trainer, task)
     trainer.fit(task, data)
     task.eval()

@@ -29,7 +29,13 @@ from ugmm.training.saving.checkpoint import AtomicCheckpointIO, KeepBest, StampC
 from ugmm.training.saving.last import KeepLast
 from ugmm.training.saving.midway import GoOnMidway
 
-__all__ = ["check_hardware", "make_trainer", "optional_callbacks", "quieten"]
+__all__ = [
+    "check_hardware",
+    "leave_signals_alone",
+    "make_trainer",
+    "optional_callbacks",
+    "quieten",
+]
 
 
 def check_hardware(config: TrainerConfig) -> None:
@@ -138,12 +144,18 @@ def make_trainer(
     )
     if isinstance(trainer.strategy, DDPStrategy):  # chosen by Lightning, which takes no key for it
         trainer.strategy._timeout = timedelta(seconds=wanted.timeout)
-    # Signals are ours. Lightning's handler exchanges something with the other processes whatever
-    # they are in the midst of, and hangs; at every step they wait for one another, and for the
-    # device, to hear of SIGTERM.
+    leave_signals_alone(trainer)
+    return trainer
+
+
+def leave_signals_alone(trainer: Trainer) -> None:
+    """Let Lightning do nothing about signals, which are ours, or the calling program's.
+
+    Its handler exchanges something with the other processes whatever they are in the midst of, and
+    hangs; at every step they wait for one another, and for the device, to hear of SIGTERM.
+    """
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
-    return trainer
 
 
 def optional_callbacks(wanted: TrainerConfig, stop: type[StopEarly] = StopEarly) -> list[Callback]:

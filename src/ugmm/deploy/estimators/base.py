@@ -86,9 +86,10 @@ class UGMMEstimator(BaseEstimator):
     def _read_training(self, x: Any, y: Any) -> tuple[np.ndarray, tuple[Column, ...]]:
         """Check the training rows; return them, and what their columns are."""
         self._validate_params()
-        rows = read_rows(self, x, y=y, ensure_min_samples=2)
-        if y is not None:
-            check_consistent_length(rows, y)
+        rows = read_rows(self, x)
+        if len(rows) < 2:
+            raise ValueError(f"X has {len(rows)} sample(s), and two or more are needed")
+        check_consistent_length(rows, y)
         return rows, fit_columns(rows, getattr(self, "feature_names_in_", None))
 
     def _read(self, x: Any) -> np.ndarray:

@@ -30,7 +30,8 @@ class UGMMClassifier(ClassifierMixin, UGMMEstimator):
         dropout: Probability that a component of the first layer is dropped in a step.
         input_dropout: Probability that a feature of a row is not known in a step; "auto" is 0.2
             if values are missing in training, else 0.
-        noise: Standard deviation of Gaussian noise on the standardised training features.
+        noise: Standard deviation of Gaussian noise on the standardised training features: much
+            where there are some hundred rows, less where there are many.
         max_epochs: How often all rows are seen, at most.
         batch_size: Rows in a step.
         learning_rate: The largest. It rises over a fifth of the epochs and falls to 0 until the
@@ -68,10 +69,10 @@ class UGMMClassifier(ClassifierMixin, UGMMEstimator):
         *,
         dropout: float = 0.0,
         input_dropout: float | Literal["auto"] = "auto",
-        noise: float = 0.0,
-        max_epochs: int = 200,
+        noise: float = 0.5,
+        max_epochs: int = 100,
         batch_size: int = 256,
-        learning_rate: float = 0.01,
+        learning_rate: float = 0.03,
         weight_decay: float = 0.0,
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
@@ -118,6 +119,7 @@ class UGMMClassifier(ClassifierMixin, UGMMEstimator):
             dropout=self.dropout,
             input_dropout=self._input_dropout_of(rows),
             norm="layer",
+            head="gain",
         )
         names = tuple(map(str, self.classes_.tolist()))
         trained = self._train(

@@ -67,7 +67,7 @@ class UGMMDensity(DensityMixin, UGMMEstimator):
         kind: Kind = "autoregressive",
         *,
         hidden_layer_sizes: Any = (40,),
-        noise: float | None = None,
+        noise: float | None = 0.3,
         max_epochs: int = 200,
         batch_size: int = 256,
         learning_rate: float = 0.02,

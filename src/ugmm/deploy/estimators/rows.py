@@ -16,9 +16,7 @@ __all__ = ["fit_columns", "fit_spec", "read_rows"]
 _OF_WORDS = ("object", "str", "categor", "enum")  # how the types of such columns are called
 
 
-def read_rows(
-    estimator: Any, x: Any, columns: Sequence[Column] | None = None, **checks: Any
-) -> np.ndarray:
+def read_rows(estimator: Any, x: Any, columns: Sequence[Column] | None = None) -> np.ndarray:
     """Check what an estimator is given; return its rows.
 
     Args:
@@ -26,8 +24,6 @@ def read_rows(
             `columns`.
         x: Rows in any form that scikit-learn knows; only a data frame may hold words.
         columns: What was found in training; None in training.
-        checks: Of `sklearn.utils.validation.validate_data`; y among them is looked at only for
-            being there.
 
     Returns:
         (n, columns): float64, NaN where a value is missing; or objects, if there are columns of
@@ -38,10 +34,9 @@ def read_rows(
     """
     reset = columns is None
     places = _places_of_words(x) if columns is None else _categorical(columns)
+    numeric: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
     if not places:
-        checks.pop("y", None)
-        numeric = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-        return validate_data(estimator, x, reset=reset, **numeric, **checks)
+        return validate_data(estimator, x, reset=reset, **numeric)
     if not hasattr(x, "columns"):
         raise ValueError("X must be a data frame, as it was in fit: some columns hold words")
     validate_data(estimator, x, reset=reset, skip_check_array=True)
@@ -49,7 +44,7 @@ def read_rows(
     numbers = [place for place in range(x.shape[1]) if place not in places]
     if numbers:
         part = _safe_indexing(x, numbers, axis=1)
-        rows[:, numbers] = check_array(part, dtype=np.float64, ensure_all_finite="allow-nan")
+        rows[:, numbers] = check_array(part, **numeric)
     for place in places:
         words = [_word(value) for value in _safe_indexing(x, place, axis=1)]
         if columns is not None:
@@ -65,19 +60,14 @@ def fit_columns(rows: np.ndarray, names: Sequence[str] | None) -> tuple[Column, 
     Args:
         rows: From `read_rows`.
         names: What they are called, if they are.
-
-    Raises:
-        ValueError: If nothing is known of one of them.
     """
-    names = [column_of(place).name for place in range(rows.shape[1])] if names is None else names
-    if rows.dtype != object:
-        _refuse_empty(names, np.isnan(rows).all(axis=0))
-        return tuple(map(Column, names))
-    known = [[value for value in column if not is_missing(value)] for column in rows.T]
-    _refuse_empty(names, np.array([not values for values in known]))
     columns = []
-    for name, values in zip(names, known, strict=True):
-        words = {identify(word): word for word in sorted(filter(_is_word, values))}
+    for place, values in enumerate(rows.T):
+        words = {}
+        if rows.dtype == object:  # the shortest of several ways to write one number comes last
+            found = {value for value in values if isinstance(value, str)}
+            words = {identify(w): w for w in sorted(found, key=lambda w: (-len(w), w))}
+        name = column_of(place).name if names is None else str(names[place])
         columns.append(Column(name, tuple(sorted(words.values()))))
     return tuple(columns)
 
@@ -86,34 +76,33 @@ def fit_spec(rows: np.ndarray, columns: Sequence[Column], class_names: tuple[str
     """Return what a row is, standardised by training rows.
 
     Raises:
-        ValueError: If a number is too large to be squared.
+        ValueError: If nothing is known of a column, or a number is too large to be squared.
     """
     encoded = [column.encode(rows[:, i], keep_missing=True) for i, column in enumerate(columns)]
     features = np.hstack(encoded)
+    names = [name for column in columns for name in column.features]
+    _refuse(np.isnan(features).all(0), names, "has no value in any row to train on; leave it out")
     mean, std = fit_scaling(features)
-    if not np.isfinite(std).all():
-        names = [name for column in columns for name in column.features]
-        large = names[int((~np.isfinite(std)).argmax())]
-        raise ValueError(f"column {large!r} has values too large to be squared; rescale it")
+    _refuse(~np.isfinite(std), names, "has values too large to be squared; rescale it")
+    named = [column != column_of(place) for place, column in enumerate(columns)]
     return Spec(
         n_features=features.shape[1],
         class_names=class_names,
-        columns=tuple(columns),
+        columns=tuple(columns) if any(named) else (),
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         keeps_missing=True,
     )
 
 
+def _refuse(wrong: np.ndarray, names: Sequence[str], complaint: str) -> None:
+    """Complain about the first of the features (N,) that are marked, if any."""
+    if wrong.any():
+        raise ValueError(f"column {names[int(wrong.argmax())]!r} {complaint}")
+
+
 def _categorical(columns: Sequence[Column]) -> list[int]:
     return [place for place, column in enumerate(columns) if column.categories]
-
-
-def _refuse_empty(names: Sequence[str], empty: np.ndarray) -> None:
-    if empty.any():
-        raise ValueError(
-            f"column {names[int(empty.argmax())]!r} has no value in any row; leave it out"
-        )
 
 
 def _places_of_words(x: Any) -> list[int]:
@@ -145,10 +134,6 @@ def _is_number(dtype: Any) -> bool:
     if hasattr(dtype, "is_numeric"):  # polars
         return dtype.is_numeric() or str(dtype) == "Boolean"
     return getattr(dtype, "kind", "O") in "biuf"
-
-
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _word(value: Any) -> str | None:

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ __all__ = ["make_config", "train_rows"]
 
 _SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")  # where Lightning notes them
 _lock = threading.RLock()  # the random states that training draws from are the process's
+if hasattr(os, "register_at_fork"):  # torch's threads do not survive a fork, and it waits for them
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def make_config(
