@@ -24,6 +24,8 @@ RUN = {
     ("docs/configuration.md", "yaml"): "tests/test_pages.py",
     ("docs/deploying.md", "console"): "tests/deploy/test_deploying_page.py",
     ("docs/deploying.md", "python"): "tests/deploy/test_deploying_page.py",
+    ("docs/exporting.md", "console"): "tests/deploy/exports/test_exporting_page.py",
+    ("docs/exporting.md", "python"): "tests/deploy/exports/test_exporting_page.py",
     ("docs/extending.md", "console"): "tests/test_extending.py",
     ("docs/extending.md", "python"): "tests/test_extending.py",
     ("docs/installing.md", "python"): "tests/test_pages.py",
