@@ -26,6 +26,7 @@ RUN = {
     ("docs/deploying.md", "python"): "tests/deploy/test_deploying_page.py",
     ("docs/exporting.md", "console"): "tests/deploy/exports/test_exporting_page.py",
     ("docs/exporting.md", "python"): "tests/deploy/exports/test_exporting_page.py",
+    ("docs/estimators.md", "python"): "tests/test_estimators_page.py",
     ("docs/extending.md", "console"): "tests/test_extending.py",
     ("docs/extending.md", "python"): "tests/test_extending.py",
     ("docs/installing.md", "python"): "tests/test_pages.py",

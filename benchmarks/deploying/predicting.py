@@ -19,6 +19,7 @@ from pages import Page, read_options, table
 from trees import ROOT
 
 NUMBERS, WORDS = 26, 4  # columns
+PART = 20_000  # rows that are made at once: a process is charged with what its parent held
 TRAIN = (
     *("train", "iris_disc", "data=csv", "data.path=seen.csv", "data.label=kind"),
     *("model.hidden=[64,64]", "trainer.max_epochs=5", "trainer.accelerator=cpu"),
@@ -26,9 +27,9 @@ TRAIN = (
 )
 
 
-def rows_of(n: int) -> pa.Table:
+def rows_of(n: int, seed: int) -> pa.Table:
     """A table of numbers, words and their class."""
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(seed)
     kind = draw.integers(0, 4, n)
     columns = {f"n{i}": (draw.normal(size=n) + (kind == i % 4)).round(5) for i in range(NUMBERS)}
     for i in range(WORDS):
@@ -58,11 +59,17 @@ def main() -> None:
     n = 20_000 if args.quick else 1_000_000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pyarrow.csv.write_csv(rows_of(2000), folder / "seen.csv")
+        first = rows_of(2000, 0)
+        pyarrow.csv.write_csv(first, folder / "seen.csv")
         run(folder, *TRAIN)
-        rows = rows_of(n)
-        pyarrow.csv.write_csv(rows, folder / "rows.csv")
-        pyarrow.parquet.write_table(rows, folder / "rows.parquet")
+        with (
+            pyarrow.csv.CSVWriter(folder / "rows.csv", first.schema) as as_csv,
+            pyarrow.parquet.ParquetWriter(folder / "rows.parquet", first.schema) as as_parquet,
+        ):
+            for seed in range(n // PART):
+                part = rows_of(PART, 1 + seed)
+                as_csv.write(part)
+                as_parquet.write(part)
         cases = [
             ("CSV", "rows.csv", "answers.csv"),
             ("CSV", "rows.csv", "answers.csv.gz"),
