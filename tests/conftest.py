@@ -112,4 +112,5 @@ def pytest_addoption(parser):
     """Say where the networks' contract runs, in which type, and how often a job is preempted."""
     parser.addoption("--device", default="cpu", help="such as cuda (default: cpu)")
     parser.addoption("--dtype", default="float64", choices=["float32", "float64"])
+    parser.addoption("--damaged", default=300, type=int, help="tables that are damaged")
     parser.addoption("--preemptions", default=3, type=int, help="of one job on a Slurm cluster")

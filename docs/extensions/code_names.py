@@ -1,4 +1,8 @@
-"""What docstrings put between backticks: a link where it is documented here, else plain code."""
+"""How docstrings are shown.
+
+What they put between backticks is a link where it is documented here, else plain code; a base that
+every class has is not told.
+"""
 
 import importlib
 from typing import Any
@@ -12,6 +16,7 @@ from sphinx.environment import BuildEnvironment
 def setup(app: Sphinx) -> dict[str, Any]:
     """Make such names the default role, and resolve those that are documented nowhere."""
     app.connect("missing-reference", leave_as_code)
+    app.connect("doctree-read", drop_plain_bases)
     app.config.default_role = "py:obj"
     return {"parallel_read_safe": True}
 
@@ -26,6 +31,13 @@ def leave_as_code(
     if node["reftype"] == "obj" and not name.startswith("ugmm."):
         return content
     return content if name.startswith("ugmm.") and exists(name) else None
+
+
+def drop_plain_bases(_app: Sphinx, page: nodes.document) -> None:
+    """Take out the lines that say of a class that its base is `object`."""
+    for line in list(page.findall(nodes.paragraph)):
+        if line.astext() == "Bases: object":
+            line.parent.remove(line)
 
 
 def exists(name: str) -> bool:

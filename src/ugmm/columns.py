@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ __all__ = [
     "UNKNOWN",
     "Column",
     "Target",
+    "check_names",
     "columns_by_name",
     "fit_scaling",
     "identify",
@@ -145,6 +147,27 @@ class Target:
     def label(self) -> str:
         """Its name, with its unit if that is known."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+def check_names(table: object, names: Sequence[str]) -> None:
+    """Refuse names of a table's columns by which these cannot be told apart.
+
+    Args:
+        table: What it is called in an error.
+        names: They.
+
+    Raises:
+        UserError: If a column has no name, or another's.
+    """
+    for name, count in Counter(names).items():
+        if not name:
+            # A data frame that is written with its index, as pandas does unasked, begins so.
+            index = "; an index is left out by to_csv(index=False)" if names[0] == "" else ""
+            raise UserError(
+                f"{table}: column {names.index('') + 1} has no name; give it one{index}"
+            )
+        if count > 1:
+            raise UserError(f"{table} has {count} columns {name!r}; rename them")
 
 
 def plain_blanks(text: str) -> str:

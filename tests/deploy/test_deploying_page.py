@@ -15,6 +15,7 @@ QUICKLY = ("trainer.accelerator=cpu", "tracking.mode=disabled")
 
 def test_predicting_as_it_is_shown(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ugmm.training.run.draw_run", lambda *_, **__: [])
     exec(fences("docs/deploying.md", "python")[0].text, {})
     text = (tmp_path / "new.csv").read_text()
     (tmp_path / "renamed.csv").write_text(text.replace("height", "hight"))

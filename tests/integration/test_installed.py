@@ -162,11 +162,19 @@ def test_results_are_published_in_a_clone_or_a_folder_of_ones_own(unpacked, tmp_
     assert run(tmp_path, command, PYTHONPATH=str(unpacked)) == ".\n"
 
 
+@pytest.fixture(scope="module")
+def environment(wheel, tmp_path_factory):
+    """An environment with the wheel; the other packages are those of the running one."""
+    environment = tmp_path_factory.mktemp("installed") / "environment"
+    install = CLONE / ".ci" / "install-wheel"
+    run(environment.parent, [install, environment, wheel, sys.executable])
+    return environment
+
+
 @pytest.mark.slow
-def test_a_wheel_in_an_empty_environment_and_an_empty_folder(wheel, tmp_path):
-    environment, folder = tmp_path / "environment", tmp_path / "empty"
+def test_a_wheel_in_an_empty_environment_and_an_empty_folder(environment, tmp_path):
+    folder = tmp_path / "empty"
     folder.mkdir()
-    run(folder, [CLONE / ".ci" / "install-wheel", environment, wheel, sys.executable])
     python, ugmm = environment / "bin" / "python", environment / "bin" / "ugmm"
     where = run(folder, [python, "-c", "import ugmm; print(ugmm.__file__)"]).strip()
     assert Path(where).is_relative_to(environment)
@@ -178,6 +186,61 @@ def test_a_wheel_in_an_empty_environment_and_an_empty_folder(wheel, tmp_path):
     assert "run folder: runs/mine/" in run(folder, [ugmm, "train", "mine.yaml", *short])
     for name in ("iris_disc", "mine"):
         assert len(list(folder.glob(f"runs/{name}/*/summary.json"))) == 1
+
+
+SERVED = """
+import csv, sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("ugmm", "torch", "onnx", "onnxscript"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Without())
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+with open("new.csv", newline="") as file:
+    rows = list(csv.DictReader(file))
+columns = {
+    each.name: np.array(
+        [row[each.name] for row in rows],
+        dtype=np.float64 if each.type == "tensor(double)" else object,
+    )
+    for each in session.get_inputs()
+}
+labels, probabilities = session.run(["label", "probabilities"], columns)
+for label, each in zip(labels, probabilities):
+    print(label, *each)
+"""
+
+
+@pytest.mark.slow
+def test_from_a_table_to_a_process_that_has_onnxruntime_alone(environment, tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    python, ugmm = environment / "bin" / "python", environment / "bin" / "ugmm"
+    lines = [f"{i % 7 + i / 9},{20 + i % 40},{('red', 'blue')[i % 3 > 1]}" for i in range(90)]
+    kinds = [("yes", "no")[i % 3 > 1 or i % 7 > 4] for i in range(90)]
+    seen = [f"{line},{kind}" for line, kind in zip(lines, kinds, strict=True)]
+    (folder / "seen.csv").write_text("\n".join(["width,age,colour,bought", *seen[:70]]) + "\n")
+    (folder / "new.csv").write_text("\n".join(["width,age,colour", *lines[70:]]) + "\n")
+    data = ("data=csv", "data.path=seen.csv", "data.label=bought", "trainer.max_epochs=20")
+    run(folder, [ugmm, "train", "iris_disc", *data, "runs_dir=runs"])
+    (trained,) = folder.glob("runs/*/*")
+    run(folder, [ugmm, "predict", trained, "new.csv", "--out", "answers.csv"])
+    said = run(folder, [ugmm, "export", trained, "--to", "onnx", "--out", "model.onnx"])
+    assert "answers differ by" in said
+    expected = [line.split(",") for line in (folder / "answers.csv").read_text().split()]
+    (folder / "serve.py").write_text(SERVED)
+    found = [line.split() for line in run(folder, [python, "serve.py"]).splitlines()]
+    assert expected[0] == ["prediction", "p(no)", "p(yes)"]
+    assert len(found) == 20
+    for answer, (label, *probabilities) in zip(expected[1:], found, strict=True):
+        assert answer[0] == label
+        shown = [float(each) for each in answer[1:]]
+        assert shown == pytest.approx(list(map(float, probabilities)), abs=1e-5)
 
 
 BLOCK = """

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import ugmm
+
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
@@ -45,8 +47,8 @@ def test_outputs_are_kept_as_a_run_left_them(name):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_it_runs_from_top_to_bottom(name, tmp_path, monkeypatch):
     """In an empty folder, so that it needs no file but what the package fetches."""
-    source = str(Path(__file__).parents[2] / "src")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([source, os.environ.get("PYTHONPATH", "")]))
+    tested = str(Path(ugmm.__file__).parents[1])  # a clone's src/, or where a wheel is installed
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tested, os.environ.get("PYTHONPATH", "")]))
     notebook = read(name)
     expected = [pictures(cell) for cell in code_cells(notebook)]
     nbclient.NotebookClient(notebook, timeout=600).execute(cwd=tmp_path)  # an error is raised

@@ -10,7 +10,7 @@ import torch
 from ugmm.functional import cumulative_log_score, mixture_log_score
 from ugmm.kernels.decomposed import DECOMPOSITIONS, decomposed_score
 from ugmm.kernels.problem import CumulativeProblem, Problem
-from ugmm.nn import UGMM, AutoregressiveUGMM, UGMMNetwork
+from ugmm.nn import AutoregressiveUGMM, UGMMNetwork
 
 
 def layer(n=5, n_out=7, n_in=1500, dtype=torch.float64):
@@ -56,8 +56,6 @@ def test_cumulative_scores(positions):
 
 
 NETWORKS = {
-    "layer": lambda: UGMM(6, 3),
-    "reference": lambda: UGMM(6, 3, kernel="reference"),
     "network": lambda: UGMMNetwork([6, 5, 3], norm="layer"),
     "missing": lambda: UGMMNetwork([6, 5, 3], missing=True),
     "gaussian": lambda: AutoregressiveUGMM(6, 2, (8, 5), components=2),

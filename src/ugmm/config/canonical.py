@@ -16,6 +16,7 @@ from ugmm.config.choices import CHOSEN, declared
 from ugmm.config.schema import Config
 
 __all__ = [
+    "ADDED",
     "ELSEWHERE",
     "HARDWARE",
     "RENAMED",
@@ -37,6 +38,9 @@ HARDWARE = (
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "data": {"shift": "max_shift", "shifts": "robustness"},
 }
+
+# Sections that were added since the first version: what was frozen before has not got them.
+ADDED = ("plots",)
 
 
 def compute_identity(config: Config | Mapping[str, Any]) -> str:

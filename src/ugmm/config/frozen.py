@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from ugmm.config.canonical import HARDWARE, with_new_names
+from ugmm.config.canonical import ADDED, HARDWARE, with_new_names
 from ugmm.config.choices.plugins import check_plugins
 from ugmm.config.compose import COMMAND_LINE, parse_settings
 from ugmm.config.merge import finish, merge, new_schema, read_text
@@ -31,7 +31,7 @@ def from_mapping(frozen: Mapping[str, Any], source: str, settings: Sequence[str]
     """
     config = new_schema()
     layer = with_new_names(frozen)
-    if missing := [f.name for f in fields(Config) if f.name not in layer]:
+    if missing := [f.name for f in fields(Config) if f.name not in {*layer, *ADDED}]:
         raise UserError(f"{source} is incomplete: it lacks {', '.join(missing)}")
     merge(config, literal(layer), source)  # references were resolved before it was frozen
     for key, value in parse_settings(settings).items():

@@ -1,12 +1,20 @@
-"""Data sets held in memory, as LightningDataModules, fetched once and verified."""
+"""Data sets held in memory, as LightningDataModules, fetched once and verified.
 
-# First: lightning, which every module below imports, may not be importable without it.
+Each is loaded when it is first used: what reads files alone needs no lightning.
+"""
+
+from typing import TYPE_CHECKING
+
+# First: lightning, which modules below import, may not be importable without it.
 from ugmm import _torchvision  # noqa: F401
-from ugmm.data.csv_table import read_csv
-from ugmm.data.iris import IrisDataModule
-from ugmm.data.mnist import FashionMNISTDataModule, MNISTDataModule
-from ugmm.data.module import InMemoryDataModule, Split
-from ugmm.data.tabular import Table, TabularDataModule
+from ugmm._lazy import load_on_use
+
+if TYPE_CHECKING:
+    from ugmm.data.csv_table import read_csv
+    from ugmm.data.iris import IrisDataModule
+    from ugmm.data.mnist import FashionMNISTDataModule, MNISTDataModule
+    from ugmm.data.module import InMemoryDataModule, Split
+    from ugmm.data.tabular import Table, TabularDataModule
 
 __all__ = [
     "FashionMNISTDataModule",
@@ -18,3 +26,16 @@ __all__ = [
     "TabularDataModule",
     "read_csv",
 ]
+
+_HOME = {
+    "FashionMNISTDataModule": "mnist",
+    "InMemoryDataModule": "module",
+    "IrisDataModule": "iris",
+    "MNISTDataModule": "mnist",
+    "Split": "module",
+    "Table": "tabular",
+    "TabularDataModule": "tabular",
+    "read_csv": "csv_table",
+}
+
+__getattr__, __dir__ = load_on_use(__name__, _HOME)

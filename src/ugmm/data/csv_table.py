@@ -2,14 +2,13 @@
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
-from ugmm.columns import is_missing, plain_blanks
+from ugmm.columns import check_names, is_missing, plain_blanks
 from ugmm.data.csv_columns import (
     Cells,
     ColumnType,
@@ -24,7 +23,7 @@ from ugmm.data.text_file import read_text
 from ugmm.errors import UserError, nearest
 from ugmm.spec import Target
 
-__all__ = ["Missing", "check_names", "read_cells", "read_csv"]
+__all__ = ["Missing", "read_cells", "read_csv"]
 
 Missing = Literal["refuse", "mean", "drop", "keep"]
 
@@ -166,23 +165,6 @@ def _split(text: str, dialect: Dialect, path: str | Path) -> dict[str, Cells]:
         name: Cells(name, _without_missing(values), lines[1:], dialect)
         for name, values in zip(names, columns, strict=True)
     }
-
-
-def check_names(path: str | Path, names: Sequence[str]) -> None:
-    """Refuse names of a table's columns by which these cannot be told apart.
-
-    Raises:
-        UserError: If a column has no name, or another's.
-    """
-    for name, count in Counter(names).items():
-        if not name:
-            # A data frame that is written with its index, as pandas does unasked, begins so.
-            index = "; an index is left out by to_csv(index=False)" if names[0] == "" else ""
-            raise UserError(
-                f"{path}: column {names.index('') + 1} has no name; give it one{index}"
-            )
-        if count > 1:
-            raise UserError(f"{path} has {count} columns {name!r}; rename them")
 
 
 def _without_missing(values: Sequence[str]) -> list[str | None]:

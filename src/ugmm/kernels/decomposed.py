@@ -21,7 +21,7 @@ __all__ = ["DECOMPOSITIONS", "decomposed_score"]
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {}
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
-_COMPONENTS = 4096  # at once
+_COMPONENTS = 8192  # at once
 
 
 def decomposed_score(problem: Problem | CumulativeProblem) -> Tensor:

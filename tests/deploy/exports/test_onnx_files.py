@@ -39,7 +39,7 @@ def iris():
     return rows.rename(columns=lambda name: name.removesuffix(" (cm)"))
 
 
-@pytest.mark.parametrize("experiment", ["iris_disc", "iris_gen", "iris_circuit"])
+@pytest.mark.parametrize("experiment", ["iris_disc", "iris_gen"])
 def test_classes(exported, experiment):
     run, path = exported("onnx", experiment)
     network, rows = load(run.folder), iris()

@@ -40,14 +40,15 @@ def export_run(run: str, to: str, out: str | None = None, *, license: str | None
     if license is not None and to != "safetensors":
         raise UserError("--license is for the model card of --to safetensors; leave it out")
     if is_export(run):
-        trained, origin, folder = load(run), Origin(), Path(run).parent
+        trained, origin, place = load(run), Origin(), Path(run)
+        folder = place.parent
     else:
         found, checkpoint = locate(run)
         trained = load(checkpoint or found.folder)
-        origin, folder = origin_of(found), found.folder / "export"
+        origin, place, folder = origin_of(found), found.folder, found.folder / "export"
     path = Path(out) if out is not None else folder / _NAMES[to]
     start = time.perf_counter()
-    say(f"exporting {run} to {path}")
+    say(f"exporting {place} to {path}")
     if to == "safetensors":
         to_safetensors(trained, path, origin, license=license or "mit")
         say(f"wrote and read back {path}: the weights are the same, bit for bit")

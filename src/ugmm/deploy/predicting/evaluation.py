@@ -55,14 +55,15 @@ def evaluate_rows(run: str, data: str) -> tuple[dict[str, float], Confusion | No
             the network knows.
     """
     folder, checkpoint = locate(run)
-    place = checkpoint or folder.folder
+    config, place = read_config(folder), checkpoint or folder.folder
     with open_table(data) as table:
         spec = load(place).spec
         if spec.label is None and spec.n_classes > 1:
             spec = replace(spec, label="label")
-        reader = RowReader(table, spec, answer=spec.answer_name)
+        # What models no label is asked for the density alone.
+        knows = spec.target is not None or config.task.has_label
+        reader = RowReader(table, spec, answer=spec.answer_name if knows else None)
         parts = [(x, torch.zeros(len(x)).long() if y is None else y) for x, y, _ in reader.parts()]
-    config = read_config(folder)
     split = Split(*map(torch.cat, zip(*parts, strict=True)))
     tested = GivenRows(split, spec, getattr(config.data, "batch_size", len(split.x)))
     return test_alone(load_task(place), tested, config)

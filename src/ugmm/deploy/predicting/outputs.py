@@ -32,11 +32,13 @@ def check_output(out: str | None) -> None:
     Raises:
         UserError: If it has another suffix, or is in no folder that is there.
     """
-    if out is None or Path(out).is_char_device():
+    if out is None:
         return
     path = Path(out)
     if path.is_dir():
         raise UserError(f"--out {out} is a folder; name a file in it")
+    if path.exists() and not path.is_file():  # such as /dev/null, or a pipe
+        return
     if not out.endswith(_SUFFIXES):
         raise UserError(f"--out {out} must end in .csv, .csv.gz or .parquet")
     if not path.parent.is_dir():

@@ -2,10 +2,11 @@
 
 import csv
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ugmm.deploy.predicting.outputs import Columns, check_output, writing_answers
-from ugmm.deploy.predicting.rows import RowReader
+from ugmm.deploy.predicting.rows import Part, RowReader
 from ugmm.deploy.predicting.tables import open_table
 from ugmm.errors import UserError
 from ugmm.loading import load
@@ -51,7 +52,7 @@ def _answers(
     """Yield how many rows are answered, and the columns of a block of them."""
     with network.network.prepared():
         done = 0
-        for x, _, kept in reader.parts():
+        for x, _, kept in _ahead(reader.parts()):
             answers = network.answer_features(x, **asked)
             if taken := answers.keys() & kept.keys():
                 name = min(taken)
@@ -60,6 +61,15 @@ def _answers(
                 )
             done += len(x)
             yield done, {**kept, **answers}
+
+
+def _ahead(parts: Iterator[Part]) -> Iterator[Part]:
+    """Yield parts, of which the next is being read while one is answered."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, parts, None)
+        while (part := following.result()) is not None:
+            following = pool.submit(next, parts, None)
+            yield part
 
 
 def read_names(text: str | None) -> list[str]:

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from ugmm.columns import plain_blanks
-from ugmm.data.csv_table import check_names
+from ugmm.columns import check_names, plain_blanks
 from ugmm.data.dialect import Dialect, find_dialect
 from ugmm.data.text_file import check_regular
 from ugmm.deploy.predicting.text import TextFile

@@ -96,7 +96,7 @@ class TextFile:
             yield text
 
     def has_stray_quotes(self, mark: str) -> bool:
-        """Return whether a quotation mark neither begins a value nor ends one.
+        """Return whether a quotation mark is one of anything but a pair around a whole value.
 
         Readers differ in what they make of those, and not in what they make of others.
 
@@ -106,14 +106,17 @@ class TextFile:
         if not self.has_quotes:
             return False
         ends = rf"[{re.escape(mark)}\r\n]"
-        stray, text = re.compile(rf'"(?!{ends})(?<!{ends}")'), "\n"
+        plain = re.compile(rf'(?:[^"]*+(?<={ends})"[^"]*+"(?={ends}))*+')
+        text = "\n"  # what follows the last pair that was found
         with self.open() as file:
             while chunk := file.read(_CHUNK):
-                text = text[-2:] + chunk
-                # The first letter was looked at before; the last one will be, with the next.
-                if any(0 < found.start() < len(text) - 1 for found in stray.finditer(text)):
+                text = plain.sub("", text + chunk, count=1)
+                pairs = text.split('"', 2)
+                if len(text) > 2 * _CHUNK or (len(pairs) == 3 and pairs[2]):
                     return True
-        return False
+                if len(pairs) == 1:
+                    text = text[-1:]
+        return '"' in plain.sub("", text + "\n", count=1)
 
     def _scan(self, encoding: str) -> bool:
         """Return whether all of it is text in an encoding, and look what is in it."""
