@@ -144,7 +144,7 @@ def _rebuild(
 def _build(config: Config, spec: Spec, path: Path) -> Network:
     try:
         return config.network(spec.n_features, spec.n_classes)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         raise UserError(f"{path} is damaged ({error}); {_REMEDY}") from error
 
 

@@ -46,9 +46,7 @@ def load(
     """
     use_plugins(plugins)
     if is_export(run):
-        if checkpoint is not None:
-            raise UserError(f"{run} was exported, and has no checkpoints; name none")
-        return read_export(run)
+        return _read_export(run, checkpoint)
     folder, config, saved = _read(run, checkpoint)
     spec = saved.spec
     if spec is None and (content := folder.read_spec()) is not None:
@@ -86,6 +84,8 @@ def load_network(
         UserError: If the folder, its configuration or its checkpoint cannot be used.
     """
     use_plugins(plugins)
+    if is_export(run):
+        return _read_export(run, checkpoint).network
     _, config, saved = _read(run, checkpoint)
     return _build(config, saved)
 
@@ -120,6 +120,12 @@ def load_task(
     task.on_load_checkpoint(content)
     fill(task, content["state_dict"], path)
     return task.eval()
+
+
+def _read_export(run: str | Path, checkpoint: Which) -> TrainedNetwork | TrainedRegressor:
+    if checkpoint is not None:
+        raise UserError(f"{run} was exported, and has no checkpoints; name none")
+    return read_export(run)
 
 
 def _read(run: str | Path, checkpoint: Which) -> tuple[Run, Config, Checkpoint]:

@@ -14,8 +14,9 @@ import torch
 
 from ugmm import load
 from ugmm.checkpoints import seal
-from ugmm.deploy import to_pt2
+from ugmm.deploy import to_onnx, to_pt2
 from ugmm.errors import UserError
+from ugmm.loading import load_network
 
 ALONE = """
 import sys
@@ -72,6 +73,7 @@ def test_ugmm_reads_the_same_network_back(exported, table, archive):
     assert all(torch.equal(found[name], weight) for name, weight in weights.items())
     rows = [[1.0, None, "red"], [None, 30.0, "?"]]
     assert torch.equal(again.posterior(rows), network.posterior(rows))
+    assert load_network(archive).state_dict().keys() == weights.keys()
 
 
 def test_any_bit_that_flips_is_found(archive, tmp_path):
@@ -153,6 +155,10 @@ def described(change):
         (lambda content: content["config"]["model"].update(name="os.system"), "os.system"),
         (lambda content: content["config"]["model"].update(hidden=[3]), "does not fit its net"),
         (lambda content: content["spec"].update(columns=3), "about the rows is damaged"),
+        (
+            lambda content: content["spec"].update(n_features=2**60, columns=[], mean=[], std=[]),
+            "is damaged",
+        ),
     ],
 )
 def test_a_description_of_something_else_is_refused(archive, tmp_path, change, said):
@@ -177,10 +183,11 @@ def test_other_kinds_of_files_are_refused(tmp_path):
         load(path, "best")
 
 
-def test_its_name_must_be_what_torch_wants(exported, table, tmp_path):
+@pytest.mark.parametrize(("write", "ending"), [(to_pt2, "pt2"), (to_onnx, "onnx")])
+def test_a_file_of_another_kind_is_left_alone(exported, table, tmp_path, write, ending):
     run, _ = exported("pt2", "iris_disc", *table)
-    with pytest.raises(UserError, match=r"a name that ends in \.pt2"):
-        to_pt2(load(run.folder), tmp_path / "model.zip")
+    with pytest.raises(UserError, match=rf"notes\.txt: name a file that ends in \.{ending}"):
+        write(load(run.folder), tmp_path / "notes.txt")
 
 
 def test_the_sum_is_of_all_before_it(archive):

@@ -82,6 +82,7 @@ def to_onnx(trained: Trained, path: str | Path, origin: Origin | None = None) ->
     Raises:
         UserError: If the network cannot be an ONNX graph, or the answers differ.
     """
+    _check_name(path, "onnx")
     answers = answering(trained, plain=True)
     model = to_model(answers, trained.spec, describe(trained, origin or Origin()))
     names = [each.name for each in inputs_of(trained.spec)]
@@ -97,8 +98,7 @@ def to_pt2(trained: Trained, path: str | Path, origin: Origin | None = None) -> 
 
     See `to_onnx`.
     """
-    if Path(path).suffix != ".pt2":
-        raise UserError(f"{path}: torch.export.load wants a name that ends in .pt2; give it one")
+    _check_name(path, "pt2")
     answers = answering(trained, plain=False)
     archive = to_archive(answers, trained.spec, describe(trained, origin or Origin()))
     program = load_program(archive)
@@ -129,6 +129,12 @@ def to_safetensors(
         UserError: If there is something else in the folder, or it cannot be written.
     """
     write_folder(trained, Path(folder), describe(trained, origin or Origin()), license)
+
+
+def _check_name(path: str | Path, kind: str) -> None:
+    """Refuse a name of another kind of file, which might be one that somebody needs."""
+    if Path(path).suffix != f".{kind}":
+        raise UserError(f"{path}: name a file that ends in .{kind}")
 
 
 def _keep(trained: Trained, path: Path, content: bytes, ask: Callable[[list], dict]) -> float:
