@@ -151,11 +151,12 @@ def loading(*, told: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(doing: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal; nothing elsewhere. Standard output may be the answer's.
 
     Args:
         doing: What is done.
+        shown: Whether to show one at all.
 
     Yields:
         What is told how much of how much is done.
@@ -163,6 +164,7 @@ def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as bar:
+    shown = shown and sys.stderr.isatty()
+    with Progress(console=Console(file=sys.stderr), disable=not shown) as bar:
         task = bar.add_task(doing, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

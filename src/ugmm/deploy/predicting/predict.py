@@ -1,6 +1,7 @@
 """`ugmm predict`: what a trained network says of the rows of a file."""
 
 import csv
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -39,11 +40,14 @@ def predict(
             raise UserError("--level is of a predicted number's interval; leave it out")
         asked = {} if level is None else {"level": level}
         reader = RowReader(table, network.spec, kept)
-        with progress_bar("predicting") as progress, writing_answers(out) as write:
+        # A bar would stand among the answers where both are on the terminal.
+        shown, done = out is not None or not sys.stdout.isatty(), 0
+        with progress_bar("predicting", shown=shown) as progress, writing_answers(out) as write:
             for done, columns in _answers(network, reader, asked):
                 if not write(columns):
                     return
                 progress(done, max(done, table.rows))
+            progress(done, done)
 
 
 def _answers(
