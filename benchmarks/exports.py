@@ -144,18 +144,10 @@ def main() -> None:
     lines: list[str] = []
     reasons: list[str] = []
     for experiment in options.experiments:
-        command = [sys.executable, __file__, "--one", experiment]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=60 * LIMIT
-            )
-        except subprocess.TimeoutExpired:
-            reasons.append(f"- {experiment}: stopped after {LIMIT} minutes\n")
-            continue
-        if done.returncode:
-            reasons.append(f"- {experiment}: {done.stderr.strip().splitlines()[-1]}\n")
+        found = measure_apart(experiment)
+        if isinstance(found, str):
+            reasons.append(f"- {experiment}: {found}\n")
         else:
-            found = json.loads(done.stdout.splitlines()[-1])
             lines.append(line(experiment, found))
             print(lines[-1], end="", flush=True)
             errors = ((name, found[name].get("error")) for name in ("onnx", "pt2"))
@@ -163,6 +155,20 @@ def main() -> None:
         if options.write:  # at once, for all of them take long
             PAGE.write_text(page(lines, reasons), encoding="utf-8")
     print("".join(reasons), end="")
+
+
+def measure_apart(experiment: str) -> dict[str, Any] | str:
+    """Return what a process of its own measured, or why it did not."""
+    command = [sys.executable, __file__, "--one", experiment]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60 * LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        return f"stopped after {LIMIT} minutes"
+    except subprocess.CalledProcessError as error:
+        return error.stderr.strip().splitlines()[-1]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def page(lines: list[str], reasons: list[str]) -> str:
