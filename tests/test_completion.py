@@ -46,12 +46,14 @@ COMPLETED = {
 def test_bash_completes_commands_names_options_and_files(tmp_path):
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "mine.yaml").write_text(MINE)
+    (tmp_path / "experiments" / "$(touch${IFS}ran).yaml").write_text(MINE)
     for name in ("my.yaml", "my.txt"):
         (tmp_path / name).touch()
     lines = " ".join(map(shlex.quote, COMPLETED))
     script = ASK.format(python=shlex.quote(sys.executable), lines=lines)
     command = ["bash", "--norc", "-c", script]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert not (tmp_path / "ran").exists()  # a name is no command
     found = [" ".join(sorted(line.split())) for line in done.stdout.splitlines()]
     expected = [" ".join(sorted(words.split())) for words in COMPLETED.values()]
     assert dict(zip(COMPLETED, found, strict=True)) == dict(zip(COMPLETED, expected, strict=True))

@@ -64,6 +64,13 @@ def test_actions_are_pinned_to_a_commit(workflow):
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_checkout_keeps_no_credentials(workflow):
+    for step in steps(workflow):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
 def test_only_publishing_may_ask_for_an_identity():
     jobs = yaml.safe_load(read(".github/workflows/release.yaml"))["jobs"]
     asking = [name for name, job in jobs.items() if "id-token" in job.get("permissions", {})]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from results import read_options, show, table
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -29,12 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ugmm.sklearn import UGMMClassifier
 
-TABLES = {
-    "iris": load_iris,
-    "wine": load_wine,
-    "breast_cancer": load_breast_cancer,
-    "digits": load_digits,
-}
+TABLES = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer}
 SHARES = (0.0, 0.2, 0.5)
 SEEDS = (0, 1, 2, 3, 4)
 

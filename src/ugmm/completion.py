@@ -1,6 +1,7 @@
 """What makes a shell complete the commands of `ugmm`, their options, experiments and files."""
 
 import argparse
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +22,13 @@ _FOLDERS = {
 _PLACES = ("run", "resume", "place", "places", "data", "out")  # folders and files
 
 # Names are asked for when they are to be completed, so that one's own are among them: this prints
-# those that stand below the headings of some commands.
-_LIST = "ugmm list 2>/dev/null | awk '/^[^ ]/{on = / ugmm (%s) NAME$/} on && /^  /{print $1}'"
+# those that stand below the headings of some commands. Of a folder's files only plain names:
+# a shell would run what others say in $(...).
+_PLAIN = r"^[A-Za-z0-9._-]+$"
+_LIST = (
+    "ugmm list 2>/dev/null | "
+    "awk '/^[^ ]/{on = / ugmm (%s) NAME$/} on && /^  / && $1 ~ /" + _PLAIN + "/{print $1}'"
+)
 _FUNCTIONS = {
     "bash": """
 _ugmm_{of}() {{
@@ -68,7 +74,8 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 def _completed_by(action: argparse.Action) -> dict[str, Any] | None:
     """Return by what each shell completes an argument; None if there is nothing to say."""
     if action.dest in _FOLDERS and not action.option_strings:
-        named = " ".join(name for folder in _FOLDERS[action.dest] for name in yaml_files(folder))
+        names = [name for folder in _FOLDERS[action.dest] for name in yaml_files(folder)]
+        named = " ".join(name for name in names if re.match(_PLAIN, name))
         function = f"_ugmm_{action.dest}"
         return {"bash": function, "zsh": function, "tcsh": f"({named})"}  # tcsh has no functions
     if action.dest in _PLACES or str(action.metavar).startswith("FILE"):

@@ -1,5 +1,7 @@
 """Networks of mixture neurons as estimators of scikit-learn.
 
+::
+
     from ugmm.sklearn import UGMMClassifier
 
     classifier = UGMMClassifier(random_state=0).fit(X, y)

@@ -1,5 +1,7 @@
 """Data frames as estimators read them."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -93,6 +95,18 @@ def test_dates_are_refused_and_the_remedy_is_named():
         fitted(frame)
     with pytest.raises(ValueError, match="column 'day' is of type Date"):
         fitted(pl.DataFrame({"day": frame["day"].dt.date.tolist()}))
+    with pytest.raises(ValueError, match="column 'day' is of type date,"):
+        fitted(pd.DataFrame({"day": frame["day"].dt.date, "size": SIZE}))
+
+
+def test_objects_that_are_numbers_are_read_as_such():
+    known = fitted(pd.DataFrame({"size": SIZE.round(3)}))
+    read = fitted(pd.DataFrame({"size": [Decimal(f"{value:.3f}") for value in SIZE]}))
+    assert [column.categories for column in read.trained_.spec.columns] == [()]
+    np.testing.assert_array_equal(
+        known.predict_proba(pd.DataFrame({"size": [0.5]})),
+        read.predict_proba(pd.DataFrame({"size": [Decimal("0.5")]})),
+    )
 
 
 def test_arrays_hold_numbers_only():

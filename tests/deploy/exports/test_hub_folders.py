@@ -168,8 +168,16 @@ def test_what_is_not_an_export_is_left_alone(exported, folder, tmp_path):
     to_safetensors(network, folder, license="apache-2.0")  # in the place of an earlier one
     assert "license: apache-2.0" in (folder / "README.md").read_text()
     (folder / "mine.txt").touch()
-    with pytest.raises(UserError, match=r"holds mine\.txt, which is no export's; name a new fold"):
+    with pytest.raises(UserError, match=r"holds a mine\.txt that ugmm did not export; name a new"):
         to_safetensors(network, folder)
+    for name, text in (("README.md", "# Mine"), ("config.json", '{"library_name": "other"}')):
+        other = tmp_path / f"other {name}"
+        other.mkdir()
+        (other / name).write_text(text)
+        with pytest.raises(UserError, match=f"holds a {name} that ugmm did not export"):
+            to_safetensors(network, other)
+        assert (other / name).read_text() == text
+        shutil.rmtree(other)
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(UserError, match="file is a file; name a new folder"):

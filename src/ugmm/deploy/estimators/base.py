@@ -125,7 +125,7 @@ class UGMMEstimator(BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         stops = self.early_stopping
         if stops == "auto":
-            stops = len(rows) > _MANY
+            stops = len(rows) >= _MANY
         config = make_config(
             type(self).__name__,
             model,

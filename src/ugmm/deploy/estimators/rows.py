@@ -1,6 +1,7 @@
 """From what scikit-learn hands to an estimator to rows as a `Spec` reads them, by position."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -14,6 +15,7 @@ from ugmm.spec import Spec, column_of
 __all__ = ["fit_columns", "fit_spec", "read_rows"]
 
 _OF_WORDS = ("object", "str", "categor", "enum")  # how the types of such columns are called
+_NUMBERS = (Real, Decimal, np.bool_)  # what a column of objects may hold beside words
 
 
 def read_rows(estimator: Any, x: Any, columns: Sequence[Column] | None = None) -> np.ndarray:
@@ -117,12 +119,15 @@ def _places_of_words(x: Any) -> list[int]:
     for place, (name, dtype) in enumerate(zip(x.columns, x.dtypes, strict=True)):
         if _is_number(dtype):
             continue
-        values = _safe_indexing(x, place, axis=1)
-        if str(dtype) == "object" and all(is_missing(v) or isinstance(v, Real) for v in values):
+        known = [v for v in _safe_indexing(x, place, axis=1) if not is_missing(v)]
+        if str(dtype) == "object" and all(isinstance(v, _NUMBERS) for v in known):
             continue
-        if not str(dtype).lower().startswith(_OF_WORDS):
+        has_objects = str(dtype).lower().startswith(_OF_WORDS)
+        strange = [v for v in known if not isinstance(v, (str, *_NUMBERS))]
+        if strange or not has_objects:
+            kind = type(strange[0]).__name__ if has_objects else dtype
             raise ValueError(
-                f"column {name!r} is of type {dtype}, which is neither numbers nor words; make it "
+                f"column {name!r} is of type {kind}, which is neither numbers nor words; make it "
                 "numbers, or encode it by OrdinalEncoder or OneHotEncoder"
             )
         places.append(place)

@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ugmm.columns import UNKNOWN, Column, is_missing
+from ugmm.columns import MISSING, UNKNOWN, Column, is_missing
 from ugmm.spec import Spec
 
 __all__ = ["STRANGE", "Features", "Input", "examples", "inputs_of", "to_tensors", "to_values"]
 
 # Of a text that is none of a column's categories: a missing one, where that may be; any other.
 _NOT_KNOWN, STRANGE = -1, -2
-_MISSING = ("", "?", "na", "NA", "Na", "nan", "NaN", "NAN", "Nan")
+_MISSING = [  # as `is_missing` reads them, in either case: a graph compares letter by letter
+    "".join(letters)
+    for text in MISSING
+    for letters in product(*zip(text.lower(), text.upper(), strict=True))
+]
 _ROWS = 3  # that a graph is traced with: any number but 0 and 1, which mean something to torch
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ugmm.deploy.exports.card import write_card
 from ugmm.errors import UserError
 from ugmm.exported import CONFIG, WEIGHTS, digest, read_export
+from ugmm.reading import read_json
 from ugmm.trained import TrainedNetwork, TrainedRegressor
 from ugmm.writing import explaining, make_folder
 
@@ -34,14 +35,9 @@ def write_folder(
     """
     from safetensors.torch import save
 
-    names = {CONFIG, WEIGHTS, CARD}
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; name a new folder")
-    with explaining(folder):
-        others = {path.name for path in folder.iterdir()} - names if folder.exists() else set()
-    if others:
-        raise UserError(f"{folder} holds {min(others)}, which is no export's; name a new folder")
-    weights = {k: v.contiguous().clone() for k, v in trained.network.state_dict().items()}
+    _check_place(folder)
+    state = trained.network.state_dict()
+    weights = {name: weight.cpu().contiguous().clone() for name, weight in state.items()}
     content = {**described, "weights_sha256": digest(save(weights))}
     config = json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"
     notes = {"format": "pt", "ugmm": hashlib.sha256(config).hexdigest()}
@@ -61,6 +57,21 @@ def write_folder(
             _replace(folder, temporary)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse to write where something else is than an earlier export."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a new folder")
+    with explaining(folder):
+        names = {path.name for path in folder.iterdir()}
+    others, config = names - {CONFIG, WEIGHTS, CARD}, folder / CONFIG
+    ours = not others and config.is_file() and read_json(config, "name a new folder")
+    if names and not (ours and ours.get("library_name") == "ugmm"):
+        other = min(others or names)
+        raise UserError(f"{folder} holds a {other} that ugmm did not export; name a new folder")
 
 
 def _replace(folder: Path, new: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from ugmm.report.escaping import for_html
 from ugmm.report.page import Html, drawing, fold, heading, paragraph, table, wide
 from ugmm.report.run.page.facts import RunFacts, cut
+from ugmm.report.run.page.pictures import RELIABILITY
 from ugmm.report.run.predictions import predicted_numbers, reliability_diagram
 from ugmm.report.tables import NONE, Cells, format_count
 
@@ -143,11 +144,7 @@ def _calibration(sure: np.ndarray, right: np.ndarray) -> list[Html]:
             f" Of the {rows.sum():,} rows of which it is {100 * level:g}% sure or more, "
             f"{int((rows & ~right).sum()) or 'none'} are wrong."
         )
-    shown = (
-        "How often the network is right, against how sure it is: on the dashed line both are the "
-        "same; hatched is what they lie apart. Below, how many rows there are."
-    )
-    diagram = drawing(reliability_diagram(sure, right), "reliability", shown)
+    diagram = drawing(reliability_diagram(sure, right), "reliability", RELIABILITY)
     return [heading("How sure it is", 3), paragraph(said), diagram]
 
 

@@ -6,19 +6,19 @@ from ugmm.report.page import Html, drawing, heading, paragraph, picture
 from ugmm.report.run.curves import training_curves
 from ugmm.report.run.page.facts import RunFacts
 
-__all__ = ["curves", "pictures"]
+__all__ = ["RELIABILITY", "curves", "pictures"]
 
 _DPI = 150  # of the pictures; a page has 96
 
+RELIABILITY = (
+    "How often the network is right, against how sure it is: on the dashed line both are the "
+    "same; hatched is what they lie apart. Below, how many rows there are."
+)
 # By the file's name: a heading, and what is seen.
 _SHOWN = {
     "training": ("Curves", "Training and validation as the steps go on."),
     "confusion": ("Confusions", "Which classes were taken for which in the test."),
-    "reliability": (
-        "Reliability",
-        "How often the network is right, against how sure it is: on the dashed line both are the "
-        "same; hatched is what they lie apart. Below, how many rows there are.",
-    ),
+    "reliability": ("Reliability", RELIABILITY),
     "predictions": (
         "Predictions",
         "The predicted means of test rows against what was true, with 90% intervals.",
