@@ -66,7 +66,7 @@ def test_a_lack_of_memory_is_one_line(monkeypatch, capsys, error):
     for where, command, remedy in [
         ("cli", "train iris_disc", settings),
         ("cli", "crossval iris", settings),
-        ("queries.arguments", "sample run", "make the largest of -n, the rows of the file smaller"),
+        ("queries.arguments", "sample run", "make the largest of -n, the rows of "),
         ("cli", "show iris_disc", freeing),
         ("cli", "eval run", freeing),
         ("cli", "report run", freeing),
