@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 
 import numpy as np
 import pandas as pd
@@ -233,9 +234,38 @@ def test_where_answers_cannot_go_is_told_before_the_work(tmp_path):
         (str(tmp_path / "b" / "a.csv"), "there is no folder"),
     ]:
         with pytest.raises(UserError, match=line):
-            check_output(out)
-    check_output("/dev/null")
+            check_output(out, "rows.csv")
+    check_output("/dev/null", "rows.csv")
     assert read_names(' id,"a,b",id') == ["id", "a,b"]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.parquet"])
+def test_answers_never_take_the_place_of_the_rows(name, tmp_path, monkeypatch, capsys):
+    rows, link, copy = tmp_path / name, tmp_path / f"link-{name}", tmp_path / f"copy-{name}"
+    rows.write_text("a\n1\n")
+    copy.write_text("a\n1\n")
+    link.symlink_to(rows)
+    monkeypatch.chdir(tmp_path)
+    for data, out in [(str(rows), name), (name, str(link)), (str(link), name)]:
+        assert main(["predict", "no-run", data, "--out", out]) == 1
+        error = capsys.readouterr().err
+        assert f"--out {out} is the file of the rows; name another" in error
+    check_output(str(copy), name)
+    check_output(str(copy), "-")
+
+
+def test_a_mistyped_command_is_told_before_the_rows_are_read(trained, tmp_path, capsys):
+    rows = tmp_path / "rows.csv"
+    rows.write_bytes(b"BZh")  # refused as soon as it is looked at
+    reg, gen = (str(trained(name).folder) for name in ("diabetes_reg", "iris_gen"))
+    for arguments, line in [
+        (["no-run"], "no-run"),
+        ([gen, "--level", "0.5"], "--level is of a predicted number's interval"),
+        ([reg, "--level", "90"], "level=90.0 must be between 0 and 1"),
+        ([reg], "is packed by bzip2"),
+    ]:
+        assert main(["predict", *arguments[:1], str(rows), *arguments[1:]]) == 1
+        assert line in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -300,6 +330,13 @@ def test_eval_tests_on_other_rows(trained, iris_rows, capfd):
     run = trained("iris_gen")
     frame.drop(columns="id").to_csv(path, index=False)
     before = sorted(run.folder.rglob("*"))
+    # All rows are tested, whatever part the run's own test took.
+    frozen = run.config.read_text()
+    partly = frozen.replace("limit_test_batches: null", "limit_test_batches: 1")
+    partly = re.sub(r"batch_size: \d+", "batch_size: 7", partly)
+    assert "limit_test_batches: 1\n" in partly
+    assert "batch_size: 7" in partly
+    run.config.write_text(partly)
     assert main(["eval", str(run.folder), "--data", str(path)]) == 0
     network = ugmm.load(run.folder)
     right = network.predict(frame.iloc[:, :4].to_numpy()) == frame["target"]

@@ -56,14 +56,16 @@ def evaluate_rows(run: str, data: str) -> tuple[dict[str, float], Confusion | No
     """
     folder, checkpoint = locate(run)
     config, place = read_config(folder), checkpoint or folder.folder
+    spec, task = load(place).spec, load_task(place)
+    if spec.label is None and spec.n_classes > 1:
+        spec = replace(spec, label="label")
+    # What models no label is asked for the density alone.
+    knows = spec.target is not None or config.task.has_label
     with open_table(data) as table:
-        spec = load(place).spec
-        if spec.label is None and spec.n_classes > 1:
-            spec = replace(spec, label="label")
-        # What models no label is asked for the density alone.
-        knows = spec.target is not None or config.task.has_label
         reader = RowReader(table, spec, answer=spec.answer_name if knows else None)
         parts = [(x, torch.zeros(len(x)).long() if y is None else y) for x, y, _ in reader.parts()]
     split = Split(*map(torch.cat, zip(*parts, strict=True)))
     tested = GivenRows(split, spec, getattr(config.data, "batch_size", len(split.x)))
-    return test_alone(load_task(place), tested, config)
+    # All of these rows, though the run's own test may have taken a part.
+    everything = replace(config, trainer=replace(config.trainer, limit_test_batches=None))
+    return test_alone(task, tested, everything)

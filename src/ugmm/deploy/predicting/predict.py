@@ -12,7 +12,7 @@ from ugmm.deploy.predicting.tables import open_table
 from ugmm.errors import UserError
 from ugmm.loading import load
 from ugmm.terminal import progress_bar
-from ugmm.trained import TrainedNetwork, TrainedRegressor
+from ugmm.trained import TrainedNetwork, TrainedRegressor, check_level
 
 __all__ = ["predict", "read_names"]
 
@@ -32,13 +32,15 @@ def predict(
     Raises:
         UserError: If the run or the file cannot be used, or the answers cannot be written.
     """
-    check_output(out)
+    check_output(out, data)
     kept = read_names(keep)
-    with open_table(data) as table:
-        network = load(run)
-        if level is not None and not isinstance(network, TrainedRegressor):
+    network = load(run)  # and all that can be wrong, before what may be gigabytes is read
+    if level is not None:
+        if not isinstance(network, TrainedRegressor):
             raise UserError("--level is of a predicted number's interval; leave it out")
-        asked = {} if level is None else {"level": level}
+        check_level(level)
+    asked = {} if level is None else {"level": level}
+    with open_table(data) as table:
         reader = RowReader(table, network.spec, kept)
         # A bar would stand among the answers where both are on the terminal.
         shown, done = out is not None or not sys.stdout.isatty(), 0
