@@ -40,6 +40,7 @@ __all__ = [
     "digest",
     "is_export",
     "read_export",
+    "read_with_origin",
 ]
 
 FORMAT = 1
@@ -107,6 +108,11 @@ def read_export(place: str | Path) -> TrainedNetwork | TrainedRegressor:
     Raises:
         UserError: If it is missing, damaged, of another kind or of a later version.
     """
+    return read_with_origin(place)[0]
+
+
+def read_with_origin(place: str | Path) -> tuple[TrainedNetwork | TrainedRegressor, Origin]:
+    """Return the same as `read_export`, and where it says that the network comes from."""
     path = Path(place)
     if path.suffix == ".onnx":
         raise UserError(
@@ -114,9 +120,21 @@ def read_export(place: str | Path) -> TrainedNetwork | TrainedRegressor:
             "export it with --to pt2 or safetensors"
         )
     if path.suffix == ".pt2":
-        return _rebuild(*_read_archive(path), path)
+        described, weights = _read_archive(path)
+        return _rebuild(described, weights, path), _origin(described, path)
     folder = path.parent if path.name == WEIGHTS and path.is_file() else path
-    return _rebuild(*_read_folder(folder), folder)
+    described, weights = _read_folder(folder)
+    return _rebuild(described, weights, folder), _origin(described, folder)
+
+
+def _origin(described: Mapping[str, Any], path: Path) -> Origin:
+    run, commit, metrics = (described.get(key) for key in ("run", "commit", "metrics"))
+    texts = all(each is None or isinstance(each, str) for each in (run, commit))
+    if not texts or not isinstance(metrics, dict):
+        raise UserError(f"{path} is damaged (it does not say what it is of); {_REMEDY}")
+    if not all(isinstance(value, int | float) for value in metrics.values()):
+        raise UserError(f"{path} is damaged (its metrics are no numbers); {_REMEDY}")
+    return Origin(run, commit, metrics)
 
 
 def _rebuild(
