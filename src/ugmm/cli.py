@@ -13,6 +13,7 @@ from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.signals import closing_cleanly, run_command
 from ugmm.deploy.exports.arguments import add_export
 from ugmm.deploy.predicting.arguments import add_predict
+from ugmm.deploy.predicting.stated import add_stated, read_stated
 from ugmm.errors import UserError, lacks_memory
 from ugmm.launch.arguments import add_job_commands
 from ugmm.queries.arguments import add_commands
@@ -138,6 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="other rows, with their labels or targets: a CSV or Parquet file, or - as in predict",
     )
+    add_stated(evaluate)
     evaluate.set_defaults(command=_eval)
 
     report = with_plugins("report", help="write an HTML page of a run")
@@ -257,7 +259,7 @@ def _eval(options: argparse.Namespace) -> None:
         with starting():
             from ugmm.deploy.predicting.evaluation import evaluate_rows
 
-        _print_results(*evaluate_rows(options.run, options.data))
+        _print_results(*evaluate_rows(options.run, options.data, partial(read_stated, options)))
         return
     run, checkpoint = locate(options.run)
     with starting():

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 import ugmm
 from ugmm.cli import main
+from ugmm.config.compose import compose
 from ugmm.data.csv_table import read_cells
 from ugmm.deploy.predicting import tables
 from ugmm.deploy.predicting.outputs import check_output, writing_answers
@@ -22,7 +24,9 @@ from ugmm.deploy.predicting.predict import read_names
 from ugmm.deploy.predicting.rows import RowReader
 from ugmm.deploy.predicting.tables import open_table
 from ugmm.errors import UserError
+from ugmm.nn import UGMMNetwork
 from ugmm.spec import Column, Spec
+from ugmm.trained import TrainedNetwork
 
 SPEC = Spec(
     n_features=5,
@@ -114,6 +118,51 @@ def test_a_file_is_written_in_many_ways(tmp_path):
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         np.testing.assert_array_equal(encoded(tmp_path / name), expected, err_msg=name)
+
+
+CZECH = "size;hue;weight;note\n1,5;dark red;2;žluť\n1,25;7;3;x\n"
+
+
+def test_a_file_is_read_as_the_run_states_that_its_own_was(tmp_path, monkeypatch, capsys):
+    config = compose(
+        "iris_disc",
+        ["data=csv", "data.path=a.csv", "data.encoding=cp1250", "data.separator=;"],
+    )
+    columns = (*SPEC.columns[:2], Column("note", ("žluť", "x")))
+    spec = replace(SPEC, columns=columns, n_features=6, ignored=("weight",))
+    network = TrainedNetwork(UGMMNetwork([6, 2]).eval(), spec, config)
+    monkeypatch.setattr("ugmm.deploy.predicting.predict.load", lambda _: network)
+    path = tmp_path / "rows.csv"
+
+    def answered(content, *options):
+        path.write_bytes(content)
+        code = main(["predict", "run", str(path), "--keep", "note,size", *options])
+        output = capsys.readouterr()
+        return output.out if code == 0 else output.err
+
+    expected = answered(CZECH.encode("cp1250"))
+    assert [row["note"] for row in csv.DictReader(io.StringIO(expected))] == ["žluť", "x"]
+    same = [
+        answered(CZECH.encode("utf-8-sig")),  # which says so itself
+        answered(CZECH.encode("utf-16")),
+        answered(CZECH.encode(), "--encoding", "utf-8"),
+        answered(CZECH.encode(), "--encoding", "auto", "--decimal", "comma"),
+    ]
+    assert same == [expected] * 4
+    error = answered(CZECH.encode())
+    assert "(the run has data.encoding='cp1250', data.separator=';'; give --encoding, " in error
+    assert "which is none of its categories" in error
+    assert "is not ascii text; name its" in answered(CZECH.encode(), "--encoding", "ascii")
+    for name in ("elvish", "hex"):
+        assert f"--encoding {name} is no enc" in answered(CZECH.encode(), "--encoding", name)
+    commas = CZECH.replace(",", ".").replace(";", ",").encode("cp1250")
+    assert (
+        "--separator if the file differs) has no such column; did you mean size,hue"
+        in answered(commas)
+    )
+    assert "dark red" not in answered(commas, "--separator", "comma")
+    # Of "1,5" it is stated that it is no number.
+    assert "give a number" in answered(CZECH.encode("cp1250"), "--decimal", "point")
 
 
 def test_with_decimal_commas_a_point_makes_no_number(tmp_path):
