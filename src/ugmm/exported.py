@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -132,8 +133,9 @@ def _origin(described: Mapping[str, Any], path: Path) -> Origin:
     texts = all(each is None or isinstance(each, str) for each in (run, commit))
     if not texts or not isinstance(metrics, dict):
         raise UserError(f"{path} is damaged (it does not say what it is of); {_REMEDY}")
-    if not all(isinstance(value, int | float) for value in metrics.values()):
-        raise UserError(f"{path} is damaged (its metrics are no numbers); {_REMEDY}")
+    for name, value in metrics.items():
+        if not isinstance(value, int | float) or abs(value) > sys.float_info.max:
+            raise UserError(f"{path} is damaged (its {name} is no number); {_REMEDY}")
     return Origin(run, commit, metrics)
 
 

@@ -124,7 +124,9 @@ def test_what_is_not_known_is_left_out():
 
 
 def test_a_density_without_classes_classifies_nothing():
-    head, _ = card_of(metrics={"test/nll": 1.0}, overrides=["task.label=none"])
+    head, body = card_of(metrics={"test/nll": 1.0}, overrides=["task.label=none"])
+    assert "classes" not in body
+    assert "network.log_prob(rows)" in body
     assert "pipeline_tag" not in head
     assert head["model-index"][0]["results"][0]["task"] == {"type": "other"}
     assert card_of()[0]["pipeline_tag"] == "tabular-classification"
@@ -211,6 +213,10 @@ def forge(folder, change):
         (lambda config: config.update(format=9), "has format 9, this version of ugmm reads up to"),
         (lambda config: config["config"]["model"].update(name="os.system"), "os.system"),
         (lambda config: config["config"].update(_target_="os.system"), "_target_"),
+        (lambda config: config.update(run=["a"]), "does not say what it is of"),
+        (lambda config: config.update(metrics="none"), "does not say what it is of"),
+        (lambda config: config["metrics"].update({"test/nll": "low"}), "its test/nll is no numb"),
+        (lambda config: config["metrics"].update({"test/nll": 10**400}), "its test/nll is no nu"),
         (lambda config: config.update(library_name="other"), "is a model of other; name another"),
         (lambda config: config["config"]["model"].update(hidden=[3]), "does not fit its network"),
     ],

@@ -19,7 +19,7 @@ _LOAD = """\
 import ugmm
 
 network = ugmm.load("FOLDER")  # this folder, once downloaded
-network.predict(rows)
+network.METHOD(rows)
 ```
 
 `rows` is a data frame, a mapping from names to columns, or an array, in the units of the data
@@ -50,7 +50,8 @@ def write_card(
         "model-index": [{"name": name, "results": _results(trained, described)}],
     }
     lines = ["---", write(head).rstrip(), "---", "", f"# {for_markdown(name)}", ""]
-    lines += [*_about(trained, described), "", "## Use", "", _LOAD]
+    lines += [*_about(trained, described), "", "## Use", ""]
+    lines.append(_LOAD.replace("METHOD", "log_prob" if task == _OTHER else "predict"))
     if described["metrics"]:
         lines += ["## Test", "", "| metric | value |", "| :-- | --: |", *_rows(described), ""]
     return "\n".join(lines)
@@ -114,7 +115,7 @@ def _about(
         yield f"- rows: {spec.n_features} numbers"
     if spec.target is not None:
         yield f"- predicts: {for_markdown(spec.target.label)}"
-    elif spec.class_names:
+    elif config.task.has_label:
         yield f"- classes: {_listed(spec.class_names)}"
     if described["run"]:
         yield f"- run: {for_markdown(described['run'])}"
