@@ -61,9 +61,22 @@ def test_a_lack_of_memory_is_one_line(monkeypatch, capsys, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("ugmm.config.compose.compose", fail)
-    assert main(["show", "iris_disc"]) == 1
-    assert capsys.readouterr().err.startswith("ugmm: error: this needs more memory than there is")
+    settings = "make the largest of model.hidden, data.batch_size, "
+    freeing = "free some, or use a machine with more\n"  # where no setting would help
+    for where, command, remedy in [
+        ("cli", "train iris_disc", settings),
+        ("cli", "crossval iris", settings),
+        ("queries.arguments", "sample run", "make the largest of -n, the rows of "),
+        ("cli", "show iris_disc", freeing),
+        ("cli", "eval run", freeing),
+        ("cli", "report run", freeing),
+        ("deploy.predicting.arguments", "predict run rows.csv", freeing),
+        ("deploy.exports.arguments", "export run --to=onnx", freeing),
+    ]:
+        monkeypatch.setattr(f"ugmm.{where}._{command.split()[0]}", fail)
+        assert main(command.split()) == 1
+        line = f"ugmm: error: this needs more memory than there is; {remedy}"
+        assert capsys.readouterr().err.startswith(line), command
 
 
 def test_a_bug_is_no_lack_of_memory():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -347,6 +348,12 @@ def test_labels_may_be_given():
     assert TABLE.given_labels([[1.5, "Oslo", 90]]) is None
     with pytest.raises(UserError, match="column 'kind' has 'c' in row 0, which is no class"):
         TABLE.given_labels({"kind": ["c"]})
+    merged = replace(TABLE, class_names=("a", "other"), merged=("c", "7"))
+    labels = {"kind": ["other", "7", "a", " c"]}
+    assert merged.given_labels(labels).tolist() == [1, 1, 0, 1]
+    assert Spec.from_json(json.loads(json.dumps(merged.to_json()))) == merged
+    before = {name: value for name, value in TABLE.to_json().items() if name != "merged"}
+    assert Spec.from_json(before) == TABLE
 
 
 NUMBERS = Spec(2, (), (Column("age"), Column("bmi")), target=Target("weight", "kg", 70.0, 12.5))

@@ -9,8 +9,10 @@ from ugmm.spec import Spec
 
 __all__ = [
     "DENSITY",
+    "LEVEL",
     "class_columns",
     "density_column",
+    "interval_names",
     "label_name",
     "number_cell",
     "number_columns",
@@ -19,6 +21,7 @@ __all__ = [
 ]
 
 DENSITY = "log_density"
+LEVEL = 0.9  # of the intervals that are told, shown and measured unasked
 
 
 def label_name(spec: Spec) -> str:
@@ -70,8 +73,14 @@ def number_columns(
     Returns:
         `prediction`, and for a `level` of 0.9 `lower_90` and `upper_90`.
     """
+    lower, upper = interval_names(level)
+    return {"prediction": mean, lower: low, upper: high}
+
+
+def interval_names(level: float) -> tuple[str, str]:
+    """Return the names of the columns of an interval's ends: `lower_90` and `upper_90` of 0.9."""
     percent = f"{100 * level:g}"
-    return {"prediction": mean, f"lower_{percent}": low, f"upper_{percent}": high}
+    return f"lower_{percent}", f"upper_{percent}"
 
 
 def number_cell(value: Any) -> float:

@@ -13,6 +13,7 @@ from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.signals import closing_cleanly, run_command
 from ugmm.deploy.exports.arguments import add_export
 from ugmm.deploy.predicting.arguments import add_predict
+from ugmm.deploy.predicting.stated import add_stated, read_stated
 from ugmm.errors import UserError, lacks_memory
 from ugmm.launch.arguments import add_job_commands
 from ugmm.queries.arguments import add_commands
@@ -51,8 +52,9 @@ EXTRAS = {
 }
 
 
-# What takes the memory of commands that do not say themselves what does.
+# What takes the memory of commands that train.
 _LARGE = "model.hidden, data.batch_size, model.components, task.ensemble"
+_FREEING = "free some, or use a machine with more"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,8 +86,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
-        large = getattr(options, "large", _LARGE)
-        return _fail(f"this needs more memory than there is: make the largest of {large} smaller")
+        large = getattr(options, "large", None)  # what the command can be told that takes memory
+        remedy = f"make the largest of {large} smaller" if large else _FREEING
+        return _fail(f"this needs more memory than there is; {remedy}")
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if error.name in names), None)
         if extra is None:  # nothing that the user has left out: a bug
@@ -125,7 +128,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="continue the run of this folder, the newest of a group's folder, or `latest`; "
         "perhaps on other hardware, trainer.devices=4",
     )
-    train.set_defaults(command=_train)
+    train.set_defaults(command=_train, large=_LARGE)
 
     evaluate = with_plugins("eval", help="test the checkpoint of a run again")
     evaluate.add_argument(
@@ -136,6 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="other rows, with their labels or targets: a CSV or Parquet file, or - as in predict",
     )
+    add_stated(evaluate)
     evaluate.set_defaults(command=_eval)
 
     report = with_plugins("report", help="write an HTML page of a run")
@@ -155,7 +159,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take turns with other processes in this folder; end when no fold is free",
     )
-    crossval.set_defaults(command=_crossval)
+    crossval.set_defaults(command=_crossval, large=_LARGE)
 
     ablate = with_plugins("ablate", help="run all points of an ablation")
     ablate.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
@@ -170,7 +174,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="end when no point is free, though others still run some",
     )
     ablate.add_argument("--point", help="run only this point, as a sweep names it")
-    ablate.set_defaults(command=_ablate)
+    ablate.set_defaults(command=_ablate, large=_LARGE)
 
     compare = with_plugins("compare", help="compare the variants of an ablation")
     compare.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
@@ -255,7 +259,7 @@ def _eval(options: argparse.Namespace) -> None:
         with starting():
             from ugmm.deploy.predicting.evaluation import evaluate_rows
 
-        _print_results(*evaluate_rows(options.run, options.data))
+        _print_results(*evaluate_rows(options.run, options.data, partial(read_stated, options)))
         return
     run, checkpoint = locate(options.run)
     with starting():

@@ -5,12 +5,15 @@ by this package's own code, and its weights, which are read as plain numbers. Th
 archive is for `torch.export.load`; it is not looked at here, since reading it could run code.
 """
 
+import functools
 import hashlib
 import io
 import json
 import math
+import sys
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -38,6 +41,7 @@ __all__ = [
     "digest",
     "is_export",
     "read_export",
+    "read_with_origin",
 ]
 
 FORMAT = 1
@@ -105,6 +109,11 @@ def read_export(place: str | Path) -> TrainedNetwork | TrainedRegressor:
     Raises:
         UserError: If it is missing, damaged, of another kind or of a later version.
     """
+    return read_with_origin(place)[0]
+
+
+def read_with_origin(place: str | Path) -> tuple[TrainedNetwork | TrainedRegressor, Origin]:
+    """Return the same as `read_export`, and where it says that the network comes from."""
     path = Path(place)
     if path.suffix == ".onnx":
         raise UserError(
@@ -112,15 +121,28 @@ def read_export(place: str | Path) -> TrainedNetwork | TrainedRegressor:
             "export it with --to pt2 or safetensors"
         )
     if path.suffix == ".pt2":
-        return _rebuild(*_read_archive(path), path)
+        described, weights = _read_archive(path)
+        return _rebuild(described, weights, path), _origin(described, path)
     folder = path.parent if path.name == WEIGHTS and path.is_file() else path
-    return _rebuild(*_read_folder(folder), folder)
+    described, weights = _read_folder(folder)
+    return _rebuild(described, weights, folder), _origin(described, folder)
+
+
+def _origin(described: Mapping[str, Any], path: Path) -> Origin:
+    run, commit, metrics = (described.get(key) for key in ("run", "commit", "metrics"))
+    texts = all(each is None or isinstance(each, str) for each in (run, commit))
+    if not texts or not isinstance(metrics, dict):
+        raise UserError(f"{path} is damaged (it does not say what it is of); {_REMEDY}")
+    for name, value in metrics.items():
+        if not isinstance(value, int | float) or abs(value) > sys.float_info.max:
+            raise UserError(f"{path} is damaged (its {name} is no number); {_REMEDY}")
+    return Origin(run, commit, metrics)
 
 
 def _rebuild(
-    described: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
+    described: Any, weights: Mapping[str, Tensor], path: Path
 ) -> TrainedNetwork | TrainedRegressor:
-    version = described.get("format")
+    version = described.get("format") if isinstance(described, dict) else None
     if not isinstance(version, int) or not isinstance(described.get("spec"), dict):
         raise UserError(f"{path} was not exported by ugmm; name another")
     if version > FORMAT:
@@ -182,7 +204,7 @@ def digest(safetensors: bytes) -> str:
     return hashlib.sha256(memoryview(safetensors)[8 + header :]).hexdigest()
 
 
-def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_archive(path: Path) -> tuple[Any, dict[str, Tensor]]:
     """Return the description and the weights of an archive, once its sum agrees."""
     with reading(path):
         try:
@@ -193,30 +215,54 @@ def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise UserError(f"{path} is damaged, or was not exported by ugmm; {_REMEDY}")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {name.partition("/")[2]: name for name in archive.namelist()}
-            described = json.loads(archive.read(members[f"extra/{DESCRIPTION}"]))
-            listed = json.loads(archive.read(members["data/weights/model_weights_config.json"]))
+            read = _reader(archive, len(data))
+            described = json.loads(read(f"extra/{DESCRIPTION}"))
+            listed = json.loads(read("data/weights/model_weights_config.json"))
             weights = {
-                name.removeprefix(_PREFIX): _read_tensor(archive, members, entry)
+                name.removeprefix(_PREFIX): _read_tensor(read, entry)
                 for name, entry in listed["config"].items()
                 if name.startswith(_PREFIX)
             }
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (
+        *(AttributeError, EOFError, KeyError, TypeError, ValueError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         raise UserError(f"{path} is not an archive of ugmm ({error!r}); {_REMEDY}") from error
     return described, weights
 
 
-def _read_tensor(
-    archive: zipfile.ZipFile, members: Mapping[str, str], entry: Mapping[str, Any]
-) -> Tensor:
-    """Return a tensor of an archive, whose bytes are its numbers."""
-    member = archive.getinfo(members[f"data/weights/{entry['path_name']}"])
-    if entry["use_pickle"] or member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{member.filename} holds more than numbers")
-    meta = entry["tensor_meta"]
+def _reader(archive: zipfile.ZipFile, size: int) -> Callable[[str], bytearray]:
+    """Return what reads a member of an archive, once, by its name below the top folder.
+
+    Members are stored as they are, so all of them together are smaller than the file: whoever
+    reads them needs no more memory than it has bytes, whatever it says of itself.
+    """
+    members = {member.filename.partition("/")[2]: member for member in archive.infolist()}
+    if sum(member.file_size for member in archive.infolist()) > size:
+        raise ValueError("it unpacks to more than it holds")
+
+    @functools.cache
+    def read(name: str) -> bytearray:
+        if members[name].compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{name} is compressed")
+        return bytearray(archive.read(members[name]))
+
+    return read
+
+
+def _read_tensor(read: Callable[[str], bytearray], entry: Mapping[str, Any]) -> Tensor:
+    """Return a tensor of an archive: all bytes of a member are its numbers, each of them once."""
+    name, meta = f"data/weights/{entry['path_name']}", entry["tensor_meta"]
+    if entry["use_pickle"]:
+        raise ValueError(f"{name} holds more than numbers")
     sizes, strides = ([n["as_int"] for n in meta[key]] for key in ("sizes", "strides"))
-    dtype, content = _DTYPES[meta["dtype"]], bytearray(archive.read(member))
+    dtype, content, n = _DTYPES[meta["dtype"]], read(name), 1
+    for stride, size in sorted(zip(strides, sizes, strict=True)):
+        if size < 0 or (size > 1 and stride != n):
+            raise ValueError(f"{name} has strides {strides} for sizes {sizes}")
+        n *= size
+    if n * dtype.itemsize != len(content) or meta["storage_offset"]["as_int"] != 0:
+        raise ValueError(f"{name} has {len(content)} bytes for sizes {sizes}")
     if not content:
         return torch.empty(sizes, dtype=dtype)
-    flat = torch.frombuffer(content, dtype=dtype)
-    return flat.as_strided(sizes, strides, meta["storage_offset"]["as_int"]).clone()
+    return torch.frombuffer(content, dtype=dtype).as_strided(sizes, strides)

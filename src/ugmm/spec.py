@@ -46,6 +46,8 @@ class Spec:
         keeps_missing: Whether it was trained on rows with values missing, and takes them so.
         target: The column of the numbers that are predicted, which is no feature; None where
             there are classes.
+        merged: Names that rows may have in place of the last class's, which was made of classes
+            too rare to be in every fold.
 
     Raises:
         UserError: If the numbers of columns, means and deviations do not fit one another.
@@ -63,6 +65,7 @@ class Spec:
     binary: bool = False
     keeps_missing: bool = False
     target: Target | None = None
+    merged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, found in (
@@ -164,7 +167,8 @@ class Spec:
         named = dict(columns_by_name(rows) or []) if self.label is not None else {}
         if self.label not in named:
             return None
-        places = {identify(name): place for place, name in enumerate(self.class_names)}
+        places = dict.fromkeys(map(identify, self.merged), self.n_classes - 1)
+        places |= {identify(name): place for place, name in enumerate(self.class_names)}
         found = []
         for row, value in enumerate(named[self.label]):
             place = -1 if is_missing(value) else places.get(identify(plain_blanks(str(value))))

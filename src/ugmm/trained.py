@@ -18,7 +18,7 @@ from ugmm.nn import Classifier, Evidence, Network, Predictive, Regressor
 from ugmm.nn.classifier import CanSample
 from ugmm.spec import Spec
 
-__all__ = ["NotOfNumbersError", "Sample", "TrainedNetwork", "TrainedRegressor"]
+__all__ = ["NotOfNumbersError", "Sample", "TrainedNetwork", "TrainedRegressor", "check_level"]
 
 _CELLS, _LEAST, _MOST = 2**19, 1000, 2**14  # features and rows that the network sees at once
 
@@ -295,7 +295,7 @@ class TrainedRegressor(_Trained):
         Raises:
             UserError: See `predict`; also if the share is not between 0 and 1.
         """
-        _check_level(level)
+        check_level(level)
         return torch.stack(self.predictive(rows).interval(level), -1).numpy()
 
     def answer(self, rows: Any, level: float = 0.9) -> dict[str, np.ndarray]:
@@ -312,7 +312,7 @@ class TrainedRegressor(_Trained):
 
     def answer_features(self, x: Tensor, level: float = 0.9) -> dict[str, np.ndarray]:
         """Return the same about rows that are in model units already, (n, N)."""
-        _check_level(level)
+        check_level(level)
         found = self._predictive(x)
         low, high = (end.numpy() for end in found.interval(level))
         return number_columns(found.mean.numpy(), low, high, level)
@@ -326,6 +326,11 @@ class TrainedRegressor(_Trained):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Refuse what is no share of the targets that an interval could hold.
+
+    Raises:
+        UserError: If it is one.
+    """
     if not 0 < level < 1:
         raise UserError(f"level={level} must be between 0 and 1, such as 0.9")

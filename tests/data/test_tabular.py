@@ -112,6 +112,7 @@ def test_rare_classes_are_refused_left_out_or_merged(folds):
     assert "'b' (1), 'd' (2), 'e' (2), are left out" in data.description
     data = module(rows, folds=folds, rare="merge")
     assert data.class_names == ("a", "c", "other")
+    assert data.spec.merged == ("b", "d", "e")
     assert names_of(data) == ["a"] * 20 + ["other"] + ["c"] * 20 + ["other"] * 4
     for split in data.splits.values():
         assert set(split.y.tolist()) <= {0, 1, 2}

@@ -3,6 +3,8 @@
 import csv
 import gzip
 import io
+import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 import ugmm
 from ugmm.cli import main
+from ugmm.config.compose import compose
 from ugmm.data.csv_table import read_cells
 from ugmm.deploy.predicting import tables
 from ugmm.deploy.predicting.outputs import check_output, writing_answers
@@ -21,7 +24,9 @@ from ugmm.deploy.predicting.predict import read_names
 from ugmm.deploy.predicting.rows import RowReader
 from ugmm.deploy.predicting.tables import open_table
 from ugmm.errors import UserError
+from ugmm.nn import UGMMNetwork
 from ugmm.spec import Column, Spec
+from ugmm.trained import TrainedNetwork
 
 SPEC = Spec(
     n_features=5,
@@ -113,6 +118,51 @@ def test_a_file_is_written_in_many_ways(tmp_path):
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         np.testing.assert_array_equal(encoded(tmp_path / name), expected, err_msg=name)
+
+
+CZECH = "size;hue;weight;note\n1,5;dark red;2;žluť\n1,25;7;3;x\n"
+
+
+def test_a_file_is_read_as_the_run_states_that_its_own_was(tmp_path, monkeypatch, capsys):
+    config = compose(
+        "iris_disc",
+        ["data=csv", "data.path=a.csv", "data.encoding=cp1250", "data.separator=;"],
+    )
+    columns = (*SPEC.columns[:2], Column("note", ("žluť", "x")))
+    spec = replace(SPEC, columns=columns, n_features=6, ignored=("weight",))
+    network = TrainedNetwork(UGMMNetwork([6, 2]).eval(), spec, config)
+    monkeypatch.setattr("ugmm.deploy.predicting.predict.load", lambda _: network)
+    path = tmp_path / "rows.csv"
+
+    def answered(content, *options):
+        path.write_bytes(content)
+        code = main(["predict", "run", str(path), "--keep", "note,size", *options])
+        output = capsys.readouterr()
+        return output.out if code == 0 else output.err
+
+    expected = answered(CZECH.encode("cp1250"))
+    assert [row["note"] for row in csv.DictReader(io.StringIO(expected))] == ["žluť", "x"]
+    same = [
+        answered(CZECH.encode("utf-8-sig")),  # which says so itself
+        answered(CZECH.encode("utf-16")),
+        answered(CZECH.encode(), "--encoding", "utf-8"),
+        answered(CZECH.encode(), "--encoding", "auto", "--decimal", "comma"),
+    ]
+    assert same == [expected] * 4
+    error = answered(CZECH.encode())
+    assert "(the run has data.encoding='cp1250', data.separator=';'; give --encoding, " in error
+    assert "which is none of its categories" in error
+    assert "is not ascii text; name its" in answered(CZECH.encode(), "--encoding", "ascii")
+    for name in ("elvish", "hex"):
+        assert f"--encoding {name} is no enc" in answered(CZECH.encode(), "--encoding", name)
+    commas = CZECH.replace(",", ".").replace(";", ",").encode("cp1250")
+    assert (
+        "--separator if the file differs) has no such column; did you mean size,hue"
+        in answered(commas)
+    )
+    assert "dark red" not in answered(commas, "--separator", "comma")
+    # Of "1,5" it is stated that it is no number.
+    assert "give a number" in answered(CZECH.encode("cp1250"), "--decimal", "point")
 
 
 def test_with_decimal_commas_a_point_makes_no_number(tmp_path):
@@ -233,9 +283,38 @@ def test_where_answers_cannot_go_is_told_before_the_work(tmp_path):
         (str(tmp_path / "b" / "a.csv"), "there is no folder"),
     ]:
         with pytest.raises(UserError, match=line):
-            check_output(out)
-    check_output("/dev/null")
+            check_output(out, "rows.csv")
+    check_output("/dev/null", "rows.csv")
     assert read_names(' id,"a,b",id') == ["id", "a,b"]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.parquet"])
+def test_answers_never_take_the_place_of_the_rows(name, tmp_path, monkeypatch, capsys):
+    rows, link, copy = tmp_path / name, tmp_path / f"link-{name}", tmp_path / f"copy-{name}"
+    rows.write_text("a\n1\n")
+    copy.write_text("a\n1\n")
+    link.symlink_to(rows)
+    monkeypatch.chdir(tmp_path)
+    for data, out in [(str(rows), name), (name, str(link)), (str(link), name)]:
+        assert main(["predict", "no-run", data, "--out", out]) == 1
+        error = capsys.readouterr().err
+        assert f"--out {out} is the file of the rows; name another" in error
+    check_output(str(copy), name)
+    check_output(str(copy), "-")
+
+
+def test_a_mistyped_command_is_told_before_the_rows_are_read(trained, tmp_path, capsys):
+    rows = tmp_path / "rows.csv"
+    rows.write_bytes(b"BZh")  # refused as soon as it is looked at
+    reg, gen = (str(trained(name).folder) for name in ("diabetes_reg", "iris_gen"))
+    for arguments, line in [
+        (["no-run"], "no-run"),
+        ([gen, "--level", "0.5"], "--level is of a predicted number's interval"),
+        ([reg, "--level", "90"], "level=90.0 must be between 0 and 1"),
+        ([reg], "is packed by bzip2"),
+    ]:
+        assert main(["predict", *arguments[:1], str(rows), *arguments[1:]]) == 1
+        assert line in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -300,6 +379,13 @@ def test_eval_tests_on_other_rows(trained, iris_rows, capfd):
     run = trained("iris_gen")
     frame.drop(columns="id").to_csv(path, index=False)
     before = sorted(run.folder.rglob("*"))
+    # All rows are tested, whatever part the run's own test took.
+    frozen = run.config.read_text()
+    partly = frozen.replace("limit_test_batches: null", "limit_test_batches: 1")
+    partly = re.sub(r"batch_size: \d+", "batch_size: 7", partly)
+    assert "limit_test_batches: 1\n" in partly
+    assert "batch_size: 7" in partly
+    run.config.write_text(partly)
     assert main(["eval", str(run.folder), "--data", str(path)]) == 0
     network = ugmm.load(run.folder)
     right = network.predict(frame.iloc[:, :4].to_numpy()) == frame["target"]

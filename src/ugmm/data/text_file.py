@@ -15,6 +15,7 @@ __all__ = [
     "START",
     "check_regular",
     "find_encoding",
+    "marked_encoding",
     "read_text",
     "refuse_no_text",
 ]
@@ -177,9 +178,8 @@ def find_encoding(start: bytes, decodes: Callable[[str], bool]) -> str:
         start: Its first `START` bytes.
         decodes: Whether all of it is text in an encoding.
     """
-    for mark, name in _MARKS.items():
-        if start.startswith(mark):
-            return name
+    if (marked := marked_encoding(start)) is not None:
+        return marked
     if len(start) > 3:  # of letters in UTF-16, every other byte is 0
         for name, zeros, others in (
             ("utf-16-le", start[1::2], start[::2]),
@@ -188,3 +188,8 @@ def find_encoding(start: bytes, decodes: Callable[[str], bool]) -> str:
             if zeros.count(0) > 0.5 * len(zeros) and 0 not in others:
                 return name
     return next((name for name in ("utf-8", "cp1252") if decodes(name)), "latin-1")
+
+
+def marked_encoding(start: bytes) -> str | None:
+    """Return the encoding that a byte order mark at the start of a file says, if there is one."""
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)

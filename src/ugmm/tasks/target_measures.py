@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
+from ugmm.answers import LEVEL
 from ugmm.nn import Predictive
 from ugmm.tasks.measures import Lines, Mean
 
-__all__ = ["LEVEL", "Predictions", "RSquared", "set_units", "split_metrics", "update_metrics"]
-
-LEVEL = 0.9  # of the interval whose coverage is measured, and which pictures show
+__all__ = ["Predictions", "RSquared", "set_units", "split_metrics", "update_metrics"]
 
 
 class _InUnits(Mean):

@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Trainer
 
-from ugmm.answers import class_columns, density_column, number_cell, number_columns
+from ugmm.answers import LEVEL, class_columns, density_column, number_cell, number_columns
 from ugmm.data import InMemoryDataModule
 from ugmm.report.escaping import csv_text
 from ugmm.runs import Run
 from ugmm.tasks import Task
-from ugmm.tasks.target_measures import LEVEL
 from ugmm.writing import write_atomic
 
 __all__ = ["write_predictions"]

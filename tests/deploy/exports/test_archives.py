@@ -101,10 +101,10 @@ class Bomb:
         return open, (str(self.path), "w")
 
 
-def rewritten(archive, change):
+def rewritten(archive, change, compression=zipfile.ZIP_STORED):
     """Return an archive with members changed, and its sum made anew."""
     content = io.BytesIO()
-    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(content, "w") as new:
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(content, "w", compression) as new:
         for name in old.namelist():
             new.writestr(name, change(name.partition("/")[2], old.read(name)))
     return seal(content.getvalue())
@@ -166,6 +166,88 @@ def test_a_description_of_something_else_is_refused(archive, tmp_path, change, s
     path.write_bytes(rewritten(archive, described(change)))
     with pytest.raises(UserError, match=said):
         load(path)
+
+
+def refused(path, content, said):
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "null", '"ugmm"', "3"])
+def test_a_description_that_is_no_mapping_is_refused(archive, tmp_path, text):
+    content = rewritten(archive, lambda name, data: text if name == "extra/ugmm.json" else data)
+    refused(tmp_path / "model.pt2", content, "was not exported by ugmm")
+
+
+WEIGHTS = "data/weights/model_weights_config.json"
+
+
+@pytest.mark.parametrize("name", ["extra/ugmm.json", WEIGHTS])
+def test_what_unpacks_to_more_is_not_unpacked(archive, tmp_path, name, monkeypatch):
+    """A small file of many blanks, which JSON may have between its values."""
+    content = rewritten(
+        archive,
+        lambda each, data: data + b" " * 10**7 if each == name else data,
+        zipfile.ZIP_DEFLATED,
+    )
+    assert len(content) < 10**6
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)
+    refused(tmp_path / "model.pt2", content, "it unpacks to more than it holds")
+
+
+def test_what_is_compressed_is_refused(archive, tmp_path):
+    content = io.BytesIO()
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(content, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        new.writestr(f"top/{WEIGHTS}", b"{}", zipfile.ZIP_DEFLATED)  # the last of a name counts
+    refused(tmp_path / "model.pt2", seal(content.getvalue()), f"{WEIGHTS} is compressed")
+
+
+def test_damage_within_a_member_is_one_line(archive, tmp_path):
+    """With a sum of the whole that fits: members have sums of their own."""
+    with zipfile.ZipFile(archive) as file:
+        data, note = archive.read_bytes(), file.comment
+    place = data.index(b'"library_name"')
+    flipped = bytearray(data[: -len(note)])
+    flipped[place + 1] ^= 1
+    content = bytes(flipped[:-2]) + b"\0\0"
+    refused(tmp_path / "model.pt2", seal(content), r"not an archive of ugmm \(BadZipFile")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda meta: meta.update(strides=[{"as_int": 0} for _ in meta["sizes"]]),
+        lambda meta: meta.update(sizes=[{"as_int": 2**40} for _ in meta["sizes"]]),
+        lambda meta: meta.update(sizes=[{"as_int": -1} for _ in meta["sizes"]]),
+        lambda meta: meta["sizes"][0].update(as_int=meta["sizes"][0]["as_int"] - 1),
+        lambda meta: meta["storage_offset"].update(as_int=-1),
+        lambda meta: meta["storage_offset"].update(as_int=1),
+        lambda meta: meta["sizes"].pop(),
+        lambda meta: meta.update(dtype=5),
+    ],
+    ids=["stride 0", "huge", "negative", "fewer", "before", "behind", "lacking", "dtype"],
+)
+def test_a_tensor_is_all_the_bytes_of_its_member(archive, tmp_path, change):
+    def edit(name, data):
+        if name != WEIGHTS:
+            return data
+        listed = json.loads(data)
+        weights = (entry["tensor_meta"] for entry in listed["config"].values())
+        change(next(meta for meta in weights if len(meta["sizes"]) > 1))
+        return json.dumps(listed)
+
+    refused(tmp_path / "model.pt2", rewritten(archive, edit), "is not an archive of ugmm")
+
+
+def test_a_tensor_without_bytes_is_refused(archive, tmp_path):
+    content = rewritten(
+        archive, lambda name, data: b"" if name == "data/weights/weight_0" else data
+    )
+    refused(tmp_path / "model.pt2", content, r"has 0 bytes for sizes")
 
 
 def test_other_kinds_of_files_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """`ugmm export`: what it says, where it writes, and what it refuses."""
 
+import json
 import shutil
 import sys
 
@@ -55,11 +56,15 @@ def test_it_says_how_near_the_answers_are(trained, export, kind, monkeypatch, ex
 
 
 def test_an_export_can_be_exported(exported, export, tmp_path):
-    _, folder = exported("safetensors", "iris_disc")
+    run, folder = exported("safetensors", "iris_disc")
     export(folder, "--to", "safetensors", "--out", tmp_path / "again", "--license", "cc-by-4.0")
     rows = [[5.0, 3.0, 1.4, 0.2]]
     assert torch.equal(load(tmp_path / "again").posterior(rows), load(folder).posterior(rows))
     assert "license: cc-by-4.0" in (tmp_path / "again" / "README.md").read_text()
+    described = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert described == json.loads((folder / "config.json").read_text())
+    assert described["run"] == run.id
+    assert described["metrics"] == run.read_summary()
 
 
 def test_mistakes_are_one_line(exported, export, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,15 @@ import yaml
 from safetensors.torch import load_file, save
 
 from ugmm import load
+from ugmm.columns import Column
+from ugmm.config.compose import compose
 from ugmm.deploy import to_safetensors
+from ugmm.deploy.exports.card import write_card
 from ugmm.errors import UserError
-from ugmm.exported import digest
+from ugmm.exported import Origin, describe, digest
+from ugmm.report.escaping import for_markdown
+from ugmm.spec import Spec
+from ugmm.trained import TrainedNetwork
 
 
 @pytest.fixture(scope="module", params=["iris_disc", "iris_gen", "diabetes_reg"])
@@ -65,8 +72,64 @@ def test_the_card_has_the_figures_of_the_run(pair):
     (result,) = model["results"]
     told = {metric["name"]: metric["value"] for metric in result["metrics"]}
     assert told == {name: value for name, value in summary.items() if name.startswith("test/")}
-    rows = dict(re.findall(r"^\| `(\S+)`.*? \| (\S+) \|$", body, re.MULTILINE))
+    rows = dict(re.findall(r"^\| (?!metric )([\w/]+).*? \| (\S+) \|$", body, re.MULTILINE))
     assert {name: float(value) for name, value in rows.items()} == summary
+
+
+def card_of(spec=None, metrics=None, overrides=(), **changes):
+    """Return the head and the body of the card of a network that need not be trained."""
+    config = compose("iris_gen", overrides)
+    for name, value in changes.items():
+        setattr(config, name, value)
+    spec = spec or Spec(4, ("a", "b", "c"))
+    trained = TrainedNetwork(config.network(spec.n_features, spec.n_classes), spec, config)
+    text = write_card(trained, describe(trained, Origin(metrics=metrics)), "mit")
+    _, head, body = re.split("^---\n", text, maxsplit=2, flags=re.MULTILINE)
+    return yaml.safe_load(head), body
+
+
+HOSTILE = "a | <img src=x> [b](http://c) `d` *e*\n---\n# f: {g} & \u202e 'h' \"i\""
+
+
+def test_names_are_no_markup():
+    columns = tuple(Column(f"{i}{HOSTILE}", unit=HOSTILE) for i in range(4))
+    spec = Spec(4, (f"*a*{HOSTILE}", "_b_", "<c>"), columns)
+    metrics = {f"test/{HOSTILE}": 0.5}
+    head, body = card_of(spec, metrics)
+    (result,) = head["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": HOSTILE, "name": f"test/{HOSTILE}", "value": 0.5}]
+    body = body.split("## Use")[0] + body.split("## Test")[1]
+    for markup in (" | <", "<img", "](", " `d", " *e", "\n---", "\n# f", "<c>", " _b_"):
+        assert not re.search(rf"(?<!\\){re.escape(markup)}", body), markup
+    assert len(re.findall(r"(?<!\\)\|", body)) == 3 * 3  # the table's own
+    body.encode()
+
+
+def test_a_title_is_no_markup():
+    head, body = card_of(experiment=HOSTILE)
+    assert head["model-index"][0]["name"] == HOSTILE
+    assert f"\n# {for_markdown(HOSTILE)}\n" in body
+
+
+def test_what_is_not_known_is_left_out():
+    """A table that was no file has no name."""
+    overrides = ["data=csv", "data.path=t.csv", "data.label=y"]
+    head, body = card_of(metrics={"test/nll": 1.0}, overrides=overrides)
+    assert "- data: t.csv\n" in body
+    assert head["model-index"][0]["results"][0]["dataset"]["name"] == "t.csv"
+    data = compose("iris_gen", overrides).data
+    head, body = card_of(metrics={"test/nll": 1.0}, data=replace(data, path=""))
+    assert "data:" not in body
+    assert head["model-index"][0]["results"] == []
+
+
+def test_a_density_without_classes_classifies_nothing():
+    head, body = card_of(metrics={"test/nll": 1.0}, overrides=["task.label=none"])
+    assert "classes" not in body
+    assert "network.log_prob(rows)" in body
+    assert "pipeline_tag" not in head
+    assert head["model-index"][0]["results"][0]["task"] == {"type": "other"}
+    assert card_of()[0]["pipeline_tag"] == "tabular-classification"
 
 
 def test_nothing_of_the_machine_is_told(exported, table):
@@ -150,6 +213,10 @@ def forge(folder, change):
         (lambda config: config.update(format=9), "has format 9, this version of ugmm reads up to"),
         (lambda config: config["config"]["model"].update(name="os.system"), "os.system"),
         (lambda config: config["config"].update(_target_="os.system"), "_target_"),
+        (lambda config: config.update(run=["a"]), "does not say what it is of"),
+        (lambda config: config.update(metrics="none"), "does not say what it is of"),
+        (lambda config: config["metrics"].update({"test/nll": "low"}), "its test/nll is no numb"),
+        (lambda config: config["metrics"].update({"test/nll": 10**400}), "its test/nll is no nu"),
         (lambda config: config.update(library_name="other"), "is a model of other; name another"),
         (lambda config: config["config"]["model"].update(hidden=[3]), "does not fit its network"),
     ],
@@ -183,6 +250,26 @@ def test_what_is_not_an_export_is_left_alone(exported, folder, tmp_path):
     with pytest.raises(UserError, match="file is a file; name a new folder"):
         to_safetensors(network, file)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model"]
+
+
+@pytest.mark.parametrize("out", [".", "/", "..", "../inside", ""])
+def test_the_folder_one_is_in_is_left_alone(folder, tmp_path, monkeypatch, out):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    with pytest.raises(UserError, match="is the folder you are in, or above it; name a new fold"):
+        to_safetensors(load(folder), out)
+    assert inside.is_dir()
+
+
+def test_a_name_may_go_around(folder, tmp_path, monkeypatch):
+    """Through a link, and up again: what is meant is written."""
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    to_safetensors(load(folder), "link", license="apache-2.0")
+    assert "license: apache-2.0" in (folder / "README.md").read_text()
+    to_safetensors(load(folder), "link/../model/../new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "model", "new"]
 
 
 def test_a_failed_export_leaves_the_old_one(exported, folder, tmp_path, monkeypatch):

@@ -175,3 +175,26 @@ def test_a_bound_on_differences():
     found["log_density"] = np.array([np.nan])
     with pytest.raises(UserError, match="by inf"):
         largest_difference(found, expected, spec)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_finite_on_one_side_only_differs(value):
+    finite, other = {"log_density": np.zeros(2)}, {"log_density": np.array([0.0, value])}
+    for found, expected in ((finite, other), (other, finite)):
+        with pytest.raises(UserError, match="by inf"):
+            largest_difference(found, expected, named("a", "b"))
+    assert largest_difference(other, other, named("a", "b")) == 0
+
+
+@pytest.mark.parametrize("name", ["b", "", "c"])
+def test_other_labels_differ(name):
+    probabilities = np.array([[0.6, 0.4], [0.500001, 0.499999]])
+    expected = {"probabilities": probabilities, "label": np.array(["a", "a"])}
+    found = {**expected, "label": np.array([name, "a"])}
+    with pytest.raises(UserError, match=f"label '{name}', and not 'a'"):
+        largest_difference(found, expected, named("a", "b"))
+    found["label"] = np.array(["a", "b"])  # as likely
+    assert largest_difference(found, expected, named("a", "b")) == 0
+    found["label"] = np.array(["a"])
+    with pytest.raises(UserError, match="by its labels"):
+        largest_difference(found, expected, named("a", "b"))

@@ -108,6 +108,7 @@ class TabularDataModule(InMemoryDataModule):
             columns=tuple(columns),
             label=table.label,
             ignored=table.ignored,
+            merged=table.merged,
         )
 
     def rows(self) -> Split:

@@ -38,6 +38,7 @@ class Table:
         description: What to tell whoever trains on it; "" for nothing.
         target: The column of the numbers that are to be predicted; None where there are classes.
         numbers: Which rows these are in the user's data, (n,) int64; None for 0 to n - 1.
+        merged: The classes that the last one was made of, if they were too rare.
     """
 
     x: np.ndarray
@@ -53,6 +54,7 @@ class Table:
     description: str = ""
     target: Target | None = None
     numbers: np.ndarray | None = None
+    merged: tuple[str, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ def without_rare(table: Table, least: int, rare: Rare) -> Table:
     places = np.cumsum(~few) - 1
     named = [f"{table.class_names[c]!r} ({rows[c]})" for c in np.flatnonzero(few)]
     of = f"with fewer than {least} rows, {list_some(named, 5)}, are"
-    numbers = table.numbers
+    numbers, merged = table.numbers, table.merged
     if rare == "drop":
         chosen = ~few[table.y]
         numbers = np.flatnonzero(chosen) if numbers is None else numbers[chosen]
@@ -137,10 +139,19 @@ def without_rare(table: Table, least: int, rare: Rare) -> Table:
             )
         x, y = table.x, np.where(few, len(names), places)[table.y]
         names, done = [*names, name], f"merged into class {name!r}"
+        merged = tuple(table.class_names[c] for c in np.flatnonzero(few))
     if len(names) < 2:
         raise UserError(f"data.rare={rare} leaves less than two classes: those {of} {done}")
     said = f"{table.description}\n  data.rare={rare}: classes {of} {done}".lstrip("\n")
-    return replace(table, x=x, y=y, class_names=tuple(names), description=said, numbers=numbers)
+    return replace(
+        table,
+        x=x,
+        y=y,
+        class_names=tuple(names),
+        description=said,
+        numbers=numbers,
+        merged=merged,
+    )
 
 
 def has_decimals(numbers: Iterable[float | None]) -> bool:

@@ -7,13 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ugmm.answers import DENSITY, LEVEL, interval_names
 from ugmm.density import TiltedGaussian
 from ugmm.density.gaussian import Gaussian
 from ugmm.deploy.exports.columns import Features
 from ugmm.errors import UserError
 from ugmm.trained import TrainedNetwork, TrainedRegressor
 
-__all__ = ["Answers", "answering"]
+__all__ = ["OF_CLASSES", "OF_NUMBERS", "Answers", "answering"]
+
+OF_CLASSES = ("probabilities", "label")
+OF_NUMBERS = ("mean", "stddev", *interval_names(LEVEL))
 
 
 class Answers(nn.Module):
@@ -66,8 +70,8 @@ class _OfClasses(Answers):
         with torch.no_grad():
             n = self.network.class_scores(torch.zeros(1, spec.n_features)).shape[-1]
         self.has_classes, self.is_density = n > 1, self.network.normalized
-        self.names = ("probabilities", "label") * self.has_classes
-        self.names += ("log_density",) * self.is_density
+        self.names = OF_CLASSES * self.has_classes
+        self.names += (DENSITY,) * self.is_density
         logs = torch.tensor(spec.std or (1.0,) * spec.n_features, dtype=torch.float64).log()
         self.register_buffer("log_std", logs, persistent=False)
 
@@ -91,7 +95,7 @@ class _OfClasses(Answers):
 class _OfNumbers(Answers):
     """Those of a `TrainedRegressor`: (n,) float64 each, in the target's units."""
 
-    names = ("mean", "stddev", "lower_90", "upper_90")
+    names = OF_NUMBERS
 
     def __init__(self, trained: TrainedRegressor, network: nn.Module) -> None:
         super().__init__(Features(trained.spec), network)
@@ -101,7 +105,8 @@ class _OfNumbers(Answers):
     def answer(self, x: Tensor) -> tuple[Tensor, ...]:
         """See `Answers.answer`."""
         found, (mean, std) = self.network.predictive(x), (self.target.mean, self.target.std)
-        middle, *ends = (each.double() * std + mean for each in (found.mean, *found.interval(0.9)))
+        numbers = (found.mean, *found.interval(LEVEL))
+        middle, *ends = (each.double() * std + mean for each in numbers)
         return middle, found.variance.double().sqrt() * std, *ends
 
 

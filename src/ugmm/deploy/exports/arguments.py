@@ -31,7 +31,7 @@ def add_export(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     export.add_argument(
         "--license", help="of the network, as the model card names it; default: mit"
     )
-    export.set_defaults(command=_export, large="the rows that the check uses")
+    export.set_defaults(command=_export)
 
 
 def _export(options: argparse.Namespace) -> None:

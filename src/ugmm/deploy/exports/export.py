@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from ugmm.deploy.exports.answers import answering
 from ugmm.deploy.exports.archive import load_program, to_archive
 from ugmm.deploy.exports.check import TOLERANCE, answers_of, largest_difference, some_rows
@@ -11,7 +13,7 @@ from ugmm.deploy.exports.columns import inputs_of, to_tensors, to_values
 from ugmm.deploy.exports.hub_folder import write_folder
 from ugmm.deploy.exports.onnx_file import run_onnx, to_model
 from ugmm.errors import UserError
-from ugmm.exported import Origin, describe, is_export
+from ugmm.exported import Origin, describe, is_export, read_with_origin
 from ugmm.loading import load
 from ugmm.runs import Run, locate
 from ugmm.terminal import say
@@ -40,7 +42,7 @@ def export_run(run: str, to: str, out: str | None = None, *, license: str | None
     if license is not None and to != "safetensors":
         raise UserError("--license is for the model card of --to safetensors; leave it out")
     if is_export(run):
-        trained, origin, place = load(run), Origin(), Path(run)
+        (trained, origin), place = read_with_origin(run), Path(run)
         folder = place.parent
     else:
         found, checkpoint = locate(run)
@@ -102,10 +104,14 @@ def to_pt2(trained: Trained, path: str | Path, origin: Origin | None = None) -> 
     answers = answering(trained, plain=False)
     archive = to_archive(answers, trained.spec, describe(trained, origin or Origin()))
     program = load_program(archive)
+    classes = np.array((*trained.spec.class_names, ""), dtype=object)  # -1: of a refused row
 
     def ask(values: list) -> dict:
         found = program(*to_tensors(trained.spec, values))
-        return {name: each.numpy() for name, each in zip(answers.names, found, strict=True)}
+        told = {name: each.numpy() for name, each in zip(answers.names, found, strict=True)}
+        if "label" in told:
+            told["label"] = classes[told["label"]]
+        return told
 
     return _keep(trained, Path(path), archive, ask)
 

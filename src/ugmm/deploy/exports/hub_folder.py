@@ -36,6 +36,7 @@ def write_folder(
     from safetensors.torch import save
 
     _check_place(folder)
+    folder = folder.resolve()  # what a link leads to is replaced, and not the link
     state = trained.network.state_dict()
     weights = {name: weight.cpu().contiguous().clone() for name, weight in state.items()}
     content = {**described, "weights_sha256": digest(save(weights))}
@@ -60,7 +61,10 @@ def write_folder(
 
 
 def _check_place(folder: Path) -> None:
-    """Refuse to write where something else is than an earlier export."""
+    """Refuse to write where something else is than an earlier export, or where one is."""
+    with explaining(folder):
+        if Path.cwd().is_relative_to(folder.resolve()):  # it could not be replaced
+            raise UserError(f"{folder} is the folder you are in, or above it; name a new folder")
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -2,7 +2,9 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
+from ugmm.deploy.predicting.stated import add_stated, read_stated
 from ugmm.terminal import loading
 
 __all__ = ["add_predict"]
@@ -31,6 +33,7 @@ def add_predict(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="SHARE",
         help="of targets that the interval of a predicted number should hold; default: 0.9",
     )
+    add_stated(predict)
     predict.set_defaults(command=_predict)
 
 
@@ -38,4 +41,11 @@ def _predict(options: argparse.Namespace) -> None:
     with loading():
         from ugmm.deploy.predicting.predict import predict
 
-    predict(options.run, options.data, out=options.out, keep=options.keep, level=options.level)
+    predict(
+        options.run,
+        options.data,
+        out=options.out,
+        keep=options.keep,
+        level=options.level,
+        stated=partial(read_stated, options),
+    )

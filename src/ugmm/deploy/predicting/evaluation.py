@@ -1,5 +1,6 @@
 """`ugmm eval --data`: a trained network tested on other rows, in the user's units."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import ugmm._torchvision  # noqa: F401  (before lightning: see the module)
@@ -10,6 +11,7 @@ from ugmm.config.frozen import read_config
 from ugmm.data import InMemoryDataModule, Split
 from ugmm.data.module import SplitName
 from ugmm.deploy.predicting.rows import RowReader
+from ugmm.deploy.predicting.stated import Stated
 from ugmm.deploy.predicting.tables import open_table
 from ugmm.loading import load, load_task
 from ugmm.runs import Confusion, locate
@@ -40,12 +42,15 @@ class GivenRows(InMemoryDataModule):
         return self.splits
 
 
-def evaluate_rows(run: str, data: str) -> tuple[dict[str, float], Confusion | None]:
+def evaluate_rows(
+    run: str, data: str, stated: Callable[[object], Stated]
+) -> tuple[dict[str, float], Confusion | None]:
     """Test a run's network on the rows of a file; writes nothing.
 
     Args:
         run: The run folder.
         data: A CSV or Parquet file with the label or target, too; `-` is standard input.
+        stated: See `ugmm.deploy.predicting.predict.predict`.
 
     Returns:
         See `ugmm.training.run.evaluate`.
@@ -56,14 +61,16 @@ def evaluate_rows(run: str, data: str) -> tuple[dict[str, float], Confusion | No
     """
     folder, checkpoint = locate(run)
     config, place = read_config(folder), checkpoint or folder.folder
-    with open_table(data) as table:
-        spec = load(place).spec
-        if spec.label is None and spec.n_classes > 1:
-            spec = replace(spec, label="label")
-        # What models no label is asked for the density alone.
-        knows = spec.target is not None or config.task.has_label
+    spec, task = load(place).spec, load_task(place)
+    if spec.label is None and spec.n_classes > 1:
+        spec = replace(spec, label="label")
+    # What models no label is asked for the density alone.
+    knows = spec.target is not None or config.task.has_label
+    with open_table(data, stated(config.data)) as table:
         reader = RowReader(table, spec, answer=spec.answer_name if knows else None)
         parts = [(x, torch.zeros(len(x)).long() if y is None else y) for x, y, _ in reader.parts()]
     split = Split(*map(torch.cat, zip(*parts, strict=True)))
     tested = GivenRows(split, spec, getattr(config.data, "batch_size", len(split.x)))
-    return test_alone(load_task(place), tested, config)
+    # All of these rows, though the run's own test may have taken a part.
+    everything = replace(config, trainer=replace(config.trainer, limit_test_batches=None))
+    return test_alone(task, tested, everything)

@@ -3,8 +3,9 @@
 import csv
 import gzip
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,19 @@ __all__ = ["Columns", "check_output", "writing_answers"]
 Columns = Mapping[str, np.ndarray | pa.Array]  # of one length
 Write = Callable[[Columns], bool]  # a block after the other; whether somebody reads on
 
+_STDIN = 0  # its descriptor
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
-def check_output(out: str | None) -> None:
+def check_output(out: str | None, data: str) -> None:
     """Refuse a file that could not be written, before there is anything to write.
 
+    Args:
+        out: The file; None: standard output.
+        data: Where the rows come from, whose file no answers may replace; `-`: standard input.
+
     Raises:
-        UserError: If it has another suffix, or is in no folder that is there.
+        UserError: If it has another suffix, is in no folder that is there, or is the rows' own.
     """
     if out is None:
         return
@@ -43,6 +49,9 @@ def check_output(out: str | None) -> None:
         raise UserError(f"--out {out} must end in .csv, .csv.gz or .parquet")
     if not path.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {path.parent}; make it, or name another")
+    with suppress(OSError):  # one of the two is not there
+        if os.path.samestat(os.stat(out), os.stat(_STDIN if data == "-" else data)):
+            raise UserError(f"--out {out} is the file of the rows; name another")
 
 
 @contextmanager

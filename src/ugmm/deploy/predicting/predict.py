@@ -2,23 +2,30 @@
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ugmm.deploy.predicting.outputs import Columns, check_output, writing_answers
 from ugmm.deploy.predicting.rows import Part, RowReader
+from ugmm.deploy.predicting.stated import Stated
 from ugmm.deploy.predicting.tables import open_table
 from ugmm.errors import UserError
 from ugmm.loading import load
 from ugmm.terminal import progress_bar
-from ugmm.trained import TrainedNetwork, TrainedRegressor
+from ugmm.trained import TrainedNetwork, TrainedRegressor, check_level
 
 __all__ = ["predict", "read_names"]
 
 
 def predict(
-    run: str, data: str, *, out: str | None, keep: str | None, level: float | None
+    run: str,
+    data: str,
+    *,
+    out: str | None,
+    keep: str | None,
+    level: float | None,
+    stated: Callable[[object], Stated],
 ) -> None:
     """Write the answers of a trained network about the rows of a file, which may be large.
 
@@ -28,17 +35,20 @@ def predict(
         out: Where the answers go; see `ugmm.deploy.predicting.outputs.writing_answers`.
         keep: Columns that are copied from the file, separated by commas.
         level: The share of the targets that a regression's intervals should hold; None: 0.9.
+        stated: Gives, for the settings of the run's data, how a CSV file is written.
 
     Raises:
         UserError: If the run or the file cannot be used, or the answers cannot be written.
     """
-    check_output(out)
+    check_output(out, data)
     kept = read_names(keep)
-    with open_table(data) as table:
-        network = load(run)
-        if level is not None and not isinstance(network, TrainedRegressor):
+    network = load(run)  # and all that can be wrong, before what may be gigabytes is read
+    if level is not None:
+        if not isinstance(network, TrainedRegressor):
             raise UserError("--level is of a predicted number's interval; leave it out")
-        asked = {} if level is None else {"level": level}
+        check_level(level)
+    asked = {} if level is None else {"level": level}
+    with open_table(data, stated(network.config.data)) as table:
         reader = RowReader(table, network.spec, kept)
         # A bar would stand among the answers where both are on the terminal.
         shown, done = out is not None or not sys.stdout.isatty(), 0

@@ -17,6 +17,7 @@ import pyarrow.parquet
 from ugmm.columns import check_names, plain_blanks
 from ugmm.data.dialect import Dialect, find_dialect
 from ugmm.data.text_file import check_regular
+from ugmm.deploy.predicting.stated import Stated
 from ugmm.deploy.predicting.text import TextFile
 from ugmm.errors import UserError
 from ugmm.reading import reading
@@ -56,8 +57,12 @@ class Table(ABC):
 
 
 @contextmanager
-def open_table(path: str) -> Iterator[Table]:
-    """Open a CSV or Parquet file, which is told by how it begins; `-` is standard input.
+def open_table(path: str, stated: Stated | None = None) -> Iterator[Table]:
+    """Open a CSV or Parquet file, which is told by how it begins.
+
+    Args:
+        path: The file; `-` is standard input.
+        stated: How it is written, if it is CSV; None: that is found out.
 
     Raises:
         UserError: If it cannot be read, or has no rows.
@@ -65,7 +70,7 @@ def open_table(path: str) -> Iterator[Table]:
     with _as_file(path) as (file, name):
         with file.open("rb") as stream:
             is_parquet = stream.read(len(_PARQUET)) == _PARQUET
-        yield ParquetTable(file, name) if is_parquet else CsvTable(file, name)
+        yield ParquetTable(file, name) if is_parquet else CsvTable(file, name, stated or Stated())
 
 
 @contextmanager
@@ -96,19 +101,24 @@ class CsvTable(Table):
     Arguments:
         path: The file.
         name: What it is called in errors.
+        stated: How it is written.
 
     Raises:
         UserError: If it cannot be read, or has no names.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.file, self.name = TextFile(path, name), name
+    def __init__(self, path: Path, name: str, stated: Stated) -> None:
+        if stated.source:
+            name = f"{name} ({stated.source})"
+        self.file, self.name = TextFile(path, name, stated.encoding), name
 
         def lines() -> Iterator[str]:
             with self.file.open() as text:
                 yield from text
 
-        self.dialect = find_dialect(lines, self.file.separator or "auto")
+        named = self.file.separator or "auto"
+        separator = named if stated.separator == "auto" else stated.separator
+        self.dialect = find_dialect(lines, separator, stated.decimal)
         header = next(self._records(), None)
         if header is None:
             raise UserError(f"{name} is empty; it needs names in its first line and rows below")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from ugmm.data.dialect import named_separator
-from ugmm.data.text_file import GZIP, START, find_encoding, refuse_no_text
+from ugmm.data.text_file import GZIP, START, find_encoding, marked_encoding, refuse_no_text
 from ugmm.errors import UserError
 from ugmm.reading import reading
 
@@ -27,6 +27,7 @@ class TextFile:
     Arguments:
         path: The file.
         name: What it is called in errors.
+        encoding: Of its characters; "auto", or a byte order mark in it, finds it out.
 
     Attributes:
         encoding: Of its characters.
@@ -38,9 +39,10 @@ class TextFile:
         UserError: If it cannot be read, or is no text.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, encoding: str = "auto") -> None:
         self.path, self.name = path, name
         self.has_quotes, self.lines = False, 0
+        _check_encoding(encoding)
         with self.open_bytes() as file:
             start = file.read(_BEGINNING)
         refuse_no_text(start, name)
@@ -50,9 +52,13 @@ class TextFile:
             scanned.append(encoding)
             return self._scan(encoding)
 
-        self.encoding = find_encoding(start[:START], scan)
+        stated = None if encoding == "auto" else marked_encoding(start) or encoding
+        self.encoding = stated or find_encoding(start[:START], scan)
         if self.encoding not in scanned and not scan(self.encoding):
-            raise UserError(f"{name} is not {self.encoding} text; save it as UTF-8")
+            raise UserError(
+                f"{name} is not {self.encoding} text; name its encoding by --encoding, or save it "
+                "as UTF-8"
+            )
         self.separator: str | None = None
         with self.open() as lines:
             self.separator, _ = named_separator(next(lines, ""))
@@ -134,7 +140,17 @@ class TextFile:
                     for end in ends:
                         ends[end] += text.count(end)
                 decoder.decode(b"", final=True)
-            except UnicodeDecodeError:
+            except UnicodeError:
                 return False
         self.lines = 1 + max(ends.values())
         return True
+
+
+def _check_encoding(encoding: str) -> None:
+    if encoding != "auto":
+        try:
+            io.TextIOWrapper(io.BytesIO(), encoding)
+        except LookupError:
+            raise UserError(
+                f"--encoding {encoding} is no encoding; use auto, or such as utf-8, utf-16, cp1252"
+            ) from None
