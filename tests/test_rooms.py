@@ -15,7 +15,7 @@ PACKAGE = SOURCES / "ugmm"
 
 # From the ground up: a room may import from those in lines above its own, and from itself.
 ORDER = (
-    ("errors", "keys", "metrics", "ranks", "terminal", "_lazy", "_torchvision"),
+    ("errors", "keys", "metrics", "ranks", "stated", "terminal", "_lazy", "_torchvision"),
     ("_lean",),
     ("writing",),
     ("reading",),

@@ -13,11 +13,11 @@ from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.signals import closing_cleanly, run_command
 from ugmm.deploy.exports.arguments import add_export
 from ugmm.deploy.predicting.arguments import add_predict
-from ugmm.deploy.predicting.stated import add_stated, read_stated
 from ugmm.errors import UserError, lacks_memory
 from ugmm.launch.arguments import add_job_commands
 from ugmm.queries.arguments import add_commands
 from ugmm.report.escaping import for_terminal
+from ugmm.stated import add_stated, read_stated
 from ugmm.terminal import guard_streams
 from ugmm.writing import explain
 

@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ import torch
 
 from ugmm.baselines import QDA, GaussianClasses
 from ugmm.cli import main
+from ugmm.columns import Column
 from ugmm.config.compose import compose
 from ugmm.data import TabularDataModule
 from ugmm.nn import UGMMNetwork
+from ugmm.queries.table import read_given
+from ugmm.spec import Spec
+from ugmm.stated import Stated
 from ugmm.trained import TrainedNetwork
 
 FLOWERS = """petal length;petal width;target
@@ -210,3 +215,31 @@ def test_what_takes_too_much_memory_is_named(ask, monkeypatch):
 @pytest.mark.parametrize("seed", ["-1", str(2**64 - 1), str(10**30)])
 def test_any_number_is_a_seed(ask, seed):
     assert len(ask("sample", "-n", "2", "--given", "GIVEN", "--seed", seed)) == 6
+
+
+def test_a_file_is_read_as_it_is_stated_to_be(network, ask, tmp_path):
+    """As `ugmm predict` reads it: as the run's data was, or as options say."""
+    czech = tmp_path / "czech.csv"
+    czech.write_bytes("petal length;target\n1,4;šťáva\n".encode("cp1250"))
+    spec = replace(network.spec, class_names=("šťáva", "versicolor", "virginica"))
+    settings = ["data=csv", "data.path=a.csv", "data.label=target", "data.encoding=cp1250"]
+    stated = TrainedNetwork(network.network, spec, compose("iris_qda", settings))
+    replaced = TrainedNetwork(network.network, spec, network.config)
+    query = ("infer", "--query", "marginal", "--given", str(czech))
+    known = ask(*query, of=stated)
+    assert known == ask(*query, "--encoding", "cp1250", of=replaced)
+    czech.write_bytes(b"petal length\n")
+    assert "the run has data.encoding='cp1250'; give --encoding if" in ask(
+        *query, of=stated, fails=True
+    )
+
+
+def test_a_category_is_no_number_though_its_marks_may_be(tmp_path):
+    path = tmp_path / "sizes.csv"
+    path.write_text("size;length\n1,5;2,5\n")
+    spec = Spec(3, ("a", "b"), (Column("size", ("1,5", "3")), Column("length")))
+    read = read_given(path, spec, Stated())
+    assert {name: values.tolist() for name, values in read.items()} == {
+        "size": ["1,5"],
+        "length": [2.5],
+    }

@@ -2,8 +2,10 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 from ugmm._lean import starting
+from ugmm.stated import add_stated, read_stated
 
 __all__ = ["add_commands"]
 
@@ -64,6 +66,7 @@ def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_rows(command: argparse.ArgumentParser, rows: str, *, needed: bool = False) -> None:
     """Add what queries about the rows of a file share."""
     command.add_argument("--given", required=needed, metavar="FILE.csv", help=rows)
+    add_stated(command)
     command.add_argument("--out", metavar="FILE.csv", help="default: standard output")
     command.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
 
@@ -76,6 +79,7 @@ def _infer(options: argparse.Namespace) -> None:
         options.run,
         options.query,
         options.given,
+        stated=partial(read_stated, options),
         out=options.out,
         draws=options.draws,
         check=options.check,
@@ -91,6 +95,7 @@ def _sample(options: argparse.Namespace) -> None:
         options.run,
         options.n,
         given=options.given,
+        stated=partial(read_stated, options),
         out=options.out,
         method=options.method,
         seed=options.seed,

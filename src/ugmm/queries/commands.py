@@ -12,6 +12,7 @@ from ugmm.inference import Samples
 from ugmm.queries.network import load_asked
 from ugmm.queries.table import column_names, read_given, row_cells, write_csv
 from ugmm.report.chains import diagnose_chains
+from ugmm.stated import Stated
 from ugmm.terminal import progress_bar, warn
 from ugmm.writing import make_folder
 
@@ -27,6 +28,7 @@ def infer(
     query: str,
     given: str,
     *,
+    stated: Callable[[object], Stated],
     out: str | None,
     draws: int | None,
     check: bool,
@@ -38,6 +40,7 @@ def infer(
         run: The run folder.
         query: One of `QUERIES`.
         given: A CSV file; what is empty in it is not known.
+        stated: Gives, for the settings of the run's data, how the file is written.
         out: Where the answers go; None is standard output.
         draws: How many an answer that is not exact may use for a row; None: the query's own.
         check: Whether `mpe` searches ten times as widely, too.
@@ -53,7 +56,7 @@ def infer(
     if out is not None:
         make_folder(Path(out).parent)  # before the work, which would be lost
     network = load_asked(run)
-    rows = network.given(read_given(given, network.spec))
+    rows = network.given(read_given(given, network.spec, stated(network.config.data)))
     keywords: dict[str, Any] = {"seed": seed}
     if draws is not None:
         keywords["n"] = draws
@@ -141,7 +144,14 @@ QUERIES: dict[str, Callable[[Given, dict[str, Any]], Answers]] = {
 
 
 def sample(
-    run: str, n: int, *, given: str | None, out: str | None, method: str, seed: int
+    run: str,
+    n: int,
+    *,
+    given: str | None,
+    stated: Callable[[object], Stated],
+    out: str | None,
+    method: str,
+    seed: int,
 ) -> None:
     """Draw rows, given those of a file or given nothing, and write them as CSV.
 
@@ -151,6 +161,7 @@ def sample(
         run: The run folder.
         n: How many, for each row of the file.
         given: A CSV file; what is empty in it is drawn. None: rows of which nothing is known.
+        stated: See `infer`.
         out: Where the draws go; None is standard output.
         method: See `ugmm.inference.sample`.
         seed: Of the draws.
@@ -166,7 +177,7 @@ def sample(
     if given is None:
         rows = network.given_nothing()
     else:
-        rows = network.given(read_given(given, network.spec))
+        rows = network.given(read_given(given, network.spec, stated(network.config.data)))
     with progress_bar("drawing") as progress:
         drawn = rows.sample(n, method=method, seed=seed, progress=progress)  # type: ignore[arg-type]
     for line in _worth(drawn.diagnostics):

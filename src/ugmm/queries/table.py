@@ -13,6 +13,7 @@ from ugmm.data.text_file import check_regular
 from ugmm.errors import UserError
 from ugmm.report.escaping import csv_text
 from ugmm.spec import Spec, column_of
+from ugmm.stated import Stated
 from ugmm.terminal import answer
 from ugmm.writing import explaining, write_atomic
 
@@ -24,11 +25,16 @@ __all__ = [
 ]
 
 
-def read_given(path: str | Path, spec: Spec) -> Any:
+def read_given(path: str | Path, spec: Spec, stated: Stated) -> Any:
     """Return the rows of a CSV file, empty cells as None: by column, or by position.
 
     Where a network's columns have no names, as an image's pixels, the file's go by position and
     there must be as many.
+
+    Args:
+        path: The file.
+        spec: What a row is.
+        stated: How the file is written.
 
     Raises:
         UserError: If the file cannot be read, or has other columns.
@@ -36,8 +42,14 @@ def read_given(path: str | Path, spec: Spec) -> Any:
     if not Path(path).exists():
         raise UserError(f"no file at {path}; name one by --given")
     check_regular(Path(path))
-    cells, _ = read_cells(path)
-    columns = {name: _values(column) for name, column in cells.items()}
+    try:
+        cells, _ = read_cells(
+            path, encoding=stated.encoding, separator=stated.separator, decimal=stated.decimal
+        )
+    except UserError as error:
+        raise UserError(f"{error}; {stated.source}" if stated.source else str(error)) from error
+    words = {column.name for column in spec.columns if column.categories} | {spec.label}
+    columns = {name: _values(each, is_text=name in words) for name, each in cells.items()}
     if spec.columns:
         return columns
     if len(columns) != spec.n_features:
@@ -48,13 +60,14 @@ def read_given(path: str | Path, spec: Spec) -> Any:
     return np.array(list(columns.values()), dtype=object).T
 
 
-def _values(column: Cells) -> np.ndarray:
+def _values(column: Cells, *, is_text: bool) -> np.ndarray:
     """Return a column's values: numbers where the file's marks make them such, else texts."""
-    pairs = zip(column.values, column.numbers(), strict=True)
     values = np.empty(len(column.values), dtype=object)
-    # A text that is a number in the file's own marks only, such as 1,5, would be none elsewhere.
-    has_commas = column.dialect.decimal != "point"
-    values[:] = [number if has_commas and number is not None else text for text, number in pairs]
+    if is_text or column.dialect.decimal == "point":
+        values[:] = column.values
+    else:  # what is a number in the file's own marks only, such as 1,5, would be none elsewhere
+        pairs = zip(column.values, column.numbers(), strict=True)
+        values[:] = [text if number is None else number for text, number in pairs]
     return values
 
 

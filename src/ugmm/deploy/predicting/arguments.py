@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from ugmm.deploy.predicting.stated import add_stated, read_stated
+from ugmm.stated import add_stated, read_stated
 from ugmm.terminal import loading
 
 __all__ = ["add_predict"]

@@ -11,11 +11,11 @@ from ugmm.config.frozen import read_config
 from ugmm.data import InMemoryDataModule, Split
 from ugmm.data.module import SplitName
 from ugmm.deploy.predicting.rows import RowReader
-from ugmm.deploy.predicting.stated import Stated
 from ugmm.deploy.predicting.tables import open_table
 from ugmm.loading import load, load_task
 from ugmm.runs import Confusion, locate
 from ugmm.spec import Spec
+from ugmm.stated import Stated
 from ugmm.training.run import test_alone
 
 __all__ = ["evaluate_rows"]

@@ -8,10 +8,10 @@ from typing import Any
 
 from ugmm.deploy.predicting.outputs import Columns, check_output, writing_answers
 from ugmm.deploy.predicting.rows import Part, RowReader
-from ugmm.deploy.predicting.stated import Stated
 from ugmm.deploy.predicting.tables import open_table
 from ugmm.errors import UserError
 from ugmm.loading import load
+from ugmm.stated import Stated
 from ugmm.terminal import progress_bar
 from ugmm.trained import TrainedNetwork, TrainedRegressor, check_level
 

@@ -17,10 +17,10 @@ import pyarrow.parquet
 from ugmm.columns import check_names, plain_blanks
 from ugmm.data.dialect import Dialect, find_dialect
 from ugmm.data.text_file import check_regular
-from ugmm.deploy.predicting.stated import Stated
 from ugmm.deploy.predicting.text import TextFile
 from ugmm.errors import UserError
 from ugmm.reading import reading
+from ugmm.stated import Stated
 from ugmm.writing import explaining
 
 __all__ = ["Block", "Table", "open_table"]
