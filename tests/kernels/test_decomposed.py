@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ugmm.functional import cumulative_log_score, mixture_log_score
-from ugmm.kernels.decomposed import DECOMPOSITIONS, decomposed_score
+from ugmm.kernels.decomposed import decomposed_score
 from ugmm.kernels.problem import CumulativeProblem, Problem
+from ugmm.kernels.roads import for_elsewhere
 from ugmm.nn import AutoregressiveUGMM, UGMMNetwork
 
 
@@ -86,11 +87,30 @@ def test_onnx_export_of_a_bare_network(name, tmp_path):
         torch.testing.assert_close(torch.from_numpy(found), network(*given), rtol=1e-5, atol=1e-5)
 
 
-def test_a_recorded_program_can_do_without_this_package():
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_recorded_program_can_do_without_this_package(name):
+    """At any number of rows."""
+    network, more = build(name)
+    rows, n = (torch.randn(4, 6), *more), torch.export.Dim("n")
+    shapes = (tuple({0: n} for _ in rows),)
+    with for_elsewhere():
+        program = torch.export.export(_Star(network), rows, dynamic_shapes=shapes)
+    assert "ugmm." not in str(program.graph)
+    for n in (1, 2, 9):
+        rows = torch.randn(n, 6), *(torch.arange(n) % 2 for _ in more)
+        torch.testing.assert_close(program.module()(*rows), network(*rows))
+
+
+class _Star(torch.nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, *rows):
+        return self.network(*rows)
+
+
+def test_a_recorded_program_is_quick_where_this_package_is():
     network, _ = build("network")
     program = torch.export.export(network, (torch.randn(4, 6),))
-    assert "ugmm." in str(program.graph)  # quick, where this package is
-    program = program.run_decompositions(dict(DECOMPOSITIONS))
-    assert "ugmm." not in str(program.graph)
-    x = torch.randn(4, 6)
-    torch.testing.assert_close(program.module()(x), network(x))
+    assert "ugmm." in str(program.graph)

@@ -6,8 +6,7 @@ being a number for each row and component, and is exact where `formula` is.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -15,10 +14,7 @@ from torch import Tensor
 from ugmm.kernels.formula import cumulated
 from ugmm.kernels.problem import CumulativeProblem, Problem
 
-__all__ = ["DECOMPOSITIONS", "decomposed_score"]
-
-# Of each registered operator: a table for `run_decompositions` of what torch.export recorded.
-DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {}
+__all__ = ["decomposed_score"]
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 _COMPONENTS = 8192  # at once

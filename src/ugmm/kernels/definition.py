@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ugmm.kernels.decomposed import DECOMPOSITIONS, decomposed_score
+from ugmm.kernels.decomposed import decomposed_score
 from ugmm.kernels.formula import gradients_by_formula, score_by_formula
 from ugmm.kernels.problem import CumulativeProblem, Problem
 from ugmm.kernels.roads import Road, choose_road
@@ -71,7 +71,6 @@ def register(kernel: Kernel) -> Callable[..., Tensor]:
     torch.library.register_autograd(qualified, differentiate, setup_context=save, lib=_LIBRARY)
     for device in ("cpu", "cuda"):
         torch.library.register_autocast(qualified, device, torch.float32, lib=_LIBRARY)
-    _decompose(kernel, forward_op)
 
     class Direct(torch.autograd.Function):
         """The operators without the dispatcher, whose way through Python takes 0.2 ms a step."""
@@ -144,16 +143,6 @@ def _fakes(kernel: Kernel) -> tuple[_Way, _Way]:
         return problem_of(*args[3 : 3 + n_inputs]).empty_gradients(*args[3 + n_inputs :])
 
     return forward, backward
-
-
-def _decompose(kernel: Kernel, forward_op: Any) -> None:
-    """Say what the operator is in standard ones; see `decomposed.DECOMPOSITIONS`."""
-
-    def standard(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        score = decomposed_score(kernel.problem(*inputs))
-        return score, score.new_empty(0), score.new_empty(0)  # nothing that backward needs
-
-    DECOMPOSITIONS[forward_op] = standard
 
 
 def _autograd(kernel: Kernel, backward_op: Any) -> tuple[_Way, _Way]:

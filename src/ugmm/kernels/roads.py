@@ -2,14 +2,16 @@
 
 import enum
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["Road", "choose_road", "has_numbers", "untraced"]
+__all__ = ["Road", "choose_road", "for_elsewhere", "has_numbers", "untraced"]
 
 _R = TypeVar("_R")
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -20,8 +22,21 @@ class Road(enum.Enum):
 
     DIRECT = enum.auto()  # the kernel, in an autograd.Function: nothing but autograd watches
     DISPATCHER = enum.auto()  # the registered operator: views are resolved, modes see it
-    STANDARD = enum.auto()  # what runs where this package is not: into a graph of ONNX
+    STANDARD = enum.auto()  # what runs where this package is not: into a graph of ONNX, an archive
     FORMULA = enum.auto()  # plain operations of torch, each of which knows every transform
+
+
+_leaves: ContextVar[bool] = ContextVar("leaves", default=False)
+
+
+@contextmanager
+def for_elsewhere() -> Iterator[None]:
+    """Let what torch.export records in the body run without this package."""
+    token = _leaves.set(True)
+    try:
+        yield
+    finally:
+        _leaves.reset(token)
 
 
 def choose_road(*tensors: Tensor | None) -> Road:
@@ -36,8 +51,9 @@ def choose_road(*tensors: Tensor | None) -> Road:
     if c._are_functorch_transforms_active():  # a constant to torch.compile, as is the next
         return Road.FORMULA
     if torch.compiler.is_compiling():
-        exported = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
-        return Road.STANDARD if exported else Road.DISPATCHER
+        leaves = torch.onnx.is_in_onnx_export() or _leaves.get()
+        is_standard = leaves and torch.compiler.is_exporting()
+        return Road.STANDARD if is_standard else Road.DISPATCHER
     if forward_ad._current_level >= 0 or c._get_tracing_state():
         return Road.FORMULA
     if (

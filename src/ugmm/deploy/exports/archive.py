@@ -13,7 +13,7 @@ from ugmm.deploy.exports.answers import Answers
 from ugmm.deploy.exports.columns import examples, inputs_of
 from ugmm.errors import UserError
 from ugmm.exported import DESCRIPTION
-from ugmm.kernels.decomposed import DECOMPOSITIONS
+from ugmm.kernels.roads import for_elsewhere
 from ugmm.spec import Spec
 
 __all__ = ["load_program", "to_archive"]
@@ -33,7 +33,7 @@ def to_archive(answers: Answers, spec: Spec, described: Mapping[str, Any]) -> by
         UserError: If the network cannot be recorded.
     """
     inputs, batch = inputs_of(spec), torch.export.Dim("batch", min=1)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), for_elsewhere():
         warnings.simplefilter("ignore")
         try:
             program = torch.export.export(
@@ -47,7 +47,7 @@ def to_archive(answers: Answers, spec: Spec, described: Mapping[str, Any]) -> by
                 f"torch.export cannot record this network ({reason}); export it with --to "
                 "safetensors"
             ) from error
-        program = program.run_decompositions(dict(DECOMPOSITIONS))
+        program = program.run_decompositions()
         notes = {
             "inputs": [{"name": each.name, "categories": each.places} for each in inputs],
             "outputs": list(answers.names),
