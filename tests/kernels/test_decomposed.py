@@ -110,7 +110,8 @@ class _Star(torch.nn.Module):
         return self.network(*rows)
 
 
-def test_a_recorded_program_is_quick_where_this_package_is():
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_recorded_program_is_quick_where_this_package_is(strict):
     network, _ = build("network")
-    program = torch.export.export(network, (torch.randn(4, 6),))
+    program = torch.export.export(network, (torch.randn(4, 6),), strict=strict)
     assert "ugmm." in str(program.graph)

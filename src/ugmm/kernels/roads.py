@@ -4,7 +4,6 @@ import enum
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -26,17 +25,18 @@ class Road(enum.Enum):
     FORMULA = enum.auto()  # plain operations of torch, each of which knows every transform
 
 
-_leaves: ContextVar[bool] = ContextVar("leaves", default=False)
+_leaves = False  # a plain value, which torch.compile can look at
 
 
 @contextmanager
 def for_elsewhere() -> Iterator[None]:
     """Let what torch.export records in the body run without this package."""
-    token = _leaves.set(True)
+    global _leaves
+    before, _leaves = _leaves, True
     try:
         yield
     finally:
-        _leaves.reset(token)
+        _leaves = before
 
 
 def choose_road(*tensors: Tensor | None) -> Road:
@@ -51,9 +51,8 @@ def choose_road(*tensors: Tensor | None) -> Road:
     if c._are_functorch_transforms_active():  # a constant to torch.compile, as is the next
         return Road.FORMULA
     if torch.compiler.is_compiling():
-        leaves = torch.onnx.is_in_onnx_export() or _leaves.get()
-        is_standard = leaves and torch.compiler.is_exporting()
-        return Road.STANDARD if is_standard else Road.DISPATCHER
+        leaves = torch.compiler.is_exporting() and (torch.onnx.is_in_onnx_export() or _leaves)
+        return Road.STANDARD if leaves else Road.DISPATCHER
     if forward_ad._current_level >= 0 or c._get_tracing_state():
         return Road.FORMULA
     if (
