@@ -103,7 +103,7 @@ dashboard: $(READY) ## an ablation's runs in W&B, or in the terminal: EXP=mnist_
 # A worker a core, but four at most: each of them imports torch and keeps its own trained runs.
 PYTEST := $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
-test: $(READY) ## run all tests but the slow ones: within 8 minutes on two cores
+test: $(READY) ## run all tests but the slow ones: some ten minutes on two cores
 	@$(PYTEST) -m "not slow and not slurm" $(ARGS)
 
 test-slow: $(READY) ## run the tests that take more than 10 s each
