@@ -10,6 +10,7 @@ from ugmm.report.run.page.facts import RunFacts, cut
 from ugmm.report.run.page.pictures import RELIABILITY
 from ugmm.report.run.predictions import predicted_numbers, reliability_diagram
 from ugmm.report.tables import NONE, Cells, format_count
+from ugmm.spec import Target
 
 __all__ = ["STYLE", "predictions"]
 
@@ -40,8 +41,8 @@ def predictions(facts: RunFacts) -> list[Html]:
         parts += _calibration(
             posterior.max(axis=1), facts.answers["truth"] == facts.answers["prediction"]
         )
-    if "lower_90" in facts.answers and facts.spec is not None and facts.spec.target is not None:
-        parts += _numbers(facts)
+    if facts.numbers is not None and facts.spec is not None and facts.spec.target is not None:
+        parts += _numbers(facts.numbers, facts.spec.target)
     return parts
 
 
@@ -148,12 +149,9 @@ def _calibration(sure: np.ndarray, right: np.ndarray) -> list[Html]:
     return [heading("How sure it is", 3), paragraph(said), diagram]
 
 
-def _numbers(facts: RunFacts) -> list[Html]:
-    assert facts.spec is not None
-    assert facts.spec.target is not None
-    names = ("truth", "prediction", "lower_90", "upper_90")
-    true, mean, low, high = (facts.answers[name] for name in names)
-    figure = predicted_numbers(true, mean, low, high, facts.spec.target)
+def _numbers(numbers: Sequence[np.ndarray], target: Target) -> list[Html]:
+    true, mean, low, high = numbers
+    figure = predicted_numbers(true, mean, low, high, target)
     shown = (
         "The predicted mean of test rows against what was true, and the interval that should hold "
         "it with a probability of 90%. On the dashed line, prediction and truth are the same."

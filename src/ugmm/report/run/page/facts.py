@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ugmm.answers import LEVEL, interval_names
 from ugmm.metrics import find_metric
 from ugmm.reading import read_text
 from ugmm.report.escaping import for_spreadsheet
@@ -80,6 +81,14 @@ class RunFacts:
         """Return the settings of a group: "data", "model", ..."""
         found = self.config.get(group)
         return found if isinstance(found, Mapping) else {}
+
+    @property
+    def numbers(self) -> tuple[np.ndarray, ...] | None:
+        """Of a regression's test rows the truth, the mean and its interval's ends, (n,) each."""
+        names = ("truth", "prediction", *interval_names(LEVEL))
+        if not set(names) <= set(self.answers):
+            return None
+        return tuple(self.answers[name] for name in names)
 
     @property
     def posterior(self) -> np.ndarray | None:

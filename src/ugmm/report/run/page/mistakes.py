@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import matplotlib.image
 import numpy as np
 
+from ugmm.answers import DENSITY
 from ugmm.report.escaping import for_html
 from ugmm.report.page import Html, data_uri, heading, paragraph, table
 from ugmm.report.run.page.facts import RunFacts, cut, number
@@ -45,11 +46,11 @@ def mistakes(facts: RunFacts) -> list[Html]:
                 "warning",
             )
         )
-    if "lower_90" in facts.answers:
-        parts += _residuals(facts, facts.spec)
+    if (numbers := facts.numbers) is not None:
+        parts += _residuals(facts, facts.spec, numbers)
     if (posterior := facts.posterior) is not None:
         parts += _misclassified(facts, facts.spec, posterior)
-    if "log_density" in facts.answers:
+    if DENSITY in facts.answers:
         parts += _unlikely(facts, facts.spec)
     return parts
 
@@ -80,9 +81,8 @@ def _misclassified(facts: RunFacts, spec: Spec, posterior: np.ndarray) -> list[H
     return [heading(title, 3), paragraph(said), *rows.show(facts, spec)]
 
 
-def _residuals(facts: RunFacts, spec: Spec) -> list[Html]:
-    names = ("truth", "prediction", "lower_90", "upper_90")
-    truth, mean, low, high = (facts.answers[name] for name in names)
+def _residuals(facts: RunFacts, spec: Spec, numbers: Sequence[np.ndarray]) -> list[Html]:
+    truth, mean, low, high = numbers
     off = mean - truth
     missed = int(((truth < low) | (truth > high)).sum())
     said = (
@@ -98,7 +98,7 @@ def _residuals(facts: RunFacts, spec: Spec) -> list[Html]:
 
 
 def _unlikely(facts: RunFacts, spec: Spec) -> list[Html]:
-    density, truth = facts.answers["log_density"], facts.answers.get("truth")
+    density, truth = facts.answers[DENSITY], facts.answers.get("truth")
     said = (
         "The test rows that the density finds least likely, by log p in nats and the data's own "
         f"units; half of all {len(density):,} lie above {np.median(density):.4g}."
