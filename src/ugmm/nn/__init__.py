@@ -23,7 +23,7 @@ from ugmm.nn.convolution import (
     UGMMResidualBlock2d,
 )
 from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
-from ugmm.nn.mixture import UGMM
+from ugmm.nn.mixture import UGMM, effective_number, prune_components, responsibilities
 from ugmm.nn.network import UGMMNetwork
 from ugmm.nn.recipe import Recorded
 from ugmm.nn.recurrence import UGMMRNN, UGMMCell, UGMMRecurrentNetwork
@@ -68,5 +68,8 @@ __all__ = [
     "UGMMRecurrentNetwork",
     "UGMMResidualBlock2d",
     "VisionTransformer",
+    "effective_number",
     "gaussian_attention",
+    "prune_components",
+    "responsibilities",
 ]

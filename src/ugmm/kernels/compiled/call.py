@@ -39,7 +39,7 @@ CALL = np.dtype(
             "columns", "at_zero", "zero_sums", "values", "rows", "counts", "ordinary",
             "codes", "across", "factor", "product", "divisor",
             "weights", "start", "dstart", "states", "after", "used", "wanted",
-            "others", "coordinates", "shared", "first",
+            "others", "coordinates", "shared", "first", "left", "starts",
             f"sources_{_SOURCES}",
         )
     ]

@@ -1,6 +1,7 @@
 """The score on a CPU in float32: compiled loops, split over threads.
 
-There are three ways: `loops`, `narrow` for few inputs and `zeros` for inputs that are mostly zero.
+There are four ways: `loops`, `narrow` for few inputs, `zeros` for inputs that are mostly zero and
+`pruned`, in evaluation, for neurons most of whose components are gone.
 """
 
 import functools
@@ -14,7 +15,7 @@ from ugmm.kernels.compiled.bits import Bits
 from ugmm.kernels.compiled.threads import count_vectors, layer_fields, run, split, thread_count
 from ugmm.kernels.compiled.vectors import LANES
 from ugmm.kernels.definition import Kernel, register
-from ugmm.kernels.mixture import loops, narrow, narrow_backward, neuron, zeros
+from ugmm.kernels.mixture import loops, narrow, narrow_backward, neuron, pruned, zeros
 from ugmm.kernels.mixture.columns import COLUMN
 from ugmm.kernels.problem import Problem
 
@@ -51,6 +52,20 @@ class _Constants:
         """The same, as `zeros` needs them."""
         with torch.inference_mode(False):  # as `_kept_constants`
             return _columns(self.table, self.n_out, self.n_in)
+
+    @functools.cached_property
+    def lists(self) -> dict[str, Tensor]:
+        """The components that are left, as `pruned` needs them."""
+        with torch.inference_mode(False):
+            table = self.table.view(self.n_out, neuron.SLOTS, -1)[..., : self.n_in]
+            there = table[:, neuron.LEVEL] != -torch.inf  # as a NaN is
+            starts = torch.zeros(self.n_out + 1, dtype=torch.int64)
+            torch.cumsum(there.sum(1), 0, out=starts[1:])
+            return {
+                "left": there.nonzero()[:, 1].to(torch.int32),
+                "values": table[:, : neuron.WEIGHT].transpose(1, 2)[there],
+                "starts": starts,
+            }
 
     @functools.cached_property
     def weights(self) -> Tensor:
@@ -121,7 +136,11 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     fields |= {**constants.fields(), "score": score}
     if known is not None:
         sums[1] = Bits.of(None, known).times(constants.weights)
-    if zero:
+    if problem.prepared is not None and known is None and _few_left(problem, constants, zero):
+        tasks = split(batch, n_out, n_in, thread_count(batch, n_out, n_in), False)
+        fields |= {**constants.lists, "tasks": tasks.address}
+        run(pruned.passes(), len(tasks.lines), **fields)
+    elif zero:
         fields |= constants.columns
         fields |= _lists(problem, fields)
         zero_sums = Bits.of(x, known).times(constants.columns["at_zero"])
@@ -208,11 +227,16 @@ def mostly_zero(problem: Problem) -> bool:
         return True
     if len(problem.loc) < 2 * LANES or x.numel() < _MANY_INPUTS:
         return False
-    rows = (_SAMPLE * len(x)).long()
-    some = x[rows]
+    return 2 * _share_of_some(problem) < 1
+
+
+def _share_of_some(problem: Problem) -> float:
+    """The share of a few rows' inputs that are known and not 0."""
+    rows = (_SAMPLE * len(problem.x)).long()
+    some = problem.x[rows]
     if problem.known is not None:
         some = some.masked_fill(~problem.known[rows], 0.0)
-    return 2 * int(some.count_nonzero()) < some.numel()
+    return int(some.count_nonzero()) / some.numel()
 
 
 def few_inputs(batch: int, n_out: int, n_in: int) -> bool:
@@ -221,6 +245,17 @@ def few_inputs(batch: int, n_out: int, n_in: int) -> bool:
         return False
     vectors = count_vectors(n_out) * n_in
     return 2 * vectors < n_out * (2 * count_vectors(n_in) + 3)  # 3/2 to finish each neuron's score
+
+
+def _few_left(problem: Problem, constants: _Constants, zero: bool) -> bool:
+    """Whether the way for pruned neurons pays: whether it computes few enough exponentials."""
+    left, components = len(constants.lists["left"]), problem.loc.numel()
+    if 2 * left > components or not len(problem.x):
+        return False
+    # Of inputs that are not 0 `zeros` computes as many as there are, but each takes longer.
+    share = 2 * _share_of_some(problem) if zero else 0.75
+    tiles = -(-len(problem.x) // pruned.HEIGHT)
+    return left * tiles * pruned.HEIGHT < share * components * len(problem.x)
 
 
 def _lists(problem: Problem, fields: dict[str, Tensor | float]) -> dict[str, Tensor]:

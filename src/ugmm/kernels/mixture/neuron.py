@@ -62,12 +62,12 @@ from ugmm.kernels.compiled.vectors import (
 )
 
 __all__ = [
-    "LARGEST", "OVERFLOW", "SLOTS", "WEIGHT", "finish_gradients", "known_of", "layer_of",
+    "LARGEST", "LEVEL", "OVERFLOW", "SLOTS", "WEIGHT", "finish_gradients", "known_of", "layer_of",
     "near_pair", "passes", "scores_of", "tasks_of",
 ]  # fmt: skip
 
 SLOTS = 5  # a neuron's prepared constants: mean, rate, level, weight, and by how much ...
-WEIGHT, SLOPES = 3, 4  # ... the logarithm of its scale follows log_scale
+LEVEL, WEIGHT, SLOPES = 2, 3, 4  # ... the logarithm of its scale follows log_scale
 HUGE = 60  # inputs and rates from 2**HUGE on would make z infinite
 LARGEST = np.float32(2.0**HUGE)
 OVERFLOW = np.float32(2.0 ** (128 - HUGE))  # times such an input is infinite

@@ -272,9 +272,9 @@ class UGMM(nn.Module):
     def masked_logits(self) -> Tensor:
         """Return the logits, (M, N); in training, those of freshly dropped components are -inf."""
         if self.training and self.dropout > 0:
-            return self.logits.masked_fill(
-                dropped(self.logits, self.dropout, of_batch=False), -math.inf
-            )
+            there = self.logits > -math.inf  # of a pruned neuron one that is left has to stay
+            mask = dropped(self.logits, self.dropout, there, of_batch=False)
+            return self.logits.masked_fill(mask, -math.inf)
         return self.logits
 
     def score_pairs(self, x: Tensor, codes: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.fx import wrap
 
 from ugmm.functional import mixture_log_score
 from ugmm.kernels import KernelName
-from ugmm.kernels.prepared import Prepared, split_columns
+from ugmm.kernels.prepared import Prepared, split_columns, whole_neurons
 from ugmm.kernels.roads import has_numbers
 
 __all__ = ["pair_scores"]
@@ -44,34 +44,41 @@ def pair_scores(
     ) -> tuple[Tensor, Tensor]:
         """Return a part's log-score, and the log-sum of its weights, which it includes."""
         loc, raw_scale, logits = of
+        whole, weight = logits, None
+        if half is None:
+            whole, weight = whole_neurons(logits)
         score = mixture_log_score(
             values,
             loc,
             raw_scale,
-            logits,
+            whole,
             known=known if values is x else None,
             min_scale=min_scale,
             kernel=kernel,
             prepared=half,
         )
-        weight = logits.logsumexp(-1)
         if values is x and known is not None:
             weight = _log_sum(logits, known)
+        elif weight is None:
+            weight = logits.logsumexp(-1)
         return score + weight, weight
 
     loc, raw_scale, logits = parameters
+    halves = None
     if prepared is not None and has_numbers(x):
         prepared.check(loc, raw_scale, logits, min_scale=min_scale)  # halves know only themselves
-        halves = zip((x, codes), prepared.split(x.shape[-1]), strict=True)
-        found = [part(values, half.parameters, half) for values, half in halves]
+        halves = prepared.split(x.shape[-1])
+    if halves is not None:
+        both = zip((x, codes), halves, strict=True)
+        found = [part(values, half.parameters, half) for values, half in both]
     else:
         columns = zip((x, codes), split_columns(parameters, x.shape[-1]), strict=True)
         found = [part(*each) for each in columns]
     (of_x, weight), (of_codes, weight_of_codes) = found
-    both = torch.logaddexp(of_x.unsqueeze(-2), of_codes)
+    joined = torch.logaddexp(of_x.unsqueeze(-2), of_codes)
     if known is None:
-        return both - logits.logsumexp(-1)
-    return both - torch.logaddexp(weight, weight_of_codes).unsqueeze(-2)
+        return joined - logits.logsumexp(-1)
+    return joined - torch.logaddexp(weight, weight_of_codes).unsqueeze(-2)
 
 
 def _log_sum(logits: Tensor, known: Tensor) -> Tensor:

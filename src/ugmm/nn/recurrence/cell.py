@@ -8,7 +8,7 @@ from torch.fx import wrap
 
 from ugmm.functional import mixture_log_score
 from ugmm.kernels import KernelName
-from ugmm.kernels.prepared import Prepared, split_columns
+from ugmm.kernels.prepared import Prepared, split_columns, whole_neurons
 from ugmm.kernels.problem import widened
 from ugmm.kernels.roads import has_numbers
 from ugmm.nn.checks import check_floats, check_positive
@@ -169,9 +169,11 @@ class UGMMCell(nn.Module):
         own = self.mixture
         parameters = [widened(t) for t in (own.loc, own.raw_scale, own.logits)]
         of_x, of_h = split_columns(parameters, self.input_size)
+        of_x[2], weight_of_x = whole_neurons(of_x[2])
+        of_h[2], weight_of_h = whole_neurons(of_h[2])
         of_h = [t.contiguous() for t in of_h]
         total = parameters[2].logsumexp(-1)
-        share = of_h[2].logsumexp(-1) - total  # logarithms of the weight on the state
+        share = weight_of_h - total  # logarithms of the weight on the state
         min_scale, kernel = own.min_scale, own.kernel
         norm = [widened(t) for t in (self.norm.weight, self.norm.bias)]
         prepared = Prepared(*of_h, min_scale=min_scale) if has_numbers(of_h[0]) else None
@@ -185,7 +187,7 @@ class UGMMCell(nn.Module):
 
         inputs = widened(inputs) if inputs.dtype == own.loc.dtype else inputs
         of_inputs = mixture_log_score(inputs, *of_x, min_scale=min_scale, kernel=kernel)
-        return of_inputs + (of_x[2].logsumexp(-1) - total), step
+        return of_inputs + (weight_of_x - total), step
 
     def extra_repr(self) -> str:
         """Describe the cell in `repr`; its parts describe themselves."""
