@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import results  # noqa: F401  (where `common` is found)
 import torch
 from subjects import layers_of, told
 from torch import Tensor, nn
