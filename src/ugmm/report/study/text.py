@@ -125,12 +125,23 @@ def variants_csv(rows: Sequence[Row], report: Sequence[str]) -> str:
     return csv_text(lines)
 
 
-def runs_csv(records: Sequence[Record], names: Sequence[str]) -> str:
-    """Return one line a run as CSV, with these metrics of its summary."""
-    lines: list[Sequence[Any]] = [["variant", "seed", "fold", *names, "run"]]
-    for run in records:
+def runs_csv(
+    records: Sequence[Record],
+    names: Sequence[str],
+    origins: Sequence[tuple[str, str] | None],
+) -> str:
+    """Return one line a run as CSV, with all digits.
+
+    Args:
+        records: The runs.
+        names: Which metrics of their summaries.
+        origins: Commit and machine of each run, where they are known.
+    """
+    lines: list[Sequence[Any]] = [["variant", "seed", "fold", *names, "run", "commit", "machine"]]
+    for run, origin in zip(records, origins, strict=True):
         values = [run.summary.get(name) for name in names]
-        lines.append([run.variant, run.seed, run.fold, *values, run.folder])
+        found = origin or (None, None)
+        lines.append([run.variant, run.seed, run.fold, *values, run.folder, *found])
     return csv_text(lines)
 
 
