@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from quotes import read_sections
 from ugmm.cli import main
 from ugmm.config.files import project_root
+from ugmm.metrics import label_column
+from ugmm.report.escaping import for_markdown
 from ugmm.report.statistics import Record
 from ugmm.report.study.text import runs_csv
 from ugmm.studies.ablation import compare, read_ablation
 from ugmm.studies.crossval import command as crossval_command
+from ugmm.studies.crossval import read_crossvalidation
 from ugmm.studies.published import (
     FOLDER,
     Origin,
@@ -27,6 +31,7 @@ from ugmm.studies.results import RESULTS
 
 KEPT = project_root() / FOLDER
 PAGE = (project_root() / RESULTS).read_text(encoding="utf-8")
+SECTIONS = read_sections(PAGE)
 
 
 def section_of(study, page=PAGE):
@@ -57,13 +62,28 @@ def test_a_cross_validation_follows_from_what_is_kept_of_it(path, tmp_path, monk
     assert section_of(study, page) == section_of(study)
 
 
-def test_a_section_without_a_file_says_so():
-    studies = re.findall(r"^<!-- ([\w ]+) -->\n###", PAGE, re.MULTILINE)
-    assert len(studies) > 20
-    for study in studies:
-        kept = (project_root() / name_file(study)).is_file()
-        assert kept == ("- A line a run, with all digits: " in section_of(study)), study
-        assert kept == ("The runs themselves are gone" not in section_of(study)), study
+@pytest.mark.parametrize("study", SECTIONS)
+def test_a_section_without_a_file_says_so(study):
+    kept = (project_root() / name_file(study)).is_file()
+    assert kept == ("- A line a run, with all digits: " in section_of(study))
+    assert kept == ("The runs themselves are gone" not in section_of(study))
+
+
+@pytest.mark.parametrize("study", SECTIONS)
+def test_a_section_is_of_a_file_that_is_shipped(study):
+    kind, _, name = study.rpartition(" ")
+    if kind:
+        found = read_crossvalidation(name)
+        title, variants = found.title, list(found.models)
+    else:
+        found = read_ablation(name)
+        title, variants = found.title, list(found.variants)
+        assert label_column(found.settings.metric) in section_of(study)
+    assert section_of(study).startswith(f"### {for_markdown(title)}\n")
+    if variants:  # a search has none of its own
+        assert [variant for variant in variants if variant in SECTIONS[study]] == list(
+            SECTIONS[study]
+        )
 
 
 RECORDS = [
