@@ -13,7 +13,8 @@ from ugmm.report.escaping import for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Record
 from ugmm.report.study.variants import Row, compare_variants
 from ugmm.runs import Run
-from ugmm.studies.ablation.definition import Ablation, read_ablation
+from ugmm.studies.ablation.definition import Ablation
+from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.ablation.records import (
     check_metric,
     describe_lacking,
@@ -21,6 +22,7 @@ from ugmm.studies.ablation.records import (
     list_variants,
     read_records,
 )
+from ugmm.studies.ablation.search import settle
 from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["compare_ablation"]
@@ -47,7 +49,7 @@ def compare_ablation(
     Raises:
         UserError: If the file is wrong, if nothing has been run, or if no run has the metric.
     """
-    ablation = read_ablation(name)
+    ablation, chosen = settle(read_ablation(name))
     ledger = ablation.open_ledger()
     records, notes = read_records(ablation, ledger)
     runs = ledger.folder.parent
@@ -59,7 +61,7 @@ def compare_ablation(
     for metric in dict.fromkeys((settings.metric, *settings.report)):
         check_metric(metric, records, ablation.path)
         notes += describe_lacking(metric, records, of_all=metric == settings.metric)
-    notes += describe_machines(records)
+    notes += describe_machines(records) + chosen
     baseline = settings.baseline or next(iter(list_variants(ablation, ledger)))
     report = _Report(ablation, baseline, records, notes, name)
     folder = runs / "compare"
