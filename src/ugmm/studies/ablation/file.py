@@ -51,6 +51,8 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
             raise UserError(f"{path}: a search has a space or families, and no variants or grid")
         if families:
             return _with_families(found, families, alone=space is None)
+        if settings.baseline:
+            raise UserError(f"{path}: a search has a space, and no baseline; leave it out")
         _check_search(settings, path)
         found = replace(found, space=read_space(space, str(path)))
         _check_space(found)
