@@ -12,7 +12,7 @@ from fences import ROOT, fences, pages
 from ugmm.cli import main
 from ugmm.config.compose import compose
 from ugmm.config.files import list_files
-from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.ablation.file import read_ablation
 
 # Which test runs the blocks of a page that bear no mark.
 RUN = {
