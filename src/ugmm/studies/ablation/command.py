@@ -12,7 +12,7 @@ from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
 from ugmm.studies.ablation.progress import Progress, describe_left
-from ugmm.studies.ablation.search import Search, Summaries, settle
+from ugmm.studies.ablation.searching.search import Search, Summaries, settle
 from ugmm.studies.ablation.workers import run_if_free, run_workers
 from ugmm.tracking.sweep import run_sweep
 

@@ -21,7 +21,7 @@ from ugmm.studies.ablation.records import (
     list_variants,
     read_records,
 )
-from ugmm.studies.ablation.search import settle
+from ugmm.studies.ablation.searching.search import settle
 from ugmm.studies.results import publish_section
 from ugmm.writing import make_folder, write_atomic
 

@@ -14,7 +14,7 @@ from ugmm.metrics import CURVES, find_metric
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.ablation.ledger import Ledger
-from ugmm.studies.ablation.search import settle
+from ugmm.studies.ablation.searching.search import settle
 from ugmm.tracking.uploads import logs_of
 from ugmm.writing import make_folder
 from ugmm.yaml_text import to_values

@@ -18,7 +18,7 @@ from ugmm.keys import key
 from ugmm.metrics import find_metric
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import ID_DIGITS, Point
-from ugmm.studies.ablation.space import Space
+from ugmm.studies.ablation.searching.space import Space
 from ugmm.studies.grid import compose_settings
 from ugmm.yaml_text import Plain, to_values
 
@@ -79,7 +79,7 @@ class Ablation:
         common: What all variants set, and all trials of a search.
         space: What is searched.
         families: What is tuned before it is compared, by name; they become variants, see
-            `ugmm.studies.ablation.search.settle`.
+            `ugmm.studies.ablation.searching.search.settle`.
         name: Of the group of the runs.
     """
 

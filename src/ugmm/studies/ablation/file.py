@@ -19,7 +19,7 @@ from ugmm.studies.ablation.definition import (
     Family,
     list_repetitions,
 )
-from ugmm.studies.ablation.space import read_space
+from ugmm.studies.ablation.searching.space import read_space
 from ugmm.studies.grid import expand_grid
 from ugmm.yaml_text import to_values
 

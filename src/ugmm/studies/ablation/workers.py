@@ -17,7 +17,7 @@ from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
 from ugmm.studies.ablation.progress import Progress
-from ugmm.studies.ablation.search import Search
+from ugmm.studies.ablation.searching.search import Search
 from ugmm.studies.claims import STALE
 from ugmm.studies.obstacles import find_obstacle
 from ugmm.studies.processes import Worker, terminating

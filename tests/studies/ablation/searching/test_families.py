@@ -9,7 +9,7 @@ from ugmm.errors import UserError
 
 pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
 
-from ugmm.studies.ablation.search import Search, settle
+from ugmm.studies.ablation.searching.search import Search, settle
 
 TEXT = """# Which is best?
 experiment: iris_disc
@@ -72,7 +72,6 @@ def test_the_best_of_each_is_trained_as_long_as_the_last_rung_with_new_seeds(abl
     settled, notes = settle(mine)
     assert settled.variants["mlp"]["optimizer.lr"] == 0.05
     assert settled.variants["mlp"]["trainer.max_epochs"] == 9
-    assert abs(settled.variants["ugmm"]["optimizer.lr"] - 0.05) < 0.02
     assert [p.name for p in settled.points] == [
         "ugmm seed=1", "ugmm seed=2", "mlp seed=1", "mlp seed=2",
     ]  # fmt: skip
@@ -119,7 +118,7 @@ def test_a_plan_shows_what_each_family_searches(ablation, capsys):
         ("families:", "baseline: mpl\nfamilies:", "no family is called 'mpl'; did you mean mlp?"),
         ("epochs: [3, 9]", "epochs: [9, 3]", "epochs=[9, 3] must grow from rung to rung"),
         ("epochs: [3, 9]", "epochs: [many]", "families.mlp: epochs"),
-        ("    space: {optimizer.lr: [0.01, 0.05], model.norm: [none, layer]}\n", "", "needs a space"),
+        ("space: {optimizer.lr: [0.01, 0.05]", "set: {optimizer.lr: [0.01]", "needs a space"),
         ("model: mlp", "model: mpl", "mpl"),
         ("model.norm", "model.nrom", "unknown key 'model.nrom'"),
     ],

@@ -13,7 +13,7 @@ from ugmm.errors import UserError
 
 pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
 
-from ugmm.studies.ablation.search import Search
+from ugmm.studies.ablation.searching.search import Search
 
 BASE = "experiment: iris_disc\nseeds: [0, 1]\nmetric: val/nll\nsearch: optuna\ntrials: 5\n"
 SPACE = """space:
@@ -123,7 +123,7 @@ def test_a_process_killed_as_it_asks_costs_no_trial(ablation, tmp_path, monkeypa
     (tmp_path / "runs").rename(tmp_path / "before")
     mine = ablation(BASE + SPACE)
     with monkeypatch.context() as patch:
-        patch.setattr("ugmm.studies.ablation.search.write_atomic", killed)
+        patch.setattr("ugmm.studies.ablation.searching.search.write_atomic", killed)
         with pytest.raises(SystemExit):
             Search(mine, mine.open_ledger()).ask({})  # its points are planned, and nothing more
     points, search, _ = run_all(mine, far_from_best)
