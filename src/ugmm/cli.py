@@ -159,6 +159,9 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take turns with other processes in this folder; end when no fold is free",
     )
+    crossval.add_argument(
+        "--publish", action="store_true", help="also write its section of experiments/RESULTS.md"
+    )
     crossval.set_defaults(command=_crossval, large=_LARGE)
 
     ablate = with_plugins("ablate", help="run all points of an ablation")
@@ -179,7 +182,7 @@ def make_parser() -> argparse.ArgumentParser:
     compare = with_plugins("compare", help="compare the variants of an ablation")
     compare.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
     compare.add_argument(
-        "--publish", action="store_true", help="also write experiments/ablations/RESULTS.md"
+        "--publish", action="store_true", help="also write its section of experiments/RESULTS.md"
     )
     compare.add_argument(
         "--vector", choices=("pdf", "svg"), help="also write the pictures so, for print"
@@ -280,7 +283,12 @@ def _crossval(options: argparse.Namespace) -> None:
     from ugmm.studies.crossval import run_crossval
 
     with closing_cleanly(options.as_given), requeuing():
-        run_crossval(options.crossvalidation, options.jobs, shared=options.shared)
+        run_crossval(
+            options.crossvalidation,
+            options.jobs,
+            shared=options.shared,
+            publish=options.publish,
+        )
 
 
 def _ablate(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ugmm.config.files import project_root
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
 from ugmm.report.study.crossval import (
@@ -14,13 +15,19 @@ from ugmm.report.study.crossval import (
 )
 from ugmm.studies.crossval.definition import CrossValidation, read_crossvalidation
 from ugmm.studies.crossval.nested import cross_validate
+from ugmm.studies.results import publish_section
 from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["run_crossval"]
 
 
 def run_crossval(
-    name: str, processes: int, runs_dir: Path | str = "runs", *, shared: bool = False
+    name: str,
+    processes: int,
+    runs_dir: Path | str = "runs",
+    *,
+    shared: bool = False,
+    publish: bool = False,
 ) -> None:
     """Run a cross-validation, or what is left of it, and show its table.
 
@@ -29,6 +36,7 @@ def run_crossval(
         processes: How many fits run at a time.
         runs_dir: The folder `crossval/<name>` is made in it.
         shared: Take turns with other processes; the last to end shows the table.
+        publish: Also write its section of `experiments/RESULTS.md`.
 
     Raises:
         UserError: If anything the user can mend keeps it from running.
@@ -49,12 +57,14 @@ def run_crossval(
     Console().print(crossval_table(report, study.title))
     for note in crossval_notes(report):
         sys.stdout.write(f"- {for_terminal(note)}\n")
-    markdown = crossval_markdown(
-        report, study.title, f"ugmm crossval {name}", _describe(study), study.models
-    )
-    write_atomic(folder / "table.md", markdown)
+    parts = (report, study.title, f"ugmm crossval {name}", _describe(study), study.models)
+    write_atomic(folder / "table.md", crossval_markdown(*parts))
     write_atomic(folder / "table.csv", crossval_csv(report))
     sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
+    if publish:
+        section = crossval_markdown(*parts, level=3)
+        path = publish_section(project_root(), f"crossval {study.name}", section)
+        sys.stdout.write(f"published in {path}\n")
 
 
 def _describe(study: CrossValidation) -> list[str]:
