@@ -25,6 +25,7 @@ from ugmm.studies.published import (
     parse_records,
     parse_report,
     read_published,
+    tell_runs,
     write_published,
 )
 from ugmm.studies.results import RESULTS
@@ -94,10 +95,12 @@ RECORDS = [
 
 def test_runs_are_read_as_they_were_written(tmp_path):
     origins = [Origin("0123456789 with changes", "Linux, 2 CPUs"), None]
-    text = runs_csv(RECORDS, ["test/nll", "seconds", "parameters"], origins)
+    searches = {"b|c": "b|c: the best of 9 settings."}
+    told = tell_runs(RECORDS, origins, searches)
+    text = runs_csv(RECORDS, ["test/nll", "seconds", "parameters"], told)
     write_published(tmp_path, "x", text)
     lines = read_published(tmp_path, "x", "command")
-    assert parse_records(lines, ["=a", "b|c"], "x") == (RECORDS, origins)
+    assert parse_records(lines, ["=a", "b|c"], "x") == (RECORDS, origins, searches)
 
 
 def test_fits_are_read_as_they_were_written(tmp_path):

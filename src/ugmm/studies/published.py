@@ -32,12 +32,13 @@ __all__ = [
     "parse_report",
     "read_origins",
     "read_published",
+    "tell_runs",
     "write_published",
 ]
 
 FOLDER = "experiments/published"
 _PLAN = ("key", "model", "folds", "inner_folds", "inner")  # of fits that were read from a file
-_NO_METRICS = ("variant", "seed", "fold", "run", "commit", "machine")
+_NO_METRICS = ("variant", "seed", "fold", "run", "commit", "machine", "search")
 
 
 class Origin(NamedTuple):
@@ -115,16 +116,35 @@ def read_published(root: Path, study: str, command: str) -> list[dict[str, str]]
         UserError: If there is none.
     """
     path = root / name_file(study)
-    if not path.is_file():
-        raise UserError(f"no run of {study} is kept in {path}; run it, and publish it: {command}")
-    text = read_text(path, f"publish it anew: {command}")
-    return list(csv.DictReader(io.StringIO(text)))
+    text = read_text(path, f"publish it anew: {command}") if path.is_file() else ""
+    if lines := list(csv.DictReader(io.StringIO(text))):
+        return lines
+    raise UserError(f"no run of {study} is kept in {path}; run it, and publish it: {command}")
+
+
+def tell_runs(
+    records: Sequence[Record], origins: Sequence[Origin | None], searches: Mapping[str, str]
+) -> dict[str, list[str | None]]:
+    """Return what is kept of runs beside their metrics, as columns.
+
+    Args:
+        records: The runs.
+        origins: Where each comes from.
+        searches: What is told of the search that chose a variant, by the variant's name.
+    """
+    told: dict[str, list[str | None]] = {
+        name: [None if origin is None else getattr(origin, name) for origin in origins]
+        for name in Origin._fields
+    }
+    if searches:
+        told["search"] = [searches.get(record.variant) for record in records]
+    return told
 
 
 def parse_records(
     lines: Sequence[Mapping[str, str]], variants: Iterable[str], study: str
-) -> tuple[list[Record], list[Origin | None]]:
-    """Return the runs of an ablation's file, and where they come from.
+) -> tuple[list[Record], list[Origin | None], dict[str, str]]:
+    """Return what an ablation's file says: the runs, and what `tell_runs` is given beside them.
 
     Args:
         lines: Of the file, which `runs_csv` formatted.
@@ -137,6 +157,7 @@ def parse_records(
     names = {for_spreadsheet(variant): variant for variant in variants}
     records: list[Record] = []
     origins: list[Origin | None] = []
+    searches: dict[str, str] = {}
     for number, line in enumerate(lines, 2):
         try:
             cells = {name: cell for name, cell in line.items() if cell}
@@ -148,7 +169,9 @@ def parse_records(
             raise _damaged(study, number, error) from error
         commit, machine = cells.get("commit"), cells.get("machine")
         origins.append(Origin(commit, machine) if commit and machine else None)
-    return records, origins
+        if "search" in cells:
+            searches[variant] = cells["search"]
+    return records, origins, searches
 
 
 def format_report(

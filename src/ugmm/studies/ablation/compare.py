@@ -12,7 +12,8 @@ from ugmm.report.escaping import for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Record
 from ugmm.report.study.variants import Row, compare_variants
 from ugmm.runs import Run
-from ugmm.studies.ablation.definition import Ablation, read_ablation
+from ugmm.studies.ablation.definition import Ablation
+from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.ablation.records import (
     check_metric,
     describe_lacking,
@@ -20,6 +21,7 @@ from ugmm.studies.ablation.records import (
     list_variants,
     read_records,
 )
+from ugmm.studies.ablation.searching.search import settle
 from ugmm.studies.published import (
     Origin,
     describe_origins,
@@ -27,6 +29,7 @@ from ugmm.studies.published import (
     parse_records,
     read_origins,
     read_published,
+    tell_runs,
     write_published,
 )
 from ugmm.studies.results import publish_section
@@ -74,6 +77,7 @@ def compare_ablation(
 
 def _read_runs(ablation: Ablation, name: str) -> "_Report":
     """Read the run folders."""
+    ablation, chosen = settle(ablation)
     ledger = ablation.open_ledger()
     records, notes = read_records(ablation, ledger)
     runs = ledger.folder.parent
@@ -82,16 +86,18 @@ def _read_runs(ablation: Ablation, name: str) -> "_Report":
             f"{runs} holds no finished run of {ablation.path}; start it with: ugmm ablate {name}"
         )
     first = next(iter(list_variants(ablation, ledger)))
-    return _Report(ablation, first, records, read_origins(records), notes, name)
+    searches = dict(zip(ablation.variants, chosen, strict=False))
+    return _Report(ablation, first, records, read_origins(records), searches, notes, name)
 
 
 def _read_published(ablation: Ablation, name: str) -> "_Report":
     """Read what was kept of the runs when they were published."""
     lines = read_published(project_root(), ablation.name, f"ugmm compare {name} --publish")
-    records, origins = parse_records(lines, ablation.variants, ablation.name)
-    notes = describe_published(ablation, records)
-    first = next(iter(ablation.variants), records[0].variant if records else "")
-    return _Report(ablation, first, records, origins, notes, name)
+    known = [*ablation.variants, *ablation.families]
+    records, origins, searches = parse_records(lines, known, ablation.name)
+    notes = describe_published(known, ablation.repetitions, records)
+    first = known[0] if known else records[0].variant
+    return _Report(ablation, first, records, origins, searches, notes, name)
 
 
 class _Report:
@@ -102,6 +108,7 @@ class _Report:
         first: The variant that others are compared with if the file names none.
         records: The finished runs.
         origins: Where each of them comes from.
+        searches: What is told of the search that chose a variant, by the variant's name.
         notes: Sentences on what is missing, to stand below the tables.
         name: How the ablation was named on the command line.
     """
@@ -112,6 +119,7 @@ class _Report:
         first: str,
         records: list[Record],
         origins: Sequence[Origin | None],
+        searches: Mapping[str, str],
         notes: list[str],
         name: str,
     ) -> None:
@@ -130,10 +138,10 @@ class _Report:
         self.caption = caption(self.rows, baseline)
         self.conclusion = conclusion(self.rows, metric, self.goal, baseline)
         best = (max if self.goal == "max" else min)(self.rows, key=lambda row: row.metric.mean)
-        names = [*dict.fromkeys((metric, *report, "seconds", "parameters"))]
-        self.runs_csv = runs_csv(records, names, origins)
-        notes += describe_origins(origins)
+        notes += [*describe_origins(origins), *searches.values()]
         self.notes = [*notes, f"The best run of {best.variant}: {best.best}."]
+        names = [*dict.fromkeys((metric, *report, "seconds", "parameters"))]
+        self.runs_csv = runs_csv(records, names, tell_runs(records, origins, searches))
 
     def show(self) -> None:
         """Print the tables."""

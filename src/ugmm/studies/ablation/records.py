@@ -124,13 +124,22 @@ def _find_moved(ablation: Ablation, current: Mapping[tuple[str, str], Point]) ->
     return moved
 
 
-def describe_published(ablation: Ablation, records: Sequence[Record]) -> list[str]:
-    """Say which of the runs that an ablation's file asks for are not among those published."""
-    variants = ablation.variants or {record.variant: {} for record in records}
+def describe_published(
+    variants: Sequence[str], repetitions: Sequence[Repetition], records: Sequence[Record]
+) -> list[str]:
+    """Say which of the runs that an ablation's file asks for are not among those published.
+
+    Args:
+        variants: Of the file; a search has none, and all its trials are published.
+        repetitions: Of the file.
+        records: The published runs.
+    """
     found = {_name_run(record) for record in records}
     wanted = [
         f"{variant}, {name_repetition(repetition)}"
-        for variant, repetition in product(variants, ablation.repetitions)
+        for variant, repetition in product(
+            variants or dict.fromkeys(record.variant for record in records), repetitions
+        )
     ]
     return _describe_finished(len(records), [], [name for name in wanted if name not in found])
 
