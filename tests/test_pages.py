@@ -32,6 +32,7 @@ RUN = {
     ("docs/installing.md", "python"): "tests/test_pages.py",
     ("docs/layer.md", "python"): "tests/test_pages.py",
     ("docs/layers.md", "python"): "tests/test_layers_page.py",
+    ("docs/neurons.md", "python"): "tests/test_pages.py",
     ("docs/python.md", "console"): "tests/test_python_page.py",
     ("docs/python.md", "python"): "tests/test_python_page.py",
     ("docs/queries.md", "console"): "tests/integration/test_queries_page.py",
@@ -79,6 +80,16 @@ def test_the_layer_alone(page):
     exec(block.text, names)
     assert names["scores"].shape == (256, 128)
     assert names["network"](torch.rand(2, 784)).shape == (2, 10)
+
+
+def test_neurons_are_pruned_as_the_page_says():
+    (block,) = fences("docs/neurons.md", "python")
+    names = {}
+    exec(block.text, names)
+    assert f"{names['left']:,}" == "10,876"
+    assert names["weighed"].shape == (128,)
+    assert names["speaking"].shape == (32, 128, 784)
+    assert names["scores"].isfinite().all()
 
 
 def test_lightning_can_be_imported_as_installing_says():

@@ -11,7 +11,7 @@ from ugmm.functional import cumulative_log_score, mixture_log_score
 from ugmm.kernels.decomposed import decomposed_score
 from ugmm.kernels.problem import CumulativeProblem, Problem
 from ugmm.kernels.roads import for_elsewhere
-from ugmm.nn import AutoregressiveUGMM, UGMMNetwork
+from ugmm.nn import AutoregressiveUGMM, UGMMNetwork, prune_components
 
 
 def layer(n=5, n_out=7, n_in=1500, dtype=torch.float64):
@@ -56,7 +56,14 @@ def test_cumulative_scores(positions):
     torch.testing.assert_close(decomposed_score(p), expected, rtol=1e-12, atol=0)
 
 
+def pruned(network):
+    """A network with components whose logits are -inf."""
+    prune_components(network, 0.5)
+    return network
+
+
 NETWORKS = {
+    "pruned": lambda: pruned(UGMMNetwork([6, 5, 3], norm="layer", init="paper")),
     "network": lambda: UGMMNetwork([6, 5, 3], norm="layer"),
     "missing": lambda: UGMMNetwork([6, 5, 3], missing=True),
     "gaussian": lambda: AutoregressiveUGMM(6, 2, (8, 5), components=2),
