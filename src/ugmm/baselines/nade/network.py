@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ugmm.baselines.nade.sums import prefix_sums
 from ugmm.nn.autoregressive import AutoregressiveDensity, HeadName, make_head
 from ugmm.nn.checks import check_positive
 from ugmm.nn.labels import rows_of
@@ -98,30 +99,13 @@ class NADE(AutoregressiveDensity):
             raise ValueError("the order of a NADE's features is fixed")
         if chosen is None:
             chosen = torch.arange(self.n_features, device=x.device)
-        h = self._prefix_sums(x, chosen) + rows_of(self.start, y).unsqueeze(1)
+        h = prefix_sums(x, self.weight, chosen) + rows_of(self.start, y).unsqueeze(1)
         if len(self.norms) == 0:
             return h
         h = F.relu(self.norms[0](h))
         for layer, norm in zip(self.layers, list(self.norms)[1:], strict=True):
             h = F.relu(norm(layer(h)))
         return h
-
-    def _prefix_sums(self, x: Tensor, chosen: Tensor) -> Tensor:
-        """Return the sums of W_k x_k over k < d: (batch, D) and positions d (P,) to (batch, P, M).
-
-        Whole blocks of sqrt(D) features are added up once; only what is left over of a block is
-        computed for each position.
-        """
-        size = math.isqrt(self.n_features - 1) + 1
-        blocks = -(-self.n_features // size)
-        more = size * blocks - self.n_features
-        x, weight = (F.pad(t, (0, more)).unflatten(1, (blocks, size)) for t in (x, self.weight))
-        whole = torch.einsum("bns,mns->bnm", x, weight)
-        before = F.pad(whole.cumsum(1), (0, 0, 1, 0))
-        block = chosen // size
-        inside = torch.arange(size, device=x.device) < (chosen % size).unsqueeze(1)
-        rest = torch.einsum("bps,mps->bpm", x[:, block] * inside, weight[:, block])
-        return before[:, block] + rest
 
     def extra_repr(self) -> str:
         """Describe the network in `repr`; its layers and head describe themselves."""
