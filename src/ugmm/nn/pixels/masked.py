@@ -112,9 +112,17 @@ class MaskedUGMM(UGMM):
     def init_from(self, x: Tensor) -> None:
         """Spread the neurons as the pixels are spread; see `UGMM.init_from`.
 
+        Binary pixels are always spread over 0 and 1, and scales begin so small that these are
+        told apart. (With scales of 0.6, short runs on binarised MNIST ended 0.9 nats worse.)
+
         Args:
             x: Rows of pixels, (batch, D). What lies outside of the image does not count.
         """
+        if self.binary:
+            self.loc.normal_(0.5, 0.4)
+            self._set_scale(torch.full_like(self.loc, 0.25))
+            self.logits.zero_()
+            return
         outside = self.places == x.shape[1]
         seen = F.pad(x, (0, 1))[:, self.places].masked_fill(outside, math.nan).flatten(0, 1)
         mean = seen.nanmean(0)
