@@ -54,7 +54,7 @@ def measure(run: Path, data: MNISTDataModule) -> Answers:
 
     Args:
         run: The folder.
-        data: Set up, with the run's own division into rows to train and to validate on.
+        data: Set up. Which rows a run is validated on, its seed does not change.
     """
     kept = run.parent / "uncertainty" / f"{run.name}.npz"
     val, test = data.splits["val"], data.splits["test"]

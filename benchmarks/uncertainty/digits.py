@@ -4,8 +4,8 @@
     ugmm train mnist_gen
     python benchmarks/uncertainty/digits.py [--write] [--picture docs/images/uncertainty.png]
 
-Asks the checkpoints of a study's finished runs (`--study`; all of one seed share their rows), and
-keeps what they say beside them. Of `mnist_gen` the newest run is asked how probable images are.
+Asks the checkpoints of a study's finished runs (`--study`), and keeps what they say beside them.
+Of `mnist_gen` the newest run is asked how probable images are.
 """
 
 import argparse
@@ -24,13 +24,11 @@ from results import read_options, show, table
 from scipy.special import log_softmax
 
 from ugmm.calibration import fit_temperature
-from ugmm.config.frozen import read_config
 from ugmm.data import MNISTDataModule
 from ugmm.loading import load_network
 from ugmm.nn import Density
 from ugmm.report.statistics import adjust_by_holm, paired_difference
 from ugmm.report.style import MUTED, SERIES, new_figure, save, tidy
-from ugmm.runs import Run
 
 SPOILED = SETS[1:-2]  # digits all the same
 FOREIGN = SETS[1:]
@@ -57,61 +55,31 @@ class Network(NamedTuple):
     log_posterior: dict[str, np.ndarray]
 
 
-def read_all(study: str, quick: bool) -> Of:
+def read_all(study: str, data: MNISTDataModule, quick: bool) -> Of:
     """Return what all networks of a study say."""
-    modules: dict[int, MNISTDataModule] = {}
     found: Of = defaultdict(dict)
     for record in list_runs(study)[: 2 if quick else None]:
-        if record.seed not in modules:
-            data = read_config(Run(record.folder)).data.build(record.seed)
-            assert isinstance(data, MNISTDataModule)
-            data.prepare_data()
-            data.setup()
-            modules[record.seed] = data
         print(record.variant, record.seed, flush=True)
-        found[record.variant][record.seed] = measure(record.folder, modules[record.seed])
+        found[record.variant][record.seed] = measure(record.folder, data)
     return found
 
 
-def examine(val: np.ndarray, answers: Answers, scores: Mapping[str, np.ndarray]) -> Network:
-    """Judge class scores, of one network or pooled, with a temperature fitted to `val`."""
-    temperature = fit_temperature(val, answers.val_labels)
-    test = log_softmax(scores["test"].astype(np.float64), -1)
-    scaled = {
-        name: log_softmax(of_set.astype(np.float64) / temperature, -1)
-        for name, of_set in scores.items()
-    }
-    labels = answers.labels
+def examine(members: Sequence[Answers]) -> Network:
+    """Judge the mean of the posteriors of networks, or of one, with a temperature for the whole.
+
+    All were validated on the same rows, to which it is fitted.
+    """
+    first = members[0]
+    temperature = fit_temperature(pool(np.stack([m.val for m in members])), first.val_labels)
+    pooled = {name: pool(np.stack([m.scores[name] for m in members])) for name in SETS}
+    scaled = {name: log_softmax(of_set / temperature, -1) for name, of_set in pooled.items()}
+    labels = first.labels
     return Network(
-        judge(test, labels),
+        judge(pooled["test"], labels),
         judge(scaled["test"], labels),
         temperature,
         area_under_risk(scaled["test"], labels),
         scaled,
-    )
-
-
-def examine_ensemble(members: Sequence[Answers]) -> Network:
-    """Judge the mean of the posteriors of networks, all of which leave out other rows.
-
-    A row that one member was validated on has trained the others: the temperature is the mean of
-    the members' own, by which each is scaled before they are pooled.
-    """
-    first = members[0]
-    temperatures = [fit_temperature(one.val, one.val_labels) for one in members]
-    pooled = {
-        name: pool(
-            np.stack([m.scores[name] / t for m, t in zip(members, temperatures, strict=True)])
-        )
-        for name in SETS
-    }
-    plain = pool(np.stack([one.scores["test"] for one in members]))
-    return Network(
-        judge(plain, first.labels),
-        judge(pooled["test"], first.labels),
-        mean(temperatures),
-        area_under_risk(pooled["test"], first.labels),
-        pooled,
     )
 
 
@@ -261,16 +229,16 @@ def main() -> None:
     parser.add_argument("--study", default="mnist_families", help="an ablation that was run")
     parser.add_argument("--picture", type=Path, help="where to draw")
     options = read_options(parser)
-    of = read_all(options.study, options.quick)
-    singles = {
-        name: {seed: examine(one.val, one, one.scores) for seed, one in of_seed.items()}
-        for name, of_seed in of.items()
-    }
-    pools = {name: examine_ensemble([*of_seed.values()]) for name, of_seed in of.items()}
-    some = next(iter(next(iter(of.values())).values()))
-    data = MNISTDataModule(seed=0)
+    data = MNISTDataModule()
     data.prepare_data()
     data.setup()
+    of = read_all(options.study, data, options.quick)
+    singles = {
+        name: {seed: examine([one]) for seed, one in of_seed.items()}
+        for name, of_seed in of.items()
+    }
+    pools = {name: examine([*of_seed.values()]) for name, of_seed in of.items()}
+    labels = data.splits["test"].y.numpy()
     text = "\n\n".join(
         (
             f"The finished runs of `ugmm ablate {options.study}`: means over seeds ± their "
@@ -282,7 +250,7 @@ def main() -> None:
             "Test digits, spoiled: accuracy in percent, and nll in nats with the same "
             "temperature. Turned by so many degrees; with noise of 0.3 a pixel; blurred by 1.5 "
             "pixels; at 0.3 of their contrast; with a square of 10 by 10 pixels hidden.",
-            spoiled(singles, some.labels),
+            spoiled(singles, labels),
             "Told from test digits, by how sure a network is: AUROC, and the share that passes "
             "where 95% of the digits do. Clothes are Fashion-MNIST, static is even noise.",
             detected(of, ask_density(data)),
