@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ugmm.kernels import KernelName, choose_draws
 from ugmm.kernels.draws.table import Table
-from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
+from ugmm.nn.autoregressive.heads import BernoulliHead, Head
 from ugmm.nn.labels import rows_of
 from ugmm.nn.mixture import UGMM
 
@@ -39,7 +39,7 @@ class Walk:
 
     def __init__(
         self,
-        head: GaussianHead | BernoulliHead,
+        head: Head,
         start: Tensor,
         prefix: UGMM,
         read: Callable[[Tensor], Tensor],
@@ -75,7 +75,7 @@ class Walk:
     def table(self) -> Table | None:
         """What a compiled loop takes in place of all this; None if it takes no such network."""
         head, norm = self.head, self._norm
-        if norm is None or not isinstance(head, BernoulliHead):
+        if norm is None or not isinstance(head, BernoulliHead) or head.near is not None:
             return None
         zeros, ones = (
             self._level - 0.5 * ((value - self._loc) * self._rate).square() for value in (0, 1)
