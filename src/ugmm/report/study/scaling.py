@@ -114,7 +114,7 @@ def draw_scaling(records: Sequence[Record], metric: str, along: str, title: str)
         found = _collect(records, metric, x_name)
         for colour, (family, seeds) in zip(cycle(SERIES), found.items(), strict=False):
             _draw_family(axes, family, [*seeds.values()], colour)
-        tidy(axes, x_name, _name_loss(metric))
+        tidy(axes, find_metric(x_name).axis, _name_loss(metric))
         label_log(axes.xaxis, *axes.get_xlim())
         label_log(axes.yaxis, *axes.get_ylim())
         axes.legend(frameon=False, fontsize=9)
