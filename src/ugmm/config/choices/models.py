@@ -186,6 +186,8 @@ class AutoregressiveConfig(AutoregressiveModelConfig):
     # of the features: as they are numbered, or another at each training step
     order: Literal["fixed", "random"] = "fixed"
     orders: int = key(4, low=2, high=1000)  # mixed in evaluation, of a random order
+    # what the first layer remembers: all, or the last lines of an image, column by column
+    memory: Literal["all", "columns"] = "all"
     dropout: float = key(0.0, low=0, below=1)
     init: Literal["unit", "data"] = key("unit", passed=False)
     min_scale: float = key(1e-3, low=0, high=1000)

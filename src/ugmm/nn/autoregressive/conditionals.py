@@ -12,7 +12,9 @@ from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
 from ugmm.nn.autoregressive.base import AutoregressiveDensity
 from ugmm.nn.autoregressive.heads import HeadName, make_head
+from ugmm.nn.autoregressive.memory import log_totals, remember_columns
 from ugmm.nn.autoregressive.orders import draw_orders, in_turn
+from ugmm.nn.images import find_image_shape
 from ugmm.nn.labels import rows_of
 from ugmm.nn.mixture import UGMM
 
@@ -24,6 +26,8 @@ _SCORES = 2**22  # of prefixes, held at once
 
 class Conditionals(AutoregressiveDensity):
     """The parameters of `AutoregressiveUGMM`, which describes them, and its density."""
+
+    start_logits: nn.Parameter | None  # (M,), if there is a memory
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class Conditionals(AutoregressiveDensity):
         image_shape: Sequence[int] | None = None,
         order: Literal["fixed", "random"] = "fixed",
         orders: int = 4,
+        memory: Literal["all", "columns"] = "all",
         positions: int | None = None,
         dropout: float = 0.0,
         min_scale: float = 1e-3,
@@ -52,12 +57,20 @@ class Conditionals(AutoregressiveDensity):
             raise ValueError(f"orders must be at least 2, got {orders}")
         if order == "random" and neighbours:
             raise ValueError("neighbours come before a pixel in a fixed order only, got a random")
+        if memory not in ("all", "columns"):
+            raise ValueError(f"memory must be 'all' or 'columns', got {memory!r}")
+        if order == "random" and memory == "columns":
+            raise ValueError("memory='columns' needs the lines of an image in a fixed order")
         self.kernel = kernel
         self.orders = draw_orders(n_features, orders) if order == "random" else None
         self.prefix = UGMM(n_features, hidden[0], dropout, min_scale, kernel=kernel)
         # About as much as one of N components contributes at its mean.
         start = torch.randn(n_classes, hidden[0]) - math.log(n_features) - _LOG_SQRT_2PI
         self.start = nn.Parameter(start)
+        self.start_logits = None
+        if memory == "columns":
+            _, *shape = find_image_shape(n_features, image_shape)
+            self.start_logits = nn.Parameter(remember_columns(self.prefix, (shape[0], shape[1])))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in hidden)
         self.layers = nn.ModuleList(
             UGMM(n, m, min_scale=min_scale, kernel=kernel) for n, m in pairwise(hidden)
@@ -109,12 +122,18 @@ class Conditionals(AutoregressiveDensity):
         chosen: Tensor | None = None,
         order: Tensor | None = None,
     ) -> Tensor:
-        parameters = [self.prefix.loc, self.prefix.log_scale, logits.log_softmax(-1)]
+        log_weights, start = logits.log_softmax(-1), rows_of(self.start, y)
+        if self.start_logits is not None:
+            log_weights, start = logits, start + self.start_logits
+        parameters = [self.prefix.loc, self.prefix.log_scale, log_weights]
         loc, log_scale, log_weights = in_turn(parameters, order)
-        start = rows_of(self.start, y)
-        return cumulative_log_score(
+        scores = cumulative_log_score(
             x, loc, log_scale, log_weights, start, chosen, kernel=self.kernel
         )
+        if self.start_logits is None:
+            return scores
+        before = log_totals(logits, self.start_logits)[:, :-1]
+        return scores - (before if chosen is None else before[:, chosen]).t()
 
     def prefix_class_scores(self, x: Tensor, k: Tensor) -> Tensor:
         """Return log p(x_1, ..., x_k, c) of rows (n, D), each with a k of its own: (n, C)."""
@@ -133,7 +152,7 @@ class Conditionals(AutoregressiveDensity):
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Fit the initial parameters of all layers, too.
+        """Fit the initial parameters of all layers, too, but for the memory of columns.
 
         Args:
             x: (batch, D).
@@ -143,7 +162,8 @@ class Conditionals(AutoregressiveDensity):
             IndexError: If a label is out of range.
             ValueError: If features have levels, and one is between them.
         """
-        self.prefix.init_from(x)
+        if self.start_logits is None:
+            self.prefix.init_from(x)
         super().init_from(x, y)
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
         order = None if self.orders is None else self.orders[0]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ugmm.nn.autoregressive.beams import Beam, search
 from ugmm.nn.autoregressive.conditionals import Conditionals
+from ugmm.nn.autoregressive.memory import log_totals
 from ugmm.nn.autoregressive.orders import beam as beam_in_orders
 from ugmm.nn.autoregressive.orders import by_orders, check_order, sample
 from ugmm.nn.autoregressive.orders import draw as draw_in_orders
@@ -69,6 +70,8 @@ class AutoregressiveUGMM(Conditionals):
             a density that answers what is asked of any of its features; see
             `ugmm.nn.autoregressive.orders`.
         orders: K, how many orders are mixed in evaluation if the order is random.
+        memory: ``"all"``, of all that came before; or ``"columns"``, of the last lines of each
+            column of an image: see `ugmm.nn.autoregressive.memory`.
         positions: In training, how many features' conditionals are computed at each step. They
             are drawn at random and their sum is scaled up, so that the loss is right on average.
             None computes all.
@@ -228,4 +231,8 @@ class AutoregressiveUGMM(Conditionals):
     def walk(self) -> Walk:
         """Return the parameters as they are now, for going from feature to feature."""
         norm = None if self.layers else cast("nn.LayerNorm", self.norms[0])
-        return Walk(self.head, self.start, self.prefix, self._after_first, norm, self.kernel)
+        b, totals = self.start_logits, None
+        if b is not None:
+            totals = log_totals(self.prefix.logits, b)
+        read = self._after_first
+        return Walk(self.head, self.start, self.prefix, totals, read, norm, self.kernel)
