@@ -18,6 +18,9 @@ from ugmm.report.style import SERIES, label_log, new_figure, tidy
 __all__ = ["PowerLaw", "describe_scaling", "draw_scaling", "fit_scaling"]
 
 
+Places = dict[int, dict[str, tuple[float, float]]]  # by seed and variant
+
+
 class PowerLaw(NamedTuple):
     """What of a family is proportional to a power of what grows.
 
@@ -51,18 +54,19 @@ def _name_loss(metric: str) -> str:
     return f"1 - {metric}" if known.goal == "max" and known.unit == "share" else metric
 
 
-def _collect(
-    records: Sequence[Record], metric: str, along: str
-) -> dict[str, dict[int, dict[str, tuple[float, float]]]]:
-    """Return by family, seed and variant where a run is, and its loss; both above 0."""
-    found: dict[str, dict[int, dict[str, tuple[float, float]]]] = {}
+def _collect(records: Sequence[Record], metric: str, along: str) -> dict[str, Places]:
+    """Return by family, seed and variant where a run is, or the mean of its folds."""
+    folds: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
     for record in records:
-        if metric not in record.summary or along not in record.summary:
-            continue
-        x, y = record.summary[along], _loss_of(record.summary[metric], metric)
-        if x > 0 and y > 0:
-            seeds = found.setdefault(_family_of(record.variant), {})
-            seeds.setdefault(record.seed, {})[record.variant] = (x, y)
+        if metric in record.summary and along in record.summary:
+            at = (_family_of(record.variant), record.seed, record.variant)
+            place = (record.summary[along], _loss_of(record.summary[metric], metric))
+            folds.setdefault(at, []).append(place)
+    found: dict[str, Places] = {}
+    for (family, seed, variant), places in folds.items():
+        x, y = (fmean(values) for values in zip(*places, strict=True))
+        if x > 0 and y > 0:  # what has a logarithm
+            found.setdefault(family, {}).setdefault(seed, {})[variant] = (x, y)
     return found
 
 
