@@ -126,6 +126,8 @@ class PixelUGMM(AutoregressiveDensity):
         super().init_from(x, y)
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
         self.masked.init_from(x)
+        if not self.layers:
+            return
         h = self.masked(x, labels)
         for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):
             h = norm(h)
