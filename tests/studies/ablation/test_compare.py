@@ -307,11 +307,17 @@ def test_nothing_has_been_run(ablation, capsys):
     assert not Path("runs").exists()
 
 
-def test_a_published_section_replaces_its_own(ablation, monkeypatch, tmp_path):
-    ablation()
+@pytest.fixture
+def root(monkeypatch, tmp_path):
+    """The project that is published in."""
     root = tmp_path / "elsewhere"
     (root / "experiments").mkdir(parents=True)
     monkeypatch.setattr(command, "project_root", lambda: root)
+    return root
+
+
+def test_a_published_section_replaces_its_own(ablation, root):
+    ablation()
     path = root / "experiments" / "RESULTS.md"
     path.write_text("# Mine\n\n<!-- other -->\nkept\n<!-- /other -->\n")
     for _ in range(2):
@@ -321,6 +327,47 @@ def test_a_published_section_replaces_its_own(ablation, monkeypatch, tmp_path):
     assert text.count("<!-- mine -->\n### Does dropout help?\n") == 1
     assert "| plain | 4 |" in text
     assert (root / "docs" / "images" / "ablations" / "mine.png").is_file()
+    assert "[published/ablations/mine.csv](published/ablations/mine.csv)" in text
+
+
+def test_what_was_published_is_shown_without_the_runs(ablation, root, capsys):
+    lost = {("=wide", "seed=0 fold=1")}
+    nan = {("dropout", "seed=1 fold=0"): {"test/nll": math.nan}}
+    ablation(TEXT.replace("wide:", "'=wide':"), left_out=lost, also=nan)
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    shown = capsys.readouterr().out.partition("the same as a page")[0]
+    path = root / "experiments" / "RESULTS.md"
+    page = path.read_bytes()
+    shutil.rmtree("runs")
+    path.unlink()
+    assert main(["compare", "mine.yaml", "--published"]) == 0
+    assert capsys.readouterr().out == shown
+    assert main(["compare", "mine.yaml", "--published", "--publish"]) == 0
+    assert path.read_bytes() == page
+    assert not Path("runs").exists()
+    kept = pd.read_csv(root / "experiments/published/ablations/mine.csv", dtype=str)
+    assert len(kept) == 23
+    assert set(kept["commit"]) == {"0123456789"}
+    assert set(kept["machine"]) == {"Linux, 2 CPUs"}
+
+
+def test_what_was_published_may_be_missing_or_damaged(ablation, root, capsys):
+    ablation()
+    assert main(["compare", "mine.yaml", "--published"]) == 1
+    error = capsys.readouterr().err
+    assert "no run of mine is kept in" in error
+    assert "publish it: ugmm compare mine.yaml --publish" in error
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    path = root / "experiments/published/ablations/mine.csv"
+    for old, new in (("plain,0,0,0.", "plain,zero,0,0."), ("variant,", "variants,")):
+        text = path.read_text()
+        path.write_text(text.replace(old, new))
+        capsys.readouterr()
+        assert main(["compare", "mine.yaml", "--published"]) == 1
+        error = capsys.readouterr().err
+        assert "published/ablations/mine.csv is damaged (line 2: " in error
+        assert error.count("\n") == 1
+        path.write_text(text)
 
 
 NUMBERS = """# Do neurons predict diabetes better than a plane?
