@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from ugmm.config.choices.declare import choice
 from ugmm.config.choices.images import ImageModelConfig
+from ugmm.config.choices.models import AutoregressiveModelConfig
 from ugmm.errors import UserError
 from ugmm.keys import key
 
@@ -64,20 +65,13 @@ class CNNConfig(ImageNetworkConfig):
 
 
 @dataclass
-class PixelConfig(ImageModelConfig):
+class PixelConfig(ImageModelConfig, AutoregressiveModelConfig):
     """A masked convolution, and layers that see one pixel each; see `ugmm.nn.PixelUGMM`."""
 
     hidden: list[int] = key([128], low=1, high=10**6)
     radius: int = key(5, low=1, high=1000)  # lines above a pixel, and columns beside it
     head: Literal["bernoulli", "levels"] = "bernoulli"
     components: int = key(8, low=1, high=10_000)  # of the head levels
-    levels: int = key(256, low=3, high=2**16)  # of grey, for the head levels
-    neighbours: int = key(0, low=0, high=1000)  # how far the head's linear term looks; 0: none
-    # pixels whose conditionals a training step computes; null: all
-    positions: int | None = key(None, low=1, high=10**6)
-
-    is_density = True
-    is_classifier = False
 
 
 @choice("model", "pixel_ugmm", builds="ugmm.nn:PixelUGMM")
