@@ -382,6 +382,30 @@ variants:
 """
 
 
+def test_how_the_metric_falls_along_a_size(ablation, root, capsys):
+    sizes = {"ugmm 5": 100, "ugmm 10": 200, "ugmm 20": 400}
+    entries = [f"  {name}: {{model.hidden: [{name[5:]}]}}\n" for name in sizes]
+    also = {
+        (name, f"seed={seed}"): {"parameters": size, "test/accuracy": 1 - seed / size}
+        for name, size in sizes.items()
+        for seed in (1, 2)
+    }
+    text = "# Q\nexperiment: iris_disc\nalong: parameters\nseeds: [1, 2]\nvariants:\n"
+    text += "".join(entries)
+    ablation(text, also=also)
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    said = "ugmm: 1 - test/accuracy goes as parameters to the power -1.00 (-1.00 to -1.00)"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert f"{said}, over 3 sizes." in (root / "experiments" / "RESULTS.md").read_text()
+    page = Path("runs/mine/compare/index.html").read_text()
+    assert "test/accuracy along parameters, a dot a run, a line a family" in page
+    assert main(["compare", "mine.yaml", "--published"]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+    ablation(text.replace("along: parameters", "along: parameter"), also=also)
+    assert main(["compare", "mine.yaml"]) == 1
+    assert "no run has the metric 'parameter'; did you mean parameters" in capsys.readouterr().err
+
+
 def test_numbers_are_compared_with_the_least_as_the_best(ablation, capsys, monkeypatch):
     shown = []
     draw = plots.validation_curves

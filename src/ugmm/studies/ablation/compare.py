@@ -123,12 +123,18 @@ class _Report:
         notes: list[str],
         name: str,
     ) -> None:
+        from ugmm.report.study.scaling import describe_scaling, fit_scaling
         from ugmm.report.study.text import caption, conclusion, runs_csv, table_cells
 
         metric, report = ablation.settings.metric, ablation.settings.report
         for shown in dict.fromkeys((metric, *report)):
             check_metric(shown, records, ablation.path)
             notes += describe_lacking(shown, records, of_all=shown == metric)
+        self.along = ablation.settings.along
+        if self.along:
+            check_metric(self.along, records, ablation.path)
+            laws = fit_scaling(records, metric, self.along)
+            notes += describe_scaling(laws, metric, self.along)
         self.title, self.goal, self.study = ablation.title, ablation.goal, ablation.name
         baseline = ablation.settings.baseline or first
         self.name, self.baseline = name, baseline
@@ -140,7 +146,8 @@ class _Report:
         best = (max if self.goal == "max" else min)(self.rows, key=lambda row: row.metric.mean)
         notes += [*describe_origins(origins), *searches.values()]
         self.notes = [*notes, f"The best run of {best.variant}: {best.best}."]
-        names = [*dict.fromkeys((metric, *report, "seconds", "parameters"))]
+        along = [self.along] if self.along else []
+        names = [*dict.fromkeys((metric, *report, *along, "seconds", "parameters"))]
         self.runs_csv = runs_csv(records, names, tell_runs(records, origins, searches))
 
     def show(self) -> None:
@@ -155,12 +162,22 @@ class _Report:
         for text in (self.caption, self.conclusion, *self.notes):
             console.print(for_rich(text, "dim" if text is self.caption else ""))
 
-    def draw_dots(self) -> "Figure":
-        """Draw the final metric of each variant."""
+    def draw(self) -> "Figure":
+        """Draw the final metric of each variant, or how it falls along what the file names."""
+        if self.along:
+            from ugmm.report.study.scaling import draw_scaling
+
+            return draw_scaling(self.records, self.metric, self.along, self.title)
         from ugmm.report.study.plots import colours_of, final_dots
 
         colours = colours_of(self.rows, self.goal, self.baseline)
         return final_dots(self.rows, self.records, self.metric, self.baseline, self.title, colours)
+
+    def describe_picture(self) -> str:
+        """Return what `draw` draws."""
+        if self.along:
+            return f"{self.metric} along {self.along}, a dot a run, a line a family"
+        return f"{self.metric} of each variant, with 95% bootstrap intervals"
 
     def write(self, folder: Path, vector: str | None = None) -> None:
         """Write tables, pictures and the page into a folder."""
@@ -181,15 +198,15 @@ class _Report:
             if record.variant in histories:
                 histories[record.variant].append(Run(record.folder).read_metrics())
         twins = _curves(metric, histories)
-        dots = self.draw_dots()
+        final = self.draw()
         curves = validation_curves(
             histories, twins, self.title, colours_of(self.rows, self.goal, self.baseline)
         )
         for kind in ("png", vector) if vector else ("png",):
-            save(dots, folder / f"final.{kind}")
+            save(final, folder / f"final.{kind}")
             save(curves, folder / f"curves.{kind}")
         figures = {
-            "The final metric": (dots, f"{metric} of each variant, with 95% bootstrap intervals"),
+            "The final metric": (final, self.describe_picture()),
             "Validation": (curves, f"{' and '.join(twins)} by epoch, a line a variant"),
         }
         page = html_page(
@@ -212,7 +229,7 @@ class _Report:
         from ugmm.report.style import save
 
         root, study = project_root(), self.study
-        save(self.draw_dots(), root / "docs" / "images" / "ablations" / f"{study}.png")
+        save(self.draw(), root / "docs" / "images" / "ablations" / f"{study}.png")
         if keep:
             write_published(root, study, self.runs_csv)
         path = publish_section(root, study, self.format_section())
