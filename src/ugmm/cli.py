@@ -159,6 +159,9 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take turns with other processes in this folder; end when no fold is free",
     )
+    crossval.add_argument(
+        "--fits", metavar="CSV", help="make the page of a fits.csv, which an earlier run wrote"
+    )
     crossval.set_defaults(command=_crossval, large=_LARGE)
 
     ablate = with_plugins("ablate", help="run all points of an ablation")
@@ -280,7 +283,9 @@ def _crossval(options: argparse.Namespace) -> None:
     from ugmm.studies.crossval import run_crossval
 
     with closing_cleanly(options.as_given), requeuing():
-        run_crossval(options.crossvalidation, options.jobs, shared=options.shared)
+        run_crossval(
+            options.crossvalidation, options.jobs, shared=options.shared, fits=options.fits
+        )
 
 
 def _ablate(options: argparse.Namespace) -> None:

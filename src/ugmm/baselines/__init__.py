@@ -11,6 +11,7 @@
 from typing import TYPE_CHECKING
 
 from ugmm._lazy import load_on_use
+from ugmm.baselines.discriminative import HistBoosting, Logistic
 from ugmm.baselines.estimators import Baseline, Estimator, LogJoint
 from ugmm.baselines.flows import MAF, NSF
 from ugmm.baselines.gaussians import GMM, LDA, QDA
@@ -43,8 +44,10 @@ __all__ = [
     "FastKAN",
     "GRUNetwork",
     "GaussianClasses",
+    "HistBoosting",
     "LinearRegressor",
     "LogJoint",
+    "Logistic",
     "MLPRegressor",
     "RBFNetwork",
 ]
@@ -56,6 +59,8 @@ BASELINES: dict[str, type[Baseline]] = {
     "kde": KDE,
     "maf": MAF,
     "nsf": NSF,
+    "logistic": Logistic,
+    "hist_boosting": HistBoosting,
 }
 
 _NETWORKS = {
