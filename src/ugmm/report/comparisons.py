@@ -27,7 +27,8 @@ class Ranks(NamedTuple):
 
     Attributes:
         means: Each model's mean rank, 1 being the best: (k,).
-        p: Of Friedman's test that all rank alike; None with fewer than three models or tables.
+        p: Of Friedman's test that all rank alike; None with fewer than three models or tables, or
+            where all are equal on each.
         critical: What two mean ranks must differ by, by Nemenyi's test at 5%.
     """
 
@@ -46,7 +47,8 @@ def rank_models(values: np.ndarray) -> Ranks:
 
     n, k = values.shape
     means = rankdata(-values, axis=1).mean(0)
-    p = float(friedmanchisquare(*values.T).pvalue) if min(n, k) > 2 else None
+    differ = min(n, k) > 2 and bool((values != values[:, :1]).any())
+    p = float(friedmanchisquare(*values.T).pvalue) if differ else None
     quantile = float(studentized_range.ppf(1 - LEVEL, k, np.inf)) / math.sqrt(2)
     return Ranks(means, p, quantile * math.sqrt(k * (k + 1) / (6 * n)))
 
