@@ -30,7 +30,7 @@ extensions = [
     "configuration_keys",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "benchmarks/*.md", "experiments/*/RESULTS.md"]
+include_patterns = ["docs/**", "benchmarks/*.md", "experiments/RESULTS.md"]
 exclude_patterns = [".*", "build", "docs/extensions", "runs", "src", "tests", "wandb"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

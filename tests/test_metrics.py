@@ -5,9 +5,10 @@ from typing import get_args, get_type_hints
 import pytest
 
 from ugmm import metrics
+from ugmm.baselines import BernoulliMixture
 from ugmm.config.training import TrainerConfig
 from ugmm.nn import RegressionNetwork, UGMMNetwork
-from ugmm.objectives import NegativeScore
+from ugmm.objectives import Likelihood, NegativeScore
 from ugmm.tasks import DiscriminativeTask, FittedTask, GenerativeTask, RegressionTask
 
 
@@ -28,6 +29,7 @@ def test_validations_measure_what_is_marked_as_validated():
     tasks = [
         DiscriminativeTask(network, 3),
         GenerativeTask(network, 3, objective=NegativeScore()),
+        GenerativeTask(BernoulliMixture(4), 1, objective=Likelihood()),
         FittedTask(network, 3),
         RegressionTask(RegressionNetwork(4)),
     ]

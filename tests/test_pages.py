@@ -12,7 +12,7 @@ from fences import ROOT, fences, pages
 from ugmm.cli import main
 from ugmm.config.compose import compose
 from ugmm.config.files import list_files
-from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.ablation.file import read_ablation
 
 # Which test runs the blocks of a page that bear no mark.
 RUN = {
@@ -103,7 +103,8 @@ def test_a_mistake_is_the_line_that_configuration_shows(capsys):
 
 
 def test_the_files_of_ablations_are_ablations(tmp_path):
-    first, variants, search = (block.text for block in fences("docs/ablations.md", "yaml"))
+    blocks = (block.text for block in fences("docs/ablations.md", "yaml"))
+    first, variants, search, families = blocks
     without_grid = re.sub(r"^(grid|baseline|folds):.*\n", "", first, flags=re.MULTILINE)
     for name, text in (
         ("first", first.replace("folds", "#")),
@@ -111,10 +112,12 @@ def test_the_files_of_ablations_are_ablations(tmp_path):
     ):
         (tmp_path / f"{name}.yaml").write_text(text)
     (tmp_path / "search.yaml").write_text(search)
+    (tmp_path / "families.yaml").write_text(families)
     found = {p.stem: read_ablation(str(p)) for p in tmp_path.glob("*.yaml")}
     assert list(found["first"].variants) == [f"model.norm={n}" for n in ("layer", "batch", "none")]
     assert list(found["variants"].variants) == ["ugmm", "wide", "mlp"]
     assert found["search"].settings.search == "optuna"
+    assert list(found["families"].searches) == ["ugmm", "mlp"]
 
 
 def test_the_commands_exist():

@@ -162,6 +162,9 @@ def make_parser() -> argparse.ArgumentParser:
     crossval.add_argument(
         "--fits", metavar="CSV", help="make the page of a fits.csv, which an earlier run wrote"
     )
+    crossval.add_argument(
+        "--publish", action="store_true", help="also write its section of experiments/RESULTS.md"
+    )
     crossval.set_defaults(command=_crossval, large=_LARGE)
 
     ablate = with_plugins("ablate", help="run all points of an ablation")
@@ -182,7 +185,7 @@ def make_parser() -> argparse.ArgumentParser:
     compare = with_plugins("compare", help="compare the variants of an ablation")
     compare.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
     compare.add_argument(
-        "--publish", action="store_true", help="also write experiments/ablations/RESULTS.md"
+        "--publish", action="store_true", help="also write its section of experiments/RESULTS.md"
     )
     compare.add_argument(
         "--vector", choices=("pdf", "svg"), help="also write the pictures so, for print"
@@ -284,7 +287,11 @@ def _crossval(options: argparse.Namespace) -> None:
 
     with closing_cleanly(options.as_given), requeuing():
         run_crossval(
-            options.crossvalidation, options.jobs, shared=options.shared, fits=options.fits
+            options.crossvalidation,
+            options.jobs,
+            shared=options.shared,
+            fits=options.fits,
+            publish=options.publish,
         )
 
 

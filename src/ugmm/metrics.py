@@ -22,9 +22,13 @@ __all__ = [
 ]
 
 Goal = Literal["max", "min"]
-Unit = Literal["share", "nats", "seconds", "count", ""]
+Unit = Literal["share", "nats", "bits", "seconds", "count", ""]
 
-_UNIT_SIGNS = {"share": "%", "nats": "nats"}  # seconds and counts are named by what they are
+_UNIT_SIGNS = {
+    "share": "%",
+    "nats": "nats",
+    "bits": "bits",
+}  # seconds and counts are named by what they are
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ METRICS = (
     Metric("nll", "NLL of the label", "min", "nats", validated=True, curve="val"),
     Metric("ece", "calibration error", "min", "share", validated=True),
     Metric("log_prob", "log p(x, y)", "max", "nats", validated=True),
+    Metric("bits_per_dim", "bits a feature", "min", "bits", validated=True),
     Metric("log_prob_raw", "log p(x, y) in raw units", "max", "nats"),
     Metric("score", "log-score", "max", "nats", normalised=False, validated=True),
     Metric("r2", "R squared", "max", validated=True, curve="val"),

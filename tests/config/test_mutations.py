@@ -9,7 +9,7 @@ from ugmm.cli import main
 from ugmm.config.compose import compose
 from ugmm.config.frozen import from_yaml, to_yaml
 from ugmm.errors import UserError
-from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.crossval.definition import read_crossvalidation
 
 ROOT = Path(__file__).parents[2]

@@ -110,7 +110,7 @@ class BinaryTable(Density):
     Forced, its draws are all rows of the table that agree with the evidence, equally often.
     """
 
-    binary = True
+    levels = 2
 
     def __init__(self, n_features=4, n_classes=2, *, forced=False, seed=0):
         super().__init__()

@@ -1,12 +1,15 @@
 """Samples by each method: of the right distribution, whole, and honest about their worth."""
 
+import itertools
+
 import pytest
 import torch
 from exact_densities import BinaryTable, GaussianPerClass, Repeated, half_known, random_gaussians
 
 from ugmm.errors import UGMMWarning
-from ugmm.inference import Evidence, conditional, sample
+from ugmm.inference import Evidence, conditional, mpe, sample
 from ugmm.inference.density_posteriors import density_posterior
+from ugmm.nn import AutoregressiveUGMM
 
 FAR = Evidence(torch.tensor([[0.0, torch.nan, 0.0], [1e200, torch.nan, 0.0]], dtype=torch.float64))
 
@@ -160,3 +163,22 @@ def test_everything_may_be_known():
     for method in ("auto", "metropolis", "mala", "gibbs"):
         drawn = sample(random_gaussians(3, forced=True), 20, row, method=method)
         assert (drawn.features == 1).all()
+
+
+def test_features_of_levels_are_drawn_by_importance_and_nothing_else_is_asked_of_them():
+    torch.manual_seed(0)
+    network = AutoregressiveUGMM(3, hidden=(4,), head="levels", levels=3).eval()
+    evidence = Evidence.nothing(3).with_features(torch.tensor([2]), torch.tensor([[0.5]]))
+    drawn = sample(network, 4000, evidence, seed=0).features[0]
+    assert (drawn[:, 2] == 0.5).all()
+    rows = torch.tensor(list(itertools.product(range(3), repeat=3))) / 2
+    p = network.log_prob(rows).exp().view(3, 3, 3)[:, :, 1].sum(1).detach()
+    found = torch.bincount((drawn[:, 0] * 2).long(), minlength=3) / 4000
+    torch.testing.assert_close(found, p / p.sum(), atol=0.04, rtol=0)
+    for method in ("mala", "gibbs"):
+        with pytest.raises(ValueError, match=f"{method} is not there for features of 3 levels"):
+            sample(network, 4, evidence, method=method)
+    with pytest.raises(ValueError, match="a conditional is not there for features of 3 levels"):
+        conditional(network, 0, evidence)
+    with pytest.raises(ValueError, match="a most probable completion is not there"):
+        mpe(network, evidence)

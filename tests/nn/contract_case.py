@@ -23,6 +23,7 @@ class Case:
             decides.
         n_classes: How many classes it scores.
         binary: Whether its features are 0 or 1.
+        grey: Whether they have more levels, of which 0 and 1 are two.
         init: What `init_from` needs: "features", "labels" too, or "none" where there is no such
             thing.
         fitted: Whether it has no parameters, only what `init_from` fits.
@@ -38,6 +39,7 @@ class Case:
     n_parameters: int | None
     n_classes: int = C
     binary: bool = False
+    grey: bool = False
     init: str = "features"
     fitted: bool = False
     factory: bool = False
@@ -50,7 +52,7 @@ class Case:
         """Features (*lead, D), the same at each call."""
         generator = torch.Generator().manual_seed(1)
         x = torch.randn(*lead, D, generator=generator, dtype=torch.float64)
-        return (x > 0 if self.binary else x).to(device, dtype)
+        return (x > 0 if self.binary or self.grey else x).to(device, dtype)
 
     def labels(self, n, device="cpu"):
         """Labels (n,) of all classes in turn."""

@@ -14,6 +14,7 @@ from ugmm.baselines import (
     GMM,
     LDA,
     MLP,
+    NADE,
     QDA,
     BernoulliMixture,
     Circuit,
@@ -136,6 +137,43 @@ def autoregressive():
         )
 
 
+def of_levels():
+    head = 4 * (3 * 2 * 5 + 3 * 2 + 3 * 2 * 4)  # scores, biases, four neighbours
+    settings = {"head": "levels", "components": 2, "levels": 5, "neighbours": 1}
+    text = "n_features=4, width=5, components=2, levels=5"
+    yield (
+        "autoregressive-levels",
+        Case(
+            partial(AutoregressiveUGMM, D, C, (7, 5), **settings),
+            ("AutoregressiveUGMM", "LevelsHead", text, "Neighbours"),
+            n_parameters=3 * 7 * 4 + C * 7 + C + 2 * (7 + 5) + 3 * 5 * 7 + head,
+            grey=True,
+            draws=True,
+        ),
+    )
+    yield (
+        "nade-levels",
+        Case(
+            partial(NADE, D, C, (7, 5), **settings),
+            ("NADE", "hidden=[7, 5]", "LevelsHead", "radius=1, neighbours=4, out_features=6"),
+            n_parameters=7 * 4 + C * 7 + C + 2 * (7 + 5) + 5 * 7 + 5 + head,
+            grey=True,
+            draws=True,
+        ),
+    )
+    for name, n in (("gaussian", 2 * 4 * (5 + 3 + 4)), ("bernoulli", 4 * (5 + 1))):
+        yield (
+            f"nade-{name}",
+            Case(
+                partial(NADE, D, C, (5,), name, components=2),
+                ("NADE", "hidden=[5]"),
+                n_parameters=5 * 4 + C * 5 + C + 2 * 5 + n,
+                binary=name == "bernoulli",
+                draws=True,
+            ),
+        )
+
+
 def joint_score(label):
     size, n_classes = {"onehot": (C, C), "real": (1, C), "none": (0, 1)}[label]
     network = UGMMNetwork([D + size, 6, 1], dropout=0.2, norm="layer", min_scale=0.1)
@@ -246,6 +284,7 @@ CASES: dict[str, Case] = {
         n_parameters=3 * (3 * 6 * 4 + C * 6 + C + 2 * 6 + 4 * (6 + 3 + 4)),
         draws=True,
     ),
+    **dict(of_levels()),
     **dict(perceptrons()),
     **dict(radial()),
     "bernoulli-mixture": Case(

@@ -81,6 +81,19 @@ def test_an_ensemble_of_exact_densities_sums_their_losses(rows):
     np.testing.assert_allclose(task.network(*rows).detach(), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("n_classes", [1, 3])
+def test_features_of_levels_are_told_in_bits(rows, run, n_classes):
+    torch.manual_seed(0)
+    network = AutoregressiveUGMM(4, n_classes, [6], head="levels", levels=5)
+    task = GenerativeTask(network, 3, Likelihood(), noise=0, has_label=n_classes > 1)
+    x = torch.randint(5, (30, 4)) / 4
+    for split, stage in (("test", "test"), ("val", "validate")):
+        metrics = run(stage, task, (x, rows[1]))
+        p = network.log_prob(x).double().exp().detach().numpy()
+        expected = -np.log2(p).mean() / 4
+        assert metrics[f"{split}/bits_per_dim"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_without_a_label_only_the_density_is_reported(rows, run):
     task = make(rows, "none")
     metrics = run("test", task, rows)

@@ -222,6 +222,11 @@ class TestErrors:
             ("iris_gen", ["model.norm=batch"], "must be a fixed function"),
             ("iris_gen", ["model=autoregressive"], "train it with task=likelihood"),
             ("iris_gen", ["task=likelihood"], "task=likelihood needs a model"),
+            ("mnist_grey", ["task.noise=0.1"], "has no probability; set task.noise=0"),
+            ("mnist_grey", ["task.noise=null"], "has no probability; set task.noise=0"),
+            ("mnist_grey", ["data.noise=0.1"], "has no probability; set data.noise=0"),
+            ("mnist_grey", ["data.binarize=0"], "set data.binarize=null, or model.head=bernoulli"),
+            ("mnist_grey", ["data=iris"], "or set model.neighbours=0"),
             ("mnist_gen", ["task.label=real"], "takes task.label=onehot or none"),
             ("iris_disc", ["data.val_fraction=0"], "trainer.test_checkpoint=last"),
             ("iris_disc", ["trainer.num_nodes=2"], "needs a launcher on every node"),
@@ -248,6 +253,11 @@ class TestErrors:
         line = train("iris_gen", "task=likelihood", "model=bernoulli_mixture")
         assert "model=bernoulli_mixture is a distribution of 0 and 1" in line
         assert "use data=mnist data.binarize=0" in line
+
+    def test_rows_between_the_levels(self, train):
+        line = train("mnist_grey", "data=iris", "model.neighbours=0")
+        assert "model=autoregressive is a distribution of 256 levels" in line
+        assert "use model.head=gaussian, or other rows" in line
 
     def test_the_last_good_checkpoint_is_named_and_good(self, train, tmp_path):
         line = train(

@@ -7,7 +7,7 @@ from ugmm.cli import main
 from ugmm.config.compose import compose
 from ugmm.errors import UserError
 from ugmm.loading import load_network
-from ugmm.studies.ablation.definition import read_ablation
+from ugmm.studies.ablation.file import read_ablation
 
 SMALL = ("model=vit", "model.image_shape=[2,2]", "model.patch=1", "model.d_model=8")
 

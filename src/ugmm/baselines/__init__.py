@@ -3,9 +3,9 @@
 - Estimators, fitted to NumPy arrays by a cross-validation: `BASELINES` has them by name. They
   need no torch before they are fitted.
 - Networks, trained in an experiment in the place of mixture neurons: `MLP`, `CNN`,
-  `BernoulliMixture`, `Circuit`, `GaussianClasses`, `FastKAN`, `RBFNetwork`, `GRUNetwork`, and for
-  regression `MLPRegressor` and `LinearRegressor`. They need torch, and load when they are first
-  used.
+  `BernoulliMixture`, `NADE`, `Circuit`, `GaussianClasses`, `FastKAN`, `RBFNetwork`, `GRUNetwork`,
+  and for regression `MLPRegressor` and `LinearRegressor`. They need torch, and load when they are
+  first used.
 """
 
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ugmm.baselines.gaussian_classes import GaussianClasses
     from ugmm.baselines.gru import GRUNetwork
     from ugmm.baselines.mlp import MLP
+    from ugmm.baselines.nade import NADE
     from ugmm.baselines.radial import FastKAN, RBFNetwork
     from ugmm.baselines.regressors import LinearRegressor, MLPRegressor
 
@@ -35,6 +36,7 @@ __all__ = [
     "LDA",
     "MAF",
     "MLP",
+    "NADE",
     "NSF",
     "QDA",
     "Baseline",
@@ -73,6 +75,7 @@ _NETWORKS = {
     "LinearRegressor": "regressors",
     "MLP": "mlp",
     "MLPRegressor": "regressors",
+    "NADE": "nade",
     "RBFNetwork": "radial",
 }
 

@@ -33,7 +33,7 @@ class BernoulliMixture(Density):
         ValueError: If a size is not positive.
     """
 
-    binary = True
+    levels = 2
 
     def __init__(self, n_features: int, n_classes: int = 1, components: int = 100) -> None:
         super().__init__()

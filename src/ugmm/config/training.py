@@ -125,6 +125,7 @@ class TrainerConfig:
         "val/nll",
         "val/ece",
         "val/log_prob",
+        "val/bits_per_dim",
         "val/score",
         "val/r2",
         "val/rmse",

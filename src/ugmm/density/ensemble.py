@@ -29,7 +29,7 @@ class Ensemble(Density):
         if not members:
             raise ValueError("an ensemble needs at least one member")
         self.members = nn.ModuleList(members)
-        self.binary = any(member.binary for member in members)
+        self.levels = next((m.levels for m in members if m.levels), None)
         self.missing = all(member.missing for member in members)
 
     def __iter__(self) -> Iterator[Density]:

@@ -6,11 +6,19 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ugmm.nn.checks import check_binary
+from ugmm.nn.checks import check_levels
 from ugmm.nn.classifier import Density
 from ugmm.nn.evidence import Evidence, Queryable
 
-__all__ = ["Asked", "alike", "beside", "check_density", "check_evidence", "generator_of"]
+__all__ = [
+    "Asked",
+    "alike",
+    "beside",
+    "check_density",
+    "check_evidence",
+    "generator_of",
+    "refuse_levels",
+]
 
 
 class Asked(Queryable, Density):
@@ -46,9 +54,21 @@ def check_evidence(density: Asked, evidence: Evidence) -> Evidence:
     evidence.check(density.n_features, density.n_classes)
     if density.n_classes == 1:  # a label that says nothing
         evidence = Evidence(evidence.x, evidence.known)
-    if density.binary:
-        check_binary(evidence.x[evidence.known])
+    check_levels(evidence.x[evidence.known], density.levels)
     return beside(density, evidence)
+
+
+def refuse_levels(density: Asked, what: str) -> None:
+    """Refuse what is worked out for features of two levels or of any value, and none between.
+
+    Raises:
+        ValueError: If the density's features have three levels or more.
+    """
+    if density.levels is not None and not density.binary:
+        raise ValueError(
+            f"{what} is not there for features of {density.levels} levels; ask for marginals, or "
+            "for samples by importance"
+        )
 
 
 def beside(network: nn.Module, evidence: Evidence) -> Evidence:

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from ugmm.errors import UGMMWarning
-from ugmm.inference.asking import Asked, check_density, check_evidence, generator_of
+from ugmm.inference.asking import (
+    Asked,
+    check_density,
+    check_evidence,
+    generator_of,
+    refuse_levels,
+)
 from ugmm.inference.chains import CHAINS, gibbs, mala, metropolis
 from ugmm.inference.weights import (
     RowSamples,
@@ -119,6 +125,8 @@ def sample(
         raise ValueError(f"there is no method {method!r}; choose one of {', '.join(_METHODS)}")
     if method == "mala" and asked.binary:
         raise ValueError("mala follows gradients, and features that are 0 or 1 have none")
+    if method in ("mala", "gibbs"):
+        refuse_levels(asked, method)
     if evidence is None:
         evidence = Evidence.nothing(asked.n_features)
     evidence = check_evidence(asked, evidence)
@@ -160,7 +168,7 @@ def _draw(
 ) -> RowSamples:
     """Draw n rows given one row of evidence."""
     if method in ("auto", "importance"):
-        least = _LEAST_SHARE if method == "auto" and not density.binary else 0
+        least = _LEAST_SHARE if method == "auto" and density.levels is None else 0
         drawn = by_importance(density, row, n, generator, report, least)
         if drawn is not None:
             return drawn

@@ -15,11 +15,17 @@ class Network(Recorded, nn.Module):
 
     Attributes:
         missing: Whether NaN in a feature says that it is not known; see `expect_missing`.
-        binary: Whether features must be 0 or 1.
+        levels: How many values a feature may have, k / (levels - 1) for k from 0 on; None where
+            it may be any number.
     """
 
     missing = False
-    binary = False
+    levels: int | None = None
+
+    @property
+    def binary(self) -> bool:
+        """Whether features must be 0 or 1."""
+        return self.levels == 2
 
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
         """Set the initial parameters from a batch of data.

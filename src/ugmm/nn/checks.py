@@ -9,8 +9,10 @@ from ugmm.kernels.problem import check_candidates, check_floats, check_tensors
 
 __all__ = [
     "check_binary", "check_candidates", "check_draws", "check_floats", "check_given",
-    "check_positive", "check_tensors", "per_layer",
+    "check_levels", "check_positive", "check_tensors", "per_layer",
 ]  # fmt: skip
+
+_NEAR = 1e-3  # of the step between two levels: rounding errors of a level divided by their number
 
 
 def check_positive(**sizes: int) -> None:
@@ -37,22 +39,37 @@ def check_draws(n: int) -> None:
 def check_binary(x: Tensor) -> None:
     """Check that features are 0 or 1, or NaN where they are not known.
 
+    Raises:
+        ValueError: If one is something else.
+    """
+    check_levels(x, 2)
+
+
+def check_levels(x: Tensor, levels: int | None) -> None:
+    """Check that features are k / (levels - 1) for a level k, or NaN where they are not known.
+
     While a graph is traced or transformed they have no values, and nothing is checked.
+
+    Args:
+        x: Of any shape.
+        levels: How many values a feature may have; None for any.
 
     Raises:
         ValueError: If one is something else.
     """
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if levels is None or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return
     try:
-        if not ((x.detach() - 0.5).abs() != 0.5).any():
+        place = x.detach() * (levels - 1)
+        level = place.round().clamp(0, levels - 1)
+        wrong = (place - level).abs() > (0 if levels == 2 else _NEAR)
+        if not wrong.any():
             return
-        wrong = x[(x != 0) & (x != 1) & ~x.isnan()]
-        found = wrong[0].item() if len(wrong) else None
+        found = x[wrong][0].item()
     except RuntimeError:  # of torch.func, or on the device "meta"
         return
-    if found is not None:
-        raise ValueError(f"a feature is {found:g}, and each must be 0 or 1")
+    allowed = "0 or 1" if levels == 2 else f"0 to {levels - 1}, divided by {levels - 1}"
+    raise ValueError(f"a feature is {found:g}, and each must be {allowed}")
 
 
 def check_given(given: Tensor, n: int, n_features: int) -> None:

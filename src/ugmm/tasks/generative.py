@@ -28,8 +28,9 @@ class GenerativeTask(ClassificationTask):
 
     The class posterior comes from evaluating every label. Validation and test also log
     `log_prob`, the mean of log p(x, y) in nats, of the features as the data module serves them;
-    for a tilted Gaussian Z is estimated before each. A test estimates Z in two ways, and logs both
-    with their errors; `log_prob_raw` is `log_prob` in the data's own units.
+    for a tilted Gaussian Z is estimated before each. Where features have levels they log
+    `bits_per_dim`, too, the mean of -log2 p(x) / D of the D features. A test estimates Z in two
+    ways, and logs both with their errors; `log_prob_raw` is `log_prob` in the data's own units.
 
     With an objective that is the paper's score, validation and test log `score` too.
 
@@ -64,12 +65,15 @@ class GenerativeTask(ClassificationTask):
         self.has_label = has_label
         for split, metrics in (("val", self.val_metrics), ("test", self.test_metrics)):
             added: dict[str, Metric | MetricCollection] = {"log_prob": Mean()}
+            if self.network.levels is not None and not self.network.missing:
+                added["bits_per_dim"] = Mean()
+            if not has_label:
+                only = MetricCollection(added, prefix=f"{split}/", compute_groups=False)
+                setattr(self, f"{split}_metrics", only)
+                continue
             if self.objective.is_score:
                 added["score"] = Mean()
             metrics.add_metrics(added)
-            if not has_label:
-                only = MetricCollection({"log_prob": Mean()}, prefix=f"{split}/")
-                setattr(self, f"{split}_metrics", only)
         self.last_batch: tuple[Tensor, Tensor, Tensor] | None = None
         self.estimates: list[tuple[Estimate, Estimate]] = []
 
@@ -160,6 +164,9 @@ class GenerativeTask(ClassificationTask):
     def update(self, metrics: MetricCollection, batch: Batch) -> tuple[Tensor, Tensor]:
         """Add a batch to a split's metrics; return its class scores and its labels."""
         scores, y = super().update(metrics, batch)
+        if "bits_per_dim" in metrics.keys(keep_base=True):
+            bits = -scores.logsumexp(-1) / math.log(2)
+            metrics["bits_per_dim"].update(bits / batch[0].shape[-1])
         if "score" in metrics.keys(keep_base=True):
             for density in self.tilted:
                 metrics["score"].update(density.score(batch[0], y))

@@ -12,7 +12,7 @@ from ugmm.data import InMemoryDataModule, Split
 from ugmm.density import fill_gaps
 from ugmm.errors import UserError
 from ugmm.nn import Classifier, Regressor
-from ugmm.nn.checks import check_binary
+from ugmm.nn.checks import check_levels
 from ugmm.tasks import Task
 
 __all__ = ["build", "build_task", "prepare", "some_rows"]
@@ -73,15 +73,16 @@ def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     data.prepare_data()
     data.setup("fit")
     x, y = data.splits["train"]
-    if task.network.binary:
-        try:
-            check_binary(x)
-        except ValueError as error:
-            raise UserError(
-                f"model={config.model.name} is a distribution of 0 and 1, and the rows of "
-                f"data={config.data.name} are not ({error}); use data=mnist data.binarize=0, or "
-                "another model"
-            ) from None
+    try:
+        check_levels(x, task.network.levels)
+    except ValueError as error:
+        kind, remedy = "0 and 1", "data=mnist data.binarize=0, or another model"
+        if not task.network.binary:
+            kind, remedy = f"{task.network.levels} levels", "model.head=gaussian, or other rows"
+        raise UserError(
+            f"model={config.model.name} is a distribution of {kind}, and the rows of "
+            f"data={config.data.name} are not ({error}); use {remedy}"
+        ) from None
     task.prepare(x, y)
     if config.model.starts_from_data:
         labels = task.labels(y[:_INIT_ROWS])

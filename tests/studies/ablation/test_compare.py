@@ -310,15 +310,15 @@ def test_nothing_has_been_run(ablation, capsys):
 def test_a_published_section_replaces_its_own(ablation, monkeypatch, tmp_path):
     ablation()
     root = tmp_path / "elsewhere"
-    (root / "experiments" / "ablations").mkdir(parents=True)
+    (root / "experiments").mkdir(parents=True)
     monkeypatch.setattr(command, "project_root", lambda: root)
-    path = root / "experiments" / "ablations" / "RESULTS.md"
+    path = root / "experiments" / "RESULTS.md"
     path.write_text("# Mine\n\n<!-- other -->\nkept\n<!-- /other -->\n")
     for _ in range(2):
         assert main(["compare", "mine.yaml", "--publish"]) == 0
     text = path.read_text()
-    assert text.startswith("# Mine\n\n<!-- other -->\nkept\n<!-- /other -->\n\n<!-- mine -->\n")
-    assert text.count("## Does dropout help?") == 1
+    assert text.startswith("# Mine\n\n<!-- other -->\nkept\n<!-- /other -->\n\n")
+    assert text.count("<!-- mine -->\n### Does dropout help?\n") == 1
     assert "| plain | 4 |" in text
     assert (root / "docs" / "images" / "ablations" / "mine.png").is_file()
 

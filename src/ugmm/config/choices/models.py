@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AutoregressiveConfig",
+    "AutoregressiveModelConfig",
     "BernoulliMixtureConfig",
     "CircuitConfig",
     "GMMConfig",
@@ -21,6 +22,7 @@ __all__ = [
     "MLPConfig",
     "MixtureCircuitConfig",
     "ModelConfig",
+    "NADEConfig",
     "QDAConfig",
     "UGMMConfig",
 ]
@@ -52,6 +54,11 @@ class ModelConfig(Choice):
     @property
     def is_bounded(self) -> bool:
         """Whether its outputs have an upper bound."""
+        return False
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether it is a density of features that have levels, as 0 and 1 are."""
         return False
 
     @property
@@ -126,26 +133,75 @@ class MLPConfig(LayeredConfig):
     norm: Literal["none", "layer", "batch"] = "none"
 
 
+@dataclass
+class AutoregressiveModelConfig(ModelConfig):
+    """A density that is a product: each feature given those before it."""
+
+    head: Literal["gaussian", "bernoulli", "levels"] = "gaussian"
+    components: int = key(4, low=1, high=10_000)  # of a mixture
+    levels: int = key(256, low=3, high=2**16)  # of a feature of head=levels, from 0 to 1
+    neighbours: int = key(0, low=0, high=1000)  # how far the pixels of a linear term are; 0: none
+    # [height, width] of the images whose pixels are neighbours; null: square
+    image_shape: list[int] | None = key(None, low=1, high=10**6)
+    # conditionals a training step; null: all
+    positions: int | None = key(None, low=1, high=10**6)
+
+    is_density = True
+    is_classifier = False
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether it is a density of features that have levels, as 0 and 1 are."""
+        return self.head != "gaussian"
+
+    def check_with(self, config: Any) -> None:
+        """Refuse noise between levels, and neighbours in a table."""
+        super().check_with(config)
+        data = config.data
+        if self.head == "levels":
+            for place, noise in (("data", data), ("task", config.task)):
+                if getattr(noise, "noise", 0) != 0:
+                    raise UserError(
+                        f"{place}.noise={noise.noise} with model.head=levels: what lies between "
+                        f"two levels has no probability; set {place}.noise=0"
+                    )
+            if getattr(data, "binarize", None) is not None:
+                raise UserError(
+                    "model.head=levels needs grey pixels; set data.binarize=null, or "
+                    "model.head=bernoulli"
+                )
+        if self.neighbours and self.image_shape is None and not data.holds_images:
+            raise UserError(
+                f"model.neighbours={self.neighbours} are pixels of an image, and rows of "
+                f"data={data.name} are none as far as is known; name "
+                "model.image_shape=[height,width], or set model.neighbours=0"
+            )
+
+
 @choice("model", "autoregressive", builds="ugmm.nn:AutoregressiveUGMM")
-class AutoregressiveConfig(ModelConfig):
+class AutoregressiveConfig(AutoregressiveModelConfig):
     """Each feature given those before it, normalised; see `ugmm.nn.AutoregressiveUGMM`."""
 
     hidden: list[int] = key([128, 64], low=1, high=10**6)
-    head: Literal["gaussian", "bernoulli"] = "gaussian"
-    components: int = key(4, low=1, high=10_000)  # of the Gaussian head
     # of the features: as they are numbered, or another at each training step
     order: Literal["fixed", "random"] = "fixed"
     orders: int = key(4, low=2, high=1000)  # mixed in evaluation, of a random order
-    # conditionals a training step; null: all
-    positions: int | None = key(None, low=1, high=10**6)
+    # what the first layer remembers: all, or the last lines of an image, column by column
+    memory: Literal["all", "columns"] = "all"
     dropout: float = key(0.0, low=0, below=1)
     init: Literal["unit", "data"] = key("unit", passed=False)
     min_scale: float = key(1e-3, low=0, high=1000)
     kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
 
     takes_missing = True
-    is_density = True
-    is_classifier = False
+
+
+@choice("model", "nade", builds="ugmm.baselines.nade:NADE")
+class NADEConfig(AutoregressiveModelConfig):
+    """The same of rectifiers, or of neighbours alone; see `ugmm.baselines.NADE`."""
+
+    hidden: list[int] = key([128], low=1, high=10**6)
+    init: Literal["unit", "data"] = key("unit", passed=False)
 
 
 @choice("model", "bernoulli_mixture", builds="ugmm.baselines.bernoulli:BernoulliMixture")
@@ -157,6 +213,11 @@ class BernoulliMixtureConfig(ModelConfig):
 
     is_density = True
     is_classifier = False
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether it is a density of features that have levels, as 0 and 1 are."""
+        return True
 
 
 @choice("model", "ugmm_circuit", builds="ugmm.nn:UGMMCircuit")

@@ -142,12 +142,13 @@ class GenerativeConfig(TaskConfig):
         """Whether there are classes to tell apart."""
         return self.label != "none"
 
-    def measured(self, model: ModelConfig) -> tuple[str, ...]:  # noqa: ARG002
+    def measured(self, model: ModelConfig) -> tuple[str, ...]:
         """Return what a validation measures: see `ugmm.tasks.GenerativeTask`."""
+        density = ("log_prob", *(("bits_per_dim",) if model.is_discrete else ()))
         if not self.has_label:
-            return ("log_prob",)
+            return density
         score = ("score",) if self.make_objective().is_score else ()
-        return (*_OF_CLASSES, "log_prob", *score)
+        return (*_OF_CLASSES, *density, *score)
 
     def make_objective(self) -> Objective:
         """Return the loss."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ugmm.inference.asking import check_density, check_evidence, generator_of
+from ugmm.inference.asking import check_density, check_evidence, generator_of, refuse_levels
 from ugmm.inference.conditionals.clouds import Cloud
 from ugmm.inference.conditionals.lines import feature_given
 from ugmm.inference.conditionals.rows import RowConditional
@@ -148,6 +148,7 @@ def conditional(
     """
     check_positive(n=n)
     asked = check_density(density)
+    refuse_levels(asked, "a conditional")
     evidence = check_evidence(asked, evidence)
     features = _check_query(query, evidence)
     rows: list[RowConditional] = []

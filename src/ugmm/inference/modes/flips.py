@@ -29,7 +29,7 @@ _NEAREST = 32  # training rows that are completions to start from
 class Flips:
     """A search from the best of many completions, by flips of single features and of several.
 
-    Of an autoregressive network, what a beam search finds is one of them.
+    Of an autoregressive network, what a beam search finds is one of them, if it can be made.
 
     Attributes:
         density: Of binary features, in evaluation mode.
@@ -58,7 +58,7 @@ class Flips:
             generator: Not needed.
         """
         completions, known = draws.to(dtype_of(self.density)), evidence.known.unsqueeze(1)
-        if isinstance(self.density, AutoregressiveUGMM):
+        if isinstance(self.density, AutoregressiveUGMM) and self.density.head.near is None:
             beam = self.density.beam(evidence, _BEAM * self.starts).x.to(completions)
             completions = torch.cat([completions, beam.unsqueeze(1)], 1)
         tops = [self._best(evidence, completions)]

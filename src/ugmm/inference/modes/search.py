@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ugmm.inference.asking import Asked, check_density, check_evidence, generator_of
+from ugmm.inference.asking import (
+    Asked,
+    check_density,
+    check_evidence,
+    generator_of,
+    refuse_levels,
+)
 from ugmm.inference.modes.ascent import Ascent
 from ugmm.inference.modes.candidates import Choice, Found, enumerate_all
 from ugmm.inference.modes.flips import Flips
@@ -80,6 +86,7 @@ def mpe(
             of a choice is none of its values.
     """
     asked = check_density(density)
+    refuse_levels(asked, "a most probable completion")
     check_positive(starts=1 if starts is None else starts)
     taken = check_evidence(asked, evidence)
     search = _Search.of(asked, taken, starts, seed, choices, rows)

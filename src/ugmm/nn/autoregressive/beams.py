@@ -65,7 +65,7 @@ def _search(
     )
     for d in range(walk.n_features):
         g = walk.read(h).flatten(0, 1).unsqueeze(1)
-        logits = head.logits(g, slice(d, d + 1)).view_as(score).double()
+        logits = head.logits(g, evidence.x, slice(d, d + 1)).view_as(score).double()
         gain = F.logsigmoid(torch.stack([-logits, logits], -1))
         known, value = evidence.known[:, d, None], evidence.x[:, d, None]
         gain = gain.masked_fill((known & (value != options)).unsqueeze(1), -torch.inf)

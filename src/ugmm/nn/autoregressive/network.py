@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from ugmm.nn.autoregressive.beams import Beam, search
 from ugmm.nn.autoregressive.conditionals import Conditionals
+from ugmm.nn.autoregressive.memory import log_totals
 from ugmm.nn.autoregressive.orders import beam as beam_in_orders
 from ugmm.nn.autoregressive.orders import by_orders, check_order, sample
 from ugmm.nn.autoregressive.orders import draw as draw_in_orders
 from ugmm.nn.autoregressive.orders import marginal as marginal_in_orders
 from ugmm.nn.autoregressive.particles import Question, draw, marginal
 from ugmm.nn.autoregressive.walk import Walk
-from ugmm.nn.checks import check_binary, check_draws, check_given, check_positive, check_tensors
+from ugmm.nn.checks import check_draws, check_given, check_levels, check_positive, check_tensors
 from ugmm.nn.evidence import Draws, Evidence, Marginal
 from ugmm.nn.labels import draw_labels
 
@@ -45,7 +46,12 @@ class AutoregressiveUGMM(Conditionals):
       :math:`\sum_i \operatorname{softmax}(V_d g^{(d)})_i \,
       \mathcal{N}(x_d; m_{di} + A_{di} x_{<d}, s_{di}^2)`;
     - ``"bernoulli"``: :math:`p(x_d = 1) = \operatorname{sigmoid}(v_d g^{(d)} + c_d)`, for
-      features that are 0 or 1.
+      features that are 0 or 1;
+    - ``"levels"``: a mixture of J discretised logistics, for features that have L levels, 0 to 1
+      in equal steps: what grey pixels are. See `ugmm.nn.autoregressive.heads.levels`.
+
+    To what the last two read off the scores, a linear term of the pixels near each may be added,
+    among those before it: see `ugmm.nn.autoregressive.heads.neighbours`.
 
     That all conditionals share one cumulative layer is the idea of NADE (H. Larochelle and
     I. Murray, AISTATS 2011), here with mixture neurons in place of sigmoid ones.
@@ -55,11 +61,17 @@ class AutoregressiveUGMM(Conditionals):
         n_classes: Number of classes; 1 where there is no label.
         hidden: Widths of the layers, beginning with the cumulative one.
         head: The distribution of a feature.
-        components: J, used by the Gaussian head only.
+        components: J, of a mixture.
+        levels: L, used by the head ``"levels"`` only.
+        neighbours: How far off, in lines and columns, the pixels of the linear term may be; 0 for
+            none. For images and a fixed order.
+        image_shape: Height and width of these; None for square ones.
         order: What d counts: ``"fixed"``, the features as they are numbered; or ``"random"``, for
             a density that answers what is asked of any of its features; see
             `ugmm.nn.autoregressive.orders`.
         orders: K, how many orders are mixed in evaluation if the order is random.
+        memory: ``"all"``, of all that came before; or ``"columns"``, of the last lines of each
+            column of an image: see `ugmm.nn.autoregressive.memory`.
         positions: In training, how many features' conditionals are computed at each step. They
             are drawn at random and their sum is scaled up, so that the loss is right on average.
             None computes all.
@@ -116,8 +128,7 @@ class AutoregressiveUGMM(Conditionals):
             given = self.start.new_empty(0)
         else:
             check_given(given, n, self.n_features)
-            if self.binary:
-                check_binary(given)
+            check_levels(given, self.levels)
         given = torch.atleast_2d(given).to(self.start)
         if y is not None:
             check_tensors(y=y)
@@ -199,6 +210,8 @@ class AutoregressiveUGMM(Conditionals):
         check_positive(width=width)
         if not self.binary:
             raise ValueError("a beam search is for binary features")
+        if self.head.near is not None:
+            raise ValueError("a beam search is for a head without a term of neighbours")
         evidence = self._check(evidence)
         if self.orders is not None:
             return beam_in_orders(self, evidence, width)
@@ -212,11 +225,14 @@ class AutoregressiveUGMM(Conditionals):
     def _check(self, evidence: Evidence) -> Evidence:
         """Return evidence where the network is, and of its type, if it is of its rows."""
         evidence.check(self.n_features, self.n_classes)
-        if self.binary:
-            check_binary(evidence.x)
+        check_levels(evidence.x, self.levels)
         return evidence.to(self.start.device, self.start.dtype)
 
     def walk(self) -> Walk:
         """Return the parameters as they are now, for going from feature to feature."""
         norm = None if self.layers else cast("nn.LayerNorm", self.norms[0])
-        return Walk(self.head, self.start, self.prefix, self._after_first, norm, self.kernel)
+        b, totals = self.start_logits, None
+        if b is not None:
+            totals = log_totals(self.prefix.logits, b)
+        read = self._after_first
+        return Walk(self.head, self.start, self.prefix, totals, read, norm, self.kernel)

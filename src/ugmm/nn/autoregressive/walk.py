@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ugmm.kernels import KernelName, choose_draws
 from ugmm.kernels.draws.table import Table
-from ugmm.nn.autoregressive.heads import BernoulliHead, GaussianHead
+from ugmm.nn.autoregressive.heads import BernoulliHead, Head
 from ugmm.nn.labels import rows_of
 from ugmm.nn.mixture import UGMM
 
@@ -29,6 +29,8 @@ class Walk:
         head: The distributions of the features.
         start: The scores of the empty prefix, one row a class, (C, M).
         prefix: The first layer.
+        totals: The logarithms of its weights before each feature, and of all, (M, D + 1), if
+            scores are of weights that sum to one; see `ugmm.nn.autoregressive.memory`.
         read: Turns that layer's scores (..., M) into those that the head reads.
         norm: The LayerNorm that `read` is, if it is no more.
         kernel: See :func:`ugmm.functional.mixture_log_score`.
@@ -39,17 +41,22 @@ class Walk:
 
     def __init__(
         self,
-        head: GaussianHead | BernoulliHead,
+        head: Head,
         start: Tensor,
         prefix: UGMM,
+        totals: Tensor | None,
         read: Callable[[Tensor], Tensor],
         norm: nn.LayerNorm | None,
         kernel: KernelName,
     ) -> None:
         self.head, self.start, self.read, self.kernel = head, start, read, kernel
         self.n_features, self._norm = prefix.in_features, norm
-        log_scale = prefix.log_scale
-        level = prefix.logits.log_softmax(-1) - log_scale - _LOG_SQRT_2PI
+        log_scale, self._keep = prefix.log_scale, None
+        log_weights = prefix.logits.log_softmax(-1)
+        if totals is not None:
+            log_weights = prefix.logits - totals[:, 1:]
+            self._keep = (totals[:, :-1] - totals[:, 1:]).t().contiguous()
+        level = log_weights - log_scale - _LOG_SQRT_2PI
         # Each feature's components: means, 1 / scale, log-densities there.
         columns = prefix.loc, (-log_scale).exp(), level
         self._loc, self._rate, self._level = (each.t().contiguous() for each in columns)
@@ -61,6 +68,8 @@ class Walk:
     def add(self, h: Tensor, value: Tensor, d: int) -> Tensor:
         """Return scores (..., M) after feature d has this value, (...)."""
         z = (value.unsqueeze(-1) - self._loc[d]) * self._rate[d]
+        if self._keep is not None:
+            h = h + self._keep[d]
         return torch.logaddexp(h, self._level[d] - 0.5 * z.square())
 
     def draw_feature(self, g: Tensor, x: Tensor, d: int, noise: Sequence[Tensor]) -> Tensor:
@@ -75,7 +84,9 @@ class Walk:
     def table(self) -> Table | None:
         """What a compiled loop takes in place of all this; None if it takes no such network."""
         head, norm = self.head, self._norm
-        if norm is None or not isinstance(head, BernoulliHead):
+        if norm is None or self._keep is not None:
+            return None
+        if not isinstance(head, BernoulliHead) or head.near is not None:
             return None
         zeros, ones = (
             self._level - 0.5 * ((value - self._loc) * self._rate).square() for value in (0, 1)

@@ -72,6 +72,7 @@ def crossval_markdown(
     command: str,
     about: Sequence[str],
     models: Mapping[str, Any],
+    level: int = 1,
 ) -> str:
     """Return the table with everything that is needed to judge and repeat it.
 
@@ -81,9 +82,10 @@ def crossval_markdown(
         command: What printed it.
         about: Sentences on data, folds and settings.
         models: By row, the model's `what`, `fixed`, `grid` and `gaps`.
+        level: Of the heading, with which those below it go down.
     """
     lines = [
-        f"# {for_markdown(title)}",
+        f"{'#' * level} {for_markdown(title)}",
         "",
         markdown_code(command),
         "",
@@ -91,12 +93,13 @@ def crossval_markdown(
         "",
     ]
     lines += [format_markdown(_cells(report)), "", CAPTION, ""]
-    lines += ["## What each model chose from", ""]
+    lines += [f"{'#' * level}# What each model chose from", ""]
     lines += ["How often each value was chosen stands in brackets.", ""]
     for row, model in models.items():
         lines += [f"- **{for_markdown(row)}**: {describe_search(model, report[row])}"]
     if notes := crossval_notes(report):
-        lines += ["", "## What went wrong", "", *(f"- {for_markdown(note)}" for note in notes)]
+        lines += ["", f"{'#' * level}# What went wrong", ""]
+        lines += [f"- {for_markdown(note)}" for note in notes]
     return "\n".join(lines) + "\n"
 
 

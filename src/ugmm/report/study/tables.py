@@ -101,6 +101,7 @@ def tables_markdown(
     models: Mapping[str, Any],
     cases: Sequence[Case],
     picture: str,
+    level: int = 1,
 ) -> str:
     """Return the page.
 
@@ -113,30 +114,36 @@ def tables_markdown(
             each other one.
         cases: From `gather`.
         picture: Where the diagram of ranks is.
+        level: Of the heading, with which those below it go down.
     """
-    first = next(iter(models))
-    lines = [f"# {for_markdown(title)}", "", markdown_code(command), ""]
+    first, top = next(iter(models)), "#" * level
+    lines = [f"{top} {for_markdown(title)}", "", markdown_code(command), ""]
     lines += [*(f"- {text}" for text in about), ""]
-    lines += ["## Ranks", "", f"![Mean ranks of the models]({picture})", ""]
+    lines += [f"{top}# Ranks", "", f"![Mean ranks of the models]({picture})", ""]
     for case in cases:
         lines += [*_ranks(case), ""]
-    lines += [f"## {for_markdown(first)} beside each other model", "", _TESTED, ""]
+    lines += [f"{top}# {for_markdown(first)} beside each other model", "", _TESTED, ""]
     for case in cases:
         if first in case.models and len(case.tables) > _MOST_TABLES:
             cells = format_markdown(_compare(case, first))
-            lines += [f"### {for_markdown(case.title)}", "", cells, ""]
-    lines += ["## Each table", "", "Means over seeds (standard errors of the mean).", ""]
+            lines += [f"{top}## {for_markdown(case.title)}", "", cells, ""]
+    lines += [f"{top}# Each table", "", "Means over seeds (standard errors of the mean).", ""]
     for case in cases:
-        lines += [f"### {for_markdown(case.title)}", "", format_markdown(_cells(case)), ""]
-    lines += ["## What each model chose from", ""]
+        lines += [f"{top}## {for_markdown(case.title)}", "", format_markdown(_cells(case)), ""]
+    lines += [f"{top}# What each model chose from", ""]
     lines += ["How often each value was chosen stands in brackets.", ""]
     lines += [
         f"- **{for_markdown(name)}**: {describe_search(model, report[name])}"
         for name, model in models.items()
     ]
-    lines += ["", "## What a fit costs", "", format_markdown(_costs(report)), ""]
+    lines += ["", f"{top}# What a fit costs", "", format_markdown(_costs(report)), ""]
     if notes := crossval_notes(report):
-        lines += ["## What went wrong", "", *(f"- {for_markdown(note)}" for note in notes), ""]
+        lines += [
+            f"{top}# What went wrong",
+            "",
+            *(f"- {for_markdown(note)}" for note in notes),
+            "",
+        ]
     return "\n".join(lines)
 
 

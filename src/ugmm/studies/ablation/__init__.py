@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ugmm.studies.ablation.command import plan_ablation, run_ablation
     from ugmm.studies.ablation.compare import compare_ablation
     from ugmm.studies.ablation.dashboard import open_dashboard
-    from ugmm.studies.ablation.definition import Ablation, read_ablation
+    from ugmm.studies.ablation.definition import Ablation
+    from ugmm.studies.ablation.file import read_ablation
     from ugmm.studies.ablation.ledger import Ledger
     from ugmm.studies.ablation.points import Point
 
@@ -34,7 +35,7 @@ _HOME = {
     "compare_ablation": "compare",
     "open_dashboard": "dashboard",
     "plan_ablation": "command",
-    "read_ablation": "definition",
+    "read_ablation": "file",
     "run_ablation": "command",
 }
 

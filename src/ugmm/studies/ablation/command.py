@@ -7,11 +7,12 @@ from ugmm.config.choices.plugins import plugin_options
 from ugmm.errors import UserError, nearest
 from ugmm.report.escaping import for_rich, for_terminal
 from ugmm.report.tables import format_count
-from ugmm.studies.ablation.definition import Ablation, read_ablation
+from ugmm.studies.ablation.definition import Ablation
+from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
 from ugmm.studies.ablation.progress import Progress, describe_left
-from ugmm.studies.ablation.search import Search
+from ugmm.studies.ablation.searching.search import Search, Summaries, settle
 from ugmm.studies.ablation.workers import run_if_free, run_workers
 from ugmm.tracking.sweep import run_sweep
 
@@ -46,36 +47,105 @@ def run_ablation(
         raise UserError(f"--jobs must be at least 1, got {jobs}")
     ablation = read_ablation(name)
     _ = ablation.goal  # an error now, and not when everything has been run
-    ledger = ablation.open_ledger()
     if dry_run:
-        _print_plan(ablation, ledger)
+        for search in ablation.searches.values():
+            _print_plan(search)
+        _print_plan(ablation)
         return
+    if wandb and (ablation.space or ablation.families):
+        raise UserError(f"{ablation.path}: a search is driven by Optuna: leave --wandb out")
+    for family, search in ablation.searches.items():
+        sys.stdout.write(f"tuning {for_terminal(family)}\n")
+        if not _work_off(search, name, jobs, retry=retry, wait=wait, tunes=True):
+            return  # others are at it
+    ablation, chosen = settle(ablation)
+    sys.stdout.writelines(f"{for_terminal(line)}\n" for line in chosen)
+    if point is not None:
+        _run_alone(ablation, point, retry=retry)
+    else:
+        _work_off(ablation, name, jobs, retry=retry, wait=wait, wandb=wandb)
+
+
+def _work_off(
+    ablation: Ablation,
+    name: str,
+    jobs: int,
+    *,
+    retry: bool,
+    wait: bool,
+    wandb: bool = False,
+    tunes: bool = False,
+) -> bool:
+    """Plan and run what is left of an ablation, and report the end; return whether all is done.
+
+    Args:
+        ablation: Without families.
+        name: How it was named, or the one whose family this is the search of.
+        jobs: See `run_ablation`, as for the others.
+        retry: Run failed points again.
+        wait: Stay until the points that others run are done.
+        wandb: Have the agents of a sweep run them.
+        tunes: Whether it is the search of a family: then a trial may fail.
+    """
+    ledger = ablation.open_ledger()
     _extend_plan(ablation, ledger)
     points = ledger.read_points()
     if retry:
         ledger.forget_failures()
-    if point is not None:
-        _run_alone(point, points, ledger)
-        return
-    if wandb and ablation.space:
-        raise UserError(f"{ablation.path}: a search is driven by Optuna: leave --wandb out")
     search = Search(ablation, ledger) if ablation.space else None
-    to_ask = search.count_points_left() if search is not None else 0
+    to_ask = _count_to_ask(ablation, search, ledger.read_summaries(points))
     unfinished = ledger.find_unfinished(points)
     deaths, told = [], set()
     if wandb and unfinished:
         _run_sweep(ablation, name, unfinished, min(jobs, len(unfinished)))
     elif unfinished or to_ask:
-        progress = Progress(ledger, total=len(points) + to_ask)
+        open_end = bool(search) and ablation.settings.seconds is not None
+        progress = Progress(ledger, total=None if open_end else len(points) + to_ask)
         progress.open()
-        workers = min(jobs, len(unfinished) + to_ask)
+        workers = jobs if open_end else min(jobs, len(unfinished) + to_ask)
         deaths = run_workers(ablation, ledger, workers, progress, wait=wait)
         told = progress.told
-    _report_end(name, ledger, search, deaths, told, wait=wait)
+    states = ledger.read_states(points := ledger.read_points())
+    summaries = ledger.read_summaries(points)
+    sys.stdout.write(f"{ledger.describe(points)}; runs in {ledger.folder.parent}\n")
+    if search is not None:
+        sys.stdout.write(f"{for_terminal(search.describe_best(summaries))}\n")
+    _report_failures([p for p in points if states[p.id] == "failed"], ledger, told, stop=not tunes)
+    total = len(points) + _count_to_ask(ablation, search, summaries)
+    if rest := describe_left(states, total):
+        if not wait and not deaths:
+            sys.stdout.write(f"{rest}\n")
+            return False
+        logs = f"a worker died ({deaths[-1]}), see {ledger.folder / 'logs'}; " if deaths else ""
+        counted = format_count(total, "point")
+        raise UserError(f"{counted}: {rest}; {logs}start again to go on")
+    if not tunes:
+        sys.stdout.write(f"compare the variants with: ugmm compare {name}\n")
+    return True
+
+
+def _count_to_ask(ablation: Ablation, search: Search | None, summaries: Summaries) -> int:
+    """Return how many points are still to be planned; of a budget of seconds, whether any is."""
+    if search is None:
+        return 0
+    return search.count_left(summaries) * len(ablation.repetitions)
+
+
+def _report_failures(
+    failed: Sequence[Point], ledger: Ledger, told: Collection[str], *, stop: bool
+) -> None:
+    """Say why points failed that have not been told; complain if that stops the study."""
+    for p in (point for point in failed if point.id not in told):
+        line = f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}"
+        sys.stdout.write(f"{for_terminal(line)}\n")
+    if failed and stop:
+        raise UserError(f"{format_count(len(failed), 'point')} failed; try again with --retry")
 
 
 def plan_ablation(name: str, *, dry_run: bool = False) -> tuple[Ledger, int]:
     """Plan what an ablation's file asks for; return where it stands, and how many points are left.
+
+    Of a budget of seconds that is not spent, one point is counted for each seed.
 
     Args:
         name: See `run_ablation`.
@@ -86,14 +156,17 @@ def plan_ablation(name: str, *, dry_run: bool = False) -> tuple[Ledger, int]:
     """
     ablation = read_ablation(name)
     _ = ablation.goal
-    ledger = ablation.open_ledger()
-    if not dry_run:
-        _extend_plan(ablation, ledger)
-    points = ledger.read_points() if ablation.space else ledger.match(ablation.points)
-    states = ledger.read_states(points)
-    left = sum(state in ("planned", "interrupted") for state in states.values())
-    trials = ablation.settings.trials - len({point.variant for point in points})
-    return ledger, left + bool(ablation.space) * max(0, trials) * len(ablation.repetitions)
+    home, left = ablation.open_ledger(), 0
+    for part in [*ablation.searches.values()] or [ablation]:
+        ledger = part.open_ledger()
+        if not dry_run:
+            _extend_plan(part, ledger)
+        points = ledger.read_points() if part.space else ledger.match(part.points)
+        states = ledger.read_states(points)
+        left += sum(state in ("planned", "interrupted") for state in states.values())
+        if part.space:
+            left += _count_to_ask(part, Search(part, ledger), ledger.read_summaries(points))
+    return home, left + len(ablation.families) * len(ablation.repetitions)
 
 
 def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
@@ -108,8 +181,13 @@ def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
         )
 
 
-def _run_alone(name: str, points: Sequence[Point], ledger: Ledger) -> None:
+def _run_alone(ablation: Ablation, name: str, *, retry: bool) -> None:
     """Run one point, as an agent of a sweep asks for it."""
+    ledger = ablation.open_ledger()
+    _extend_plan(ablation, ledger)
+    if retry:
+        ledger.forget_failures()
+    points = ledger.read_points()
     named = [point for point in points if point.name == name]
     if not named:
         known = [point.name for point in points]
@@ -137,52 +215,11 @@ def _run_sweep(ablation: Ablation, name: str, points: Sequence[Point], jobs: int
     )
 
 
-def _report_end(
-    name: str,
-    ledger: Ledger,
-    search: Search | None,
-    deaths: Sequence[str],
-    told: Collection[str],
-    *,
-    wait: bool,
-) -> None:
-    """Say what has become of all points, and complain if that is not all that was wanted.
-
-    Args:
-        name: How the ablation was named.
-        ledger: Its points.
-        search: If it searches.
-        deaths: Why workers died.
-        told: The ids of points whose failure has been told already.
-        wait: Whether those that others run were waited for.
-    """
-    points = ledger.read_points()
-    states = ledger.read_states(points)
-    sys.stdout.write(f"{ledger.describe(points)}; runs in {ledger.folder.parent}\n")
-    if search is not None:
-        search.tell(ledger.read_summaries(points))
-        sys.stdout.write(f"{for_terminal(search.describe_best())}\n")
-    if failed := [point for point in points if states[point.id] == "failed"]:
-        for p in (point for point in failed if point.id not in told):
-            line = f"{p.variant}, {p.repetition}: {ledger.describe_failure(p)}"
-            sys.stdout.write(f"{for_terminal(line)}\n")
-        raise UserError(f"{format_count(len(failed), 'point')} failed; try again with --retry")
-    total = len(points) + (search.count_points_left() if search is not None else 0)
-    rest = describe_left(states, total)
-    if rest and not wait and not deaths:
-        sys.stdout.write(f"{rest}\n")
-        return
-    if rest:
-        logs = f"a worker died ({deaths[-1]}), see {ledger.folder / 'logs'}; " if deaths else ""
-        counted = format_count(total, "point")
-        raise UserError(f"{counted}: {rest}; {logs}start again to go on")
-    sys.stdout.write(f"compare the variants with: ugmm compare {name}\n")
-
-
-def _print_plan(ablation: Ablation, ledger: Ledger) -> None:
+def _print_plan(ablation: Ablation) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    ledger = ablation.open_ledger()
     points = ledger.read_points() if ablation.space else ledger.match(ablation.points)
     title = f"{ablation.title}: {format_count(len(points), 'point')}"
     table = Table(title=for_rich(title, "table.title"), title_justify="left")
@@ -193,8 +230,11 @@ def _print_plan(ablation: Ablation, ledger: Ledger) -> None:
         table.add_row(*map(for_rich, cells))
     Console().print(table)
     if ablation.space:
+        settings = ablation.settings
         asked = len({point.variant for point in points})
-        left = format_count(ablation.settings.trials - asked, "more trial")
+        left = format_count(settings.trials - asked, "more trial")
+        if settings.seconds is not None:
+            left = f"as many trials as {settings.seconds:g} s of training allow"
         sys.stdout.write(f"{left}, within:\n")
         for key, entry in ablation.space.items():
             sys.stdout.write(f"  {for_terminal(f'{key}: {entry}')}\n")

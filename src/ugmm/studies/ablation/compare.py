@@ -1,6 +1,5 @@
 """The command `ugmm compare`: what an ablation's runs say, as tables, pictures and a page."""
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ from ugmm.report.escaping import for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Record
 from ugmm.report.study.variants import Row, compare_variants
 from ugmm.runs import Run
-from ugmm.studies.ablation.definition import Ablation, read_ablation
+from ugmm.studies.ablation.definition import Ablation
+from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.ablation.records import (
     check_metric,
     describe_lacking,
@@ -21,17 +21,13 @@ from ugmm.studies.ablation.records import (
     list_variants,
     read_records,
 )
+from ugmm.studies.ablation.searching.search import settle
+from ugmm.studies.results import publish_section
 from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["compare_ablation"]
 
 _WIDTH = 110  # columns, where the output is no terminal
-
-_HEADING = """# Results of the ablations
-
-Each section is what its command wrote, from the runs of `ugmm ablate NAME`; nothing here is
-written by hand. How to read the columns stands below each table.
-"""
 
 
 def compare_ablation(
@@ -41,13 +37,13 @@ def compare_ablation(
 
     Args:
         name: Of a file in `experiments/ablations/`, or a YAML file.
-        publish: Also write the ablation's section of `experiments/ablations/RESULTS.md`.
+        publish: Also write the ablation's section of `experiments/RESULTS.md`.
         vector: As what vector graphic the pictures are to be written, too.
 
     Raises:
         UserError: If the file is wrong, if nothing has been run, or if no run has the metric.
     """
-    ablation = read_ablation(name)
+    ablation, chosen = settle(read_ablation(name))
     ledger = ablation.open_ledger()
     records, notes = read_records(ablation, ledger)
     runs = ledger.folder.parent
@@ -59,7 +55,7 @@ def compare_ablation(
     for metric in dict.fromkeys((settings.metric, *settings.report)):
         check_metric(metric, records, ablation.path)
         notes += describe_lacking(metric, records, of_all=metric == settings.metric)
-    notes += describe_machines(records)
+    notes += describe_machines(records) + chosen
     baseline = settings.baseline or next(iter(list_variants(ablation, ledger)))
     report = _Report(ablation, baseline, records, notes, name)
     folder = runs / "compare"
@@ -151,7 +147,7 @@ class _Report:
         write_atomic(folder / "index.html", page)
 
     def publish(self, name: str, folder: Path) -> None:
-        """Write the section of RESULTS.md, in place of the one that is there, and its picture."""
+        """Write the section of the page of results, and its picture."""
         from ugmm.report.tables import format_markdown
 
         root = project_root()
@@ -159,16 +155,13 @@ class _Report:
         make_folder(pictures)
         write_atomic(pictures / f"{name}.png", (folder / "final.png").read_bytes())
         title, command = for_markdown(self.title), markdown_code(f"ugmm compare {self.name}")
-        lines = [f"## {title}", "", command, "", for_markdown(self.conclusion), ""]
+        lines = [f"### {title}", "", command, "", for_markdown(self.conclusion), ""]
         for cells in self.tables:
             lines += [format_markdown(cells), ""]
-        lines += [f"![{title}](../../docs/images/ablations/{quote(name)}.png)", ""]
+        lines += [f"![{title}](../docs/images/ablations/{quote(name)}.png)", ""]
         lines += [for_markdown(self.caption), ""]
         lines += [f"- {for_markdown(note)}" for note in self.notes]
-        path = root / "experiments" / "ablations" / "RESULTS.md"
-        make_folder(path.parent)
-        text = path.read_text(encoding="utf-8") if path.is_file() else _HEADING
-        write_atomic(path, _with_section(text, name, "\n".join(lines)))
+        path = publish_section(root, name, "\n".join(lines))
         sys.stdout.write(f"published in {path}\n")
 
 
@@ -177,13 +170,3 @@ def _curves(metric: str, histories: Mapping[str, Sequence[Any]]) -> list[str]:
     logged = {key for runs in histories.values() for run in runs for row in run[:1] for key in row}
     likely = [key for key in ("val/nll", "val/nlpd") if key in logged] or ["val/nll"]
     return list(dict.fromkeys([f"val/{metric.rpartition('/')[2]}", *likely]))
-
-
-def _with_section(text: str, name: str, section: str) -> str:
-    """Replace a section between its marks, or add it at the end."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    marked = f"{begin}\n{section}\n{end}"
-    found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if found.search(text):
-        return found.sub(lambda _: marked, text)
-    return f"{text.rstrip()}\n\n{marked}\n"

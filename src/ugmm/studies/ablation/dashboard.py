@@ -11,8 +11,10 @@ from ugmm.config.schema import Config
 from ugmm.config.training import TrackingConfig
 from ugmm.errors import UserError
 from ugmm.metrics import CURVES, find_metric
-from ugmm.studies.ablation.definition import Ablation, read_ablation
+from ugmm.studies.ablation.definition import Ablation
+from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.ablation.ledger import Ledger
+from ugmm.studies.ablation.searching.search import settle
 from ugmm.tracking.uploads import logs_of
 from ugmm.writing import make_folder
 from ugmm.yaml_text import to_values
@@ -30,7 +32,7 @@ def open_dashboard(name: str, *, dry_run: bool = False) -> None:
     Raises:
         UserError: If wandb-workspaces is missing, W&B cannot be reached, or nothing was run.
     """
-    ablation = read_ablation(name)
+    ablation, _ = settle(read_ablation(name))
     ledger = ablation.open_ledger()
     if dry_run:
         specification = _make_workspace(ablation, ledger, "entity")._to_model()

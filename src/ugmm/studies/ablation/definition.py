@@ -1,39 +1,35 @@
-"""An ablation's file: its variants, their repetitions, and the points they make.
+"""An ablation: its variants or what it searches, their repetitions, and the points they make.
 
 Imports no torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 from ugmm.config.canonical import compute_identity
-from ugmm.config.compose import assignment
-from ugmm.config.files import named_file, title_of
 from ugmm.config.frozen import to_mapping
-from ugmm.config.merge import make_settings, read_yaml
 from ugmm.config.values import as_text, literal
-from ugmm.errors import UserError, nearest
+from ugmm.errors import UserError
 from ugmm.keys import key
 from ugmm.metrics import find_metric
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import ID_DIGITS, Point
-from ugmm.studies.ablation.space import Space, read_space
-from ugmm.studies.grid import compose_settings, expand_grid
+from ugmm.studies.ablation.searching.space import Space
+from ugmm.studies.grid import compose_settings
 from ugmm.yaml_text import Plain, to_values
 
-__all__ = ["Ablation", "AblationSettings", "name_repetition", "read_ablation"]
+__all__ = ["Ablation", "AblationSettings", "Family", "list_repetitions", "name_repetition"]
 
-_MAPPINGS = ("set", "variants", "grid")
 _NAMES = ("group", "name", "variant")  # keys that tell the runs of a study apart
 
 
 @dataclass
 class AblationSettings:
-    """The keys of an ablation's file, less `set`, `variants`, `grid` and `space`."""
+    """The keys of an ablation's file, less `set`, `variants`, `grid`, `space` and `families`."""
 
     experiment: str = key()
     seeds: list[int] = key([0, 1, 2], low=0, high=2**31 - 1)
@@ -42,8 +38,29 @@ class AblationSettings:
     goal: Literal["max", "min"] | None = None  # needed only for a metric of one's own
     baseline: str = ""  # the variant that others are compared with; by default, the first
     report: list[str] = key([])  # further metrics to tabulate
-    search: Literal["optuna"] | None = None  # of a `space`, in place of variants and a grid
+    # of a `space`, or of the `families`, in place of variants and a grid
+    search: Literal["optuna"] | None = None
     trials: int = key(20, low=1, high=10**6)  # of a search, in all
+    seconds: float | None = key(None, above=0, high=10**9)  # of training, in place of `trials`
+    # of a search's trials: first all have so many, then the best of them the next number
+    epochs: list[int] = key([], low=1, high=10**6)
+    choose: str = ""  # the metric of the validation that families are tuned by
+    search_seed: int = key(0, low=0, high=2**31 - 1)  # that families are tuned with
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that are tuned together.
+
+    Attributes:
+        common: What all of them set, `experiment` included.
+        space: What they differ in.
+        epochs: The rungs of their search.
+    """
+
+    common: Mapping[str, Any]
+    space: Space
+    epochs: list[int]
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ class Ablation:
     """A file of `experiments/ablations/`; its points are composed when they are asked for.
 
     Attributes:
-        path: The file; its name is that of the group of the runs.
+        path: The file.
         title: Its first line.
         root: See `ugmm.config.compose.compose`.
         settings: Its plain keys.
@@ -61,6 +78,9 @@ class Ablation:
         repetitions: Seeds and folds, as settings.
         common: What all variants set, and all trials of a search.
         space: What is searched.
+        families: What is tuned before it is compared, by name; they become variants, see
+            `ugmm.studies.ablation.searching.search.settle`.
+        name: Of the group of the runs.
     """
 
     path: Path
@@ -70,12 +90,14 @@ class Ablation:
     variants: Mapping[str, Mapping[str, Any]]
     repetitions: list[dict[str, int]]
     common: Mapping[str, Any]
-    space: Space
+    space: Space = field(default_factory=dict)
+    families: Mapping[str, Family] = field(default_factory=dict)
+    name: str = ""
 
-    @property
-    def name(self) -> str:
-        """The name of the file, and of the group of the runs."""
-        return self.path.stem
+    def __post_init__(self) -> None:
+        """Name the group after the file."""
+        if not self.name:
+            object.__setattr__(self, "name", self.path.stem)
 
     @property
     def goal(self) -> Literal["max", "min"]:
@@ -138,6 +160,25 @@ class Ablation:
             points[point.identity] = point
         return list(points.values())
 
+    @cached_property
+    def searches(self) -> dict[str, "Ablation"]:
+        """The search of each family: an ablation with runs of its own."""
+        settings, seed = self.settings, self.settings.search_seed
+        tuning = replace(settings, metric=settings.choose, goal=None, seeds=[seed], report=[])
+        return {
+            name: replace(
+                self,
+                title=f"{self.title}: {name}",
+                settings=replace(tuning, epochs=family.epochs),
+                repetitions=list_repetitions(tuning),
+                common=family.common,
+                space=family.space,
+                families={},
+                name=f"{self.name}-{name}",
+            )
+            for name, family in self.families.items()
+        }
+
     def compose_first(self) -> Point:
         """Compose one run, which tells where all of them lie."""
         variant, settings = next(iter(self.variants.items()), ("search", self.common))
@@ -148,95 +189,15 @@ class Ablation:
         return Ledger(self.compose_first().run.folder.parent / "ablation")
 
 
-def read_ablation(name: str, root: Path | None = None) -> Ablation:
-    """Read and check an ablation's file; what its variants set is checked as they are composed.
-
-    Args:
-        name: Of a file in `experiments/ablations/`, or the path of a YAML file.
-        root: See `ugmm.config.compose.compose`.
-
-    Raises:
-        UserError: If anything is unknown, mistyped, out of range or missing.
-    """
-    path = named_file(name, "experiments/ablations", root)
-    values = read_yaml(path)
-    common, variants, grid = (_pop_mapping(values, part, path) for part in _MAPPINGS)
-    space = to_values(values.pop("space", None))
-    settings: AblationSettings = make_settings(AblationSettings, values, str(path))
-    title, repetitions = title_of(path) or path.stem, _list_repetitions(settings, path)
-    if settings.search is not None:
-        _check_search(settings, path, alone=not (variants or grid))
-        searched = read_space(space, str(path))
-        found = Ablation(path, title, root, settings, {}, repetitions, common, searched)
-        _check_space(found)
-        return found
-    if space is not None:
-        raise UserError(f"{path}: a space is searched: add 'search: optuna'")
-    combined = _combine(common, variants, grid, str(path))
-    if (baseline := settings.baseline) and baseline not in combined:
-        raise UserError(
-            f"{path}: no variant is called {baseline!r}, the baseline; "
-            f"{nearest(baseline, combined)}"
-        )
-    return Ablation(path, title, root, settings, combined, repetitions, common, {})
-
-
-def _pop_mapping(values: dict[str, Any], part: str, path: Path) -> dict[str, Any]:
-    entries = values.pop(part, None)
-    if to_values(entries) is None:
-        return {}
-    if not isinstance(entries, dict):
-        raise UserError(f"{path}: {part} must map names to values")
-    return entries
+def list_repetitions(settings: AblationSettings) -> list[dict[str, int]]:
+    """Return seeds and folds, as settings."""
+    folds = [{"data.fold": fold} for fold in settings.folds] or [{}]
+    return [{"seed": seed, **fold} for seed in settings.seeds for fold in folds]
 
 
 def name_repetition(repetition: Mapping[str, int]) -> str:
     """Return what a repetition is called: `seed=0 fold=1`."""
     return " ".join(f"{k.rpartition('.')[2]}={v}" for k, v in repetition.items())
-
-
-def _combine(
-    common: Mapping[str, Any], variants: Mapping[str, Any], grid: Mapping[str, Any], source: str
-) -> dict[str, dict[str, Any]]:
-    """Return each variant with each combination of the grid, by name: all that it sets."""
-    if not variants and not grid:
-        raise UserError(f"{source}: give variants (named sets of settings), a grid, or both")
-    combinations = expand_grid(grid, source)
-    combined: dict[str, dict[str, Any]] = {}
-    for name, entry in variants.items() if variants else [(None, {})]:
-        settings = {} if to_values(entry) is None else entry
-        if not isinstance(settings, dict):
-            raise UserError(
-                f"{source}: variants.{name} must map keys to values, such as "
-                "{model.dropout: 0.2}"
-            )
-        for combination in combinations:
-            parts = [] if name is None else [name]
-            parts += [assignment(k, v) for k, v in combination.items()]
-            whole = " ".join(parts)
-            if not whole.strip() or whole in combined:
-                called = f"two variants are called {whole!r}" if whole else "a variant has no name"
-                raise UserError(f"{source}: {called}; give each a name of its own")
-            combined[whole] = {**common, **settings, **combination}
-    return combined
-
-
-def _list_repetitions(settings: AblationSettings, path: Path) -> list[dict[str, int]]:
-    for name, values in (("seeds", settings.seeds), ("folds", settings.folds)):
-        if len(set(values)) < len(values) or (name == "seeds" and not values):
-            raise UserError(f"{path}: {name} must be different numbers, at least one")
-    folds = [{"data.fold": fold} for fold in settings.folds] or [{}]
-    return [{"seed": seed, **fold} for seed in settings.seeds for fold in folds]
-
-
-def _check_search(settings: AblationSettings, path: Path, *, alone: bool) -> None:
-    if not alone or settings.baseline:
-        raise UserError(f"{path}: a search has a space, and no variants, grid or baseline")
-    if not settings.metric.startswith("val/"):
-        raise UserError(
-            f"{path}: metric={settings.metric}: what the test rows chose, they cannot judge; "
-            "choose by validation, such as val/nll"
-        )
 
 
 def _check_free(settings: Mapping[str, Any], repetition: Mapping[str, int], source: str) -> None:
@@ -247,13 +208,3 @@ def _check_free(settings: Mapping[str, Any], repetition: Mapping[str, int], sour
             raise UserError(f"{source} sets {name}; give {part} beside variants and grid instead")
         if name in _NAMES:
             raise UserError(f"{source} sets {name}, which the study sets itself; leave it out")
-
-
-def _check_space(ablation: Ablation) -> None:
-    """Compose every bound of the space, so that no trial can fail for its settings alone."""
-    firsts = {name: entry.list_bounds()[0] for name, entry in ablation.space.items()}
-    for name, entry in ablation.space.items():
-        for value in entry.list_bounds():
-            settings = {**ablation.common, **firsts, name: value}
-            variant = f"{ablation.name} with {assignment(name, value)}"
-            ablation.compose_point(variant, settings, ablation.repetitions[0])

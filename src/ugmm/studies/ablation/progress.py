@@ -19,10 +19,11 @@ class Progress:
 
     Arguments:
         ledger: Holds the points, of which other processes may run some.
-        total: How many there will be at the end, if more are to be planned.
+        total: How many there will be at the end, if more are to be planned; None if only time will
+            tell.
     """
 
-    def __init__(self, ledger: Ledger, total: int = 0) -> None:
+    def __init__(self, ledger: Ledger, total: int | None = 0) -> None:
         self.ledger, self._least = ledger, total
         self._states = ledger.read_states(ledger.read_points())
         self._began = time.monotonic()
@@ -33,7 +34,7 @@ class Progress:
     def open(self) -> None:
         """Say where all stands before this process adds to it."""
         ended = [f"{n} {state}, " for state in _ENDED if (n := self._count(state))]
-        left = describe_left(self._states, self._total)
+        left = describe_left(self._states, self._total) or "more to come"
         logs = self.ledger.folder / "logs"
         _say(f"{format_count(self._total, 'point')}: {''.join(ended)}{left}; logs in {logs}")
 
@@ -49,7 +50,7 @@ class Progress:
 
     @property
     def _total(self) -> int:
-        return max(self._least, len(self._states))
+        return max(self._least or 0, len(self._states))
 
     def _count(self, state: State) -> int:
         return sum(found == state for found in self._states.values())
@@ -63,7 +64,8 @@ class Progress:
         elif state == "done":
             began = self._starts.get(point.id)  # another process may have been quicker
             took = "" if began is None else f" ({format_time(now - began)})"
-            _say(f"{self._count('done')} of {self._total} done: {name}{took}{self._left(now)}")
+            of = "" if self._least is None else f" of {self._total}"
+            _say(f"{self._count('done')}{of} done: {name}{took}{self._left(now)}")
         elif state == "failed":
             self.told.add(point.id)
             _say(f"failed: {name}: {self.ledger.describe_failure(point)}")
@@ -74,7 +76,7 @@ class Progress:
         """Say how long the rest may take, by those that ended meanwhile."""
         left = self._total - self._count("done") - self._count("failed")
         new = self._count("done") - self._done_before
-        if not left or not new:
+        if not left or not new or self._least is None:
             return ""
         seconds = (now - self._began) / new * left
         return f"; about {format_time(float(f'{seconds:.2g}'))} left"

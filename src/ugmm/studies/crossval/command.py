@@ -4,7 +4,9 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from ugmm.config.files import project_root
 from ugmm.config.merge import read_text
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
@@ -17,11 +19,13 @@ from ugmm.report.study.crossval import (
 from ugmm.report.study.tables import fits_csv, gather, read_fits, tables_markdown
 from ugmm.studies.crossval.definition import CrossValidation, read_crossvalidation
 from ugmm.studies.crossval.nested import cross_validate
+from ugmm.studies.results import publish_section
 from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["run_crossval"]
 
 Report = dict[str, list[dict[str, Any]]]
+_PICTURES = "docs/images/crossval"
 
 
 def run_crossval(
@@ -31,6 +35,7 @@ def run_crossval(
     *,
     shared: bool = False,
     fits: str | None = None,
+    publish: bool = False,
 ) -> None:
     """Run a cross-validation, or what is left of it, and show its table.
 
@@ -40,6 +45,8 @@ def run_crossval(
         runs_dir: The folder `crossval/<name>` is made in it.
         shared: Take turns with other processes; the last to end shows the table.
         fits: A `fits.csv` that it wrote before, to make the page of in place of fitting.
+        publish: Also write its section of `experiments/RESULTS.md`; and of several tables the
+            picture in it, and all fits, to `experiments/crossval/NAME.csv`.
 
     Raises:
         UserError: If anything the user can mend keeps it from running.
@@ -59,36 +66,47 @@ def run_crossval(
         return
     several = len(study.settings.data) > 1 or study.settings.missing != [0.0]
     show = _show_tables if several else _show_table
-    show(report, study, f"ugmm crossval {name}", folder)
+    section = show(report, study, f"ugmm crossval {name}", folder)
     write_atomic(folder / "fits.csv", fits_csv(report))
     sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
+    if publish:
+        root = project_root()
+        if several:
+            write_atomic(root / f"experiments/crossval/{study.name}.csv", fits_csv(report))
+            picture = root / _PICTURES / f"{study.name}.png"
+            make_folder(picture.parent)
+            write_atomic(picture, (folder / "ranks.png").read_bytes())
+        path = publish_section(root, f"crossval {study.name}", section)
+        sys.stdout.write(f"published in {path}\n")
 
 
-def _show_table(report: Report, study: CrossValidation, command: str, folder: Path) -> None:
-    """Show the table of one data set, and write it down."""
+def _show_table(report: Report, study: CrossValidation, command: str, folder: Path) -> str:
+    """Show the table of one data set, write it down, and return it as a section to publish."""
     from rich.console import Console
 
     # First, so that it can be read where nothing can be written.
     Console().print(crossval_table(report, study.title))
     for note in crossval_notes(report):
         sys.stdout.write(f"- {for_terminal(note)}\n")
-    markdown = crossval_markdown(report, study.title, command, _describe(study), study.models)
-    write_atomic(folder / "table.md", markdown)
+    parts = (report, study.title, command, _describe(study), study.models)
+    write_atomic(folder / "table.md", crossval_markdown(*parts))
     write_atomic(folder / "table.csv", crossval_csv(report))
+    return crossval_markdown(*parts, level=3)
 
 
-def _show_tables(report: Report, study: CrossValidation, command: str, folder: Path) -> None:
-    """Write down the page of several data sets, and show its first part."""
+def _show_tables(report: Report, study: CrossValidation, command: str, folder: Path) -> str:
+    """Write down the page of several data sets, and show its first part; see `_show_table`."""
     from ugmm.report.study.ranks import draw_ranks
     from ugmm.report.style import save
 
     cases = gather(report, with_density=study.settings.select == "log_prob")
-    about = _describe(study)
-    page = tables_markdown(report, study.title, command, about, study.models, cases, "ranks.png")
+    parts = (report, study.title, command, _describe(study), study.models, cases)
+    page = tables_markdown(*parts, "ranks.png")
     for line in page.partition("## Each table")[0].strip().splitlines():
         sys.stdout.write(f"{for_terminal(line)}\n")
     write_atomic(folder / "table.md", page)
     save(draw_ranks(cases, study.title, next(iter(study.models))), folder / "ranks.png")
+    return tables_markdown(*parts, f"../{_PICTURES}/{quote(study.name)}.png", level=3)
 
 
 def _describe(study: CrossValidation) -> list[str]:

@@ -22,6 +22,8 @@ _MEANINGS = {
     "ece": "how far, on average, being sure and being right lie apart, in 15 bins of confidence",
     "log_prob": "mean of log p of a row, and of its class if that is modelled, in nats and in the "
     "network's units",
+    "bits_per_dim": "mean of -log2 p of a row over the number of its features: what a code spends "
+    "on each, at least",
     "log_prob_raw": "the same in the data's own units",
     "score": "mean log-score, in nats; not normalised, and so no log-likelihood: compare it with "
     "no other model's",

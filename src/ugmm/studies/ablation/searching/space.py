@@ -33,13 +33,20 @@ class Range:
         """Return values that must be valid if all are to be."""
         return [self.low, self.high]
 
-    def suggest(self, trial: "optuna.Trial", key: str) -> Any:
-        """Have a trial choose a number for a key."""
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """Return what Optuna draws from."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
         if isinstance(self.low, int) and isinstance(self.high, int):
             step = int(self.step) if self.step is not None else 1
-            return trial.suggest_int(key, self.low, self.high, log=self.log, step=step)
-        chosen = trial.suggest_float(key, self.low, self.high, log=self.log, step=self.step)
-        return min(max(float(f"{chosen:.{_DIGITS}g}"), self.low), self.high)
+            return IntDistribution(self.low, self.high, log=self.log, step=step)
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def read(self, drawn: float) -> float:
+        """Return the value that stands for what Optuna drew."""
+        if isinstance(drawn, int):
+            return drawn
+        return min(max(float(f"{drawn:.{_DIGITS}g}"), self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -55,10 +62,15 @@ class OneOf:
         """Return all of them, each of which must be valid."""
         return list(self.values)
 
-    def suggest(self, trial: "optuna.Trial", key: str) -> Any:
-        """Have a trial choose a value for a key."""
-        # As JSON, since Optuna knows no lists.
-        return json.loads(trial.suggest_categorical(key, [json.dumps(v) for v in self.values]))
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """Return what Optuna draws from: texts, since it knows no lists."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution([json.dumps(value) for value in self.values])
+
+    def read(self, drawn: str) -> Any:
+        """Return the value that stands for what Optuna drew."""
+        return json.loads(drawn)
 
 
 Space = dict[str, Range | OneOf]

@@ -1,0 +1,1 @@
+"""Searches: what is chosen from, and what is tried next."""
