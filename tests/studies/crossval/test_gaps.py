@@ -8,6 +8,7 @@ import pytest
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer
 
+from fences import fences
 from ugmm.cli import main
 from ugmm.config.compose import compose_data
 from ugmm.errors import UserError
@@ -152,6 +153,14 @@ def test_the_study_of_ten_tables_is_valid_and_searches_equally():
     assert len(study.data) == 10
     assert {len(m.with_gaps) for m in study.models.values()} == {4}
     assert {len(m.candidates) for m in study.models.values() if m.grid is not None} == {4}
+
+
+def test_the_study_that_the_documentation_shows_is_valid(project):
+    (block,) = fences("docs/tables.md", "yaml")
+    Path("mine.yaml").write_text(block.text)
+    study = read_crossvalidation("mine.yaml")
+    assert study.title == "Which classifiers of tables bear gaps?"
+    assert [m.impute for m in study.models["logistic"].with_gaps] == ["mean", "iterative"]
 
 
 def test_a_network_without_imputation_must_take_gaps(project):
