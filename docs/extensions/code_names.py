@@ -7,6 +7,8 @@ every class has is not told.
 import importlib
 from typing import Any
 
+import ugmm._torchvision  # noqa: F401  (before lightning: a build may begin with any page)
+
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx

@@ -160,10 +160,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="take turns with other processes in this folder; end when no fold is free",
     )
     crossval.add_argument(
-        "--fits", metavar="CSV", help="make the page of a fits.csv, which an earlier run wrote"
+        "--publish",
+        action="store_true",
+        help="also write its section of experiments/RESULTS.md, and what is kept of its fits",
     )
     crossval.add_argument(
-        "--publish", action="store_true", help="also write its section of experiments/RESULTS.md"
+        "--published", action="store_true", help="show what was published, and fit nothing"
     )
     crossval.set_defaults(command=_crossval, large=_LARGE)
 
@@ -185,9 +187,15 @@ def make_parser() -> argparse.ArgumentParser:
     compare = with_plugins("compare", help="compare the variants of an ablation")
     compare.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
     compare.add_argument(
-        "--publish", action="store_true", help="also write its section of experiments/RESULTS.md"
+        "--publish",
+        action="store_true",
+        help="also write its section of experiments/RESULTS.md, and what is kept of its runs",
     )
-    compare.add_argument(
+    shown = compare.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--published", action="store_true", help="show what was published, without run folders"
+    )
+    shown.add_argument(
         "--vector", choices=("pdf", "svg"), help="also write the pictures so, for print"
     )
     compare.set_defaults(command=_compare)
@@ -290,8 +298,8 @@ def _crossval(options: argparse.Namespace) -> None:
             options.crossvalidation,
             options.jobs,
             shared=options.shared,
-            fits=options.fits,
             publish=options.publish,
+            published=options.published,
         )
 
 
@@ -314,7 +322,12 @@ def _ablate(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from ugmm.studies.ablation import compare_ablation
 
-    compare_ablation(options.ablation, publish=options.publish, vector=options.vector)
+    compare_ablation(
+        options.ablation,
+        publish=options.publish,
+        published=options.published,
+        vector=options.vector,
+    )
 
 
 def _dashboard(options: argparse.Namespace) -> None:

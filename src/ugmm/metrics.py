@@ -118,6 +118,7 @@ METRICS = (
     Metric("seconds", "seconds of training", unit="seconds"),
     Metric("steps", "steps", unit="count", format_spec=".0f"),
     Metric("parameters", "parameters", unit="count", format_spec=".0f"),
+    Metric("train_rows", "training rows", unit="count", format_spec=".0f"),
     Metric("tested_epoch", "epoch of the tested checkpoint", unit="count", format_spec=".0f"),
 )
 VALIDATED = tuple(metric for metric in METRICS if metric.validated)

@@ -28,7 +28,7 @@ from ugmm.writing import WriteError, explaining, write_atomic
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Confusion", "Run", "locate", "run_folder"]
+__all__ = ["Confusion", "Run", "describe_environment", "locate", "run_folder"]
 
 # Names of classes, and how often each (a row) was taken for each.
 Confusion = tuple[list[str], list[list[int]]]
@@ -121,7 +121,7 @@ class Run:
         """
         environment = {
             "run_id": secrets.token_hex(8),  # goes with a copied folder, unlike its name
-            **_environment(),
+            **describe_environment(),
             "plugins": list(plugins),
         }
         try:
@@ -333,7 +333,8 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_.-")[:80] or "run"
 
 
-def _environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
+    """Return what `environment.json` says of this process: packages, git commit, machine."""
     packages = {"ugmm": __version__}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):

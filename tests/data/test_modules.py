@@ -127,6 +127,17 @@ def test_mnist_is_split_and_scaled(small_mnist):
     assert module.log_jacobian == 0.0
 
 
+def test_the_first_rows_train_where_fewer_are_wanted(small_mnist):
+    whole, few = (MNISTDataModule(val_size=10, train_size=size) for size in (None, 7))
+    for module in (whole, few):
+        module.setup()
+    assert torch.equal(few.splits["train"].x, whole.splits["train"].x[:7])
+    assert torch.equal(few.splits["val"].x, whole.splits["val"].x)
+    assert len(few.splits["test"].x) == 12
+    with pytest.raises(UserError, match=r"data\.train_size=55001"):
+        MNISTDataModule(train_size=55_001)
+
+
 def test_mnist_shifts_training_images_only(small_mnist):
     module = MNISTDataModule(val_size=10, max_shift=2, batch_size=40)
     module.setup()

@@ -58,6 +58,13 @@ def test_a_section_is_replaced_where_it_stands(publish):
     assert text == PAGE.replace("old", "new").replace("- [Long gone](#long-gone)\n", contents)
 
 
+def test_a_place_may_be_kept_for_a_section(publish):
+    place = "<!-- later -->\n<!-- /later -->\n\n"
+    text = publish("later", "### Later\n", PAGE.replace("<!-- norms", f"{place}<!-- norms"))
+    assert text.index("## Norms") < text.index("### Later\n") < text.index("### Does")
+    assert "## Not yet sorted" not in text
+
+
 def test_a_new_section_goes_to_the_end_until_it_is_moved(publish):
     text = publish("new", "### New\n", PAGE)
     section = "<!-- new -->\n### New\n<!-- /new -->\n"

@@ -5,7 +5,9 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-__all__ = ["RandomShift", "observed_pixels", "rotated"]
+__all__ = ["CORRUPTIONS", "RandomShift", "corrupted", "observed_pixels", "rotated"]
+
+CORRUPTIONS = ("noisy", "blurred", "faint", "hidden")
 
 
 class RandomShift:
@@ -66,3 +68,40 @@ def observed_pixels(x: Tensor, missing: float, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     order = torch.rand(x.shape, generator=generator).argsort(-1)
     return order >= round(missing * x.shape[-1])
+
+
+def corrupted(x: Tensor, image_shape: tuple[int, int], kind: str, seed: int) -> Tensor:
+    """Spoil images, in the manner of MNIST-C (N. Mu and J. Gilmer, arXiv:1906.02337).
+
+    Args:
+        x: Images as rows of pixels in [0, 1], (n, H * W).
+        image_shape: H and W.
+        kind: ``"noisy"``, with Gaussian noise of standard deviation 0.3 on each pixel;
+            ``"blurred"``, by a Gaussian of 1.5 pixels; ``"faint"``, at 0.3 of their contrast; or
+            ``"hidden"`` where a square of 10 by 10 pixels, anywhere, is 0.
+        seed: Of what is random in it.
+
+    Raises:
+        ValueError: If there is no such kind.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "noisy":
+        return (x + 0.3 * torch.randn(x.shape, generator=generator)).clamp(0, 1)
+    if kind == "blurred":
+        import ugmm._torchvision  # noqa: F401  (before torchvision: see the module)
+
+        from torchvision.transforms.functional import gaussian_blur
+
+        images = x.reshape(-1, 1, *image_shape)
+        return gaussian_blur(images, [9, 9], [1.5, 1.5]).reshape(x.shape)
+    if kind == "faint":
+        return 0.3 * x
+    if kind != "hidden":
+        raise ValueError(f"kind must be one of {', '.join(CORRUPTIONS)}, got {kind!r}")
+    corners = [torch.randint(size - 9, (len(x), 1), generator=generator) for size in image_shape]
+    rows, columns = (
+        (first <= (at := torch.arange(size))) & (at < first + 10)
+        for first, size in zip(corners, image_shape, strict=True)
+    )
+    square = (rows[:, :, None] & columns[:, None, :]).reshape(x.shape)
+    return x.masked_fill(square, 0.0)

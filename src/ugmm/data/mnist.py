@@ -29,6 +29,7 @@ class GreyImageDataModule(InMemoryDataModule):
         seed: Decides the order of the training rows, the shifts and the noise.
         val_size: Rows held out for validation. With 0 there is no validation split: all 60,000
             train, and no validation loop runs.
+        train_size: How many of the rest train, the first of the file; None: all.
         max_shift: Training images are moved at random by up to so many pixels along each axis.
         binarize: None leaves pixels grey. A seed makes each 1 with a probability of its grey
             level, else 0, drawn once: the training images in the order of their file (whatever
@@ -52,18 +53,22 @@ class GreyImageDataModule(InMemoryDataModule):
         batch_size: int = 256,
         seed: int = 0,
         val_size: int = 5000,
+        train_size: int | None = None,
         max_shift: int = 0,
         binarize: int | None = None,
         noise: float = 0.0,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed, noise=noise)
         check_range("val_size", val_size, 0, _TRAIN_ROWS - 1)
+        if train_size is not None:
+            check_range("train_size", train_size, 1, _TRAIN_ROWS - val_size)
         check_range("max_shift", max_shift, 0, max(self.image_shape) - 1)
         if binarize is not None:
             check_range("binarize", binarize, 0, 2**32 - 1)
             if noise:
                 raise UserError("data.noise needs grey pixels; set data.binarize=null")
-        self.val_size, self.max_shift, self.binarize = val_size, max_shift, binarize
+        self.val_size, self.train_size = val_size, train_size
+        self.max_shift, self.binarize = max_shift, binarize
         if max_shift:
             self.augmentations.insert(0, RandomShift(max_shift, self.image_shape))
 
@@ -90,7 +95,7 @@ class GreyImageDataModule(InMemoryDataModule):
             )
         cut = len(train.x) - self.val_size
         return {
-            "train": Split(train.x[:cut], train.y[:cut]),
+            "train": Split(train.x[:cut][: self.train_size], train.y[:cut][: self.train_size]),
             "val": Split(train.x[cut:], train.y[cut:]),
             "test": test,
         }
@@ -103,6 +108,7 @@ class MNISTDataModule(GreyImageDataModule):
         batch_size: See `GreyImageDataModule`, for the others too.
         seed: Of the order, the shifts and the noise.
         val_size: Rows held out for validation.
+        train_size: How many rows train.
         max_shift: Pixels that a training image is moved by, at most.
         binarize: The seed of black-or-white pixels.
         noise: Standard deviation of the noise on training pixels.
@@ -120,6 +126,7 @@ class MNISTDataModule(GreyImageDataModule):
         batch_size: int = 256,
         seed: int = 0,
         val_size: int = 5000,
+        train_size: int | None = None,
         max_shift: int = 0,
         binarize: int | None = None,
         noise: float = 0.0,
@@ -129,6 +136,7 @@ class MNISTDataModule(GreyImageDataModule):
             batch_size=batch_size,
             seed=seed,
             val_size=val_size,
+            train_size=train_size,
             max_shift=max_shift,
             binarize=binarize,
             noise=noise,

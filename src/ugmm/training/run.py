@@ -196,6 +196,7 @@ def _execute(config: Config, run: Run, show: Show) -> dict[str, float]:
         results["seconds"] = seconds
         results["steps"] = trainer.global_step
         results["parameters"] = task.network.n_parameters()
+        results["train_rows"] = len(data.splits["train"].x)
         write_predictions(run, trainer, task, data)
         if (confusion := _confusion(task, data)) is not None:
             run.write_confusion(*confusion)

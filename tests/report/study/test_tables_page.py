@@ -1,13 +1,12 @@
-"""The page of several tables: figures worked out by hand, and the fits it is made of again."""
+"""The page of several tables: figures worked out by hand."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from ugmm.errors import UserError
 from ugmm.report.study.ranks import draw_ranks
-from ugmm.report.study.tables import fits_csv, gather, read_fits, tables_markdown
+from ugmm.report.study.tables import gather, tables_markdown
 
 TABLES = ("a", "b", "c", "d")
 # Accuracies by model and table: "one" is best on all, "two" and "three" share the other places.
@@ -65,6 +64,8 @@ def test_a_model_that_misses_a_table_is_not_ranked(page):
     ranks = next(line for line in page.splitlines() if "accuracy, 50% of" in line)
     assert "one 1.00, two 2.00;" in ranks
     assert "three" not in ranks
+    below = page[page.index("### accuracy, 50%") :]
+    assert "three" not in below[: below.index("### log")]
     assert "| d | 0.860 (0.010) | 0.810 (0.010) | \N{EN DASH} |" in page
 
 
@@ -76,33 +77,6 @@ def test_the_spread_is_over_seeds():
     names, means = case.ranked
     assert names == list(BEST)
     np.testing.assert_allclose(means[:, 1], np.array(BEST["two"]) + 0.01)
-
-
-def test_fits_are_read_back_as_they_were():
-    report = make_report()
-    report["one"][0] |= {"error": 'ValueError: no, "never"', "values": None, "warnings": ["w\n"]}
-    report["two"] = [{**f, "model": "two"} for f in report["two"]]
-    text = fits_csv(report)
-    found = read_fits(text, "fits.csv", list(report))
-    for model, fits in report.items():
-        assert found[model] == [{**f, "model": model} for f in fits]
-    assert fits_csv(found) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("a,b\n1,2\n", r"fits\.csv, line 2, is no fit of this cross-validation \('data'\)"),
-        (fits_csv(make_report()).replace("one", "other"), r"line 2, is no fit .* \('other'\)"),
-        (
-            fits_csv(make_report()).replace("0.25", "x", 1),
-            "line 2, is no fit .*could not convert",
-        ),
-    ],
-)
-def test_other_files_are_refused(text, line):
-    with pytest.raises(UserError, match=line):
-        read_fits(text, "fits.csv", list(BEST))
 
 
 def test_the_diagram_names_all_models_and_joins_what_is_not_told_apart():

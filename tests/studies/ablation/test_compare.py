@@ -307,11 +307,17 @@ def test_nothing_has_been_run(ablation, capsys):
     assert not Path("runs").exists()
 
 
-def test_a_published_section_replaces_its_own(ablation, monkeypatch, tmp_path):
-    ablation()
+@pytest.fixture
+def root(monkeypatch, tmp_path):
+    """The project that is published in."""
     root = tmp_path / "elsewhere"
     (root / "experiments").mkdir(parents=True)
     monkeypatch.setattr(command, "project_root", lambda: root)
+    return root
+
+
+def test_a_published_section_replaces_its_own(ablation, root):
+    ablation()
     path = root / "experiments" / "RESULTS.md"
     path.write_text("# Mine\n\n<!-- other -->\nkept\n<!-- /other -->\n")
     for _ in range(2):
@@ -321,6 +327,47 @@ def test_a_published_section_replaces_its_own(ablation, monkeypatch, tmp_path):
     assert text.count("<!-- mine -->\n### Does dropout help?\n") == 1
     assert "| plain | 4 |" in text
     assert (root / "docs" / "images" / "ablations" / "mine.png").is_file()
+    assert "[published/ablations/mine.csv](published/ablations/mine.csv)" in text
+
+
+def test_what_was_published_is_shown_without_the_runs(ablation, root, capsys):
+    lost = {("=wide", "seed=0 fold=1")}
+    nan = {("dropout", "seed=1 fold=0"): {"test/nll": math.nan}}
+    ablation(TEXT.replace("wide:", "'=wide':"), left_out=lost, also=nan)
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    shown = capsys.readouterr().out.partition("the same as a page")[0]
+    path = root / "experiments" / "RESULTS.md"
+    page = path.read_bytes()
+    shutil.rmtree("runs")
+    path.unlink()
+    assert main(["compare", "mine.yaml", "--published"]) == 0
+    assert capsys.readouterr().out == shown
+    assert main(["compare", "mine.yaml", "--published", "--publish"]) == 0
+    assert path.read_bytes() == page
+    assert not Path("runs").exists()
+    kept = pd.read_csv(root / "experiments/published/ablations/mine.csv", dtype=str)
+    assert len(kept) == 23
+    assert set(kept["commit"]) == {"0123456789"}
+    assert set(kept["machine"]) == {"Linux, 2 CPUs"}
+
+
+def test_what_was_published_may_be_missing_or_damaged(ablation, root, capsys):
+    ablation()
+    assert main(["compare", "mine.yaml", "--published"]) == 1
+    error = capsys.readouterr().err
+    assert "no run of mine is kept in" in error
+    assert "publish it: ugmm compare mine.yaml --publish" in error
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    path = root / "experiments/published/ablations/mine.csv"
+    for old, new in (("plain,0,0,0.", "plain,zero,0,0."), ("variant,", "variants,")):
+        text = path.read_text()
+        path.write_text(text.replace(old, new))
+        capsys.readouterr()
+        assert main(["compare", "mine.yaml", "--published"]) == 1
+        error = capsys.readouterr().err
+        assert "published/ablations/mine.csv is damaged (line 2: " in error
+        assert error.count("\n") == 1
+        path.write_text(text)
 
 
 NUMBERS = """# Do neurons predict diabetes better than a plane?
@@ -333,6 +380,30 @@ variants:
   plane: {model: linear_regression}
   quantiles: {model.head: quantiles, task.objective: crps, trainer.monitor: val/crps}
 """
+
+
+def test_how_the_metric_falls_along_a_size(ablation, root, capsys):
+    sizes = {"ugmm 5": 100, "ugmm 10": 200, "ugmm 20": 400}
+    entries = [f"  {name}: {{model.hidden: [{name[5:]}]}}\n" for name in sizes]
+    also = {
+        (name, f"seed={seed}"): {"parameters": size, "test/accuracy": 1 - seed / size}
+        for name, size in sizes.items()
+        for seed in (1, 2)
+    }
+    text = "# Q\nexperiment: iris_disc\nalong: parameters\nseeds: [1, 2]\nvariants:\n"
+    text += "".join(entries)
+    ablation(text, also=also)
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    said = "ugmm: 1 - test/accuracy goes as parameters to the power -1.00 (-1.00 to -1.00)"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert f"{said}, over 3 sizes." in (root / "experiments" / "RESULTS.md").read_text()
+    page = Path("runs/mine/compare/index.html").read_text()
+    assert "test/accuracy along parameters, a dot a run, a line a family" in page
+    assert main(["compare", "mine.yaml", "--published"]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+    ablation(text.replace("along: parameters", "along: parameter"), also=also)
+    assert main(["compare", "mine.yaml"]) == 1
+    assert "no run has the metric 'parameter'; did you mean parameters" in capsys.readouterr().err
 
 
 def test_numbers_are_compared_with_the_least_as_the_best(ablation, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """Cross-validations of several tables with cells missing: what is hidden, filled, and chosen."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from fences import fences
 from ugmm.cli import main
 from ugmm.config.compose import compose_data
 from ugmm.errors import UserError
-from ugmm.studies.crossval import read_crossvalidation
+from ugmm.studies.crossval import command, read_crossvalidation
 from ugmm.studies.crossval.tables import Rows, fill_gaps, hide_cells, read_rows
 
 
@@ -107,8 +108,12 @@ def crossval(project, capsys):
     return crossval
 
 
-def test_tables_are_compared_and_the_page_is_made_again_of_the_fits(crossval):
-    folder = crossval("--shared")
+def test_tables_are_compared_and_the_page_is_made_again_of_what_is_published(
+    crossval, tmp_path, monkeypatch
+):
+    root = tmp_path / "elsewhere"
+    monkeypatch.setattr(command, "project_root", lambda: root)
+    folder = crossval("--shared", "--publish")
     lines = [json.loads(line) for line in (folder / "fits.jsonl").read_text().splitlines()]
     outer = [line for line in lines if line["inner"] is None]
     # Two seeds of one fold each, two tables: two models of whole rows, three with gaps.
@@ -118,18 +123,20 @@ def test_tables_are_compared_and_the_page_is_made_again_of_the_fits(crossval):
     assert {line["fold"] for line in lines} == {0}
     densities = [line["log_prob"] for line in outer if line["model"] == "qda"]
     assert sum(value is None for value in densities) == 4  # where values are missing
-    page, fits = ((folder / name).read_text() for name in ("table.md", "fits.csv"))
+    page = (folder / "table.md").read_text()
     assert "0%, 50% of the cells are hidden" in page
     assert "The first 1 of 3 stratified folds" in page
     assert (folder / "ranks.png").exists()
-    kept = Path("kept.csv")
-    kept.write_text(fits)
-    (folder / "fits.jsonl").unlink()
-    (folder / "table.md").unlink()
-    assert crossval("--fits", "kept.csv") == folder
-    assert not (folder / "fits.jsonl").exists()
-    assert (folder / "table.md").read_text() == page
-    assert (folder / "fits.csv").read_text() == fits
+    published, picture = root / "experiments/RESULTS.md", root / "docs/images/crossval/mine.png"
+    section = published.read_text()
+    assert "![Mean ranks of the models](../docs/images/crossval/mine.png)" in section
+    shutil.rmtree(folder)
+    published.unlink()
+    picture.unlink()
+    assert main(["crossval", "mine.yaml", "--published", "--publish"]) == 0
+    assert published.read_text() == section
+    assert picture.exists()
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +14,7 @@ from sklearn.datasets import load_iris
 from ugmm.baselines import BASELINES, QDA, Baseline
 from ugmm.cli import main
 from ugmm.errors import UserError
-from ugmm.studies.crossval import read_crossvalidation
+from ugmm.studies.crossval import command, read_crossvalidation
 from ugmm.studies.crossval.fits import (
     Candidate,
     Place,
@@ -44,6 +45,30 @@ def crossval(project, capsys):
         return folder
 
     return crossval
+
+
+def test_what_was_published_is_shown_without_the_fits(
+    crossval, project, tmp_path, monkeypatch, capsys
+):
+    root = tmp_path / "elsewhere"
+    monkeypatch.setattr(command, "project_root", lambda: root)
+    models = {"qda": QDA_ROW, "=lda": {"baseline": "lda"}}
+    arguments = ("--jobs", "1", "--publish")
+    folder = crossval(models, *arguments)
+    path = root / "experiments" / "RESULTS.md"
+    page = path.read_text()
+    assert "<!-- crossval mine -->\n### mine\n" in page
+    assert "#### What each model chose from" in page
+    assert "[published/crossval/mine.csv](published/crossval/mine.csv)" in page
+    crossval(models, *arguments)  # of fits that are read, which say more of themselves
+    assert path.read_text() == page
+    shutil.rmtree(folder)
+    path.unlink()
+    assert main(["crossval", str(project / "mine.yaml"), "--published", "--publish"]) == 0
+    assert path.read_text() == page
+    assert not folder.exists()
+    kept = (root / "experiments/published/crossval/mine.csv").read_text().splitlines()
+    assert len(kept) == 1 + 2 * 2 * 3
 
 
 def rows_of(x, y):

@@ -175,6 +175,7 @@ class GreyImageConfig(DataConfig):
     """Grey images of 28 x 28 pixels in files like MNIST's."""
 
     val_size: int = key(5000, low=0, high=59999)
+    train_size: int | None = key(None, low=1, high=60000)  # the first so many train; null: all
     max_shift: int = key(0, low=0, high=27)  # random translation of training images, in pixels
     binarize: int | None = key(None, low=0, high=2**31 - 1)  # the seed of black-or-white pixels
     noise: float = key(0.0, low=0, high=1000)  # deviation of Gaussian noise on training pixels

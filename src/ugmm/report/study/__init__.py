@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ugmm.report.study.page import html_page
     from ugmm.report.study.plots import colours_of, final_dots, validation_curves
     from ugmm.report.study.ranks import draw_ranks
-    from ugmm.report.study.tables import fits_csv, gather, read_fits, tables_markdown
+    from ugmm.report.study.tables import gather, tables_markdown, tables_summary
     from ugmm.report.study.text import (
         caption,
         conclusion,
@@ -41,13 +41,12 @@ __all__ = [
     "crossval_table",
     "draw_ranks",
     "final_dots",
-    "fits_csv",
     "gather",
     "html_page",
-    "read_fits",
     "runs_csv",
     "table_cells",
     "tables_markdown",
+    "tables_summary",
     "validation_curves",
     "variants_csv",
     "variants_table",
@@ -68,10 +67,9 @@ _HOME = {
     "runs_csv": "text",
     "table_cells": "text",
     "draw_ranks": "ranks",
-    "fits_csv": "tables",
     "gather": "tables",
-    "read_fits": "tables",
     "tables_markdown": "tables",
+    "tables_summary": "tables",
     "validation_curves": "plots",
     "variants_csv": "text",
     "variants_table": "text",

@@ -1,20 +1,13 @@
-"""The page of a cross-validation of several tables, and the fits that it is made of.
+"""The page of a cross-validation of several tables. Imports no torch."""
 
-Imports no torch.
-"""
-
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ugmm.errors import UserError
 from ugmm.report.comparisons import rank_models, signed_rank_p
-from ugmm.report.escaping import csv_text, for_markdown, markdown_code
+from ugmm.report.escaping import for_markdown, markdown_code
 from ugmm.report.statistics import (
     Difference,
     Spread,
@@ -25,11 +18,9 @@ from ugmm.report.statistics import (
 from ugmm.report.study.crossval import Fits, crossval_notes, describe_search
 from ugmm.report.tables import NONE, Cells, format_markdown, format_p
 
-__all__ = ["METRICS", "Case", "fits_csv", "gather", "read_fits", "tables_markdown"]
+__all__ = ["METRICS", "Case", "gather", "tables_markdown", "tables_summary"]
 
 METRICS = {"accuracy": "accuracy", "label": "log p(y|z)", "log_prob": "log p(z, y)"}
-_WHERE = {"data": str, "missing": float, "model": str, "seed": int, "fold": int}
-_FIGURES = ("accuracy", "label", "log_prob", "seconds")
 _MOST_TABLES = 3  # too few for a test over tables
 
 
@@ -119,14 +110,8 @@ def tables_markdown(
     first, top = next(iter(models)), "#" * level
     lines = [f"{top} {for_markdown(title)}", "", markdown_code(command), ""]
     lines += [*(f"- {text}" for text in about), ""]
-    lines += [f"{top}# Ranks", "", f"![Mean ranks of the models]({picture})", ""]
-    for case in cases:
-        lines += [*_ranks(case), ""]
-    lines += [f"{top}# {for_markdown(first)} beside each other model", "", _TESTED, ""]
-    for case in cases:
-        if first in case.models and len(case.tables) > _MOST_TABLES:
-            cells = format_markdown(_compare(case, first))
-            lines += [f"{top}## {for_markdown(case.title)}", "", cells, ""]
+    lines += [f"![Mean ranks of the models]({picture})", ""]
+    lines += tables_summary(cases, first, level + 1)
     lines += [f"{top}# Each table", "", "Means over seeds (standard errors of the mean).", ""]
     for case in cases:
         lines += [f"{top}## {for_markdown(case.title)}", "", format_markdown(_cells(case)), ""]
@@ -147,10 +132,29 @@ def tables_markdown(
     return "\n".join(lines)
 
 
+def tables_summary(cases: Sequence[Case], first: str, level: int = 1) -> list[str]:
+    """Return lines on how models rank, and on what tests say of the first and each other one.
+
+    Args:
+        cases: See `gather`.
+        first: The model's name.
+        level: Of the headings.
+    """
+    top = "#" * level
+    lines = [f"{top} Ranks", "", *(line for case in cases for line in _ranks(case)), ""]
+    lines += [f"{top} {for_markdown(first)} beside each other model", "", _TESTED, ""]
+    for case in cases:
+        if first in case.ranked[0] and len(case.tables) > _MOST_TABLES:
+            cells = format_markdown(_compare(case, first))
+            lines += [f"{top}# {for_markdown(case.title)}", "", cells, ""]
+    return lines
+
+
 _TESTED = (
     "The difference is the first model's mean less the other's, in the mean over tables; better "
     "and worse count tables. p is of Wilcoxon's signed-rank test over tables, and by Holm's "
-    "method over the models of one comparison."
+    "method over the models of one comparison. Models that lack a table are neither ranked nor "
+    "compared."
 )
 
 
@@ -179,13 +183,13 @@ def _equals(p: float) -> str:
 
 def _compare(case: Case, first: str) -> Cells:
     """Return the first model's differences from the others, tested over tables."""
-    base = case.models.index(first)
+    models, values = case.ranked
+    base = values[:, models.index(first)]
     rows, tested = [], []
-    for model, name in enumerate(case.models):
-        pairs = [(row[base], row[model]) for row in case.spreads]
-        differences = [a.mean - b.mean for a, b in pairs if a is not None and b is not None]
-        if name == first or not differences:
+    for name, own in zip(models, values.T, strict=True):
+        if name == first:
             continue
+        differences = (base - own).tolist()
         p = signed_rank_p(differences)
         tested.append(Difference(fmean(differences), None, None, p, None))
         better, worse = (sum(sign * d > 0 for d in differences) for sign in (1, -1))
@@ -220,37 +224,3 @@ def _costs(report: Mapping[str, Fits]) -> Cells:
 
     rows = [[model, *(cell(fits, t) for t in tables)] for model, fits in report.items()]
     return Cells(["CPU s", *tables], rows)
-
-
-def fits_csv(report: Mapping[str, Fits]) -> str:
-    """Return all outer fits as CSV: `read_fits` reads them, and the page is made of them."""
-    lines: list[Sequence[Any]] = [[*_WHERE, *_FIGURES, "values", "failed", "error", "warnings"]]
-    for model, fits in report.items():
-        for fit in fits:
-            about = [model if name == "model" else fit[name] for name in _WHERE]
-            values = [json.dumps(fit[name]) for name in ("values", "failed", "error", "warnings")]
-            lines.append([*about, *(fit.get(name) for name in _FIGURES), *values])
-    return csv_text(lines)
-
-
-def read_fits(text: str, source: str, models: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return what `fits_csv` wrote, of these models in this order.
-
-    Raises:
-        UserError: If it is something else.
-    """
-    report: dict[str, list[dict[str, Any]]] = {model: [] for model in models}
-    for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
-        try:
-            fit: dict[str, Any] = {name: kind(row[name]) for name, kind in _WHERE.items()}
-            fit |= {name: float(row[name]) if row[name] else None for name in _FIGURES}
-            fit |= {
-                name: json.loads(row[name]) for name in ("values", "failed", "error", "warnings")
-            }
-            report[fit["model"]].append(fit)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{source}, line {number}, is no fit of this cross-validation ({error}); name a "
-                "fits.csv that the same file made"
-            ) from error
-    return report

@@ -1,6 +1,6 @@
 """The table of an ablation: as cells, in the terminal and as CSV; and what it says in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -125,12 +125,21 @@ def variants_csv(rows: Sequence[Row], report: Sequence[str]) -> str:
     return csv_text(lines)
 
 
-def runs_csv(records: Sequence[Record], names: Sequence[str]) -> str:
-    """Return one line a run as CSV, with these metrics of its summary."""
-    lines: list[Sequence[Any]] = [["variant", "seed", "fold", *names, "run"]]
-    for run in records:
+def runs_csv(
+    records: Sequence[Record], names: Sequence[str], told: Mapping[str, Sequence[str | None]]
+) -> str:
+    """Return one line a run as CSV, with all digits.
+
+    Args:
+        records: The runs.
+        names: Which metrics of their summaries.
+        told: Further columns, by name, a cell a run.
+    """
+    lines: list[Sequence[Any]] = [["variant", "seed", "fold", *names, "run", *told]]
+    for number, run in enumerate(records):
         values = [run.summary.get(name) for name in names]
-        lines.append([run.variant, run.seed, run.fold, *values, run.folder])
+        further = [cells[number] for cells in told.values()]
+        lines.append([run.variant, run.seed, run.fold, *values, run.folder, *further])
     return csv_text(lines)
 
 

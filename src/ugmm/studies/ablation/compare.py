@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from ugmm.config.files import project_root
@@ -17,13 +17,26 @@ from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.ablation.records import (
     check_metric,
     describe_lacking,
-    describe_machines,
+    describe_published,
     list_variants,
     read_records,
 )
 from ugmm.studies.ablation.searching.search import settle
+from ugmm.studies.published import (
+    Origin,
+    describe_origins,
+    link_published,
+    parse_records,
+    read_origins,
+    read_published,
+    tell_runs,
+    write_published,
+)
 from ugmm.studies.results import publish_section
 from ugmm.writing import make_folder, write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["compare_ablation"]
 
@@ -31,19 +44,40 @@ _WIDTH = 110  # columns, where the output is no terminal
 
 
 def compare_ablation(
-    name: str, *, publish: bool = False, vector: Literal["pdf", "svg"] | None = None
+    name: str,
+    *,
+    publish: bool = False,
+    published: bool = False,
+    vector: Literal["pdf", "svg"] | None = None,
 ) -> None:
     """Compare the variants of an ablation; write tables, pictures and a page beside its runs.
 
     Args:
         name: Of a file in `experiments/ablations/`, or a YAML file.
-        publish: Also write the ablation's section of `experiments/RESULTS.md`.
+        publish: Also write the ablation's section of `experiments/RESULTS.md`, and what is kept
+            of its runs (see `ugmm.studies.published`).
+        published: Read what was kept when it was published in place of run folders; nothing is
+            written beside them.
         vector: As what vector graphic the pictures are to be written, too.
 
     Raises:
-        UserError: If the file is wrong, if nothing has been run, or if no run has the metric.
+        UserError: If the file is wrong, if nothing has been run (or published), or if no run has
+            the metric.
     """
-    ablation, chosen = settle(read_ablation(name))
+    ablation = read_ablation(name)
+    report = _read_published(ablation, name) if published else _read_runs(ablation, name)
+    report.show()  # first: it can be read where nothing can be written
+    if not published:
+        folder = ablation.open_ledger().folder.parent / "compare"
+        report.write(folder, vector)
+        sys.stdout.write(f"the same as a page, with curves: {folder / 'index.html'}\n")
+    if publish:
+        report.publish(keep=not published)
+
+
+def _read_runs(ablation: Ablation, name: str) -> "_Report":
+    """Read the run folders."""
+    ablation, chosen = settle(ablation)
     ledger = ablation.open_ledger()
     records, notes = read_records(ablation, ledger)
     runs = ledger.folder.parent
@@ -51,19 +85,19 @@ def compare_ablation(
         raise UserError(
             f"{runs} holds no finished run of {ablation.path}; start it with: ugmm ablate {name}"
         )
-    settings = ablation.settings
-    for metric in dict.fromkeys((settings.metric, *settings.report)):
-        check_metric(metric, records, ablation.path)
-        notes += describe_lacking(metric, records, of_all=metric == settings.metric)
-    notes += describe_machines(records) + chosen
-    baseline = settings.baseline or next(iter(list_variants(ablation, ledger)))
-    report = _Report(ablation, baseline, records, notes, name)
-    folder = runs / "compare"
-    report.show()  # first: it can be read where nothing can be written
-    report.write(folder, vector)
-    sys.stdout.write(f"the same as a page, with curves: {folder / 'index.html'}\n")
-    if publish:
-        report.publish(ablation.name, folder)
+    first = next(iter(list_variants(ablation, ledger)))
+    searches = dict(zip(ablation.variants, chosen, strict=False))
+    return _Report(ablation, first, records, read_origins(records), searches, notes, name)
+
+
+def _read_published(ablation: Ablation, name: str) -> "_Report":
+    """Read what was kept of the runs when they were published."""
+    lines = read_published(project_root(), ablation.name, f"ugmm compare {name} --publish")
+    known = [*ablation.variants, *ablation.families]
+    records, origins, searches = parse_records(lines, known, ablation.name)
+    notes = describe_published(known, ablation.repetitions, records)
+    first = known[0] if known else records[0].variant
+    return _Report(ablation, first, records, origins, searches, notes, name)
 
 
 class _Report:
@@ -71,19 +105,38 @@ class _Report:
 
     Arguments:
         ablation: Which it is.
-        baseline: The variant that others are compared with.
+        first: The variant that others are compared with if the file names none.
         records: The finished runs.
-        notes: Sentences to stand below the tables.
+        origins: Where each of them comes from.
+        searches: What is told of the search that chose a variant, by the variant's name.
+        notes: Sentences on what is missing, to stand below the tables.
         name: How the ablation was named on the command line.
     """
 
     def __init__(
-        self, ablation: Ablation, baseline: str, records: list[Record], notes: list[str], name: str
+        self,
+        ablation: Ablation,
+        first: str,
+        records: list[Record],
+        origins: Sequence[Origin | None],
+        searches: Mapping[str, str],
+        notes: list[str],
+        name: str,
     ) -> None:
-        from ugmm.report.study.text import caption, conclusion, table_cells
+        from ugmm.report.study.scaling import describe_scaling, fit_scaling
+        from ugmm.report.study.text import caption, conclusion, runs_csv, table_cells
 
         metric, report = ablation.settings.metric, ablation.settings.report
-        self.title, self.goal = ablation.title, ablation.goal
+        for shown in dict.fromkeys((metric, *report)):
+            check_metric(shown, records, ablation.path)
+            notes += describe_lacking(shown, records, of_all=shown == metric)
+        self.along = ablation.settings.along
+        if self.along:
+            check_metric(self.along, records, ablation.path)
+            laws = fit_scaling(records, metric, self.along)
+            notes += describe_scaling(laws, metric, self.along)
+        self.title, self.goal, self.study = ablation.title, ablation.goal, ablation.name
+        baseline = ablation.settings.baseline or first
         self.name, self.baseline = name, baseline
         self.metric, self.report, self.records = metric, report, records
         self.rows: list[Row] = compare_variants(records, metric, self.goal, baseline, report)
@@ -91,7 +144,11 @@ class _Report:
         self.caption = caption(self.rows, baseline)
         self.conclusion = conclusion(self.rows, metric, self.goal, baseline)
         best = (max if self.goal == "max" else min)(self.rows, key=lambda row: row.metric.mean)
+        notes += [*describe_origins(origins), *searches.values()]
         self.notes = [*notes, f"The best run of {best.variant}: {best.best}."]
+        along = [self.along] if self.along else []
+        names = [*dict.fromkeys((metric, *report, *along, "seconds", "parameters"))]
+        self.runs_csv = runs_csv(records, names, tell_runs(records, origins, searches))
 
     def show(self) -> None:
         """Print the tables."""
@@ -105,19 +162,35 @@ class _Report:
         for text in (self.caption, self.conclusion, *self.notes):
             console.print(for_rich(text, "dim" if text is self.caption else ""))
 
+    def draw(self) -> "Figure":
+        """Draw the final metric of each variant, or how it falls along what the file names."""
+        if self.along:
+            from ugmm.report.study.scaling import draw_scaling
+
+            return draw_scaling(self.records, self.metric, self.along, self.title)
+        from ugmm.report.study.plots import colours_of, final_dots
+
+        colours = colours_of(self.rows, self.goal, self.baseline)
+        return final_dots(self.rows, self.records, self.metric, self.baseline, self.title, colours)
+
+    def describe_picture(self) -> str:
+        """Return what `draw` draws."""
+        if self.along:
+            return f"{self.metric} along {self.along}, a dot a run, a line a family"
+        return f"{self.metric} of each variant, with 95% bootstrap intervals"
+
     def write(self, folder: Path, vector: str | None = None) -> None:
         """Write tables, pictures and the page into a folder."""
         from ugmm.report.study.page import html_page
-        from ugmm.report.study.plots import colours_of, final_dots, validation_curves
-        from ugmm.report.study.text import runs_csv, variants_csv
+        from ugmm.report.study.plots import colours_of, validation_curves
+        from ugmm.report.study.text import variants_csv
         from ugmm.report.style import save
         from ugmm.report.tables import format_markdown
 
         metric, report = self.metric, self.report
         make_folder(folder)
         write_atomic(folder / "table.csv", variants_csv(self.rows, report))
-        names = [*dict.fromkeys((metric, *report, "seconds", "parameters"))]
-        write_atomic(folder / "runs.csv", runs_csv(self.records, names))
+        write_atomic(folder / "runs.csv", self.runs_csv)
         tables = "\n\n".join(map(format_markdown, self.tables))
         write_atomic(folder / "table.md", f"{tables}\n\n{for_markdown(self.caption)}\n")
         histories: dict[str, list[Any]] = {row.variant: [] for row in self.rows}
@@ -125,14 +198,15 @@ class _Report:
             if record.variant in histories:
                 histories[record.variant].append(Run(record.folder).read_metrics())
         twins = _curves(metric, histories)
-        colours = colours_of(self.rows, self.goal, self.baseline)
-        dots = final_dots(self.rows, self.records, metric, self.baseline, self.title, colours)
-        curves = validation_curves(histories, twins, self.title, colours)
+        final = self.draw()
+        curves = validation_curves(
+            histories, twins, self.title, colours_of(self.rows, self.goal, self.baseline)
+        )
         for kind in ("png", vector) if vector else ("png",):
-            save(dots, folder / f"final.{kind}")
+            save(final, folder / f"final.{kind}")
             save(curves, folder / f"curves.{kind}")
         figures = {
-            "The final metric": (dots, f"{metric} of each variant, with 95% bootstrap intervals"),
+            "The final metric": (final, self.describe_picture()),
             "Validation": (curves, f"{' and '.join(twins)} by epoch, a line a variant"),
         }
         page = html_page(
@@ -146,23 +220,34 @@ class _Report:
         )
         write_atomic(folder / "index.html", page)
 
-    def publish(self, name: str, folder: Path) -> None:
-        """Write the section of the page of results, and its picture."""
+    def publish(self, *, keep: bool) -> None:
+        """Write the section of the page of results, its picture, and what is kept of the runs.
+
+        Args:
+            keep: Whether to write the latter: not where all this was read from it.
+        """
+        from ugmm.report.style import save
+
+        root, study = project_root(), self.study
+        save(self.draw(), root / "docs" / "images" / "ablations" / f"{study}.png")
+        if keep:
+            write_published(root, study, self.runs_csv)
+        path = publish_section(root, study, self.format_section())
+        sys.stdout.write(f"published in {path}\n")
+
+    def format_section(self) -> str:
+        """Return the section of the page of results."""
         from ugmm.report.tables import format_markdown
 
-        root = project_root()
-        pictures = root / "docs" / "images" / "ablations"
-        make_folder(pictures)
-        write_atomic(pictures / f"{name}.png", (folder / "final.png").read_bytes())
         title, command = for_markdown(self.title), markdown_code(f"ugmm compare {self.name}")
         lines = [f"### {title}", "", command, "", for_markdown(self.conclusion), ""]
         for cells in self.tables:
             lines += [format_markdown(cells), ""]
-        lines += [f"![{title}](../docs/images/ablations/{quote(name)}.png)", ""]
+        lines += [f"![{title}](../docs/images/ablations/{quote(self.study)}.png)", ""]
         lines += [for_markdown(self.caption), ""]
         lines += [f"- {for_markdown(note)}" for note in self.notes]
-        path = publish_section(root, name, "\n".join(lines))
-        sys.stdout.write(f"published in {path}\n")
+        lines.append(f"- {link_published(self.study)}")
+        return "\n".join(lines)
 
 
 def _curves(metric: str, histories: Mapping[str, Sequence[Any]]) -> list[str]:

@@ -38,6 +38,8 @@ class AblationSettings:
     goal: Literal["max", "min"] | None = None  # needed only for a metric of one's own
     baseline: str = ""  # the variant that others are compared with; by default, the first
     report: list[str] = key([])  # further metrics to tabulate
+    # a key of the summaries, such as parameters: how the metric falls as that grows
+    along: str = ""
     # of a `space`, or of the `families`, in place of variants and a grid
     search: Literal["optuna"] | None = None
     trials: int = key(20, low=1, high=10**6)  # of a search, in all

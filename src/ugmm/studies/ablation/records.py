@@ -1,7 +1,6 @@
 """Which finished runs an ablation's file asks for, and what a reader must know of the rest."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 from ugmm.errors import UserError, list_some, nearest
 from ugmm.report.statistics import Record
 from ugmm.report.tables import format_count
-from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation, name_repetition
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
@@ -18,7 +16,7 @@ from ugmm.studies.ablation.points import Point
 __all__ = [
     "check_metric",
     "describe_lacking",
-    "describe_machines",
+    "describe_published",
     "list_variants",
     "read_records",
 ]
@@ -56,12 +54,7 @@ def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list
         finite = {key: value for key, value in summary.items() if math.isfinite(value)}
         seed, fold = repetition["seed"], repetition.get("data.fold")
         records.append(Record(variant, seed, fold, point.run.folder, finite))
-    total = len(variants) * len(ablation.repetitions)
-    notes = [f"{len(records)} of {total} runs are finished."]
-    if failed:
-        notes.append(f"Failed, and left out: {_join(failed)}.")
-    if missing:
-        notes.append(f"Not finished, and left out: {_join(missing)}.")
+    notes = _describe_finished(len(records), failed, missing)
     if moved := _find_moved(ablation, current):
         notes.append(
             "What these start from has changed since they were planned; `ugmm ablate` would run "
@@ -131,6 +124,36 @@ def _find_moved(ablation: Ablation, current: Mapping[tuple[str, str], Point]) ->
     return moved
 
 
+def describe_published(
+    variants: Sequence[str], repetitions: Sequence[Repetition], records: Sequence[Record]
+) -> list[str]:
+    """Say which of the runs that an ablation's file asks for are not among those published.
+
+    Args:
+        variants: Of the file; a search has none, and all its trials are published.
+        repetitions: Of the file.
+        records: The published runs.
+    """
+    found = {_name_run(record) for record in records}
+    wanted = [
+        f"{variant}, {name_repetition(repetition)}"
+        for variant, repetition in product(
+            variants or dict.fromkeys(record.variant for record in records), repetitions
+        )
+    ]
+    return _describe_finished(len(records), [], [name for name in wanted if name not in found])
+
+
+def _describe_finished(finished: int, failed: list[str], missing: list[str]) -> list[str]:
+    total = finished + len(failed) + len(missing)
+    notes = [f"{finished} of {total} runs are finished."]
+    if failed:
+        notes.append(f"Failed, and left out: {_join(failed)}.")
+    if missing:
+        notes.append(f"Not finished, and left out: {_join(missing)}.")
+    return notes
+
+
 def describe_lacking(metric: str, records: Sequence[Record], *, of_all: bool) -> list[str]:
     """Say which finished runs lack a metric.
 
@@ -141,37 +164,13 @@ def describe_lacking(metric: str, records: Sequence[Record], *, of_all: bool) ->
     """
     having = {record.variant for record in records if metric in record.summary}
     lacking = [
-        f"{r.variant}, seed={r.seed}" + (f" fold={r.fold}" if r.fold is not None else "")
+        _name_run(r)
         for r in records
         if metric not in r.summary and (of_all or r.variant in having)
     ]
     if not lacking:
         return []
     return [f"Finished, but without a finite {metric}, and left out of it: {_join(lacking)}."]
-
-
-def describe_machines(records: Sequence[Record]) -> list[str]:
-    """Say on which machines the runs were made, and of which commits."""
-    found: dict[str, Counter[str]] = {"commit": Counter(), "machine": Counter()}
-    for record in records:
-        run = Run(record.folder)
-        if not run.environment.is_file():
-            continue  # a folder that was copied in part
-        environment = run.read_environment()
-        git = environment.get("git") or {}
-        changes = " with changes" if git.get("dirty") else ""
-        found["commit"][(git.get("commit") or "unknown")[:10] + changes] += 1
-        platform, cpus = (environment.get(name, "unknown") for name in ("platform", "cpus"))
-        found["machine"][f"{platform}, {cpus} CPUs"] += 1
-    return [
-        f"{kind.capitalize()}: {'; '.join(_count_runs(counts))}."
-        for kind, counts in found.items()
-        if counts
-    ]
-
-
-def _count_runs(counts: Counter[str]) -> list[str]:
-    return [f"{name} ({format_count(n, 'run')})" for name, n in counts.items()]
 
 
 def check_metric(metric: str, records: Sequence[Record], path: Path) -> None:
@@ -185,6 +184,10 @@ def check_metric(metric: str, records: Sequence[Record], path: Path) -> None:
         raise UserError(
             f"{path}: no run has the metric {metric!r}; {nearest(metric, sorted(known))}"
         )
+
+
+def _name_run(run: Record) -> str:
+    return f"{run.variant}, seed={run.seed}" + ("" if run.fold is None else f" fold={run.fold}")
 
 
 def _join(names: Sequence[str]) -> str:

@@ -1,13 +1,13 @@
 """The command `ugmm crossval`: cross-validate, print the table, and write it down."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ugmm.config.files import project_root
-from ugmm.config.merge import read_text
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_terminal
 from ugmm.report.study.crossval import (
@@ -16,16 +16,25 @@ from ugmm.report.study.crossval import (
     crossval_notes,
     crossval_table,
 )
-from ugmm.report.study.tables import fits_csv, gather, read_fits, tables_markdown
+from ugmm.report.study.tables import Case, gather, tables_markdown, tables_summary
+from ugmm.runs import describe_environment
 from ugmm.studies.crossval.definition import CrossValidation, read_crossvalidation
 from ugmm.studies.crossval.nested import cross_validate
+from ugmm.studies.published import (
+    find_origin,
+    format_report,
+    link_published,
+    parse_report,
+    read_published,
+    write_published,
+)
 from ugmm.studies.results import publish_section
 from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["run_crossval"]
 
-Report = dict[str, list[dict[str, Any]]]
-_PICTURES = "docs/images/crossval"
+Report = Mapping[str, Sequence[Mapping[str, Any]]]
+_ABOUT = ("packages", "commit", "machine")  # what is kept beside the fits
 
 
 def run_crossval(
@@ -34,8 +43,8 @@ def run_crossval(
     runs_dir: Path | str = "runs",
     *,
     shared: bool = False,
-    fits: str | None = None,
     publish: bool = False,
+    published: bool = False,
 ) -> None:
     """Run a cross-validation, or what is left of it, and show its table.
 
@@ -44,9 +53,9 @@ def run_crossval(
         processes: How many fits run at a time.
         runs_dir: The folder `crossval/<name>` is made in it.
         shared: Take turns with other processes; the last to end shows the table.
-        fits: A `fits.csv` that it wrote before, to make the page of in place of fitting.
-        publish: Also write its section of `experiments/RESULTS.md`; and of several tables the
-            picture in it, and all fits, to `experiments/crossval/NAME.csv`.
+        publish: Also write its section of `experiments/RESULTS.md`, and what is kept of its fits
+            (see `ugmm.studies.published`); of several tables the picture in it, too.
+        published: Show what was kept when it was published, and fit nothing.
 
     Raises:
         UserError: If anything the user can mend keeps it from running.
@@ -54,82 +63,128 @@ def run_crossval(
     if processes < 1:
         raise UserError(f"--jobs must be at least 1, got {processes}")
     study = read_crossvalidation(name)
-    folder = Path(runs_dir) / "crossval" / study.name
-    make_folder(folder)
-    report: Report | None
-    if fits is not None:
-        report = read_fits(read_text(Path(fits)), fits, list(study.models))
+    known_as = f"crossval {study.name}"
+    several = study.settings.several
+    show, describe = (_show_tables, _describe_tables) if several else (_show, _describe)
+    picture = f"docs/images/crossval/{study.name}.png"
+    if published:
+        lines = read_published(project_root(), known_as, f"ugmm crossval {name} --publish")
+        report, about = parse_report(lines, study.models, _ABOUT, known_as)
+        show(report, study)
     else:
-        report = cross_validate(study, folder, processes, shared=shared)
-    if report is None:
-        sys.stdout.write("others are at what is left; the last of them shows the table\n")
-        return
-    several = len(study.settings.data) > 1 or study.settings.missing != [0.0]
-    show = _show_tables if several else _show_table
-    section = show(report, study, f"ugmm crossval {name}", folder)
-    write_atomic(folder / "fits.csv", fits_csv(report))
-    sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
+        folder = Path(runs_dir) / "crossval" / study.name
+        make_folder(folder)
+        found = cross_validate(study, folder, processes, shared=shared)
+        if found is None:
+            sys.stdout.write("others are at what is left; the last of them shows the table\n")
+            return
+        report, about = found, _describe_this()
+        show(report, study)  # first, so that it can be read where nothing can be written
+        write_atomic(folder / "table.md", describe(report, study, about, name, "ranks.png"))
+        if several:
+            _draw(report, study, folder / "ranks.png")
+        else:
+            write_atomic(folder / "table.csv", crossval_csv(report))
+        sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
     if publish:
         root = project_root()
+        if not published:
+            write_published(root, known_as, format_report(report, about))
         if several:
-            write_atomic(root / f"experiments/crossval/{study.name}.csv", fits_csv(report))
-            picture = root / _PICTURES / f"{study.name}.png"
-            make_folder(picture.parent)
-            write_atomic(picture, (folder / "ranks.png").read_bytes())
-        path = publish_section(root, f"crossval {study.name}", section)
+            _draw(report, study, root / picture)
+        link = f"../{quote(picture)}"
+        further = [link_published(known_as)]
+        section = describe(report, study, about, name, link, further, level=3)
+        path = publish_section(root, known_as, section)
         sys.stdout.write(f"published in {path}\n")
 
 
-def _show_table(report: Report, study: CrossValidation, command: str, folder: Path) -> str:
-    """Show the table of one data set, write it down, and return it as a section to publish."""
+def _show(report: Report, study: CrossValidation) -> None:
+    """Print the table."""
     from rich.console import Console
 
-    # First, so that it can be read where nothing can be written.
     Console().print(crossval_table(report, study.title))
     for note in crossval_notes(report):
         sys.stdout.write(f"- {for_terminal(note)}\n")
-    parts = (report, study.title, command, _describe(study), study.models)
-    write_atomic(folder / "table.md", crossval_markdown(*parts))
-    write_atomic(folder / "table.csv", crossval_csv(report))
-    return crossval_markdown(*parts, level=3)
 
 
-def _show_tables(report: Report, study: CrossValidation, command: str, folder: Path) -> str:
-    """Write down the page of several data sets, and show its first part; see `_show_table`."""
+def _show_tables(report: Report, study: CrossValidation) -> None:
+    """Print how models of several tables rank, and what tests say."""
+    for line in tables_summary(_gather(report, study), next(iter(study.models))):
+        sys.stdout.write(f"{for_terminal(line)}\n")
+
+
+def _draw(report: Report, study: CrossValidation, path: Path) -> None:
+    """Draw how models of several tables rank."""
     from ugmm.report.study.ranks import draw_ranks
     from ugmm.report.style import save
 
-    cases = gather(report, with_density=study.settings.select == "log_prob")
-    parts = (report, study.title, command, _describe(study), study.models, cases)
-    page = tables_markdown(*parts, "ranks.png")
-    for line in page.partition("## Each table")[0].strip().splitlines():
-        sys.stdout.write(f"{for_terminal(line)}\n")
-    write_atomic(folder / "table.md", page)
-    save(draw_ranks(cases, study.title, next(iter(study.models))), folder / "ranks.png")
-    return tables_markdown(*parts, f"../{_PICTURES}/{quote(study.name)}.png", level=3)
+    save(draw_ranks(_gather(report, study), study.title, next(iter(study.models))), path)
 
 
-def _describe(study: CrossValidation) -> list[str]:
-    settings = study.settings
+def _gather(report: Report, study: CrossValidation) -> list[Case]:
+    return gather(report, with_density=study.settings.select == "log_prob")
+
+
+def _describe_this() -> dict[str, str]:
+    """Return what is told of all fits at once: none is kept of other packages or other code."""
     packages = []
     for package in ("torch", "scikit-learn", "zuko"):
         try:
             packages.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
+    values = (", ".join(packages), *find_origin(describe_environment()))
+    return dict(zip(_ABOUT, values, strict=True))
+
+
+def _describe(
+    report: Report,
+    study: CrossValidation,
+    about: Mapping[str, str],
+    name: str,
+    picture: str,  # noqa: ARG001  of several tables
+    further: Sequence[str] = (),
+    level: int = 1,
+) -> str:
+    """Return the table in Markdown, with all that is needed to judge and repeat it."""
+    told = [*_tell(study, about), *further]
+    command = f"ugmm crossval {name}"
+    return crossval_markdown(report, study.title, command, told, study.models, level)
+
+
+def _describe_tables(
+    report: Report,
+    study: CrossValidation,
+    about: Mapping[str, str],
+    name: str,
+    picture: str,
+    further: Sequence[str] = (),
+    level: int = 1,
+) -> str:
+    """Return the page of several tables; see `_describe`."""
+    told = [*_tell(study, about), *further]
+    cases, command = _gather(report, study), f"ugmm crossval {name}"
+    return tables_markdown(report, study.title, command, told, study.models, cases, picture, level)
+
+
+def _tell(study: CrossValidation, about: Mapping[str, str]) -> list[str]:
+    """Return sentences on data, folds, settings and what computed."""
+    settings = study.settings
     seeds = ", ".join(map(str, settings.seeds))
     data = ", ".join(f"`{name}`" for name in settings.data)
+    if settings.rows is not None:
+        data += (
+            f", at most {settings.rows} rows of each, drawn once with the shares of its classes"
+        )
     folds = f"{settings.folds} stratified folds"
     if settings.n_tested < settings.folds:
         folds = f"The first {settings.n_tested} of {folds}"
     inner = f"{settings.inner_folds}-fold cross-validation"
     if settings.n_inner_tested < settings.inner_folds:
         inner = f"the first {settings.n_inner_tested} of {settings.inner_folds} folds"
-    chosen = (
-        f"Settings are chosen inside each training fold by {inner}, by `{settings.select}`; a "
-        "model without a density by `nll` in place of `log_prob`."
-    )
-    lists = [c for m in study.models.values() for c in (m.candidates, m.with_gaps)]
+    density = "; a model without a density by `nll`" if settings.select == "log_prob" else ""
+    chosen = f"Settings are chosen inside each training fold by {inner}, by `{settings.select}`"
     hidden = (
         f"{', '.join(f'{share:.0%}' for share in settings.missing)} of the cells are hidden "
         "completely at random, in training rows and in test rows, and the same ones from all "
@@ -137,14 +192,12 @@ def _describe(study: CrossValidation) -> list[str]:
         "or by ridge regressions on the other columns in turn (`IterativeImputer`), fitted to "
         "training rows; models that choose no `impute` are given the gaps."
     )
-    if settings.rows is not None:
-        data += (
-            f", at most {settings.rows} rows of each, drawn once with the shares of its classes"
-        )
+    lists = [c for m in study.models.values() for c in (m.candidates, m.with_gaps)]
     return [
-        f"Data: {data}. {folds}, seeds {seeds} (of the folds "
-        "and of the models). Features are standardised by each fold's training rows.",
-        *([hidden] if any(m.gaps is not None for m in study.models.values()) else []),
-        *([chosen] if any(len(candidates) > 1 for candidates in lists) else []),
-        f"Each fit is on one CPU thread. {', '.join(packages)}.",
+        f"Data: {data}. {folds}, seeds {seeds} (of the folds and of the models). Features are "
+        "standardised by each fold's training rows.",
+        *([hidden] if settings.missing != [0.0] else []),
+        *([f"{chosen}{density}."] if any(len(candidates) > 1 for candidates in lists) else []),
+        f"Each fit is on one CPU thread. {about['packages']}.",
+        f"Commit: {about['commit']}. Machine: {about['machine']}.",
     ]

@@ -37,6 +37,11 @@ class CrossValidationSettings:
     select: Literal["log_prob", "nll", "accuracy"] = "log_prob"
 
     @property
+    def several(self) -> bool:
+        """Whether there are several tables, or cells are hidden."""
+        return len(self.data) > 1 or self.missing != [0.0]
+
+    @property
     def n_tested(self) -> int:
         """How many folds of a seed are tested on."""
         return min(self.tested or self.folds, self.folds)

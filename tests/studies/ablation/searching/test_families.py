@@ -1,6 +1,7 @@
 """Families: each is tuned by a search of its own, and what it found best is compared."""
 
 import json
+import shutil
 
 import pytest
 
@@ -9,6 +10,7 @@ from ugmm.errors import UserError
 
 pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
 
+from ugmm.studies.ablation import compare
 from ugmm.studies.ablation.searching.search import Search, settle
 
 TEXT = """# Which is best?
@@ -79,16 +81,20 @@ def test_the_best_of_each_is_trained_as_long_as_the_last_rung_with_new_seeds(abl
     assert "val/nll 0.1111 after 9 epochs: optimizer.lr=0.05, model.norm=" in notes[1]
 
 
-def test_what_was_chosen_is_compared_on_the_test_rows(ablation, capsys):
+def test_what_was_chosen_is_compared_on_the_test_rows(ablation, capsys, monkeypatch, tmp_path):
     mine = ablation(TEXT)
     tune(mine)
     settled, _ = settle(mine)
     settled.open_ledger().extend(settled.points)
     end(settled.points)
-    assert main(["compare", "mine.yaml"]) == 0
-    output = capsys.readouterr().out
+    monkeypatch.setattr(compare, "project_root", lambda: tmp_path / "elsewhere")
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    output = capsys.readouterr().out.partition("the same as a page")[0]
     assert "mlp has the best test/accuracy, 93.50%" in output
     assert "mlp: the best of " in output
+    shutil.rmtree("runs")
+    assert main(["compare", "mine.yaml", "--published"]) == 0
+    assert capsys.readouterr().out == output
 
 
 def test_nothing_is_compared_before_the_searches_are_over(ablation):

@@ -1,0 +1,143 @@
+"""How an ablation's metric falls as its networks, their data or their training grow."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ugmm.metrics import find_metric
+from ugmm.report.escaping import for_plot
+from ugmm.report.statistics import Record, paired_difference
+from ugmm.report.style import SERIES, label_log, new_figure, tidy
+
+__all__ = ["PowerLaw", "describe_scaling", "draw_scaling", "fit_scaling"]
+
+
+Places = dict[int, dict[str, tuple[float, float]]]  # by seed and variant
+
+
+class PowerLaw(NamedTuple):
+    """What of a family is proportional to a power of what grows.
+
+    Attributes:
+        family: The word that the names of its variants begin with.
+        exponent: The mean over seeds of the slope of least squares, between logarithms.
+        low: Where Student's 95% interval of that mean begins; None of a single seed.
+        high: Where it ends.
+        points: How many sizes it is fitted to.
+    """
+
+    family: str
+    exponent: float
+    low: float | None
+    high: float | None
+    points: int
+
+
+def _family_of(variant: str) -> str:
+    return variant.partition(" ")[0]
+
+
+def _loss_of(value: float, metric: str) -> float:
+    """Return what falls as a metric gets better: the rest to 1 of a share that should be large."""
+    known = find_metric(metric)
+    return 1 - value if known.goal == "max" and known.unit == "share" else value
+
+
+def _name_loss(metric: str) -> str:
+    known = find_metric(metric)
+    return f"1 - {metric}" if known.goal == "max" and known.unit == "share" else metric
+
+
+def _collect(records: Sequence[Record], metric: str, along: str) -> dict[str, Places]:
+    """Return by family, seed and variant where a run is, or the mean of its folds."""
+    folds: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
+    for record in records:
+        if metric in record.summary and along in record.summary:
+            at = (_family_of(record.variant), record.seed, record.variant)
+            place = (record.summary[along], _loss_of(record.summary[metric], metric))
+            folds.setdefault(at, []).append(place)
+    found: dict[str, Places] = {}
+    for (family, seed, variant), places in folds.items():
+        x, y = (fmean(values) for values in zip(*places, strict=True))
+        if x > 0 and y > 0:  # what has a logarithm
+            found.setdefault(family, {}).setdefault(seed, {})[variant] = (x, y)
+    return found
+
+
+def fit_scaling(records: Sequence[Record], metric: str, along: str) -> list[PowerLaw]:
+    r"""Fit :math:`\text{loss} \propto x^a` to each family, a seed at a time.
+
+    Args:
+        records: The runs; a variant belongs to the family that is the first word of its name.
+        metric: What falls; of a share that should be large, the rest to 1.
+        along: What grows, a key of the summaries, such as `parameters`.
+
+    Returns:
+        a law for each family that has two sizes or more.
+    """
+    laws = []
+    for family, seeds in _collect(records, metric, along).items():
+        slopes: dict[int, float] = {}
+        for seed, variants in seeds.items():
+            x, y = np.log(np.array([*variants.values()])).T
+            if len(set(x)) > 1:
+                slopes[seed] = float(np.polyfit(x, y, 1)[0])
+        if spread := paired_difference(slopes, dict.fromkeys(slopes, 0.0)):
+            points = max(map(len, seeds.values()))
+            laws.append(PowerLaw(family, spread.mean, spread.low, spread.high, points))
+    return laws
+
+
+def describe_scaling(laws: Sequence[PowerLaw], metric: str, along: str) -> list[str]:
+    """Return a sentence for each law."""
+    return [
+        f"{law.family}: {_name_loss(metric)} goes as {along} to the power {law.exponent:.2f}"
+        + (f" ({law.low:.2f} to {law.high:.2f})" if law.low is not None else "")
+        + f", over {law.points} sizes."
+        for law in laws
+    ]
+
+
+def draw_scaling(records: Sequence[Record], metric: str, along: str, title: str) -> Figure:
+    """Draw the loss against what grows, and against the seconds of training; both as logarithms.
+
+    A dot is a run; lines join the geometric means of the variants of a family.
+    """
+    axes_of = [along, *(["seconds"] if along != "seconds" else [])]
+    figure = new_figure(5.2 * len(axes_of), 4.4, for_plot(title))
+    grid = figure.subplots(1, len(axes_of), squeeze=False)[0]
+    for axes, x_name in zip(grid, axes_of, strict=True):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        found = _collect(records, metric, x_name)
+        for colour, (family, seeds) in zip(cycle(SERIES), found.items(), strict=False):
+            _draw_family(axes, family, [*seeds.values()], colour)
+        tidy(axes, find_metric(x_name).axis, _name_loss(metric))
+        label_log(axes.xaxis, *axes.get_xlim())
+        label_log(axes.yaxis, *axes.get_ylim())
+        axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_family(
+    axes: Axes, family: str, seeds: Sequence[Mapping[str, tuple[float, float]]], colour: str
+) -> None:
+    variants: dict[str, list[tuple[float, float]]] = {}
+    for of_seed in seeds:
+        for variant, place in of_seed.items():
+            variants.setdefault(variant, []).append(place)
+    means = sorted(_geometric_mean(places) for places in variants.values())
+    axes.plot(*zip(*means, strict=True), "-", color=colour, label=for_plot(family))
+    dots = [place for places in variants.values() for place in places]
+    axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, alpha=0.45, color=colour)
+
+
+def _geometric_mean(places: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    x, y = (math.exp(fmean(map(math.log, values))) for values in zip(*places, strict=True))
+    return x, y

@@ -1,0 +1,79 @@
+"""Exponents of a study: against power laws that runs are made of."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ugmm.report.statistics import Record
+from ugmm.report.study.scaling import describe_scaling, draw_scaling, fit_scaling
+
+SIZES = (10, 20, 40, 80)
+
+
+def make_runs(family, exponent, noise=0.0, seeds=(0, 1, 2)):
+    rng = np.random.default_rng(0)
+    return [
+        Record(
+            f"{family} {size}",
+            seed,
+            None,
+            Path("runs"),
+            {
+                "test/accuracy": 1 - 0.5 * size**exponent * math.exp(noise * rng.normal()),
+                "test/nll": 3 * size ** (2 * exponent),
+                "parameters": float(size),
+                "seconds": 0.1 * size,
+            },
+        )
+        for size in SIZES
+        for seed in seeds
+    ]
+
+
+def test_the_exponent_of_a_power_law_is_found():
+    runs = make_runs("ugmm", -0.5) + make_runs("mlp", -0.25)
+    laws = fit_scaling(runs, "test/accuracy", "parameters")
+    assert [law.family for law in laws] == ["ugmm", "mlp"]
+    assert [law.exponent for law in laws] == pytest.approx([-0.5, -0.25])
+    assert [law.points for law in laws] == [4, 4]
+    (law, _) = fit_scaling(runs, "test/nll", "seconds")
+    assert law.exponent == pytest.approx(-1)
+
+
+def test_its_interval_is_that_of_slopes_by_seed():
+    runs = make_runs("ugmm", -0.5, noise=0.1)
+    (law,) = fit_scaling(runs, "test/accuracy", "parameters")
+    slopes = []
+    for seed in range(3):
+        y = [1 - r.summary["test/accuracy"] for r in runs if r.seed == seed]
+        slopes.append(stats.linregress(np.log(SIZES), np.log(y)).slope)
+    low, high = stats.t.interval(0.95, 2, np.mean(slopes), stats.sem(slopes))
+    assert (law.exponent, law.low, law.high) == pytest.approx((np.mean(slopes), low, high))
+
+
+def test_what_cannot_be_fitted_is_left_out():
+    alone = [run for run in make_runs("mlp", -0.5) if run.variant == "mlp 10"]
+    perfect = [run._replace(summary={**run.summary, "test/accuracy": 1.0}) for run in alone]
+    assert fit_scaling(alone, "test/accuracy", "parameters") == []
+    assert fit_scaling(perfect, "test/accuracy", "parameters") == []
+    assert fit_scaling(make_runs("mlp", -0.5), "test/accuracy", "train_rows") == []
+    (law,) = fit_scaling(make_runs("mlp", -0.5, seeds=(0,)), "test/accuracy", "parameters")
+    assert law.low is None
+
+
+def test_it_is_said_in_words_and_drawn():
+    runs = make_runs("ugmm", -0.5, noise=0.1) + make_runs("mlp", -0.25, seeds=(0,))
+    laws = fit_scaling(runs, "test/accuracy", "parameters")
+    first, second = describe_scaling(laws, "test/accuracy", "parameters")
+    assert first.startswith("ugmm: 1 - test/accuracy goes as parameters to the power -0.")
+    assert first.endswith("), over 4 sizes.")
+    assert second == "mlp: 1 - test/accuracy goes as parameters to the power -0.25, over 4 sizes."
+    figure = draw_scaling(runs, "test/accuracy", "parameters", "How it scales")
+    left, right = figure.axes
+    assert left.get_xscale() == right.get_yscale() == "log"
+    assert [line.get_label() for line in left.get_lines()][::2] == ["ugmm", "mlp"]
+    np.testing.assert_allclose(left.get_lines()[2].get_ydata(), 0.5 * np.array(SIZES) ** -0.25)
+    assert right.get_xlabel() == "seconds of training"
