@@ -48,6 +48,7 @@ def test_every_shipped_choice_can_be_chosen(group, name):
         **{name: ["task=fitted"] for name in ("lda", "qda", "gmm")},
         "fitted": ["model=lda"],
         **{name: ["data=digits"] for name in ("conv", "cnn", "rnn", "gru", "vit")},
+        **{name: ["data=digits", "task=likelihood"] for name in ("pixel_ugmm", "pixel_relu")},
     }
     choice = f"{group}={name}"
     config = compose(fits.get(name, "iris_disc"), [choice, *together.get(name, [])])

@@ -3,6 +3,7 @@
 import torch
 
 from ugmm.data import MNISTDataModule
+from ugmm.nn.checks import check_levels
 
 
 def binarized(binarize, **options):
@@ -30,3 +31,14 @@ def test_mnist_is_binarised_once_by_its_own_seed(small_mnist):
     assert torch.equal(again["test"].x, splits["test"].x)
     assert not torch.equal(binarized(6, val_size=0)["train"].x, again["train"].x)
     assert not torch.equal(splits["train"].x[:12], splits["test"].x)
+
+
+def test_grey_pixels_are_256_levels_shifted_or_not(small_mnist):
+    module = MNISTDataModule(val_size=10, batch_size=8, max_shift=2)
+    module.setup()
+    for split in module.splits.values():
+        check_levels(split.x, 256)
+    for x, _ in module.train_dataloader():
+        check_levels(x, 256)
+        level = x * 255
+        assert (level - level.round()).abs().max() < 1e-4

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import attention_cases
 import convolution_cases
+import pixel_cases
 import pytest
 import recurrence_cases
 from contract_case import C, Case, D
@@ -299,5 +300,6 @@ CASES: dict[str, Case] = {
     **dict(gaussians()),
     **dict(convolution_cases.cases()),
     **dict(recurrence_cases.cases()),
+    **dict(pixel_cases.cases()),
     **dict(attention_cases.cases()),
 }

@@ -3,9 +3,9 @@
 - Estimators, fitted to NumPy arrays by a cross-validation: `BASELINES` has them by name. They
   need no torch before they are fitted.
 - Networks, trained in an experiment in the place of mixture neurons: `MLP`, `CNN`,
-  `BernoulliMixture`, `NADE`, `Circuit`, `GaussianClasses`, `FastKAN`, `RBFNetwork`, `GRUNetwork`,
-  and for regression `MLPRegressor` and `LinearRegressor`. They need torch, and load when they are
-  first used.
+  `BernoulliMixture`, `NADE`, `PixelReLU`, `Circuit`, `GaussianClasses`, `FastKAN`, `RBFNetwork`,
+  `GRUNetwork`, and for regression `MLPRegressor` and `LinearRegressor`. They need torch, and
+  load when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from ugmm.baselines.kde import KDE
 if TYPE_CHECKING:
     from ugmm.baselines.bernoulli import BernoulliMixture
     from ugmm.baselines.circuits import Circuit
-    from ugmm.baselines.cnn import CNN
+    from ugmm.baselines.cnn import CNN, PixelReLU
     from ugmm.baselines.gaussian_classes import GaussianClasses
     from ugmm.baselines.gru import GRUNetwork
     from ugmm.baselines.mlp import MLP
@@ -51,6 +51,7 @@ __all__ = [
     "LogJoint",
     "Logistic",
     "MLPRegressor",
+    "PixelReLU",
     "RBFNetwork",
 ]
 
@@ -76,6 +77,7 @@ _NETWORKS = {
     "MLP": "mlp",
     "MLPRegressor": "regressors",
     "NADE": "nade",
+    "PixelReLU": "cnn",
     "RBFNetwork": "radial",
 }
 

@@ -25,6 +25,7 @@ from ugmm.nn.convolution import (
 from ugmm.nn.evidence import Draws, Evidence, Marginal, Queryable
 from ugmm.nn.mixture import UGMM
 from ugmm.nn.network import UGMMNetwork
+from ugmm.nn.pixels import MaskedUGMM, PixelUGMM
 from ugmm.nn.recipe import Recorded
 from ugmm.nn.recurrence import UGMMRNN, UGMMCell, UGMMRecurrentNetwork
 from ugmm.nn.regression import (
@@ -49,8 +50,10 @@ __all__ = [
     "JointScore",
     "LogMeanExpPool2d",
     "Marginal",
+    "MaskedUGMM",
     "MixturePredictive",
     "Network",
+    "PixelUGMM",
     "Predictive",
     "QuantilePredictive",
     "Queryable",

@@ -1,14 +1,22 @@
-"""Convolutional networks, of mixture neurons and ordinary ones."""
+"""Convolutional networks, of mixture neurons and ordinary ones; masked ones are densities."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ugmm.config.choices.declare import choice
 from ugmm.config.choices.images import ImageModelConfig
+from ugmm.config.choices.models import AutoregressiveModelConfig
 from ugmm.errors import UserError
 from ugmm.keys import key
 
-__all__ = ["CNNConfig", "ImageNetworkConfig", "UGMMConvConfig"]
+__all__ = [
+    "CNNConfig",
+    "ImageNetworkConfig",
+    "PixelConfig",
+    "PixelReLUConfig",
+    "PixelUGMMConfig",
+    "UGMMConvConfig",
+]
 
 
 @dataclass
@@ -54,3 +62,29 @@ class CNNConfig(ImageNetworkConfig):
 
     pooling: Literal["none", "max", "avg"] = "none"
     dropout: float = key(0.0, low=0, below=1)  # before the head
+
+
+@dataclass
+class PixelConfig(ImageModelConfig, AutoregressiveModelConfig):
+    """A masked convolution, and layers that see one pixel each; see `ugmm.nn.PixelUGMM`."""
+
+    hidden: list[int] = key([128], low=1, high=10**6)
+    radius: int = key(5, low=1, high=1000)  # lines above a pixel, and columns beside it
+    head: Literal["bernoulli", "levels"] = "bernoulli"
+    components: int = key(8, low=1, high=10_000)  # of the head levels
+
+
+@choice("model", "pixel_ugmm", builds="ugmm.nn:PixelUGMM")
+class PixelUGMMConfig(PixelConfig):
+    """Mixture neurons that look at the pixels before each; see `ugmm.nn.PixelUGMM`."""
+
+    init: Literal["unit", "data"] = key("data", passed=False)
+    min_scale: float = key(0.1, low=0, high=1000)
+    kernel: Literal["auto", "reference", "cpu", "cuda"] = "auto"
+
+
+@choice("model", "pixel_relu", builds="ugmm.baselines.cnn:PixelReLU")
+class PixelReLUConfig(PixelConfig):
+    """The same with ReLU layers; see `ugmm.baselines.PixelReLU`."""
+
+    init: Literal["unit", "data"] = key("data", passed=False)

@@ -139,7 +139,7 @@ class AutoregressiveModelConfig(ModelConfig):
 
     head: Literal["gaussian", "bernoulli", "levels"] = "gaussian"
     components: int = key(4, low=1, high=10_000)  # of a mixture
-    levels: int = key(256, low=3, high=2**16)  # of a feature of head=levels, from 0 to 1
+    levels: int = key(256, low=3, high=1024)  # of a feature of head=levels, from 0 to 1
     neighbours: int = key(0, low=0, high=1000)  # how far the pixels of a linear term are; 0: none
     # [height, width] of the images whose pixels are neighbours; null: square
     image_shape: list[int] | None = key(None, low=1, high=10**6)

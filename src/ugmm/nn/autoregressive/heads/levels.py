@@ -12,7 +12,7 @@ from ugmm.nn.autoregressive.heads.neighbours import Neighbours
 
 __all__ = ["LevelsHead"]
 
-_MIN_SCALE = 1e-3  # a quarter of the step between 256 levels of [-1, 1]: no level needs less
+_MIN_SCALE = 1e-3  # an eighth of the step between 256 levels of [-1, 1]; PixelCNN++ has e**-7
 _BEYOND = 1.25  # where the outermost components begin: most of their mass is beyond -1 and 1
 
 

@@ -4,7 +4,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Neighbours"]
+__all__ = ["Neighbours", "places_before"]
+
+
+def places_before(image_shape: tuple[int, int], radius: int) -> Tensor:
+    """Return the numbers of the pixels near each, among those before it: (D, N); D: there is none.
+
+    Args:
+        image_shape: Height and width, whose product is D.
+        radius: r; see `Neighbours`.
+    """
+    height, width = image_shape
+    d = height * width
+    row, column = torch.arange(d).div(width, rounding_mode="floor"), torch.arange(d) % width
+    side = range(-radius, radius + 1)
+    offsets = [(up, across) for up in range(-radius, 0) for across in side]
+    offsets += [(0, across) for across in range(-radius, 0)]
+    up, across = torch.tensor(offsets).unbind(1)
+    rows, columns = row[:, None] + up, column[:, None] + across
+    inside = (rows >= 0) & (columns >= 0) & (columns < width)
+    return torch.where(inside, rows * width + columns, d)
 
 
 class Neighbours(nn.Module):
@@ -25,16 +44,7 @@ class Neighbours(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int], radius: int, out_features: int) -> None:
         super().__init__()
-        height, width = image_shape
-        self.radius, d = radius, height * width
-        row, column = torch.arange(d).div(width, rounding_mode="floor"), torch.arange(d) % width
-        side = range(-radius, radius + 1)
-        offsets = [(up, across) for up in range(-radius, 0) for across in side]
-        offsets += [(0, across) for across in range(-radius, 0)]
-        up, across = torch.tensor(offsets).unbind(1)
-        rows, columns = row[:, None] + up, column[:, None] + across
-        inside = (rows >= 0) & (columns >= 0) & (columns < width)
-        places = torch.where(inside, rows * width + columns, d)
+        self.radius, places = radius, places_before(image_shape, radius)
         self.register_buffer("places", places, persistent=False)
         self.weight = nn.Parameter(torch.zeros(*places.shape, out_features))
 

@@ -1,0 +1,173 @@
+"""The density of images by a masked convolution: normalised by construction, exact in one pass."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from ugmm.kernels import KernelName
+from ugmm.nn.autoregressive.base import AutoregressiveDensity
+from ugmm.nn.autoregressive.heads import Head, make_head
+from ugmm.nn.images import find_image_shape
+from ugmm.nn.mixture import UGMM
+from ugmm.nn.pixels.masked import MaskedUGMM
+
+__all__ = ["PixelUGMM", "image_head"]
+
+
+class PixelUGMM(AutoregressiveDensity):
+    r"""A density of grey images and labels: each pixel given those before it that are near it.
+
+    .. math::
+        p(x, y) = p(y) \prod_d p(x_d \mid x_k, \, k \text{ before and near } d; \, y)
+
+    Pixels are numbered line by line. The first layer is a masked convolution of mixture neurons,
+    `MaskedUGMM`: the same neurons at every pixel, which see the r lines above it and what is to
+    its left, so far. More layers may follow, of neurons that see one pixel's scores each (windows
+    of 1 by 1), with a LayerNorm before each; so what a pixel depends on does not grow. A head
+    makes a distribution of the scores, with weights of each pixel's own: those of
+    `AutoregressiveUGMM` for binary pixels and for grey levels, which needs scores of a whole
+    prefix where this network needs a window's.
+
+    As windows are finite, a training step may look at some pixels only; see `positions`.
+
+    Arguments:
+        n_features: D, the number of pixels.
+        n_classes: Number of classes; 1 where there is no label.
+        hidden: Widths of the layers, beginning with the masked convolution.
+        radius: r, how far off, in lines and columns, a neuron sees.
+        head: The distribution of a pixel: ``"bernoulli"``, or ``"levels"``, a mixture of
+            discretised logistics.
+        components: How many these are.
+        levels: How many grey levels there are.
+        neighbours: How far off the pixels of the head's linear term may be; 0 for none.
+        image_shape: Height and width; None for square images.
+        positions: In training, how many pixels' conditionals are computed at each step. They are
+            drawn at random and their sum is scaled up, so that the loss is right on average. None
+            computes all.
+        min_scale: Floor under every scale of the neurons.
+        kernel: See :func:`ugmm.functional.mixture_log_score`.
+
+    Shapes:
+        pixels (..., D), labels (...), results (...).
+
+    Raises:
+        ValueError: If a size is not positive, pixels and shape do not fit, or there is no such
+            head.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int = 1,
+        hidden: Sequence[int] = (128,),
+        radius: int = 5,
+        head: Literal["bernoulli", "levels"] = "bernoulli",
+        components: int = 8,
+        levels: int = 256,
+        neighbours: int = 0,
+        image_shape: Sequence[int] | None = None,
+        positions: int | None = None,
+        min_scale: float = 0.1,
+        kernel: KernelName = "auto",
+    ) -> None:
+        super().__init__(n_features, n_classes, positions)
+        shape, made = image_head(
+            n_features, hidden, head, components, levels, neighbours, image_shape
+        )
+        self.masked = MaskedUGMM(
+            shape, radius, hidden[0], n_classes, made.levels == 2, min_scale, kernel
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in hidden)
+        self.layers = nn.ModuleList(
+            UGMM(n, m, min_scale=min_scale, kernel=kernel) for n, m in pairwise(hidden)
+        )
+        self.read_by(made)
+
+    def features(
+        self,
+        x: Tensor,
+        y: Tensor,
+        chosen: Tensor | None = None,
+        order: Tensor | None = None,
+    ) -> Tensor:
+        """Return the scores that the head reads: (batch, D or P, hidden[-1]).
+
+        Args:
+            x: Pixels, (batch, D).
+            y: Labels, (batch,).
+            chosen: Numbers of the pixels asked for, (P,), int64; None for all.
+            order: None: what is near a pixel and before it is so in one order only.
+
+        Raises:
+            ValueError: If there is an order.
+        """
+        if order is not None:
+            raise ValueError("pixels are in one order only: that of lines")
+        h = self.masked(x, y, chosen)
+        for norm, layer in zip(self.norms, self.layers, strict=False):
+            h = layer(norm(h))
+        return self.norms[-1](h)
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Fit the initial parameters of all layers, too.
+
+        Args:
+            x: (batch, D).
+            y: (batch,), or None to leave p(y) as it is.
+
+        Raises:
+            IndexError: If a label is out of range.
+            ValueError: If a pixel is between the levels.
+        """
+        super().init_from(x, y)
+        labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
+        self.masked.init_from(x)
+        if not self.layers:
+            return
+        h = self.masked(x, labels)
+        for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):
+            h = norm(h)
+            layer.init_from(h.reshape(-1, h.shape[-1]))
+            h = layer(h)
+
+    def extra_repr(self) -> str:
+        """Describe the network in `repr`; its layers and head describe themselves."""
+        text = f"n_features={self.n_features}, n_classes={self.n_classes}"
+        return f"{text}, positions={self.positions}"
+
+
+def image_head(
+    n_features: int,
+    hidden: Sequence[int],
+    head: Literal["bernoulli", "levels"],
+    components: int,
+    levels: int,
+    neighbours: int,
+    image_shape: Sequence[int] | None,
+) -> tuple[tuple[int, int], Head]:
+    """Return height and width of images, and the head that reads layers of these widths.
+
+    Raises:
+        ValueError: If there is no layer, pixels and shape do not fit, or there is no such head.
+    """
+    if not hidden:
+        raise ValueError("there must be at least one hidden width")
+    if head not in ("bernoulli", "levels"):
+        raise ValueError(f"head must be 'bernoulli' or 'levels', got {head!r}")
+    channels, height, width = find_image_shape(n_features, image_shape)
+    if channels != 1:
+        raise ValueError("pixels are those of grey images, of one channel")
+    made = make_head(
+        head,
+        n_features,
+        hidden[-1],
+        components=components,
+        levels=levels,
+        neighbours=neighbours,
+        image_shape=image_shape,
+    )
+    return (height, width), made
