@@ -14,8 +14,7 @@ from ugmm._lazy import load_on_use
 from ugmm.baselines.discriminative import HistBoosting, Logistic
 from ugmm.baselines.estimators import Baseline, Estimator, LogJoint
 from ugmm.baselines.flows import MAF, NSF
-from ugmm.baselines.gaussians import GMM, LDA, QDA
-from ugmm.baselines.kde import KDE
+from ugmm.baselines.gaussians import GMM, KDE, LDA, QDA
 
 if TYPE_CHECKING:
     from ugmm.baselines.bernoulli import BernoulliMixture
