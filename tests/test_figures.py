@@ -30,6 +30,8 @@ def test_every_picture_has_a_command(figures):
     assert named == {path.name for path in IMAGES.iterdir() if path.is_file()}
     ablations = list_files()[next(kind for kind in list_files() if "ablation" in kind.names)]
     assert {path.stem for path in (IMAGES / "ablations").iterdir()} <= set(ablations)
+    studies = {path.stem for path in (ROOT / "experiments" / "crossval").glob("*.yaml")}
+    assert {path.stem for path in (IMAGES / "crossval").glob("*")} <= studies
 
 
 def test_the_page_has_all_of_them(figures):

@@ -11,10 +11,10 @@
 from typing import TYPE_CHECKING
 
 from ugmm._lazy import load_on_use
+from ugmm.baselines.discriminative import HistBoosting, Logistic
 from ugmm.baselines.estimators import Baseline, Estimator, LogJoint
 from ugmm.baselines.flows import MAF, NSF
-from ugmm.baselines.gaussians import GMM, LDA, QDA
-from ugmm.baselines.kde import KDE
+from ugmm.baselines.gaussians import GMM, KDE, LDA, QDA
 
 if TYPE_CHECKING:
     from ugmm.baselines.bernoulli import BernoulliMixture
@@ -45,8 +45,10 @@ __all__ = [
     "FastKAN",
     "GRUNetwork",
     "GaussianClasses",
+    "HistBoosting",
     "LinearRegressor",
     "LogJoint",
+    "Logistic",
     "MLPRegressor",
     "PixelReLU",
     "RBFNetwork",
@@ -59,6 +61,8 @@ BASELINES: dict[str, type[Baseline]] = {
     "kde": KDE,
     "maf": MAF,
     "nsf": NSF,
+    "logistic": Logistic,
+    "hist_boosting": HistBoosting,
 }
 
 _NETWORKS = {

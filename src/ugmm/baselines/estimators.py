@@ -40,6 +40,7 @@ class Baseline:
     """The base of all baselines."""
 
     normalized: ClassVar[bool] = True
+    takes_missing: ClassVar[bool] = False  # whether NaN may stand for a value that is missing
 
     def check(self) -> None:
         """Raise UserError if a package that the baseline needs is missing."""

@@ -1,4 +1,4 @@
-"""Gaussian classes and mixtures, fitted by scikit-learn."""
+"""Gaussian classes, mixtures and kernels, fitted by scikit-learn."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +11,7 @@ from ugmm.keys import key
 if TYPE_CHECKING:
     from ugmm.baselines.gaussian_classes import Parts
 
-__all__ = ["GMM", "LDA", "QDA"]
+__all__ = ["GMM", "KDE", "LDA", "QDA"]
 
 
 @dataclass
@@ -119,6 +119,24 @@ class GMM(Baseline):
             "spherical": k,
         }[self.covariance]
         return n_classes * (k * n_features + covariances + k - 1) + n_classes - 1
+
+
+@dataclass
+class KDE(Baseline):
+    """A Gaussian kernel on every row, with one bandwidth for all features."""
+
+    bandwidth: float = key(0.3, above=0, high=1000)
+
+    def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> LogJoint:  # noqa: ARG002
+        """See `Estimator.fit`."""
+        from sklearn.neighbors import KernelDensity
+
+        parts = [
+            KernelDensity(bandwidth=self.bandwidth).fit(x[y == c]).score_samples
+            for c in range(n_classes)
+        ]
+        prior = log_prior(y, n_classes)
+        return lambda x: np.stack([part(x) for part in parts], axis=1) + prior
 
 
 def _parts(

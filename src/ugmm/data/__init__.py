@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ugmm.data.iris import IrisDataModule
     from ugmm.data.mnist import FashionMNISTDataModule, MNISTDataModule
     from ugmm.data.module import InMemoryDataModule, Split
+    from ugmm.data.packaged import load_packaged
     from ugmm.data.tabular import Table, TabularDataModule
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Split",
     "Table",
     "TabularDataModule",
+    "load_packaged",
     "read_csv",
 ]
 
@@ -35,6 +37,7 @@ _HOME = {
     "Split": "module",
     "Table": "tabular",
     "TabularDataModule": "tabular",
+    "load_packaged": "packaged",
     "read_csv": "csv_table",
 }
 

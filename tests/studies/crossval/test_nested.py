@@ -16,12 +16,14 @@ from ugmm.cli import main
 from ugmm.errors import UserError
 from ugmm.studies.crossval import command, read_crossvalidation
 from ugmm.studies.crossval.fits import (
+    Candidate,
     Place,
     compute_metrics,
     fit_one,
     split_rows,
 )
 from ugmm.studies.crossval.nested import choose
+from ugmm.studies.crossval.tables import Rows
 
 BASE = {"data": "iris", "folds": 3, "inner_folds": 2, "seeds": [0, 1]}
 QDA_ROW = {"baseline": "qda", "grid": {"reg": [0.5, 0.01]}}
@@ -69,6 +71,10 @@ def test_what_was_published_is_shown_without_the_fits(
     assert len(kept) == 1 + 2 * 2 * 3
 
 
+def rows_of(x, y):
+    return Rows(x, y, np.arange(x.shape[1]), tuple(map(str, range(y.max() + 1))))
+
+
 def fits(folder):
     lines = (folder / "fits.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
@@ -108,7 +114,7 @@ def test_outer_test_rows_never_reach_fit(spy, inner):
     other = x.copy()
     other[outer_test] = np.random.default_rng(0).normal(1e3, 1e3, other[outer_test].shape)
     for features in (x, other):
-        fit_one(Spy(), place, features, y)
+        fit_one(Candidate({}, Spy()), place, rows_of(features, y))
     (one, _, _), (two, _, _) = spy.seen
     assert np.array_equal(one, two)
     assert len(one) == (120 if inner is None else 80)
@@ -138,7 +144,7 @@ def test_a_feature_that_is_constant_in_training_keeps_its_unit(spy):
     train, _ = split_rows(y, place)
     x[:, 0] = 15.63
     x[train, 0] = 14.63
-    found = fit_one(Spy(), place, x, y)
+    found = fit_one(Candidate({}, Spy()), place, rows_of(x, y))
     assert found["error"] is None
     assert found["log_prob"] > -100
     assert np.abs(spy.seen[0][0][:, 0]).max() < 1e-12
@@ -148,7 +154,7 @@ def test_a_class_without_a_row_to_fit_to_is_named_with_its_fold():
     x, y = load_iris(return_X_y=True)
     place = Place(5, 3, 0, 1, 2)
     with pytest.raises(UserError, match=r"class 2 has no row to fit to in fold 1, inner fold 2"):
-        fit_one(QDA(), place, x, np.where(y == 2, 3, y))
+        fit_one(Candidate({}, QDA()), place, rows_of(x, np.where(y == 2, 3, y)))
 
 
 def test_metrics_by_hand():
@@ -298,7 +304,11 @@ def test_a_density_of_an_experiment_is_normalised(crossval):
         ({"q": QDA_ROW}, {"select": "best"}, "select: "),
         ({}, {}, "models must map names"),
         ({"q": {**QDA_ROW, "grid": 0}}, {}, "models.q: set and grid must map keys to values"),
-        ({"q": QDA_ROW}, {"folds": 51}, "folds=51 is more than the 50 rows of class 'setosa'"),
+        (
+            {"q": QDA_ROW},
+            {"folds": 51},
+            "folds=51 is more than the 50 rows of class 'setosa'",
+        ),
         ({"q": QDA_ROW}, {"inner_folds": 34}, "inner_folds=34 is more than the 33 rows of class"),
     ],
 )

@@ -14,7 +14,7 @@ from ugmm.studies.claims import Claims
 from ugmm.studies.crossval import turns
 from ugmm.studies.crossval.fits import Place
 
-PLACES = [Place(3, 2, 0, fold) for fold in range(3)]
+PLACES = [Place(3, 2, 0, fold, data="iris") for fold in range(3)]
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def test_all_that_is_free_is_run_once(tmp_path):
 
 def test_what_another_is_at_is_left_to_it_after_a_while(tmp_path):
     run, started = [], time.monotonic()
-    with Claims(tmp_path).holding("seed0-fold1", print):
+    with Claims(tmp_path).holding("iris-missing0-seed0-fold1", print):
         assert not turns.take_turns(run.append, PLACES, tmp_path)
     assert run == [PLACES[0], PLACES[2]]
     assert time.monotonic() - started > 0.3
@@ -40,7 +40,7 @@ def test_what_another_is_at_is_left_to_it_after_a_while(tmp_path):
 def test_what_another_leaves_meanwhile_is_taken(tmp_path):
     run = []
     with ExitStack() as other:
-        other.enter_context(Claims(tmp_path).holding("seed0-fold1", print))
+        other.enter_context(Claims(tmp_path).holding("iris-missing0-seed0-fold1", print))
 
         def run_as_the_other_ends(place):
             run.append(place)

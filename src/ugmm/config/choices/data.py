@@ -18,6 +18,7 @@ __all__ = [
     "FashionMNISTConfig",
     "GreyImageConfig",
     "MNISTConfig",
+    "PackagedConfig",
     "TabularConfig",
 ]
 
@@ -86,6 +87,26 @@ class DiabetesConfig(TabularConfig):
     """The progression of diabetes within a year, from ten measurements; of scikit-learn, too."""
 
     has_target = True
+
+
+@choice("data", "abalone", "arrests", "penguins", "phishing", "segment", "weather")
+class PackagedConfig(TabularConfig):
+    """A table in a package that is fetched once; see `ugmm.data.load_packaged`."""
+
+    # missing values are replaced by the training rows' mean, or their rows dropped, or they stay
+    # missing
+    missing: Literal["mean", "drop", "keep"] = key("mean", passed=False)
+
+    @property
+    def keeps_missing(self) -> bool:
+        """Whether features may be NaN, where a value is missing."""
+        return self.missing == "keep"
+
+    def build(self, seed: int) -> "InMemoryDataModule":
+        """Return the Lightning data module."""
+        from ugmm.data import load_packaged
+
+        return self.construct(load_packaged(self.name, self.missing), seed=seed)
 
 
 @choice("data", "csv")

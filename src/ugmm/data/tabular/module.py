@@ -112,13 +112,16 @@ class TabularDataModule(InMemoryDataModule):
         )
 
     def rows(self) -> Split:
-        """Return the table's rows in its own order and units.
+        """Return the table's rows in its own order and units; NaN where it keeps missing values.
 
         Raises:
-            UserError: If values are missing.
+            UserError: If values are missing in a table that does not keep them so.
         """
         missing = np.isnan(self.table.x).any(axis=0)
-        self._refuse(missing, "missing in some rows; fill it in, or use data.missing=drop")
+        self._refuse(
+            missing & (not self.keeps_missing),
+            "missing in some rows; fill it in, or use data.missing=drop",
+        )
         return Split(torch.from_numpy(self.table.x), torch.from_numpy(self.table.y))
 
     def row_numbers(self, split: SplitName) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Tables and pictures of many runs, each loaded when it is first used.
 
-`variants`, `text`, `plots` and `page` are an ablation's, `crossval` is a cross-validation's.
+`variants`, `text`, `plots` and `page` are an ablation's, `crossval` is a
+cross-validation's, `tables` and `ranks` are those of one of several tables.
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     )
     from ugmm.report.study.page import html_page
     from ugmm.report.study.plots import colours_of, final_dots, validation_curves
+    from ugmm.report.study.ranks import draw_ranks
+    from ugmm.report.study.tables import gather, tables_markdown, tables_summary
     from ugmm.report.study.text import (
         caption,
         conclusion,
@@ -36,10 +39,14 @@ __all__ = [
     "crossval_markdown",
     "crossval_notes",
     "crossval_table",
+    "draw_ranks",
     "final_dots",
+    "gather",
     "html_page",
     "runs_csv",
     "table_cells",
+    "tables_markdown",
+    "tables_summary",
     "validation_curves",
     "variants_csv",
     "variants_table",
@@ -59,6 +66,10 @@ _HOME = {
     "html_page": "page",
     "runs_csv": "text",
     "table_cells": "text",
+    "draw_ranks": "ranks",
+    "gather": "tables",
+    "tables_markdown": "tables",
+    "tables_summary": "tables",
     "validation_curves": "plots",
     "variants_csv": "text",
     "variants_table": "text",

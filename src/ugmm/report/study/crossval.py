@@ -13,7 +13,14 @@ from ugmm.report.escaping import csv_text, for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Spread, average_by_seed, measure_spread
 from ugmm.report.tables import NONE, Cells, format_count, format_markdown
 
-__all__ = ["crossval_csv", "crossval_markdown", "crossval_notes", "crossval_table"]
+__all__ = [
+    "Fits",
+    "crossval_csv",
+    "crossval_markdown",
+    "crossval_notes",
+    "crossval_table",
+    "describe_search",
+]
 
 Fits = Sequence[Mapping[str, Any]]
 
@@ -74,7 +81,7 @@ def crossval_markdown(
         title: The heading.
         command: What printed it.
         about: Sentences on data, folds and settings.
-        models: By row, the model's `what`, `fixed` and `grid`.
+        models: By row, the model's `what`, `fixed`, `grid` and `gaps`.
         level: Of the heading, with which those below it go down.
     """
     lines = [
@@ -89,7 +96,7 @@ def crossval_markdown(
     lines += [f"{'#' * level}# What each model chose from", ""]
     lines += ["How often each value was chosen stands in brackets.", ""]
     for row, model in models.items():
-        lines += [f"- **{for_markdown(row)}**: {_describe_search(model, report[row])}"]
+        lines += [f"- **{for_markdown(row)}**: {describe_search(model, report[row])}"]
     if notes := crossval_notes(report):
         lines += ["", f"{'#' * level}# What went wrong", ""]
         lines += [f"- {for_markdown(note)}" for note in notes]
@@ -131,15 +138,34 @@ def _cell(found: Spread | None, column: str) -> str:
     return f"{found.mean:.{digits}f} ± {found.deviation:.{digits}f} ({found.error:.{digits}f})"
 
 
-def _describe_search(model: Any, fits: Fits) -> str:
-    """Return what a model is and sets, and how often each value of its grid was chosen."""
+def describe_search(model: Any, fits: Fits) -> str:
+    """Return what a model is and sets, and how often each value of its grids was chosen."""
     parts = [model.what, *(f"{name} = {json.dumps(v)}" for name, v in model.fixed.items())]
     text = "; ".join(map(for_markdown, parts))
-    for name, values in model.grid.items():
+    if model.grid is not None:
+        text += _describe_grid(model.grid, [f for f in fits if not _has_gaps(model, f)])
+    if model.gaps is not None:
+        gaps = _describe_grid(model.gaps, [f for f in fits if _has_gaps(model, f)])
+        text += f"{'' if model.grid is None else '; where values are missing'}{gaps}"
+    return text
+
+
+def _has_gaps(model: Any, fit: Mapping[str, Any]) -> bool:
+    """Whether a fit chose from what a model has for gaps."""
+    if model.gaps is None or model.grid is None:
+        return model.gaps is not None
+    if set(model.grid) == set(model.gaps) or fit["values"] is None:
+        return fit["missing"] > 0
+    return set(fit["values"]) == set(model.gaps)
+
+
+def _describe_grid(grid: Mapping[str, Sequence[Any]], fits: Fits) -> str:
+    text = ""
+    for name, values in grid.items():
         chosen = Counter(json.dumps(f["values"][name]) for f in fits if f["values"] is not None)
         shown = [(for_markdown(json.dumps(v)), chosen[json.dumps(v)]) for v in values]
         text += f"; {for_markdown(name)} from {', '.join(f'{v} [{n}]' for v, n in shown)}"
-    n = math.prod(len(values) for values in model.grid.values())
+    n = math.prod(len(values) for values in grid.values())
     return f"{text}; {format_count(n, 'candidate')}"
 
 

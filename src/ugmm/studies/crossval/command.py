@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ugmm.config.files import project_root
 from ugmm.errors import UserError
@@ -15,6 +16,7 @@ from ugmm.report.study.crossval import (
     crossval_notes,
     crossval_table,
 )
+from ugmm.report.study.tables import Case, gather, tables_markdown, tables_summary
 from ugmm.runs import describe_environment
 from ugmm.studies.crossval.definition import CrossValidation, read_crossvalidation
 from ugmm.studies.crossval.nested import cross_validate
@@ -52,7 +54,7 @@ def run_crossval(
         runs_dir: The folder `crossval/<name>` is made in it.
         shared: Take turns with other processes; the last to end shows the table.
         publish: Also write its section of `experiments/RESULTS.md`, and what is kept of its fits
-            (see `ugmm.studies.published`).
+            (see `ugmm.studies.published`); of several tables the picture in it, too.
         published: Show what was kept when it was published, and fit nothing.
 
     Raises:
@@ -62,10 +64,13 @@ def run_crossval(
         raise UserError(f"--jobs must be at least 1, got {processes}")
     study = read_crossvalidation(name)
     known_as = f"crossval {study.name}"
+    several = study.settings.several
+    show, describe = (_show_tables, _describe_tables) if several else (_show, _describe)
+    picture = f"docs/images/crossval/{study.name}.png"
     if published:
         lines = read_published(project_root(), known_as, f"ugmm crossval {name} --publish")
         report, about = parse_report(lines, study.models, _ABOUT, known_as)
-        _show(report, study)
+        show(report, study)
     else:
         folder = Path(runs_dir) / "crossval" / study.name
         make_folder(folder)
@@ -74,15 +79,22 @@ def run_crossval(
             sys.stdout.write("others are at what is left; the last of them shows the table\n")
             return
         report, about = found, _describe_this()
-        _show(report, study)  # first, so that it can be read where nothing can be written
-        write_atomic(folder / "table.md", _describe(report, study, about, name))
-        write_atomic(folder / "table.csv", crossval_csv(report))
+        show(report, study)  # first, so that it can be read where nothing can be written
+        write_atomic(folder / "table.md", describe(report, study, about, name, "ranks.png"))
+        if several:
+            _draw(report, study, folder / "ranks.png")
+        else:
+            write_atomic(folder / "table.csv", crossval_csv(report))
         sys.stdout.write(f"with the grids and what was chosen: {folder}/table.md\n")
     if publish:
         root = project_root()
         if not published:
             write_published(root, known_as, format_report(report, about))
-        section = _describe(report, study, about, name, [link_published(known_as)], level=3)
+        if several:
+            _draw(report, study, root / picture)
+        link = f"../{quote(picture)}"
+        further = [link_published(known_as)]
+        section = describe(report, study, about, name, link, further, level=3)
         path = publish_section(root, known_as, section)
         sys.stdout.write(f"published in {path}\n")
 
@@ -94,6 +106,24 @@ def _show(report: Report, study: CrossValidation) -> None:
     Console().print(crossval_table(report, study.title))
     for note in crossval_notes(report):
         sys.stdout.write(f"- {for_terminal(note)}\n")
+
+
+def _show_tables(report: Report, study: CrossValidation) -> None:
+    """Print how models of several tables rank, and what tests say."""
+    for line in tables_summary(_gather(report, study), next(iter(study.models))):
+        sys.stdout.write(f"{for_terminal(line)}\n")
+
+
+def _draw(report: Report, study: CrossValidation, path: Path) -> None:
+    """Draw how models of several tables rank."""
+    from ugmm.report.study.ranks import draw_ranks
+    from ugmm.report.style import save
+
+    save(draw_ranks(_gather(report, study), study.title, next(iter(study.models))), path)
+
+
+def _gather(report: Report, study: CrossValidation) -> list[Case]:
+    return gather(report, with_density=study.settings.select == "log_prob")
 
 
 def _describe_this() -> dict[str, str]:
@@ -113,24 +143,61 @@ def _describe(
     study: CrossValidation,
     about: Mapping[str, str],
     name: str,
+    picture: str,  # noqa: ARG001  of several tables
     further: Sequence[str] = (),
     level: int = 1,
 ) -> str:
     """Return the table in Markdown, with all that is needed to judge and repeat it."""
-    settings = study.settings
-    seeds = ", ".join(map(str, settings.seeds))
-    chosen = (
-        f"Settings are chosen inside each training fold by {settings.inner_folds}-fold "
-        f"cross-validation, by `{settings.select}`; a model without a density by `nll` in place "
-        "of `log_prob`."
-    )
-    told = [
-        f"Data: `{settings.data}`. {settings.folds} stratified folds, seeds {seeds} (of the folds "
-        "and of the models). Features are standardised by each fold's training rows.",
-        *([chosen] if any(len(m.candidates) > 1 for m in study.models.values()) else []),
-        f"Each fit is on one CPU thread. {about['packages']}.",
-        f"Commit: {about['commit']}. Machine: {about['machine']}.",
-        *further,
-    ]
+    told = [*_tell(study, about), *further]
     command = f"ugmm crossval {name}"
     return crossval_markdown(report, study.title, command, told, study.models, level)
+
+
+def _describe_tables(
+    report: Report,
+    study: CrossValidation,
+    about: Mapping[str, str],
+    name: str,
+    picture: str,
+    further: Sequence[str] = (),
+    level: int = 1,
+) -> str:
+    """Return the page of several tables; see `_describe`."""
+    told = [*_tell(study, about), *further]
+    cases, command = _gather(report, study), f"ugmm crossval {name}"
+    return tables_markdown(report, study.title, command, told, study.models, cases, picture, level)
+
+
+def _tell(study: CrossValidation, about: Mapping[str, str]) -> list[str]:
+    """Return sentences on data, folds, settings and what computed."""
+    settings = study.settings
+    seeds = ", ".join(map(str, settings.seeds))
+    data = ", ".join(f"`{name}`" for name in settings.data)
+    if settings.rows is not None:
+        data += (
+            f", at most {settings.rows} rows of each, drawn once with the shares of its classes"
+        )
+    folds = f"{settings.folds} stratified folds"
+    if settings.n_tested < settings.folds:
+        folds = f"The first {settings.n_tested} of {folds}"
+    inner = f"{settings.inner_folds}-fold cross-validation"
+    if settings.n_inner_tested < settings.inner_folds:
+        inner = f"the first {settings.n_inner_tested} of {settings.inner_folds} folds"
+    density = "; a model without a density by `nll`" if settings.select == "log_prob" else ""
+    chosen = f"Settings are chosen inside each training fold by {inner}, by `{settings.select}`"
+    hidden = (
+        f"{', '.join(f'{share:.0%}' for share in settings.missing)} of the cells are hidden "
+        "completely at random, in training rows and in test rows, and the same ones from all "
+        "models: which depends on the seed alone. `impute`: gaps are filled by the column's mean, "
+        "or by ridge regressions on the other columns in turn (`IterativeImputer`), fitted to "
+        "training rows; models that choose no `impute` are given the gaps."
+    )
+    lists = [c for m in study.models.values() for c in (m.candidates, m.with_gaps)]
+    return [
+        f"Data: {data}. {folds}, seeds {seeds} (of the folds and of the models). Features are "
+        "standardised by each fold's training rows.",
+        *([hidden] if settings.missing != [0.0] else []),
+        *([f"{chosen}{density}."] if any(len(candidates) > 1 for candidates in lists) else []),
+        f"Each fit is on one CPU thread. {about['packages']}.",
+        f"Commit: {about['commit']}. Machine: {about['machine']}.",
+    ]

@@ -2,12 +2,12 @@
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from ugmm.baselines.estimators import Estimator, LogJoint
 from ugmm.columns import fit_scaling
 from ugmm.config.schema import Config
 from ugmm.errors import UserError
+from ugmm.studies.crossval.tables import Imputer, Rows, fill_gaps, hide_cells
 from ugmm.studies.obstacles import find_obstacle
 from ugmm.studies.processes import end_with_parent
 from ugmm.terminal import guard_streams
 
 __all__ = [
+    "Candidate",
     "NetworkEstimator",
     "Place",
     "compute_metrics",
@@ -40,6 +42,8 @@ class Place:
         seed: Of the folds, and of the model.
         fold: The outer fold that is the test set.
         inner: The inner fold that is tested on; None for a fit to all training rows.
+        data: The data set.
+        missing: The share of its cells that is hidden, in training rows and in test rows.
     """
 
     folds: int
@@ -47,6 +51,22 @@ class Place:
     seed: int
     fold: int
     inner: int | None = None
+    data: str = ""
+    missing: float = 0.0
+
+
+class Candidate(NamedTuple):
+    """A model with one of the settings that it is tried with.
+
+    Attributes:
+        values: What it has of the grid.
+        estimator: What is fitted.
+        impute: How gaps are filled for it; None leaves them, to a model that takes them so.
+    """
+
+    values: dict[str, Any]
+    estimator: Estimator
+    impute: Imputer | None = None
 
 
 def split_rows(y: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
@@ -102,26 +122,32 @@ def compute_metrics(joint: np.ndarray, y: np.ndarray, normalized: bool) -> dict[
     return found
 
 
-def fit_one(model: Estimator, place: Place, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def fit_one(candidate: Candidate, place: Place, rows: Rows) -> dict[str, Any]:
     """Fit a model and test it.
 
     Args:
-        model: Is given the training rows alone, standardised by themselves.
+        candidate: Its estimator is given the training rows alone, standardised by themselves; so
+            is what fills gaps for it.
         place: Which rows those are.
-        x: All features, (n, D) float64.
-        y: All labels, (n,).
+        rows: All rows of the table.
 
     Returns:
-        See `compute_metrics`; and `seconds`, of the processor; `error`, what went wrong or None;
-        `warnings`, what the model warned of.
+        See `compute_metrics`, of which `log_prob` is None where values are missing; and `seconds`,
+        of the processor, without what filled gaps; `error`, what went wrong or None; `warnings`,
+        what the model warned of.
 
     Raises:
         UserError: If the user can mend what is wrong, such as a class without a row to fit to.
     """
+    model, y = candidate.estimator, rows.y
     train, test = split_rows(y, place)
     _refuse_missing_classes(y, train, place)
+    x = hide_cells(rows, place.missing, place.seed)
+    has_gaps = bool(np.isnan(x).any())
     mean, scale = fit_scaling(x[train])
-    z, z_test = ((x[rows] - mean) / scale for rows in (train, test))
+    z, z_test = ((x[chosen] - mean) / scale for chosen in (train, test))
+    if has_gaps and candidate.impute is not None:
+        z, z_test = fill_gaps(candidate.impute, z, z_test)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", RuntimeWarning)  # ConvergenceWarning of EM, unknown Z
@@ -131,7 +157,8 @@ def fit_one(model: Estimator, place: Place, x: np.ndarray, y: np.ndarray) -> dic
         try:
             log_joint = model.fit(z, y[train], int(y.max()) + 1, place.seed)
             seconds = time.process_time() - started
-            found = compute_metrics(log_joint(z_test), y[test], model.normalized)
+            is_density = model.normalized and not has_gaps
+            found = compute_metrics(log_joint(z_test), y[test], is_density)
             found["seconds"] = seconds
             error = None
         except UserError:
@@ -147,8 +174,8 @@ class NetworkEstimator:
     """The network of an experiment as an estimator: trained to its last epoch, on the CPU.
 
     Arguments:
-        config: The resolved configuration; its data are only asked for the batch size and the
-            noise.
+        config: The resolved configuration; its data are only asked for the batch size, the noise,
+            and whether values may be missing.
     """
 
     def __init__(self, config: Config) -> None:
@@ -163,8 +190,15 @@ class NetworkEstimator:
         from ugmm.training.fit import RowsDataModule, train
 
         wanted = self.config.data
-        noise = getattr(wanted, "noise", 0.0)
-        data = RowsDataModule(x, y, n_classes, wanted.batch_size, seed, noise)
+        data = RowsDataModule(
+            x,
+            y,
+            n_classes,
+            wanted.batch_size,
+            seed,
+            getattr(wanted, "noise", 0.0),
+            keeps_missing=wanted.keeps_missing,
+        )
         network = train(replace(self.config, seed=seed), data).network
         assert isinstance(network, Classifier)  # as the data has classes
         self.normalized = network.normalized
@@ -180,34 +214,35 @@ class NetworkEstimator:
         return log_joint
 
 
-Job = tuple[Estimator, Place]
+Job = tuple[Candidate, Place]
 
 
 def fit_all(
-    jobs: Sequence[Job], x: np.ndarray, y: np.ndarray, processes: int
+    jobs: Sequence[Job], tables: Mapping[str, Rows], processes: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number of each job with its result (see `fit_one`), as they end.
 
     Args:
         jobs: What to fit.
-        x: All features, (n, D) float64.
-        y: All labels, (n,).
+        tables: By the names of data sets.
         processes: How many work at a time; 1 means this one.
 
     Raises:
         UserError: If the user can mend what is wrong, or if a process was killed.
     """
-    networks = any(isinstance(model, NetworkEstimator) for model, _ in jobs)
+    networks = any(isinstance(model.estimator, NetworkEstimator) for model, _ in jobs)
     if processes == 1 or len(jobs) < 2:
         _warm_up(networks)
         for number, (model, place) in enumerate(jobs):
-            yield number, fit_one(model, place, x, y)
+            yield number, fit_one(model, place, tables[place.data])
         return
     pool = ProcessPoolExecutor(
         min(processes, len(jobs)), get_context("spawn"), _start_worker, (networks,)
     )
     try:
-        futures = {pool.submit(fit_one, *job, x, y): n for n, job in enumerate(jobs)}
+        futures = {
+            pool.submit(fit_one, *job, tables[job[1].data]): n for n, job in enumerate(jobs)
+        }
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool as error:

@@ -22,8 +22,9 @@ from ugmm.baselines.estimators import Estimator
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.errors import UserError
 from ugmm.studies.crossval.definition import CrossValidation
-from ugmm.studies.crossval.fits import NetworkEstimator, Place, fit_all
+from ugmm.studies.crossval.fits import Candidate, NetworkEstimator, Place, fit_all
 from ugmm.studies.crossval.progress import Fit, Progress
+from ugmm.studies.crossval.tables import Rows, read_rows
 from ugmm.studies.crossval.turns import take_turns
 from ugmm.terminal import loading
 from ugmm.writing import cut_torn_line, explaining
@@ -45,48 +46,60 @@ def cross_validate(
         shared: Leave the outer folds to others that they are at.
 
     Returns:
-        For each model its outer fits, seeds and folds in order: what `fit_one` returns, and
-        `seed`, `fold`, `values` (those chosen, or None where every candidate failed) and
-        `failed` (how many of its inner fits). None where others are still at some.
+        For each model its outer fits, in the order of `places`: what
+        `fit_one` returns, and `data`, `missing`, `seed`, `fold`, `values` (those chosen, or None
+        where every candidate failed) and `failed` (how many of its inner fits). None where others
+        are still at some.
 
     Raises:
         UserError: If the user can mend what keeps a fit from running.
     """
     with loading():
-        data = study.data.build(seed=0)
-        x, y = (t.numpy() for t in data.rows())
-    settings = study.settings
-    _check_folds(y, study, data.class_names)
-    runner = _Runner(study, x, y, folder / "fits.jsonl", processes)
-    places = [
-        Place(settings.folds, settings.inner_folds, seed, fold)
-        for seed in settings.seeds
-        for fold in range(settings.folds)
-    ]
+        most = study.settings.rows
+        tables = {name: read_rows(config, most) for name, config in study.data.items()}
+    for name, rows in tables.items():
+        _check_folds(name, rows, study)
+        _check_gaps(name, rows, study)
+    runner = _Runner(study, tables, folder / "fits.jsonl", processes)
+    places = study.settings.places()
     if shared and not take_turns(lambda place: runner.report([place]), places, folder / "claims"):
         return None
     return runner.report(places)
 
 
-def _check_folds(y: np.ndarray, study: CrossValidation, class_names: Sequence[str]) -> None:
+def _check_folds(name: str, table: Rows, study: CrossValidation) -> None:
     """Refuse more folds than the smallest class has rows."""
-    rows = np.bincount(y, minlength=len(class_names))
+    rows = np.bincount(table.y, minlength=len(table.class_names))
     fewest, folds = int(rows.min()), study.settings.folds
     limits = {"folds": fewest}
-    if any(len(model.candidates) > 1 for model in study.models.values()):
+    chosen_from = [c for m in study.models.values() for c in (m.candidates, m.with_gaps)]
+    if any(len(candidates) > 1 for candidates in chosen_from):
         limits["inner_folds"] = fewest - math.ceil(fewest / folds)  # those outside a test fold
     for key, most in limits.items():
         if (asked := getattr(study.settings, key)) > most:
             raise UserError(
                 f"{study.name}: {key}={asked} is more than the {most} rows of class "
-                f"{class_names[int(rows.argmin())]!r} that it divides; lower it, or leave that "
-                "class out"
+                f"{table.class_names[int(rows.argmin())]!r} of {name} that it divides; lower it, "
+                "or leave that class out"
             )
 
 
-def _list_inner_fits(model: str, candidates: int, place: Place) -> list[list[Fit]]:
+def _check_gaps(name: str, table: Rows, study: CrossValidation) -> None:
+    """Refuse a model that says nothing of gaps where there will be some."""
+    if not table.has_gaps and not any(study.settings.missing):
+        return
+    for model, about in study.models.items():
+        if about.gaps is None:
+            raise UserError(
+                f"{study.name}: values are missing in {name}, and models.{model} says nothing of "
+                "that; add gaps: {impute: [mean, iterative]}, or gaps: {} if it takes them as "
+                "they are"
+            )
+
+
+def _list_inner_fits(model: str, candidates: int, place: Place, folds: int) -> list[list[Fit]]:
     """Return the inner fits of each candidate; none where there is nothing to choose."""
-    folds = place.inner_folds if candidates > 1 else 0
+    folds = folds if candidates > 1 else 0
     return [
         [Fit(model, c, replace(place, inner=inner)) for inner in range(folds)]
         for c in range(candidates)
@@ -120,37 +133,38 @@ class _Runner:
 
     Arguments:
         study: Whose fits they are.
-        x: All features.
-        y: All labels.
+        tables: The data sets' rows.
         path: The file.
         processes: See `fit_all`.
     """
 
     def __init__(
-        self, study: CrossValidation, x: np.ndarray, y: np.ndarray, path: Path, processes: int
+        self, study: CrossValidation, tables: Mapping[str, Rows], path: Path, processes: int
     ) -> None:
-        self.study, self.x, self.y, self.processes = study, x, y, processes
+        self.study, self.tables, self.processes = study, tables, processes
         self.path = path
         self.lock = FileLock(path.with_name(".fits.lock"), is_singleton=True)
         self.known: dict[str, dict[str, Any]] = {}
-        data = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
-        self.common = {"data": data, "code": _hash_code()}
+        self.digests = {name: rows.digest for name, rows in tables.items()}
+        self.code = _hash_code()
 
     def report(self, places: Sequence[Place]) -> dict[str, list[dict[str, Any]]]:
         """Do all fits of some outer folds that are not known; see `cross_validate`."""
         self.known |= self._read_fits()
-        models = self.study.models
-        outer = [(model, place) for place in places for model in models]
+        models, settings = self.study.models, self.study.settings
+        sizes = {
+            (model, place): len(self._candidates(model, place))
+            for place in places
+            for model in models
+        }
+        outer = [at for at, size in sizes.items() if size]
         searches = {
-            (model, place): _list_inner_fits(model, len(models[model].candidates), place)
-            for model, place in outer
+            at: _list_inner_fits(at[0], sizes[at], at[1], settings.n_inner_tested) for at in outer
         }
         inner = [fit for search in searches.values() for fits in search for fit in fits]
         done = self.run(inner, later=len(outer))
         choices = {
-            at: choose(
-                [[done[fit] for fit in fits] for fits in search], self.study.settings.select
-            )
+            at: choose([[done[fit] for fit in fits] for fits in search], settings.select)
             for at, search in searches.items()
         }
         final = self.run(
@@ -166,20 +180,21 @@ class _Runner:
             values = None
             if best is not None:
                 result = final[Fit(model, best, place)]
-                values = models[model].candidates[best][0]
-            about = {"seed": place.seed, "fold": place.fold, "values": values, "failed": failed}
-            report[model].append({**result, **about})
+                values = self._candidates(model, place)[best].values
+            about = {"values": values, "failed": failed}
+            where = {name: getattr(place, name) for name in ("data", "missing", "seed", "fold")}
+            report[model].append({**result, **where, **about})
         return report
 
     def run(self, fits: Sequence[Fit], later: int = 0) -> dict[Fit, dict[str, Any]]:
         """Return the results of fits, doing those not known; `later` is how many will follow."""
         keys = {fit: self._key(fit) for fit in fits}
         missing = [fit for fit in fits if keys[fit] not in self.known]
-        jobs = [(self._candidate(fit)[1], fit.place) for fit in missing]
+        jobs = [(self._candidate(fit), fit.place) for fit in missing]
         progress = Progress(len(missing), later)
-        for number, result in fit_all(jobs, self.x, self.y, self.processes):
+        for number, result in fit_all(jobs, self.tables, self.processes):
             fit = missing[number]
-            values = self._candidate(fit)[0]
+            values = self._candidate(fit).values
             about = {"model": fit.model, "values": values, **asdict(fit.place)}
             line = {"key": keys[fit], **about, **result}
             # Others may be writing there, and not every file system appends a line as a whole.
@@ -193,15 +208,24 @@ class _Runner:
         with explaining(self.path), self.lock:
             return _read_fits(self.path)
 
-    def _candidate(self, fit: Fit) -> tuple[dict[str, Any], Estimator]:
-        return self.study.models[fit.model].candidates[fit.candidate]
+    def _candidates(self, model: str, place: Place) -> list[Candidate]:
+        """Return what a model chooses from; nothing where it is left out."""
+        about = self.study.models[model]
+        has_gaps = place.missing > 0 or self.tables[place.data].has_gaps
+        return about.with_gaps if has_gaps else about.candidates
+
+    def _candidate(self, fit: Fit) -> Candidate:
+        return self._candidates(fit.model, fit.place)[fit.candidate]
 
     def _key(self, fit: Fit) -> str:
         """Return a hash of everything that decides on the result."""
+        candidate = self._candidate(fit)
         described = {
-            **self.common,
             **asdict(fit.place),
-            **_describe_estimator(self._candidate(fit)[1]),
+            "data": self.digests[fit.place.data],
+            "code": self.code,
+            "impute": candidate.impute,
+            **_describe_estimator(candidate.estimator),
         }
         if fit.place.inner is None:
             del described["inner_folds"]

@@ -43,7 +43,7 @@ class Progress:
         place = fit.place
         if result["error"] is not None:
             self.failed += 1
-            where = f"seed {place.seed}, fold {place.fold}, inner fold {place.inner}"
+            where = f"{place.data}, seed {place.seed}, fold {place.fold}, inner fold {place.inner}"
             say(for_terminal(f"failed: {fit.model} ({where}): {result['error']}"))
         now = time.monotonic()
         if now - self.printed < _LEAST_SECONDS and self.done < self.total:

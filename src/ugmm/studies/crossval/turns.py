@@ -45,7 +45,9 @@ def _run_if_free(run: Callable[[Place], object], place: Place, claims: Claims) -
     def stop() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    with claims.holding(f"seed{place.seed}-fold{place.fold}", stop) as held:
+    missing = f"{place.missing:g}".replace(".", "_")  # behind a point stands a claim's number
+    name = f"{place.data}-missing{missing}-seed{place.seed}-fold{place.fold}"
+    with claims.holding(name, stop) as held:
         if held:
             run(place)
         return held

@@ -1,0 +1,109 @@
+"""The tables that fits are given: which of their cells are hidden, and what fills the gaps."""
+
+import hashlib
+import warnings
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from ugmm.config.choices.data import DataConfig
+
+__all__ = ["IMPUTERS", "Imputer", "Rows", "fill_gaps", "hide_cells", "read_rows"]
+
+Imputer = Literal["mean", "iterative"]
+IMPUTERS: tuple[Imputer, ...] = get_args(Imputer)
+
+_ROUNDS = 5  # of the iterative imputer
+_MOST_KEPT = 16  # filled tables: those of one outer fold, for all models and settings
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table.
+
+    Attributes:
+        x: Features, (n, N) float64; NaN where a value is missing.
+        y: Labels, (n,).
+        columns: Which column each feature is of, (N,): a category is several features.
+        class_names: One name a class.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    columns: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether values are missing in the table itself."""
+        return bool(np.isnan(self.x).any())
+
+    @property
+    def digest(self) -> str:
+        """A hash of all its numbers."""
+        parts = (self.x, self.y, self.columns)
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+
+def read_rows(config: DataConfig, most: int | None = None) -> Rows:
+    """Return the rows of a data set.
+
+    Args:
+        config: The data set.
+        most: How many rows are kept of a larger one: drawn once, as large a share of each class.
+
+    Raises:
+        UserError: If they cannot be had.
+    """
+    data = config.build(seed=0)
+    x, y = (t.numpy() for t in data.rows())
+    if most is not None and len(y) > most:
+        from sklearn.model_selection import train_test_split
+
+        x, _, y, _ = train_test_split(x, y, train_size=most, stratify=y, random_state=0)
+    columns = data.describe_rows().columns
+    widths = [len(column.features) for column in columns] or [1] * x.shape[1]
+    return Rows(x, y, np.repeat(np.arange(len(widths)), widths), tuple(data.class_names))
+
+
+def hide_cells(rows: Rows, share: float, seed: int) -> np.ndarray:
+    """Return the features with a share of the table's cells missing, completely at random.
+
+    Those of a category go together. What is missing at one share is missing at each that is
+    larger, with the same seed.
+    """
+    if not share:
+        return rows.x
+    draws = np.random.default_rng(seed).random((len(rows.x), int(rows.columns.max()) + 1))
+    return np.where((draws < share)[:, rows.columns], np.nan, rows.x)
+
+
+_filled: OrderedDict[bytes, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+
+
+def fill_gaps(how: Imputer, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fill what is missing in standardised rows, by what the training rows show.
+
+    Args:
+        how: "mean" of the column's known values; "iterative": Bayesian ridge regression of each
+            column on the others, in turns (scikit-learn's `IterativeImputer`).
+        train: Training rows, (n, N), NaN where a value is missing.
+        test: Other rows, (m, N).
+    """
+    if how == "mean":
+        return np.nan_to_num(train), np.nan_to_num(test)  # standardised: the mean is 0
+    # All models are given the same rows one after the other, and this takes longer than most.
+    key = hashlib.sha256(train.tobytes() + test.tobytes()).digest()
+    if key not in _filled:
+        from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+        from sklearn.impute import IterativeImputer
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that more rounds would change the values a little
+            imputer = IterativeImputer(max_iter=_ROUNDS, random_state=0).fit(train)
+            _filled[key] = imputer.transform(train), imputer.transform(test)
+        while len(_filled) > _MOST_KEPT:
+            _filled.popitem(last=False)
+    return _filled[key]
