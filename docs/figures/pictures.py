@@ -51,5 +51,6 @@ PICTURES = (
         ),
     ),
     Picture("coverage.png", ("python benchmarks/architectures/regression.py --picture OUT",)),
+    Picture("pruning.png", ("python benchmarks/neurons/pruning.py --picture OUT",)),
     Picture("speed.png", ("python benchmarks",)),
 )
