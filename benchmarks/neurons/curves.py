@@ -43,8 +43,7 @@ class Curve(NamedTuple):
 
 def draw(found: Sequence[Curve], path: Path) -> None:
     """Draw accuracy and negative log-likelihood against the share that is pruned."""
-    figure = new_figure(9.6, 3.9, "mnist_disc without most of its components, on test rows")
-    figure.suptitle("")
+    figure = new_figure(9.6, 4.2, "mnist_disc without most of its components, on test rows")
     for axes, name in zip(figure.subplots(1, 2), Found._fields, strict=True):
         for i, curve in enumerate(found):
             shares = [share for share in curve.test if share]
@@ -70,9 +69,9 @@ def draw(found: Sequence[Curve], path: Path) -> None:
                 [0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"]
             )
             axes.minorticks_off()
+            axes.legend(fontsize=8, frameon=False, loc="upper left")
         else:
             axes.set_ylim(80, 100)
-            axes.legend(fontsize=8, frameon=False, loc="lower left")
     save(figure, path)
 
 
