@@ -184,8 +184,9 @@ def ask_density(data: MNISTDataModule) -> dict[str, np.ndarray] | None:
     assert isinstance(network, Density)
     found = {}
     with network.prepared():
+        # Not a seed that images were drawn with: of the same numbers, none is below itself.
+        generator = torch.Generator().manual_seed(784)
         for name, make in sets(data.splits["test"].x, data.image_shape):
-            generator = torch.Generator().manual_seed(0)
             x = make()
             x = (torch.rand(x.shape, generator=generator) < x).float()
             found[name] = torch.cat([network.log_prob(rows) for rows in x.split(500)]).numpy()
