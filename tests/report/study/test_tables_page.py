@@ -56,7 +56,7 @@ def page():
 def test_ranks_and_tests_are_over_tables(page):
     assert "(4 tables): one 1.00, two 2.50, three 2.50; Friedman's test: p = 0.050" in page
     # Four differences of one sign: the least p that there can be is 2 / 16.
-    assert "| two | +0.1125 | 4 | 0 | 0.125 | 0.250 |" in page
+    assert "| two | +11.25 | 4 | 0 | 0.125 | 0.250 |" in page
     assert "log p(z, y)" not in page
 
 

@@ -184,7 +184,7 @@ def _equals(p: float) -> str:
 def _compare(case: Case, first: str) -> Cells:
     """Return the first model's differences from the others, tested over tables."""
     models, values = case.ranked
-    base = values[:, models.index(first)]
+    base, is_share = values[:, models.index(first)], case.metric == "accuracy"
     rows, tested = [], []
     for name, own in zip(models, values.T, strict=True):
         if name == first:
@@ -193,11 +193,14 @@ def _compare(case: Case, first: str) -> Cells:
         p = signed_rank_p(differences)
         tested.append(Difference(fmean(differences), None, None, p, None))
         better, worse = (sum(sign * d > 0 for d in differences) for sign in (1, -1))
-        rows.append([name, f"{fmean(differences):+.4f}", str(better), str(worse)])
+        mean = fmean(differences)
+        shown = f"{100 * mean:+.2f}" if is_share else f"{mean:+.4f}"
+        rows.append([name, shown, str(better), str(worse)])
     for row, found in zip(rows, adjust_by_holm(tested), strict=True):
         assert found is not None
         row += [NONE if p is None else format_p(p) for p in (found.p, found.adjusted)]
-    return Cells(["model", "difference", "better", "worse", "p", "p (Holm)"], rows)
+    difference = "difference (%)" if is_share else "difference"
+    return Cells(["model", difference, "better", "worse", "p", "p (Holm)"], rows)
 
 
 def _cells(case: Case) -> Cells:

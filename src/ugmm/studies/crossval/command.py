@@ -110,7 +110,8 @@ def _show(report: Report, study: CrossValidation) -> None:
 
 def _show_tables(report: Report, study: CrossValidation) -> None:
     """Print how models of several tables rank, and what tests say."""
-    for line in tables_summary(_gather(report, study), next(iter(study.models))):
+    summary = tables_summary(_gather(report, study), next(iter(study.models)))
+    for line in "\n".join(summary).splitlines():
         sys.stdout.write(f"{for_terminal(line)}\n")
 
 

@@ -16,7 +16,7 @@ from ugmm.keys import key
 from ugmm.studies.crossval.fits import Candidate, NetworkEstimator, Place
 from ugmm.studies.crossval.tables import IMPUTERS
 from ugmm.studies.grid import compose_settings, expand_grid
-from ugmm.yaml_text import to_values
+from ugmm.yaml_text import Plain, to_values
 
 __all__ = ["CrossValidation", "CrossValidationSettings", "Model", "read_crossvalidation"]
 
@@ -116,7 +116,7 @@ def read_crossvalidation(name: str, root: Path | None = None) -> CrossValidation
     path = named_file(name, "experiments/crossval", root)
     values = read_yaml(path)
     entries = values.pop("models", None)
-    if isinstance(values.get("data"), str):
+    if isinstance(values.get("data"), Plain | str):
         values["data"] = [values["data"]]
     settings: CrossValidationSettings = make_settings(CrossValidationSettings, values, str(path))
     for several in ("data", "missing", "seeds"):
