@@ -12,7 +12,8 @@ from ugmm.studies.ablation.file import read_ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
 from ugmm.studies.ablation.progress import Progress, describe_left
-from ugmm.studies.ablation.searching.search import Search, Summaries, settle
+from ugmm.studies.ablation.searching.search import Search, settle
+from ugmm.studies.ablation.searching.trials import Ended
 from ugmm.studies.ablation.workers import run_if_free, run_workers
 from ugmm.tracking.sweep import run_sweep
 
@@ -54,10 +55,12 @@ def run_ablation(
         return
     if wandb and (ablation.space or ablation.families):
         raise UserError(f"{ablation.path}: a search is driven by Optuna: leave --wandb out")
+    over = True
     for family, search in ablation.searches.items():
         sys.stdout.write(f"tuning {for_terminal(family)}\n")
-        if not _work_off(search, name, jobs, retry=retry, wait=wait, tunes=True):
-            return  # others are at it
+        over &= _work_off(search, name, jobs, retry=retry, wait=wait, tunes=True)
+    if not over:
+        return  # others are at it
     ablation, chosen = settle(ablation)
     sys.stdout.writelines(f"{for_terminal(line)}\n" for line in chosen)
     if point is not None:
@@ -93,7 +96,7 @@ def _work_off(
     if retry:
         ledger.forget_failures()
     search = Search(ablation, ledger) if ablation.space else None
-    to_ask = _count_to_ask(ablation, search, ledger.read_summaries(points))
+    to_ask = _count_to_ask(ablation, search, Ended.read(ledger))
     unfinished = ledger.find_unfinished(points)
     deaths, told = [], set()
     if wandb and unfinished:
@@ -106,12 +109,12 @@ def _work_off(
         deaths = run_workers(ablation, ledger, workers, progress, wait=wait)
         told = progress.told
     states = ledger.read_states(points := ledger.read_points())
-    summaries = ledger.read_summaries(points)
+    ended = Ended.read(ledger)
     sys.stdout.write(f"{ledger.describe(points)}; runs in {ledger.folder.parent}\n")
     if search is not None:
-        sys.stdout.write(f"{for_terminal(search.describe_best(summaries))}\n")
+        sys.stdout.write(f"{for_terminal(search.describe_best(ended))}\n")
     _report_failures([p for p in points if states[p.id] == "failed"], ledger, told, stop=not tunes)
-    total = len(points) + _count_to_ask(ablation, search, summaries)
+    total = len(points) + _count_to_ask(ablation, search, ended)
     if rest := describe_left(states, total):
         if not wait and not deaths:
             sys.stdout.write(f"{rest}\n")
@@ -124,11 +127,11 @@ def _work_off(
     return True
 
 
-def _count_to_ask(ablation: Ablation, search: Search | None, summaries: Summaries) -> int:
+def _count_to_ask(ablation: Ablation, search: Search | None, ended: Ended) -> int:
     """Return how many points are still to be planned; of a budget of seconds, whether any is."""
     if search is None:
         return 0
-    return search.count_left(summaries) * len(ablation.repetitions)
+    return search.count_left(ended) * len(ablation.repetitions)
 
 
 def _report_failures(
@@ -165,8 +168,13 @@ def plan_ablation(name: str, *, dry_run: bool = False) -> tuple[Ledger, int]:
         states = ledger.read_states(points)
         left += sum(state in ("planned", "interrupted") for state in states.values())
         if part.space:
-            left += _count_to_ask(part, Search(part, ledger), ledger.read_summaries(points))
-    return home, left + len(ablation.families) * len(ablation.repetitions)
+            left += _count_to_ask(part, Search(part, ledger), Ended.read(ledger))
+    if ablation.families and left:
+        left += len(ablation.families) * len(ablation.repetitions)
+    elif ablation.families:
+        settled, _ = settle(ablation)
+        left = len(home.find_unfinished(home.match(settled.points)))
+    return home, left
 
 
 def _extend_plan(ablation: Ablation, ledger: Ledger) -> None:
@@ -232,7 +240,7 @@ def _print_plan(ablation: Ablation) -> None:
     if ablation.space:
         settings = ablation.settings
         asked = len({point.variant for point in points})
-        left = format_count(settings.trials - asked, "more trial")
+        left = format_count(settings.most_trials - asked, "more trial")
         if settings.seconds is not None:
             left = f"as many trials as {settings.seconds:g} s of training allow"
         sys.stdout.write(f"{left}, within:\n")

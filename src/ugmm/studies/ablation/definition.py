@@ -42,12 +42,17 @@ class AblationSettings:
     along: str = ""
     # of a `space`, or of the `families`, in place of variants and a grid
     search: Literal["optuna"] | None = None
-    trials: int = key(20, low=1, high=10**6)  # of a search, in all
+    trials: int | None = key(None, low=1, high=10**6)  # of a search, in all; null: 20
     seconds: float | None = key(None, above=0, high=10**9)  # of training, in place of `trials`
     # of a search's trials: first all have so many, then the best of them the next number
     epochs: list[int] = key([], low=1, high=10**6)
     choose: str = ""  # the metric of the validation that families are tuned by
     search_seed: int = key(0, low=0, high=2**31 - 1)  # that families are tuned with
+
+    @property
+    def most_trials(self) -> int:
+        """How many trials a search without a budget of seconds has."""
+        return 20 if self.trials is None else self.trials
 
 
 @dataclass(frozen=True)

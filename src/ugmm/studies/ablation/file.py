@@ -51,6 +51,9 @@ def read_ablation(name: str, root: Path | None = None) -> Ablation:
             raise UserError(f"{path}: a search has a space or families, and no variants or grid")
         if families:
             return _with_families(found, families, alone=space is None)
+        for name in ("choose", "search_seed"):
+            if getattr(settings, name):
+                raise UserError(f"{path}: {name} is a key of families; leave it out")
         if settings.baseline:
             raise UserError(f"{path}: a search has a space, and no baseline; leave it out")
         _check_search(settings, path)
@@ -134,9 +137,23 @@ def _with_families(found: Ablation, families: Mapping[str, Any], *, alone: bool)
     if (baseline := settings.baseline) and baseline not in read:
         raise UserError(f"{path}: no family is called {baseline!r}; {nearest(baseline, read)}")
     found = replace(found, families=read)
+    places = {found.compose_first().run.folder.parent: found.name}
     for search in found.searches.values():
         _check_search(search.settings, path)
         _check_space(search)
+        first = search.compose_first()
+        if "folds" in first.config["data"]:
+            raise UserError(
+                f"{path}: which rows of data={first.config['data']['name']} are tested follows the "
+                "seed, so a search would learn from rows that later seeds are tested on; tune and "
+                "compare such models by ugmm crossval"
+            )
+        place = first.run.folder.parent
+        if (other := places.setdefault(place, search.name)) != search.name:
+            raise UserError(
+                f"{path}: the runs of {other} and {search.name} would lie in one folder, {place}; "
+                "give one of them another name"
+            )
     return found
 
 
@@ -147,13 +164,15 @@ def _check_search(settings: AblationSettings, path: Path) -> None:
             f"{path}: searching by {chosen or 'nothing'}: what the test rows chose, they cannot "
             "judge; choose by validation, such as val/nll"
         )
+    if settings.trials is not None and settings.seconds is not None:
+        raise UserError(f"{path}: give trials or seconds, not both")
     if any(low >= high for low, high in pairwise(settings.epochs)):
         raise UserError(f"{path}: epochs={settings.epochs} must grow from rung to rung")
 
 
 def _check_nothing_searched(settings: AblationSettings, path: Path) -> None:
     """Refuse keys of searches, which would come to nothing."""
-    for name in ("seconds", "epochs", "choose"):
+    for name in ("trials", "seconds", "epochs", "choose", "search_seed"):
         if getattr(settings, name):
             raise UserError(f"{path}: {name} is a key of searches: add 'search: optuna'")
 

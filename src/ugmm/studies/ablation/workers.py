@@ -18,6 +18,7 @@ from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
 from ugmm.studies.ablation.progress import Progress
 from ugmm.studies.ablation.searching.search import Search
+from ugmm.studies.ablation.searching.trials import Ended
 from ugmm.studies.claims import STALE
 from ugmm.studies.obstacles import find_obstacle
 from ugmm.studies.processes import Worker, terminating
@@ -104,7 +105,7 @@ def _work(ablation: Ablation, ledger: Ledger, threads: int, wait: bool) -> None:
         if any(run_if_free(point, ledger, threads) for point in unfinished):
             idle_since = time.monotonic()
             continue
-        if search is not None and search.ask(ledger.read_summaries(points)):
+        if search is not None and search.ask(Ended.read(ledger)):
             continue
         if not unfinished or (not wait and time.monotonic() - idle_since > 1.5 * STALE):
             return

@@ -7,25 +7,27 @@ import pytest
 
 from ugmm.cli import main
 from ugmm.errors import UserError
+from ugmm.studies.ablation import plan_ablation
 
 pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
 
 from ugmm.studies.ablation import compare
 from ugmm.studies.ablation.searching.search import Search, settle
+from ugmm.studies.ablation.searching.trials import Ended
 
 TEXT = """# Which is best?
-experiment: iris_disc
+experiment: mnist_disc
 seeds: [1, 2]
 report: [val/nll]
 search: optuna
 choose: val/nll
 seconds: 24
 epochs: [2, 6]
-set: {data.fold: 3}
+set: {data.batch_size: 300}
 families:
   ugmm: {space: {optimizer.lr: {low: 0.001, high: 0.1, log: true}}}
   mlp:
-    model: mlp
+    experiment: mnist_mlp
     epochs: [3, 9]
     space: {optimizer.lr: [0.01, 0.05], model.norm: [none, layer]}
 """
@@ -50,7 +52,7 @@ def end(points, accuracy=0.9):
 def tune(ablation):
     for search in ablation.searches.values():
         ledger = search.open_ledger()
-        while Search(search, ledger).ask(ledger.read_summaries(ledger.read_points())):
+        while Search(search, ledger).ask(Ended.read(ledger)):
             end(ledger.read_points())
 
 
@@ -61,7 +63,7 @@ def test_each_family_is_searched_by_validation_on_a_seed_of_its_own(ablation):
     for name, search in mine.searches.items():
         points = search.open_ledger().read_points()
         assert {p.config["seed"] for p in points} == {0}
-        assert {p.config["data"]["fold"] for p in points} == {3}
+        assert {p.config["data"]["batch_size"] for p in points} == {300}
         assert {p.config["model"]["name"] for p in points} == {name}
         assert {p.run.folder.parent.name for p in points} == {f"mine-{name}"}
         epochs = {p.config["trainer"]["max_epochs"] for p in points}
@@ -110,6 +112,45 @@ def test_nothing_is_compared_before_the_searches_are_over(ablation):
     settle(mine)
 
 
+def test_one_command_tunes_and_compares(ablation, monkeypatch, capsys):
+    ablation(TEXT)
+    monkeypatch.setattr("ugmm.studies.ablation.command.run_workers", make_up_all)
+    assert main(["ablate", "mine.yaml"]) == 0
+    output = capsys.readouterr().out
+    assert output.index("tuning ugmm") < output.index("tuning mlp") < output.index("4 done; runs")
+    assert output.endswith("compare the variants with: ugmm compare mine.yaml\n")
+    assert plan_ablation("mine.yaml")[1] == 0
+    assert main(["ablate", "mine.yaml"]) == 0  # nothing is left to do
+    again = capsys.readouterr().out
+    assert "started" not in again
+    assert main(["compare", "mine.yaml"]) == 0
+
+
+def make_up_all(ablation, ledger, *_, **__):
+    """Stand in for workers: end all that is planned, and ask for more."""
+    while True:
+        end(ledger.read_points())
+        if not ablation.space or not Search(ablation, ledger).ask(Ended.read(ledger)):
+            return []
+
+
+def test_a_family_of_which_nothing_ends_is_told(ablation, monkeypatch, capsys):
+    ablation(TEXT)
+
+    def fail(ablation, ledger, *_, **__):
+        while Search(ablation, ledger).ask(Ended.read(ledger)):
+            for point in ledger.find_unfinished(ledger.read_points()):
+                ledger.write_failure(point, ValueError("no memory"))
+        return []
+
+    monkeypatch.setattr("ugmm.studies.ablation.command.run_workers", fail)
+    assert main(["ablate", "mine.yaml"]) == 1
+    error = capsys.readouterr().err
+    assert "no trial of ugmm has ended with a number for a score, such as: ValueError: no" in error
+    assert "ugmm ablate" in error
+    assert "--retry" in error
+
+
 def test_a_plan_shows_what_each_family_searches(ablation, capsys):
     ablation(TEXT)
     assert main(["ablate", "mine.yaml", "--dry-run"]) == 0
@@ -130,7 +171,9 @@ def test_a_plan_shows_what_each_family_searches(ablation, capsys):
         ("epochs: [3, 9]", "epochs: [9, 3]", "epochs=[9, 3] must grow from rung to rung"),
         ("epochs: [3, 9]", "epochs: [many]", "families.mlp: epochs"),
         ("space: {optimizer.lr: [0.01, 0.05]", "set: {optimizer.lr: [0.01]", "needs a space"),
-        ("model: mlp", "model: mpl", "mpl"),
+        ("mnist_mlp", "mnist_mpl", "mnist_mpl"),
+        ("  mlp:", "  ugmm+:", "of mine-ugmm and mine-ugmm+ would lie in one folder"),
+        ("experiment: mnist_mlp", "experiment: iris_disc", "which rows of data=iris are tested"),
         ("model.norm", "model.nrom", "unknown key 'model.nrom'"),
     ],
 )  # fmt: skip

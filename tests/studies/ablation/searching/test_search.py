@@ -14,7 +14,9 @@ from ugmm.errors import UserError
 pytest.importorskip("optuna", reason="optuna is not installed: searches are not tested")
 
 from ugmm.studies.ablation.searching.search import Search
+from ugmm.studies.ablation.searching.trials import Ended
 
+NOTHING = Ended({})
 BASE = "experiment: iris_disc\nseeds: [0, 1]\nmetric: val/nll\nsearch: optuna\ntrials: 5\n"
 SPACE = """space:
   optimizer.lr: {low: 0.001, high: 0.1, log: true}
@@ -29,17 +31,17 @@ def run_all(ablation, objective, stop_after=10_000):
     """Ask, a search anew for each trial, as if the process were always restarted."""
     ledger, asked, known = ablation.open_ledger(), 0, {}
 
-    def summaries():
+    def ended():
         for point in ledger.read_points():
             if point.id not in known:
                 config = point.resolve()
                 seconds = float(config.trainer.max_epochs)
                 known[point.id] = {"val/nll": objective(config), "seconds": seconds}
-        return known
+        return Ended(known)
 
-    while asked < stop_after and Search(ablation, ledger).ask(summaries()):
+    while asked < stop_after and Search(ablation, ledger).ask(ended()):
         asked += 1
-    return ledger.read_points(), Search(ablation, ledger), summaries()
+    return ledger.read_points(), Search(ablation, ledger), ended()
 
 
 def far_from_best(config):
@@ -89,10 +91,10 @@ def test_a_trial_has_ended_when_all_its_seeds_have(ablation):
     mine = ablation(BASE + SPACE)
     ledger = mine.open_ledger()
     search = Search(mine, ledger)
-    assert search.ask({})
+    assert search.ask(NOTHING)
     one, other = ledger.read_points()
-    assert search.describe_best({one.id: {"val/nll": 1.0}}) == ""
-    both = {one.id: {"val/nll": 1.0}, other.id: {"val/nll": 2.0}}
+    assert search.describe_best(Ended({one.id: {"val/nll": 1.0}})) == ""
+    both = Ended({one.id: {"val/nll": 1.0}, other.id: {"val/nll": 2.0}})
     assert search.find_best(both).score == 1.5
     assert "ugmm train iris_disc optimizer.lr=" in search.describe_best(both)
 
@@ -100,9 +102,9 @@ def test_a_trial_has_ended_when_all_its_seeds_have(ablation):
 def test_a_metric_that_a_run_lacks_is_one_line(ablation):
     mine = ablation(BASE + SPACE)
     search = Search(mine, mine.open_ledger())
-    search.ask({})
+    search.ask(NOTHING)
     with pytest.raises(UserError, match="a run lacks the metric 'val/nll'"):
-        search.ask({p.id: {"val/mae": 1.0} for p in mine.open_ledger().read_points()})
+        search.ask(Ended({p.id: {"val/mae": 1.0} for p in mine.open_ledger().read_points()}))
 
 
 def test_the_best_trial_is_run_again_by_the_command_that_is_said(ablation):
@@ -123,9 +125,11 @@ def test_a_process_killed_as_it_asks_costs_no_trial(ablation, tmp_path, monkeypa
     (tmp_path / "runs").rename(tmp_path / "before")
     mine = ablation(BASE + SPACE)
     with monkeypatch.context() as patch:
-        patch.setattr("ugmm.studies.ablation.searching.search.write_atomic", killed)
+        patch.setattr("ugmm.studies.ablation.searching.search.write_trials", killed)
         with pytest.raises(SystemExit):
-            Search(mine, mine.open_ledger()).ask({})  # its points are planned, and nothing more
+            Search(mine, mine.open_ledger()).ask(
+                NOTHING
+            )  # its points are planned, and nothing more
     points, search, _ = run_all(mine, far_from_best)
     assert points == expected
     assert len(search.read_trials()) == 5
@@ -141,7 +145,7 @@ def killed(*_):
 def test_a_damaged_file_is_one_line(ablation, text):
     mine = ablation(BASE + SPACE)
     ledger = mine.open_ledger()
-    Search(mine, ledger).ask({})
+    Search(mine, ledger).ask(NOTHING)
     (ledger.folder / "trials.json").write_text(text)
     with pytest.raises(UserError, match=r"trials\.json is damaged .*; remove it") as mistake:
         Search(mine, ledger)
@@ -152,7 +156,7 @@ def test_choices_cannot_change_while_they_are_searched(ablation):
     run_all(ablation(BASE + SPACE), far_from_best, stop_after=1)
     changed = ablation(BASE + SPACE.replace("[20]]", "[30]]"))
     with pytest.raises(UserError, match="a space cannot be changed while it is searched"):
-        Search(changed, changed.open_ledger()).ask({})
+        Search(changed, changed.open_ledger()).ask(NOTHING)
 
 
 RUNGS = """experiment: iris_disc
@@ -185,9 +189,74 @@ def test_the_best_third_climbs_to_the_next_rung(ablation):
 def test_seconds_of_training_end_a_search(ablation):
     text = RUNGS.replace("trials: 9", "seconds: 50")  # here a run takes a second an epoch
     _, search, summaries = run_all(ablation(text), far_from_best)
-    spent = sum(summary["seconds"] for summary in summaries.values())
+    spent = sum(summary["seconds"] for summary in summaries.summaries.values())
     assert 50 <= spent < 50 + 18
     assert search.count_left(summaries) == 0
+
+
+def test_a_search_that_was_stopped_still_promotes(ablation):
+    mine = ablation(RUNGS)
+    ledger = mine.open_ledger()
+    for _ in range(9):  # trials of the first rung, none of which has ended by then
+        assert Search(mine, ledger).ask(NOTHING)
+    assert Search(mine, ledger).count_left(NOTHING) == 0
+    scores = {p.id: {"val/nll": float(i)} for i, p in enumerate(ledger.read_points())}
+    assert Search(mine, ledger).count_left(Ended(scores)) == 1
+    assert Search(mine, ledger).ask(Ended(scores))
+    assert ledger.read_points()[-1].resolve().trainer.max_epochs == 6
+
+
+@pytest.mark.parametrize("others", [0, 4])
+def test_failures_use_up_a_budget_of_seconds(ablation, others):
+    mine = ablation(RUNGS.replace("trials: 9", "seconds: 10"))
+    ledger, asked = mine.open_ledger(), 0
+    ended = NOTHING
+    while Search(mine, ledger).ask(ended):
+        asked += 1
+        ids = [p.id for p in ledger.read_points()]
+        done = {i: {"val/nll": 1.0, "seconds": 0.5} for i in ids[:others]}
+        ended = Ended(done, frozenset(ids[others:]))
+        assert asked <= 30
+    assert asked == (20 if others else 10)  # a failure costs as much as the others, or a tenth
+    assert (Search(mine, ledger).find_best(ended) is None) == (others == 0)
+
+
+def test_what_diverged_or_failed_further_up_is_not_the_best(ablation):
+    _, search, ended = run_all(ablation(RUNGS), far_from_best)
+    top = max(search.read_trials(), key=lambda trial: len(trial.rungs))
+    at_top = {top.rungs[-1][0]}
+    without = {k: v for k, v in ended.summaries.items() if k not in at_top}
+    diverged = {**without, top.rungs[-1][0]: {"val/nll": float("nan"), "seconds": 1.0}}
+    for found in (Ended(diverged), Ended(without, frozenset(at_top))):
+        best = search.find_best(found)
+        assert best.values != top.values
+        assert best.rung == 1
+    assert search.find_best(ended).values == top.values
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("[2, 6, 18]", "[2, 7, 18]", "epochs"),
+        ("[2, 6, 18]", "[2, 6]", "epochs"),
+        ("val/nll", "val/ece", "metric"),
+        ("seeds: [0]", "seeds: [0, 1]", "seeds"),
+        ("trials: 9", "trials: 9\nset: {model.dropout: 0.5}", "set"),
+    ],
+)
+def test_trials_of_something_else_are_not_gone_on_with(ablation, old, new, what):
+    run_all(ablation(RUNGS), far_from_best, stop_after=3)
+    changed = ablation(RUNGS.replace(old, new))
+    with pytest.raises(UserError, match=f"^{what} changed since .*trials.json was begun") as found:
+        Search(changed, changed.open_ledger())
+    assert "\n" not in str(found.value)
+
+
+def test_a_rung_and_trials_may_be_added(ablation):
+    run_all(ablation(RUNGS), far_from_best, stop_after=5)
+    more = RUNGS.replace("18]", "18, 54]").replace("trials: 9", "trials: 12")
+    _, search, _ = run_all(ablation(more), far_from_best)
+    assert len(search.read_trials()) == 12
 
 
 def test_what_has_no_number_for_a_score_is_the_worst(ablation):
@@ -212,6 +281,8 @@ def test_what_has_no_number_for_a_score_is_the_worst(ablation):
         (RUNGS + "set: {trainer.max_epochs: 3}", "trainer.max_epochs is set by epochs"),
         (RUNGS.replace("trials: 9", "seconds: 0"), "seconds"),
         ("experiment: iris_disc\ngrid: {seed: [1]}\nseconds: 5", "seconds is a key of searches"),
+        (RUNGS + "seconds: 5", "give trials or seconds, not both"),
+        (RUNGS + "choose: val/nll", "choose is a key of families"),
         (BASE.replace("val/nll", "test/nll") + SPACE, "choose by validation, such as val/nll"),
         (BASE + "space: {model.dropot: [0.1]}", "unknown key 'model.dropot'"),
         (BASE + "space: {model.dropout: {low: 0.1, high: 1.5}}", "model.dropout=1.5 must be"),

@@ -7,49 +7,30 @@ Massively Parallel Hyperparameter Tuning", arXiv:1810.05934). What is tried anew
 Optuna's tree-structured Parzen estimator, which is shown all trials, those that were left on a
 rung as pruned.
 
-Imports no torch, and Optuna only where something is asked.
+Imports no torch, and Optuna only where something new is asked.
 """
 
-import json
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from statistics import fmean
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ugmm.config.compose import assignment
 from ugmm.config.values import as_text
 from ugmm.errors import UserError
 from ugmm.metrics import find_metric
-from ugmm.reading import reading
 from ugmm.report.tables import format_count
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.ledger import Ledger
 from ugmm.studies.ablation.points import Point
-from ugmm.writing import write_atomic
+from ugmm.studies.ablation.searching.trials import Ended, Trial, read_trials, write_trials
+from ugmm.yaml_text import to_values
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Best", "Search", "Summaries", "settle"]
-
-Summaries = Mapping[str, Mapping[str, float]]  # of runs, by the ids of their points
-
-
-@dataclass
-class Trial:
-    """One choice of values.
-
-    Attributes:
-        params: As Optuna knows them.
-        values: What is set, by key.
-        rungs: On each rung that it has reached, the ids of its points.
-    """
-
-    params: dict[str, Any]
-    values: dict[str, Any]
-    rungs: list[list[str]] = field(default_factory=list)
+__all__ = ["Best", "Search", "settle"]
 
 
 @dataclass(frozen=True)
@@ -81,95 +62,87 @@ class Search:
         ledger: Where its points are planned.
 
     Raises:
-        UserError: If Optuna is not installed, or the file is damaged.
+        UserError: If the file is damaged, or of a search of something else.
     """
 
     def __init__(self, ablation: Ablation, ledger: Ledger) -> None:
-        try:
-            import optuna
-        except ImportError as error:
-            raise UserError(
-                "search: optuna needs Optuna; install it with: pip install 'optuna>=4.5,<6'"
-            ) from error
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.ablation, self.ledger, self._optuna = ablation, ledger, optuna
+        settings = ablation.settings
+        self.ablation, self.ledger = ablation, ledger
         self.path = ledger.folder / "trials.json"
-        self.rungs: Sequence[int | None] = ablation.settings.epochs or [None]
+        self.rungs: Sequence[int | None] = settings.epochs or [None]
+        self.searched = {
+            "experiment": settings.experiment,
+            "metric": settings.metric,
+            "seeds": settings.seeds,
+            "folds": settings.folds,
+            "set": {key: to_values(value) for key, value in ablation.common.items()},
+            "epochs": settings.epochs,
+        }
         self.read_trials()
 
     def read_trials(self) -> list[Trial]:
-        """Return all trials so far.
+        """Return all trials so far; see `ugmm.studies.ablation.searching.trials`."""
+        return read_trials(self.path, self.searched)
 
-        Raises:
-            UserError: If the file is damaged.
+    def count_left(self, ended: Ended) -> int:
+        """Return how many trials are to be asked for; of a budget of seconds, one or none.
+
+        If all have been, one that may climb counts.
         """
-        with reading(self.path):
-            try:
-                text = self.path.read_text(encoding="utf-8")
-            except FileNotFoundError:
-                return []
-        try:
-            return [Trial(**entry) for entry in json.loads(text)["trials"]]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            what = f"{type(error).__name__}: {error}"
-            raise UserError(
-                f"{self.path} is damaged ({what}); remove it to search anew"
-            ) from error
+        trials = self.read_trials()
+        if (budget := self.ablation.settings.seconds) is not None:
+            return int(ended.add_seconds(trials, budget) < budget)
+        left = max(0, self.ablation.settings.most_trials - len(trials))
+        return left or int(self._find_promoted(trials, ended) is not None)
 
-    def count_left(self, summaries: Summaries) -> int:
-        """Return how many trials are to be asked for; of a budget of seconds, one or none."""
-        trials, settings = self.read_trials(), self.ablation.settings
-        if settings.seconds is not None:
-            return int(self._add_seconds(trials, summaries) < settings.seconds)
-        return max(0, settings.trials - len(trials))
-
-    def ask(self, summaries: Summaries) -> bool:
+    def ask(self, ended: Ended) -> bool:
         """Plan the points of a new trial, or of one on its next rung; return whether any was left.
 
-        Args:
-            summaries: Of all runs that are done.
-
         Raises:
-            UserError: If a summary lacks the metric, or the space has changed.
+            UserError: If a summary lacks the metric, the space has changed, or Optuna is not
+                installed.
         """
         with self.ledger.lock():
             trials = self.read_trials()
-            left = self.count_left(summaries)
-            spent = self.ablation.settings.seconds is not None and not left
-            trial = None if spent else self._find_promoted(trials, summaries)
+            if not self.count_left(ended):
+                return False
+            trial = self._find_promoted(trials, ended)
             if trial is None:
-                if not left:
-                    return False
-                trial = self._draw(trials, summaries)
+                trial = self._draw(trials, ended)
                 trials.append(trial)
             rung = len(trial.rungs)
             planned = self.ledger.add(self._compose_points(trial.values, self.rungs[rung]))
             trial.rungs.append([point.id for point in planned])
             # Last: whoever is killed before this line asks for the same points again.
-            content = {"trials": [asdict(trial) for trial in trials]}
-            write_atomic(self.path, json.dumps(content, indent=1) + "\n")
+            write_trials(self.path, self.searched, trials)
         return True
 
-    def find_best(self, summaries: Summaries) -> Best | None:
-        """Return the best trial of those on the highest rung; None if none has ended."""
-        trials = self.read_trials()
-        scores = [self._list_scores(trial, summaries) for trial in trials]
-        rung = max(map(len, scores), default=0) - 1
+    def find_best(self, ended: Ended) -> Best | None:
+        """Return the best trial of those on the highest rung; None if none has ended.
+
+        A trial that failed, or has no number for a score, is not chosen.
+        """
+        trials, scores = self.read_trials(), {}
+        for number, trial in enumerate(trials):
+            found = self._list_scores(trial, ended)
+            if not ended.has_failed(trial) and all(map(math.isfinite, found)):
+                scores[number] = found
+        rung = max(map(len, scores.values()), default=0) - 1
         if rung < 0:
             return None
-        top = {i: found[rung] for i, found in enumerate(scores) if len(found) > rung}
+        top = {number: found[rung] for number, found in scores.items() if len(found) > rung}
         number = (max if self.ablation.goal == "max" else min)(top, key=top.__getitem__)
-        ended = sum(map(bool, scores))
-        seconds = self._add_seconds(trials, summaries)
-        return Best(number, trials[number].values, top[number], rung, ended, seconds)
+        tried = sum(bool(self._list_scores(trial, ended)) for trial in trials)
+        seconds = ended.add_seconds(trials)
+        return Best(number, trials[number].values, top[number], rung, tried, seconds)
 
     def list_chosen(self, best: Best) -> dict[str, Any]:
         """Return all that the best trial sets, on the last rung."""
         return {**self.ablation.common, **self._settings_of(best.values, self.rungs[-1])}
 
-    def describe_best(self, summaries: Summaries) -> str:
+    def describe_best(self, ended: Ended) -> str:
         """Say which trial is best, and how to run it again; empty if none has ended."""
-        best = self.find_best(summaries)
+        best = self.find_best(ended)
         if best is None:
             return ""
         chosen = {"experiment": self.ablation.settings.experiment, **self.list_chosen(best)}
@@ -190,26 +163,33 @@ class Search:
         given = f"{format_count(best.trials, 'setting')}, trained for {best.seconds:.0f} s in all"
         return f"{family}: the best of {given}, has {score}: {chosen}."
 
-    def _find_promoted(self, trials: Sequence[Trial], summaries: Summaries) -> Trial | None:
+    def _find_promoted(self, trials: Sequence[Trial], ended: Ended) -> Trial | None:
         """Return the trial that is next to climb: of the highest rung that one may leave.
 
         One may that is among the best 1/n of those that have ended on its rung, n being how many
         times as long the next rung trains.
         """
         sign = -1 if self.ablation.goal == "max" else 1
-        scores = [self._list_scores(trial, summaries) for trial in trials]
+        scores = [self._list_scores(trial, ended) for trial in trials]
         for rung in reversed(range(len(self.rungs) - 1)):
             here, above = self.ablation.settings.epochs[rung : rung + 2]
-            ended = [i for i, found in enumerate(scores) if len(found) > rung]
-            ended.sort(key=lambda i: sign * scores[i][rung])
-            for i in ended[: len(ended) * here // above]:
-                if len(trials[i].rungs) == rung + 1:
+            ranked = [i for i, found in enumerate(scores) if len(found) > rung]
+            ranked.sort(key=lambda i: sign * scores[i][rung])
+            for i in ranked[: len(ranked) * here // above]:
+                if len(trials[i].rungs) == rung + 1 and math.isfinite(scores[i][rung]):
                     return trials[i]
         return None
 
-    def _draw(self, trials: Sequence[Trial], summaries: Summaries) -> Trial:
+    def _draw(self, trials: Sequence[Trial], ended: Ended) -> Trial:
         """Have Optuna choose values, knowing all trials; a seed for each, so that it can go on."""
-        optuna, space = self._optuna, self.ablation.space
+        try:
+            import optuna
+        except ImportError as error:
+            raise UserError(
+                "search: optuna needs Optuna; install it with: pip install 'optuna>=4.5,<6'"
+            ) from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        space = self.ablation.space
         seed = 1000 * self.ablation.settings.seeds[0] + len(trials)
         study = optuna.create_study(
             direction="maximize" if self.ablation.goal == "max" else "minimize",
@@ -218,7 +198,7 @@ class Search:
         distributions = {key: entry.distribution() for key, entry in space.items()}
         try:
             for trial in trials:
-                study.add_trial(self._as_known(trial, distributions, summaries))
+                study.add_trial(self._as_known(trial, distributions, ended))
         except ValueError as error:
             raise UserError(
                 f"{self.ablation.path}: a space cannot be changed while it is searched "
@@ -228,40 +208,30 @@ class Search:
         return Trial(params, {key: entry.read(params[key]) for key, entry in space.items()})
 
     def _as_known(
-        self, trial: Trial, distributions: Mapping[str, Any], summaries: Summaries
+        self, trial: Trial, distributions: Mapping[str, Any], ended: Ended
     ) -> "optuna.trial.FrozenTrial":
         """Return a trial for Optuna: complete on the last rung, pruned on another, or running."""
-        state = self._optuna.trial.TrialState
-        scores = self._list_scores(trial, summaries)
-        complete = len(scores) == len(self.rungs)
-        return self._optuna.create_trial(
-            state=state.COMPLETE if complete else state.PRUNED if scores else state.RUNNING,
+        from optuna.trial import TrialState, create_trial
+
+        scores = self._list_scores(trial, ended)
+        state = TrialState.PRUNED if scores else TrialState.RUNNING
+        if complete := len(scores) == len(self.rungs):
+            state = TrialState.COMPLETE
+        elif ended.has_failed(trial):
+            state = TrialState.FAIL
+        return create_trial(
+            state=state,
             value=scores[-1] if complete else None,
             params=trial.params,
             distributions=dict(distributions),
             intermediate_values=dict(enumerate(scores)),
         )
 
-    def _list_scores(self, trial: Trial, summaries: Summaries) -> list[float]:
-        """Return a trial's mean of the metric on each rung on which it has ended."""
-        metric, scores = self.ablation.settings.metric, []
-        for ids in trial.rungs:
-            if not all(point in summaries for point in ids):
-                break
-            known = [summaries[point][metric] for point in ids if metric in summaries[point]]
-            if len(known) < len(ids):
-                raise UserError(
-                    f"{self.ablation.path}: a run lacks the metric {metric!r}; name one that its "
-                    "summary.json has"
-                )
-            score = fmean(known)
-            worst = -math.inf if self.ablation.goal == "max" else math.inf
-            scores.append(worst if math.isnan(score) else score)
-        return scores
-
-    def _add_seconds(self, trials: Sequence[Trial], summaries: Summaries) -> float:
-        ids = [point for trial in trials for rung in trial.rungs for point in rung]
-        return sum(summaries[point].get("seconds", 0.0) for point in ids if point in summaries)
+    def _list_scores(self, trial: Trial, ended: Ended) -> list[float]:
+        try:
+            return ended.list_scores(trial, self.ablation.settings.metric, self.ablation.goal)
+        except UserError as error:
+            raise UserError(f"{self.ablation.path}: {error}") from error
 
     def _settings_of(self, values: Mapping[str, Any], epochs: int | None) -> dict[str, Any]:
         return {**values, **({} if epochs is None else {"trainer.max_epochs": epochs})}
@@ -287,13 +257,20 @@ def settle(ablation: Ablation) -> tuple[Ablation, list[str]]:
     variants, notes = {}, []
     for name, tuned in ablation.searches.items():
         ledger = tuned.open_ledger()
+        search, ended = Search(tuned, ledger), Ended.read(ledger)
         points = ledger.read_points()
-        search, summaries = Search(tuned, ledger), ledger.read_summaries(points)
-        best = search.find_best(summaries)
-        if best is None or search.count_left(summaries) or ledger.find_unfinished(points):
+        if search.count_left(ended) or ledger.find_unfinished(points):
             raise UserError(
                 f"{ablation.path}: the search of {name} is not over; go on with: ugmm ablate "
                 f"{ablation.path}"
+            )
+        best = search.find_best(ended)
+        if best is None:
+            first = next((p for p in points if p.id in ended.failed), None)
+            why = f", such as: {ledger.describe_failure(first)}" if first is not None else ""
+            raise UserError(
+                f"{ablation.path}: no trial of {name} has ended with a number for a score{why}; "
+                f"mend that and try again: ugmm ablate {ablation.path} --retry"
             )
         variants[name] = search.list_chosen(best)
         notes.append(search.describe(name, best))
