@@ -53,4 +53,12 @@ PICTURES = (
     Picture("coverage.png", ("python benchmarks/architectures/regression.py --picture OUT",)),
     Picture("pruning.png", ("python benchmarks/neurons/pruning.py --picture OUT",)),
     Picture("speed.png", ("python benchmarks",)),
+    Picture(
+        "uncertainty.png",
+        (
+            "ugmm ablate mnist_families",
+            "ugmm train mnist_gen",
+            "python benchmarks/uncertainty/digits.py --picture OUT",
+        ),
+    ),
 )

@@ -66,7 +66,7 @@ def rows_of(name):
     """A batch for a network, and its labels."""
     x = torch.randn(ROWS, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     case = CASES.get(name)
-    if case and case.binary:
+    if case and (case.binary or case.grey):
         x = (x > 0).double()
     if name == "ugmm-missing":
         x[::3, 1] = torch.nan

@@ -77,7 +77,8 @@ def compare_ablation(
 
 def _read_runs(ablation: Ablation, name: str) -> "_Report":
     """Read the run folders."""
-    ablation, chosen = settle(ablation)
+    asked = ablation
+    ablation, chosen = settle(asked)
     ledger = ablation.open_ledger()
     records, notes = read_records(ablation, ledger)
     runs = ledger.folder.parent
@@ -87,7 +88,20 @@ def _read_runs(ablation: Ablation, name: str) -> "_Report":
         )
     first = next(iter(list_variants(ablation, ledger)))
     searches = dict(zip(ablation.variants, chosen, strict=False))
-    return _Report(ablation, first, records, read_origins(records), searches, notes, name)
+    report = _Report(ablation, first, records, read_origins(records), searches, notes, name)
+    report.trials = {
+        f"searches {search.name}": _list_trials(search) for search in asked.searches.values()
+    }
+    return report
+
+
+def _list_trials(search: Ablation) -> str:
+    """Return the runs of a search as CSV, a line each."""
+    from ugmm.report.study.text import runs_csv
+
+    records, _ = read_records(search, search.open_ledger())
+    names = [search.settings.metric, "seconds", "parameters"]
+    return runs_csv(records, names, tell_runs(records, read_origins(records), {}))
 
 
 def _read_published(ablation: Ablation, name: str) -> "_Report":
@@ -148,6 +162,9 @@ class _Report:
         self.notes = [*notes, f"The best run of {best.variant}: {best.best}."]
         along = [self.along] if self.along else []
         names = [*dict.fromkeys((metric, *report, *along, "seconds", "parameters"))]
+        self.trials: dict[
+            str, str
+        ] = {}  # of the searches that chose the variants, as CSV, by name
         self.runs_csv = runs_csv(records, names, tell_runs(records, origins, searches))
 
     def show(self) -> None:
@@ -224,14 +241,16 @@ class _Report:
         """Write the section of the page of results, its picture, and what is kept of the runs.
 
         Args:
-            keep: Whether to write the latter: not where all this was read from it.
+            keep: Whether to write the latter, and the trials of searches: not where all this was
+                read from it.
         """
         from ugmm.report.style import save
 
         root, study = project_root(), self.study
         save(self.draw(), root / "docs" / "images" / "ablations" / f"{study}.png")
         if keep:
-            write_published(root, study, self.runs_csv)
+            for kept, text in {study: self.runs_csv, **self.trials}.items():
+                write_published(root, kept, text)
         path = publish_section(root, study, self.format_section())
         sys.stdout.write(f"published in {path}\n")
 

@@ -92,6 +92,11 @@ def test_what_was_chosen_is_compared_on_the_test_rows(ablation, capsys, monkeypa
     output = capsys.readouterr().out.partition("the same as a page")[0]
     assert "mlp has the best test/accuracy, 93.50%" in output
     assert "mlp: the best of " in output
+    kept = tmp_path / "elsewhere" / "experiments" / "published" / "searches"
+    for name, search in mine.searches.items():
+        lines = (kept / f"mine-{name}.csv").read_text().splitlines()
+        assert lines[0].startswith("variant,seed,fold,val/nll,seconds,parameters")
+        assert len(lines) == 1 + len(search.open_ledger().read_points())
     shutil.rmtree("runs")
     assert main(["compare", "mine.yaml", "--published"]) == 0
     assert capsys.readouterr().out == output
