@@ -303,7 +303,11 @@ def test_a_density_of_an_experiment_is_normalised(crossval):
         ({"q": QDA_ROW}, {"data": "diabetes"}, "data=diabetes has a number to predict, and"),
         ({"q": QDA_ROW}, {"select": "best"}, "select: "),
         ({}, {}, "models must map names"),
-        ({"q": {**QDA_ROW, "grid": 0}}, {}, "models.q: set and grid must map keys to values"),
+        (
+            {"q": {**QDA_ROW, "grid": 0}},
+            {},
+            "models.q: set, grid and gaps must map keys to values",
+        ),
         (
             {"q": QDA_ROW},
             {"folds": 51},
