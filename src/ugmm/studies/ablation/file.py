@@ -144,9 +144,9 @@ def _with_families(found: Ablation, families: Mapping[str, Any], *, alone: bool)
         first = search.compose_first()
         if "folds" in first.config["data"]:
             raise UserError(
-                f"{path}: which rows of data={first.config['data']['name']} are tested follows the "
-                "seed, so a search would learn from rows that later seeds are tested on; tune and "
-                "compare such models by ugmm crossval"
+                f"{path}: which rows of data={first.config['data']['name']} are tested follows "
+                "the seed, so a search would learn from rows that later seeds are tested on; tune "
+                "and compare such models by ugmm crossval"
             )
         place = first.run.folder.parent
         if (other := places.setdefault(place, search.name)) != search.name:

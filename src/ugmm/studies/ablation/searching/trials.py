@@ -125,8 +125,8 @@ def read_trials(path: Path, searched: Mapping[str, Any]) -> list[Trial]:
     if grown != searched or searched["epochs"][: len(rungs)] != rungs:
         changed = [key for key in searched if searched[key] != before.get(key)]
         raise UserError(
-            f"{', '.join(changed)} changed since {path} was begun, with whose trials others cannot "
-            f"be compared; change it back, or remove {path.parent.parent} to search anew"
+            f"{', '.join(changed)} changed since {path} was begun, with whose trials others "
+            f"cannot be compared; change it back, or remove {path.parent.parent} to search anew"
         )
     return trials
 
