@@ -1,6 +1,7 @@
 """What the repository's own files say of versions, commands and each other is so."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,9 @@ def test_commands_that_a_page_names_are_there():
     for page in PAGES:
         named = re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text(encoding="utf-8"))
         assert set(named) <= targets, page.name
+
+
+def test_no_two_test_files_have_one_name():
+    """Pytest would collect the first of them only."""
+    counts = Counter(path.name for path in (CLONE / "tests").rglob("test_*.py"))
+    assert [name for name, n in counts.items() if n > 1] == []
