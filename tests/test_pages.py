@@ -41,7 +41,7 @@ RUN = {
     ("docs/tables.md", "console"): "tests/test_tables_page.py",
     ("docs/tables.md", "python"): "tests/test_tables_page.py",
     ("docs/tables.md", "sh"): "tests/test_pages.py",
-    ("docs/tables.md", "yaml"): "tests/studies/crossval/test_gaps.py",
+    ("docs/tables.md", "yaml"): "tests/studies/crossval/test_hidden_cells.py",
 }
 _COMMAND = r"^(?:\$ )?((?:ugmm|make) .*)(?=\n(.*))"
 BLOCKS = [fence for page in pages() for fence in fences(page)]

@@ -43,6 +43,7 @@ def test_every_shipped_choice_can_be_chosen(group, name):
     together = {
         "autoregressive": ["task=likelihood"],
         "bernoulli_mixture": ["task=likelihood"],
+        "nade": ["task=likelihood"],
         "ugmm_circuit": ["task=likelihood"],
         "likelihood": ["model=autoregressive"],
         **{name: ["task=fitted"] for name in ("lda", "qda", "gmm")},

@@ -151,7 +151,7 @@ space:
 
 
 def test_a_killed_search_ends_with_its_trials(start, tmp_path):
-    optuna = pytest.importorskip("optuna", reason="optuna is not installed")
+    pytest.importorskip("optuna", reason="optuna is not installed")
     (tmp_path / "small.yaml").write_text(SEARCH)
     process = start("--jobs", "2")
     runs = tmp_path / "runs/small"
@@ -161,15 +161,8 @@ def test_a_killed_search_ends_with_its_trials(start, tmp_path):
     code, output = ended(start("--jobs", "2"))
     assert code == 0, output
     assert "best of 6 trials: val/nll" in output
-    backend = optuna.storages.journal.JournalFileBackend(str(runs / "ablation/optuna.log"))
-    storage = optuna.storages.JournalStorage(backend)
-    study = optuna.load_study(study_name="small", storage=storage)
-    trials = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    trials = json.loads((runs / "ablation" / "trials.json").read_text())["trials"]
     assert len(trials) == 6
-    for trial in trials:
-        (point,) = trial.user_attrs["points"]
-        (folder,) = runs.glob(f"*-{point}")
-        assert trial.value == Run(folder).read_summary()["val/nll"]
-    assert len(list(runs.glob("*/summary.json"))) == len(
-        {t.user_attrs["points"][0] for t in trials}
-    )
+    points = [point for trial in trials for rung in trial["rungs"] for point in rung]
+    assert all(len(list(runs.glob(f"*-{point}/summary.json"))) == 1 for point in points)
+    assert len(list(runs.glob("*/summary.json"))) == len(set(points))

@@ -134,7 +134,7 @@ def test_an_unknown_ablation_names_the_nearest(capsys):
 def test_every_ablation_is_valid(path):
     found = read_ablation(path.stem)
     assert found.title != found.name
-    assert len(found.points) >= 3 or found.space or len(found.searches) > 1
+    assert len(found.points) >= 2 or found.space or len(found.searches) > 1
 
 
 NAMES = ("on", "off", "no", "0", "1", "01", "1.0", "null", "~", "a #1", "x: y", "${seed}", "???")
