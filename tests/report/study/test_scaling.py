@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from ugmm.errors import UserError
 from ugmm.report.statistics import Record
-from ugmm.report.study.scaling import describe_scaling, draw_scaling, fit_scaling
+from ugmm.report.study.scaling import (
+    describe_left_out,
+    describe_scaling,
+    draw_scaling,
+    fit_scaling,
+)
 
 SIZES = (10, 20, 40, 80)
 
@@ -77,3 +83,36 @@ def test_it_is_said_in_words_and_drawn():
     assert [line.get_label() for line in left.get_lines()][::2] == ["ugmm", "mlp"]
     np.testing.assert_allclose(left.get_lines()[2].get_ydata(), 0.5 * np.array(SIZES) ** -0.25)
     assert right.get_xlabel() == "seconds of training"
+
+
+def change(runs, **values):
+    return [run._replace(summary={**run.summary, **values}) for run in runs]
+
+
+def test_points_without_a_logarithm_are_counted_and_none_left_is_refused():
+    runs = make_runs("ugmm", -0.5)
+    assert describe_left_out(runs, "test/accuracy", "parameters") == []
+    perfect = change(runs[:2], **{"test/accuracy": 1.0}) + runs[2:]
+    assert describe_left_out(perfect, "test/accuracy", "parameters") == [
+        "Left out along parameters: 2 of 12 points, where 1 - test/accuracy or parameters is not "
+        "above 0 and has no logarithm."
+    ]
+    with pytest.raises(UserError, match=r"nothing is left .* -test/log_prob above 0"):
+        describe_left_out(change(runs, **{"test/log_prob": 2.0}), "test/log_prob", "parameters")
+
+
+def test_a_metric_that_should_be_large_falls_as_what_it_lacks():
+    runs = [
+        run._replace(
+            summary={
+                "parameters": run.summary["parameters"],
+                "test/log_prob": -run.summary["test/nll"],
+                "test/r2": 1 - run.summary["test/nll"],
+            }
+        )
+        for run in make_runs("ugmm", -0.5)
+    ]
+    for metric, loss in (("test/log_prob", "-test/log_prob"), ("test/r2", "1 - test/r2")):
+        laws = fit_scaling(runs, metric, "parameters")
+        assert laws[0].exponent == pytest.approx(-1)
+        assert describe_scaling(laws, metric, "parameters")[0].startswith(f"ugmm: {loss} goes as")

@@ -126,7 +126,7 @@ class Conditionals(AutoregressiveDensity):
         near, columns = self.head.near is not None, self.start_logits is not None
         if near or columns:
             what = "neighbours" if near else "memory='columns'"
-            raise ValueError(f"of a network with {what} pixels are in one order only: that of lines")
+            raise ValueError(f"with {what} pixels are in one order only: that of lines")
 
     def _prefix_scores(
         self,

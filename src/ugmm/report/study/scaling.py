@@ -10,12 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.report.escaping import for_plot
 from ugmm.report.statistics import Record, paired_difference
 from ugmm.report.style import SERIES, label_log, new_figure, tidy
+from ugmm.report.tables import format_count
 
-__all__ = ["PowerLaw", "describe_scaling", "draw_scaling", "fit_scaling"]
+__all__ = ["PowerLaw", "describe_left_out", "describe_scaling", "draw_scaling", "fit_scaling"]
 
 
 Places = dict[int, dict[str, tuple[float, float]]]  # by seed and variant
@@ -44,30 +46,71 @@ def _family_of(variant: str) -> str:
 
 
 def _loss_of(value: float, metric: str) -> float:
-    """Return what falls as a metric gets better: the rest to 1 of a share that should be large."""
+    """Return what falls as a metric gets better.
+
+    Of one that should be large that is what it lacks of 1, as accuracy, F1 and R squared do; of a
+    log-likelihood, which has no such bound, its negative.
+    """
     known = find_metric(metric)
-    return 1 - value if known.goal == "max" and known.unit == "share" else value
+    if known.goal != "max":
+        return value
+    return -value if known.unit == "nats" else 1 - value
 
 
 def _name_loss(metric: str) -> str:
     known = find_metric(metric)
-    return f"1 - {metric}" if known.goal == "max" and known.unit == "share" else metric
+    if known.goal != "max":
+        return metric
+    return f"-{metric}" if known.unit == "nats" else f"1 - {metric}"
 
 
 def _collect(records: Sequence[Record], metric: str, along: str) -> dict[str, Places]:
-    """Return by family, seed and variant where a run is, or the mean of its folds."""
+    """Return by family, seed and variant where a run is, or the mean of its folds.
+
+    What has no logarithm is left out.
+    """
+    found: dict[str, Places] = {}
+    for (family, seed, variant), (x, y) in _average(records, metric, along).items():
+        if x > 0 and y > 0:
+            found.setdefault(family, {}).setdefault(seed, {})[variant] = (x, y)
+    return found
+
+
+def _average(
+    records: Sequence[Record], metric: str, along: str
+) -> dict[tuple[str, int, str], tuple[float, float]]:
+    """Return where each variant of a family is, seed by seed, in the mean over its folds."""
     folds: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
     for record in records:
         if metric in record.summary and along in record.summary:
             at = (_family_of(record.variant), record.seed, record.variant)
             place = (record.summary[along], _loss_of(record.summary[metric], metric))
             folds.setdefault(at, []).append(place)
-    found: dict[str, Places] = {}
-    for (family, seed, variant), places in folds.items():
-        x, y = (fmean(values) for values in zip(*places, strict=True))
-        if x > 0 and y > 0:  # what has a logarithm
-            found.setdefault(family, {}).setdefault(seed, {})[variant] = (x, y)
-    return found
+    return {
+        at: (fmean(x for x, _ in places), fmean(y for _, y in places))
+        for at, places in folds.items()
+    }
+
+
+def describe_left_out(records: Sequence[Record], metric: str, along: str) -> list[str]:
+    """Return a sentence on the points that have no logarithm, if there are any.
+
+    Raises:
+        UserError: If no point has one.
+    """
+    places, loss = _average(records, metric, along).values(), _name_loss(metric)
+    left_out = sum(not (x > 0 and y > 0) for x, y in places)
+    if left_out == len(places):
+        raise UserError(
+            f"nothing is left to show along {along}: no run has {along} and {loss} above 0, and "
+            "so a logarithm; choose another metric, or take `along` out"
+        )
+    if not left_out:
+        return []
+    return [
+        f"Left out along {along}: {left_out} of {format_count(len(places), 'point')}, where "
+        f"{loss} or {along} is not above 0 and has no logarithm."
+    ]
 
 
 def fit_scaling(records: Sequence[Record], metric: str, along: str) -> list[PowerLaw]:
@@ -75,7 +118,7 @@ def fit_scaling(records: Sequence[Record], metric: str, along: str) -> list[Powe
 
     Args:
         records: The runs; a variant belongs to the family that is the first word of its name.
-        metric: What falls; of a share that should be large, the rest to 1.
+        metric: What falls; of one that should be large, what it lacks of 1, or its negative.
         along: What grows, a key of the summaries, such as `parameters`.
 
     Returns:

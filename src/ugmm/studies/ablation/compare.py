@@ -137,7 +137,7 @@ class _Report:
         notes: list[str],
         name: str,
     ) -> None:
-        from ugmm.report.study.scaling import describe_scaling, fit_scaling
+        from ugmm.report.study.scaling import describe_left_out, describe_scaling, fit_scaling
         from ugmm.report.study.text import caption, conclusion, runs_csv, table_cells
 
         metric, report = ablation.settings.metric, ablation.settings.report
@@ -149,6 +149,7 @@ class _Report:
             check_metric(self.along, records, ablation.path)
             laws = fit_scaling(records, metric, self.along)
             notes += describe_scaling(laws, metric, self.along)
+            notes += describe_left_out(records, metric, self.along)
         self.title, self.goal, self.study = ablation.title, ablation.goal, ablation.name
         baseline = ablation.settings.baseline or first
         self.name, self.baseline = name, baseline
