@@ -211,3 +211,13 @@ def test_bad_heads(arguments, complaint):
 def test_neighbours_need_a_fixed_order():
     with pytest.raises(ValueError, match="fixed order only"):
         AutoregressiveUGMM(4, head="levels", neighbours=1, order="random")
+
+
+@pytest.mark.parametrize("settings", [{"neighbours": 1}, {"memory": "columns"}])
+def test_what_is_of_lines_is_in_no_other_order(settings):
+    network = AutoregressiveUGMM(4, hidden=(4,), head="levels", levels=3, **settings)
+    order, (name,) = torch.tensor([3, 1, 0, 2]), settings
+    with pytest.raises(ValueError, match=f"with {name}.* pixels are in one order only"):
+        network.in_order(order)
+    with pytest.raises(ValueError, match=f"with {name}.* pixels are in one order only"):
+        network.conditionals(torch.zeros(2, 4), torch.zeros(2, dtype=torch.long), order=order)

@@ -190,6 +190,26 @@ def test_a_missing_feature_teaches_its_component_nothing():
     assert not model.head.slope.grad[:, :, 1].any()
 
 
+@pytest.mark.parametrize("head", ["bernoulli", "levels"])
+def test_a_missing_pixel_leaves_out_its_weight_among_neighbours(head):
+    """The network whose weights of that pixel are 0 says the same, and other weights count."""
+    torch.manual_seed(0)
+    model = AutoregressiveUGMM(9, hidden=(5,), head=head, levels=3, neighbours=1, missing=True)
+    with torch.no_grad():
+        for parameter in model.double().parameters():
+            parameter.add_(torch.randn_like(parameter))
+        x, y = torch.randint(2, (6, 9)).double(), torch.zeros(6, dtype=torch.long)
+        x[:, 4] = math.nan
+        found = model.conditionals(x, y)
+        near = model.head.near
+        weight = near.weight.clone()
+        near.weight[near.places == 4] = 0
+        assert_close(model.conditionals(x, y), found)
+        near.weight.copy_(weight)
+        near.weight[near.places == 3] = 0
+        assert (model.conditionals(x, y) - found).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("train", [False, True])
 def test_some_positions_of_rows_with_gaps_are_right_on_average(train):
     torch.manual_seed(0)

@@ -133,7 +133,8 @@ class AutoregressiveDensity(Density):
         finite, gaps = x.isfinite(), x.isnan()
         strange = ~finite & ~gaps if self.missing else ~finite
         known = strange.long().cumsum(-1) == 0
-        x = x.where(finite, 0)
+        # Pixels enter linear terms as 2 x - 1: there, what is left out of them is grey, not black.
+        x = x.where(finite, 0 if self.levels is None else 0.5)
         seen = x.masked_fill(gaps, FAR) if self.missing else x
         found = self.head(self.features(seen, y, chosen, order), x, chosen, order)
         found = found.where(known if chosen is None else known[:, chosen], math.nan)

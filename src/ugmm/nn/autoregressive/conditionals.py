@@ -92,11 +92,12 @@ class Conditionals(AutoregressiveDensity):
     def expect_missing(self) -> None:
         r"""See `Classifier.expect_missing`.
 
-        From now on a feature that is missing leaves out its own factor, and its component in the
-        prefixes of those behind it:
+        From now on a feature that is missing leaves out its own factor, and its component and its
+        part of linear terms in the prefixes of those behind it:
         :math:`p(x_O, y) = p(y) \prod_{d \in O} p(x_d \mid x_k, k < d, k \in O; y)`. For each set O
         this is normalised; it is what a row with gaps is trained by, and not what is left of p
-        where the other features are integrated out, which `marginal` estimates.
+        where the other features are integrated out, which `marginal` estimates. (In a memory of
+        columns its weight still counts among those of the prefix.)
         """
         self.missing = self.init_args["missing"] = True
 
@@ -110,9 +111,22 @@ class Conditionals(AutoregressiveDensity):
         """Return the scores of each prefix that the head reads: (batch, D or P, hidden[-1]).
 
         The arguments are those of `conditionals`, but for x, whose columns are in order here.
+
+        Raises:
+            ValueError: If there is an order, and the network has a term of neighbours or a memory
+                of columns.
         """
+        if order is not None:
+            self._refuse_lines()
         logits = self.prefix.masked_logits()
         return self._after_first(self._prefix_scores(x, y, logits, chosen, order))
+
+    def _refuse_lines(self) -> None:
+        """Refuse another order of the features where parameters are of pixels line by line."""
+        near, columns = self.head.near is not None, self.start_logits is not None
+        if near or columns:
+            what = "neighbours" if near else "memory='columns'"
+            raise ValueError(f"with {what} pixels are in one order only: that of lines")
 
     def _prefix_scores(
         self,

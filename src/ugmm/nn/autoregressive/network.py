@@ -91,8 +91,13 @@ class AutoregressiveUGMM(Conditionals):
         """Return the network of a fixed order that this one is for an order of the features.
 
         Its feature d is feature `order[d]` here. It is a copy, for evaluation.
+
+        Raises:
+            ValueError: If the order is none of all features, or the network has a term of
+                neighbours or a memory of columns.
         """
         check_order(order, self.n_features)
+        self._refuse_lines()
         twin = copy.deepcopy(self).requires_grad_(False).eval()
         twin.orders = None
         for parameter in (twin.prefix.loc, twin.prefix.raw_scale, twin.prefix.logits):
