@@ -90,3 +90,18 @@ def test_the_diagram_names_all_models_and_joins_what_is_not_told_apart():
     assert len(thick) == 1  # all three: the critical difference is 1.66
     low, high = thick[0].get_xdata()
     assert low < 1 < 2.5 < high
+
+
+def test_log_densities_are_compared_in_nats_a_column():
+    widths = dict(zip(TABLES, (2, 4, 5, 10), strict=True))
+    report = {
+        model: [fit(t, 0.0, 0, 0.5, log_prob=at * n, columns=n) for t, n in widths.items()]
+        for model, at in (("one", -1.0), ("two", -1.5))
+    }
+    models = dict.fromkeys(
+        report, SimpleNamespace(what="baseline", fixed={}, grid={"reg": [0.1]}, gaps=None)
+    )
+    page = tables_markdown(report, "T", "c", [], models, gather(report, True), "ranks.png")
+    assert "| two | +0.5000 | 4 | 0 | 0.125 | 0.125 |" in page
+    assert "| d | -10.00 | -15.00 | 10 |" in page
+    assert "nats a column" in page

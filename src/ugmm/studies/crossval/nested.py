@@ -55,8 +55,8 @@ def cross_validate(
         UserError: If the user can mend what keeps a fit from running.
     """
     with loading():
-        most = study.settings.rows
-        tables = {name: read_rows(config, most) for name, config in study.data.items()}
+        most, noise = study.settings.rows, study.settings.dequantize
+        tables = {name: read_rows(config, most, noise) for name, config in study.data.items()}
     for name, rows in tables.items():
         _check_folds(name, rows, study)
         _check_gaps(name, rows, study)
