@@ -3,17 +3,20 @@
 import hashlib
 import warnings
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from ugmm.config.choices.data import DataConfig
+from ugmm.errors import UserError
 
 __all__ = [
     "IMPUTERS",
     "Imputer",
     "Rows",
+    "check_cut",
     "dequantize",
     "fill_gaps",
     "hide_cells",
@@ -67,7 +70,7 @@ def read_rows(
             `dequantize`.
 
     Raises:
-        UserError: If they cannot be had.
+        UserError: If they cannot be had, or not be cut to so many.
     """
     data = config.build(seed=0)
     x, y = (t.numpy() for t in data.rows())
@@ -77,6 +80,7 @@ def read_rows(
     if most is not None and len(y) > most:
         from sklearn.model_selection import train_test_split
 
+        check_cut(y, data.class_names, most)
         x, _, y, _ = train_test_split(x, y, train_size=most, stratify=y, random_state=0)
     columns = data.describe_rows().columns
     widths = [len(column.features) for column in columns] or [1] * x.shape[1]
@@ -103,6 +107,32 @@ def dequantize(rows: Rows, least: float) -> Rows:
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, x.shape)
     x = x + noise * np.maximum(steps, least * x.std(0))
     return replace(rows, x=x, columns=rows.columns[varies])
+
+
+def check_cut(y: np.ndarray, class_names: Sequence[str], most: int) -> None:
+    """Refuse a cut that cannot have the shares of the classes.
+
+    Args:
+        y: Labels, (n,).
+        class_names: One name a class.
+        most: How many rows are kept, fewer than n.
+
+    Raises:
+        UserError: If a class has a single row, or fewer rows than classes are kept or left out.
+    """
+    classes, counts = np.unique(y, return_counts=True)
+    if counts.min() < 2:
+        name = class_names[int(classes[counts.argmin()])]
+        raise UserError(
+            f"rows={most} cannot be drawn with the shares of the classes: class {name!r} has a "
+            "single row; leave that class out, or set rows to null"
+        )
+    if not len(classes) <= most <= len(y) - len(classes):
+        raise UserError(
+            f"rows={most} of {len(y)} cannot be drawn with the shares of {len(classes)} classes, "
+            f"each of which is kept and left out in part; set rows from {len(classes)} to "
+            f"{len(y) - len(classes)}, or to null for all"
+        )
 
 
 def hide_cells(rows: Rows, share: float, seed: int) -> np.ndarray:
