@@ -210,6 +210,12 @@ def _tell(study: CrossValidation, about: Mapping[str, str], report: Report) -> l
         data += (
             f", at most {settings.rows} rows of each, drawn once with the shares of its classes"
         )
+    continuous = (
+        "Values are made continuous: each has uniform noise added, as wide as the smallest step "
+        f"between the values of its feature and at least {settings.dequantize} standard "
+        "deviations, drawn once, the same for all models, in training rows and in test rows. Rows "
+        "with a gap and features that are constant are left out."
+    )
     folds = f"{settings.folds} stratified folds"
     if settings.n_tested < settings.folds:
         folds = f"The first {settings.n_tested} of {folds}"
@@ -234,6 +240,7 @@ def _tell(study: CrossValidation, about: Mapping[str, str], report: Report) -> l
     return [
         f"Data: {data}. {folds}, seeds {seeds} (of the folds and of the models). Features are "
         "standardised by each fold's training rows.",
+        *([continuous] if settings.dequantize is not None else []),
         *([hidden] if settings.missing != [0.0] else []),
         *([f"{chosen}{density}."] if any(len(candidates) > 1 for candidates in lists) else []),
         *([fixed] if any(model.fixed for model in study.models.values()) else []),

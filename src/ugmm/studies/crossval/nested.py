@@ -59,8 +59,10 @@ def cross_validate(
         UserError: If the user can mend what keeps a fit from running.
     """
     with loading():
-        most = study.settings.rows
-        tables = {name: _read_rows(name, config, most) for name, config in study.data.items()}
+        most, noise = study.settings.rows, study.settings.dequantize
+        tables = {
+            name: _read_rows(name, config, most, noise) for name, config in study.data.items()
+        }
     for name, rows in tables.items():
         _check_folds(name, rows, study)
         _check_gaps(name, rows, study)
@@ -71,9 +73,9 @@ def cross_validate(
     return runner.report(places)
 
 
-def _read_rows(name: str, config: DataConfig, most: int | None) -> Rows:
+def _read_rows(name: str, config: DataConfig, most: int | None, least_noise: float | None) -> Rows:
     try:
-        return read_rows(config, most)
+        return read_rows(config, most, least_noise)
     except UserError as error:
         raise UserError(f"data={name}: {error}") from error
 
