@@ -1,7 +1,11 @@
 """The page of results: what its writer replaces, and what it leaves as it is."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from ugmm.studies import results
 from ugmm.studies.results import RESULTS, publish_section
 
 PAGE = """# Results
@@ -91,3 +95,16 @@ def test_the_first_section_makes_the_page(publish):
 
 def test_a_page_without_a_place_for_contents_has_none(publish):
     assert "](#" not in publish("mine", "### Mine\n", "# Of one's own\n")
+
+
+def test_studies_that_are_published_at_once_are_all_there(tmp_path, monkeypatch):
+    def slowly(text):
+        time.sleep(0.02)  # the others read meanwhile, if they may
+        return text
+
+    monkeypatch.setattr(results, "_with_contents", slowly)
+    names = [f"study {number}" for number in range(4)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: publish_section(tmp_path, name, f"### {name}\n"), names))
+    text = (tmp_path / RESULTS).read_text()
+    assert all(f"<!-- {name} -->\n### {name}\n" in text for name in names)

@@ -8,7 +8,9 @@ is new goes to the end; one that was moved under a topic stays there, however of
 import re
 from pathlib import Path
 
-from ugmm.writing import make_folder, write_atomic
+from filelock import FileLock
+
+from ugmm.writing import explaining, make_folder, write_atomic
 
 __all__ = ["RESULTS", "publish_section"]
 
@@ -40,8 +42,10 @@ def publish_section(root: Path, study: str, section: str) -> Path:
     """
     path = root / RESULTS
     make_folder(path.parent)
-    text = path.read_text(encoding="utf-8") if path.is_file() else _PAGE
-    write_atomic(path, _with_contents(_with_section(text, study, section)))
+    # Another study that is published meanwhile would read a page without this section.
+    with explaining(path), FileLock(path.with_name(".results.lock")):
+        text = path.read_text(encoding="utf-8") if path.is_file() else _PAGE
+        write_atomic(path, _with_contents(_with_section(text, study, section)))
     return path
 
 
