@@ -219,6 +219,11 @@ def test_references_reach_other_keys():
             "task=generative task.objective=score",
             "task.objective=score with data.missing=keep: it needs a value in every cell; use",
         ),
+        (
+            "data=csv data.path=t.csv data.missing=keep model=autoregressive model.head=bernoulli "
+            "task=likelihood trainer.monitor=val/bits_per_dim",
+            "here a validation measures val/accuracy, val/nll, val/ece, val/log_prob; choose one",
+        ),
         ("model._target_=os.system", "unknown key 'model._target_'"),
         (
             "seed=!!python/name:os.system",

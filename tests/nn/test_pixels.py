@@ -64,6 +64,22 @@ def test_masked_scores_are_those_of_the_definition(radius, binary):
     torch.testing.assert_close(layer(x, y, some), found[:, some])
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_gradients_are_those_of_differences(binary):
+    """Also those of the first pixel, which sees nothing."""
+    torch.manual_seed(0)
+    layer = MaskedUGMM(SHAPE, 1, 2, 2, binary, 0.1, kernel="reference").double()
+    x, y = pixels(3, 2 if binary else 256), torch.tensor([0, 1, 1])
+    layer.init_from(x)
+    names, values = zip(*layer.named_parameters(), strict=True)
+    assert torch.autograd.gradcheck(
+        lambda *given: torch.func.functional_call(
+            layer, dict(zip(names, given, strict=True)), (x, y)
+        ),
+        values,
+    )
+
+
 @pytest.mark.parametrize("classes", [1, 2])
 def test_binary_images_have_probabilities_that_sum_to_one(classes):
     network = make(n_classes=classes, neighbours=1)

@@ -78,3 +78,12 @@ def test_signed_ranks_with_ties_and_zeros_by_all_signs():
     assert signed_rank_p(differences) == pytest.approx(expected)
     assert signed_rank_p([0.0, 0.0]) is None
     assert signed_rank_p([0.1] * 10) == pytest.approx(2 / 1024)
+
+
+def test_ties_do_not_depend_on_how_numbers_were_rounded():
+    computed = (0.9 - 0.8, 0.4 - 0.3, -(0.3 - 0.2), 0.25, 0.35)
+    assert signed_rank_p(computed) == signed_rank_p((0.1, 0.1, -0.1, 0.25, 0.35))
+    assert signed_rank_p([0.1 + 0.2 - 0.3] * 5) is None
+    values = np.array([[0.3, 0.1 + 0.2], [0.1 + 0.2, 0.3], [0.3, 0.3]])
+    assert rank_models(values).means.tolist() == [1.5, 1.5]
+    assert rank_models(np.hstack([values, values])).p is None

@@ -7,6 +7,7 @@ import torch
 
 import ugmm
 from ugmm.cli import main
+from ugmm.config.compose import compose
 from ugmm.config.frozen import read_config
 from ugmm.errors import UserError
 from ugmm.loading import load_network
@@ -254,10 +255,16 @@ class TestErrors:
         assert "model=bernoulli_mixture is a distribution of 0 and 1" in line
         assert "use data=mnist data.binarize=0" in line
 
-    def test_rows_between_the_levels(self, train):
-        line = train("mnist_grey", "data=iris", "model.neighbours=0")
-        assert "model=autoregressive is a distribution of 256 levels" in line
-        assert "use model.head=gaussian, or other rows" in line
+    @pytest.mark.parametrize("model", ["autoregressive", "nade", "pixel_ugmm"])
+    def test_rows_between_the_levels(self, train, model):
+        settings = ["data=iris", "model.head=levels", "model.image_shape=[2,2]"]
+        line = train("mnist_gen", "task.noise=0", f"model={model}", *settings)
+        assert f"model={model} is a distribution of 256 levels" in line
+        assert line.endswith("use other rows, or model=autoregressive model.head=gaussian\n")
+        remedied = compose(
+            "mnist_gen", ["data=iris", "model=autoregressive", "model.head=gaussian"]
+        )
+        assert not remedied.model.is_discrete
 
     def test_the_last_good_checkpoint_is_named_and_good(self, train, tmp_path):
         line = train(

@@ -161,8 +161,3 @@ class PixelReLU(AutoregressiveDensity):
             h = layer(h) if shift is None else layer(h) + shift
             h, shift = norm(h.relu()), None
         return h
-
-    def extra_repr(self) -> str:
-        """Describe the network in `repr`; its layers and head describe themselves."""
-        text = f"n_features={self.n_features}, n_classes={self.n_classes}"
-        return f"{text}, positions={self.positions}"

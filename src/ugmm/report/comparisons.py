@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Ranks", "cliques", "rank_models", "signed_rank_p"]
+__all__ = ["Ranks", "cliques", "drop_rounding", "rank_models", "signed_rank_p"]
 
 LEVEL = 0.05
 _MOST_EXACT = 16  # differences whose signs are all enumerated
+_DIGITS = 12  # behind the point: sums of figures below 100 are exact to more
 
 
 class Ranks(NamedTuple):
@@ -37,6 +38,11 @@ class Ranks(NamedTuple):
     critical: float
 
 
+def drop_rounding(values: np.ndarray) -> np.ndarray:
+    """Return values of which those are equal that differ by the rounding of sums alone."""
+    return np.round(values, _DIGITS)
+
+
 def rank_models(values: np.ndarray) -> Ranks:
     """Rank models by a metric of which more is better.
 
@@ -46,6 +52,7 @@ def rank_models(values: np.ndarray) -> Ranks:
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
     n, k = values.shape
+    values = drop_rounding(values)
     means = rankdata(-values, axis=1).mean(0)
     differ = min(n, k) > 2 and bool((values != values[:, :1]).any())
     p = float(friedmanchisquare(*values.T).pvalue) if differ else None
@@ -83,7 +90,8 @@ def signed_rank_p(differences: Sequence[float]) -> float | None:
     """
     from scipy.stats import rankdata, wilcoxon
 
-    told = np.array([d for d in differences if d])
+    told = drop_rounding(np.array(differences, dtype=float))
+    told = told[told != 0]
     if not len(told):
         return None
     if len(told) > _MOST_EXACT:

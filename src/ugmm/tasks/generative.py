@@ -28,9 +28,10 @@ class GenerativeTask(ClassificationTask):
 
     The class posterior comes from evaluating every label. Validation and test also log
     `log_prob`, the mean of log p(x, y) in nats, of the features as the data module serves them;
-    for a tilted Gaussian Z is estimated before each. Where features have levels they log
-    `bits_per_dim`, too, the mean of -log2 p(x) / D of the D features. A test estimates Z in two
-    ways, and logs both with their errors; `log_prob_raw` is `log_prob` in the data's own units.
+    for a tilted Gaussian Z is estimated before each. Where features have levels, and none may be
+    missing, they log `bits_per_dim`, too, the mean of -log2 p(x) / D of the D features. A test
+    estimates Z in two ways, and logs both with their errors; `log_prob_raw` is `log_prob` in the
+    data's own units.
 
     With an objective that is the paper's score, validation and test log `score` too.
 

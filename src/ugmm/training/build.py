@@ -78,7 +78,8 @@ def prepare(task: Task, data: InMemoryDataModule, config: Config) -> None:
     except ValueError as error:
         kind, remedy = "0 and 1", "data=mnist data.binarize=0, or another model"
         if not task.network.binary:
-            kind, remedy = f"{task.network.levels} levels", "model.head=gaussian, or other rows"
+            kind = f"{task.network.levels} levels"
+            remedy = "other rows, or model=autoregressive model.head=gaussian"
         raise UserError(
             f"model={config.model.name} is a distribution of {kind}, and the rows of "
             f"data={config.data.name} are not ({error}); use {remedy}"

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from ugmm.report.study.ranks import draw_ranks
-from ugmm.report.study.tables import gather, tables_markdown
+from ugmm.report.study.tables import gather, tables_markdown, tables_summary
 
-TABLES = ("a", "b", "c", "d")
+TABLES = ("a", "b", "c", "d", "e", "f")
 # Accuracies by model and table: "one" is best on all, "two" and "three" share the other places.
-BEST = {"one": (0.9, 0.8, 0.7, 0.95), "two": (0.8, 0.7, 0.5, 0.9), "three": (0.7, 0.6, 0.6, 0.94)}
+BEST = {
+    "one": (0.9, 0.8, 0.7, 0.95, 0.85, 0.75),
+    "two": (0.8, 0.7, 0.5, 0.9, 0.8, 0.6),
+    "three": (0.7, 0.6, 0.6, 0.94, 0.7, 0.7),
+}
 
 
 def fit(data, missing, seed, accuracy, **others):
@@ -54,9 +58,9 @@ def page():
 
 
 def test_ranks_and_tests_are_over_tables(page):
-    assert "(4 tables): one 1.00, two 2.50, three 2.50; Friedman's test: p = 0.050" in page
-    # Four differences of one sign: the least p that there can be is 2 / 16.
-    assert "| two | +11.25 | 4 | 0 | 0.125 | 0.250 |" in page
+    assert "(6 tables): one 1.00, two 2.50, three 2.50; Friedman's test: p = 0.011" in page
+    # Six differences of one sign: the least p that there can be is 2 / 64.
+    assert "| two | +10.83 | 6 | 0 | 0.031 | 0.062 |" in page
     assert "log p(z, y)" not in page
 
 
@@ -87,6 +91,40 @@ def test_the_diagram_names_all_models_and_joins_what_is_not_told_apart():
     assert {"one  1.0", "two  2.5", "2.5  three"} <= set(texts)
     assert not any("three" in text.get_text() for text in second.texts)
     thick = [line for line in first.lines if line.get_linewidth() > 3]
-    assert len(thick) == 1  # all three: the critical difference is 1.66
+    assert len(thick) == 1  # of the latter two: the critical difference is 1.35
     low, high = thick[0].get_xdata()
-    assert low < 1 < 2.5 < high
+    assert 1 < low < 2.5 < high
+
+
+def test_too_few_tables_are_ranked_but_nothing_is_said_of_nemenyi():
+    report = {m: [f for f in fits if f["data"] != "d"] for m, fits in make_report().items()}
+    cases = gather(report, False)
+    figure = draw_ranks(cases, "Title", "one")
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert "one  1.0" in texts
+    assert not any("critical" in text for text in texts)
+    assert not [line for line in figure.axes[0].lines if line.get_linewidth() > 3]
+    page = "".join(tables_summary(cases, "one"))
+    assert "(5 tables): one 1.00, two 2.40, three 2.60; not tested: fewer than 6 tables." in page
+    assert "Nemenyi" not in figure.get_supxlabel() + page
+    assert "| two |" not in page
+    both = draw_ranks([*cases, *gather(make_report(), False)], "Title", "one")
+    assert "Nemenyi" in both.get_supxlabel()
+
+
+def test_differences_that_rounding_makes_are_none():
+    values = ([0.3], [0.1 + 0.2])
+    report = {m: [fit("a", 0.0, 0, v)] for m, (v,) in zip(("one", "two"), values, strict=True)}
+    report = {m: [{**f, "data": t} for f in fits for t in TABLES] for m, fits in report.items()}
+    page = "\n".join(tables_summary(gather(report, False), "one"))
+    assert "one 1.50, two 1.50" in page
+    assert "| two | +0.00 | 0 | 0 |" in page
+
+
+def test_where_every_fit_failed_there_is_no_picture():
+    failed = {"accuracy": None, "label": None, "error": "E: no", "values": None}
+    report = {"one": [fit(t, 0.0, 0, None) | failed for t in TABLES]}
+    models = {"one": SimpleNamespace(what="baseline x", fixed={}, grid={"reg": [1]}, gaps=None)}
+    page = tables_markdown(report, "T", "c", [], models, gather(report, False), "ranks.png")
+    assert "ranks.png" not in page
+    assert "one: 6 of 6 fits failed: E: no" in page

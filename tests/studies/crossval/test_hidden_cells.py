@@ -14,7 +14,7 @@ from ugmm.cli import main
 from ugmm.config.compose import compose_data
 from ugmm.errors import UserError
 from ugmm.studies.crossval import command, read_crossvalidation
-from ugmm.studies.crossval.tables import Rows, fill_gaps, hide_cells, read_rows
+from ugmm.studies.crossval.tables import Rows, check_cut, fill_gaps, hide_cells, read_rows
 
 
 def make_rows(n=2000):
@@ -63,6 +63,19 @@ def test_a_large_table_is_cut_with_the_shares_of_its_classes():
     assert {tuple(row) for row in cut.x} <= {tuple(row) for row in whole.x}
     assert np.array_equal(cut.x, read_rows(compose_data("wine", "test"), 120).x)
     assert cut.columns.tolist() == list(range(13))
+
+
+@pytest.mark.parametrize(("most", "kept"), [(177, "175"), (176, "175"), (2, "3")])
+def test_a_cut_that_some_class_has_no_row_on_a_side_of_is_one_line(most, kept):
+    data = compose_data("wine", "test")
+    with pytest.raises(UserError, match=f"rows={most} of 178 .*3 classes.* {kept}"):
+        read_rows(data, most)
+    assert len(read_rows(data, int(kept)).x) == int(kept)
+
+
+def test_a_class_of_one_row_cannot_be_cut():
+    with pytest.raises(UserError, match="class 'rare' has a single row"):
+        check_cut(np.array([0, 0, 0, 1]), ("common", "rare"), 2)
 
 
 STUDY = {

@@ -24,6 +24,7 @@ from ugmm.studies.crossval.fits import (
 )
 from ugmm.studies.crossval.nested import choose
 from ugmm.studies.crossval.tables import Rows
+from ugmm.studies.published import format_report, write_published
 
 BASE = {"data": "iris", "folds": 3, "inner_folds": 2, "seeds": [0, 1]}
 QDA_ROW = {"baseline": "qda", "grid": {"reg": [0.5, 0.01]}}
@@ -69,6 +70,46 @@ def test_what_was_published_is_shown_without_the_fits(
     assert not folder.exists()
     kept = (root / "experiments/published/crossval/mine.csv").read_text().splitlines()
     assert len(kept) == 1 + 2 * 2 * 3
+
+
+@pytest.fixture
+def published(crossval, tmp_path, monkeypatch):
+    """Make the page again of published fits and a file that was edited; returns the error."""
+    root = tmp_path / "elsewhere"
+    monkeypatch.setattr(command, "project_root", lambda: root)
+
+    def published(names, models, **keys):
+        fit = {"data": "iris", "missing": 0.0, "seed": 0, "values": {"reg": 0.01}}
+        fits = [{**fit, "fold": fold} for fold in range(3)]
+        about = dict.fromkeys(("packages", "commit", "machine"), "known")
+        write_published(root, "crossval mine", format_report(dict.fromkeys(names, fits), about))
+        error = crossval(models, "--published", "--publish", **{"seeds": [0], **keys})
+        assert not (root / "experiments/RESULTS.md").exists()
+        assert "experiments/published/crossval/mine.csv" in error
+        assert error.count("\n") == 1
+        return error
+
+    return published
+
+
+@pytest.mark.parametrize(
+    ("models", "keys", "line"),
+    [
+        ({"qda": QDA_ROW, "kde": {"baseline": "kde"}}, {}, "models: kde is not among the fits"),
+        ({"lda": {"baseline": "lda"}}, {}, "models: lda is not among the fits"),
+        ({"qda": {**QDA_ROW, "grid": {"reg": [0.5, 0.3]}}}, {}, 'models.qda has no {"reg": 0.01}'),
+        ({"qda": {"baseline": "qda"}}, {}, "models.qda has no"),
+        ({"qda": QDA_ROW}, {"data": ["iris", "wine"]}, "data: wine is not among the fits"),
+        ({"qda": QDA_ROW}, {"seeds": [0, 1]}, "seeds: 1 is not among the fits"),
+        ({"qda": QDA_ROW}, {"tested": 2}, "folds: 2 is gone"),
+    ],
+)
+def test_what_was_published_of_another_file_is_refused(published, models, keys, line):
+    assert line in published(["qda"], models, **keys)
+
+
+def test_a_model_that_was_published_and_is_gone_is_named(published):
+    assert "models: lda is gone" in published(["qda", "lda"], {"qda": QDA_ROW})
 
 
 def rows_of(x, y):
@@ -179,6 +220,17 @@ def test_the_best_candidate_is_chosen_and_failed_ones_are_not():
     no_density = [results(-0.4, name="label"), results(-0.3, name="label")]
     assert choose(no_density, "nll")[0] == choose(no_density, "log_prob")[0] == 1
     assert choose([bad, bad], "log_prob") == (None, 2)
+
+
+def test_candidates_are_all_chosen_by_what_all_of_them_have():
+    def results(label, log_prob):
+        return [{"error": None, "accuracy": 0.5, "label": label, "log_prob": log_prob}] * 2
+
+    density, score = results(-0.2, -3.0), results(-0.4, None)
+    assert choose([score, density], "log_prob") == (1, 0)  # -0.2 beats -0.4; -3 would not
+    assert choose([results(-0.1, -4.0), density], "log_prob") == (1, 0)
+    failed = [{"error": "no"}, *score]  # says nothing of those that can be chosen
+    assert choose([results(-0.1, -4.0), density, failed], "log_prob") == (1, 1)
 
 
 def test_a_crossvalidation_chooses_fits_and_repeats(crossval):

@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from ugmm.config.training import AveragingConfig
-from ugmm.nn import UGMMNetwork
+from ugmm.nn import UGMMNetwork, prune_components
 from ugmm.tasks import DiscriminativeTask
 from ugmm.training.options.averaging import AverageWeights
 from ugmm.training.run import evaluate
@@ -34,14 +34,14 @@ class Watch(Callback):
 
 @pytest.fixture
 def fit(rows):
-    def fit(norm="none", **settings):
+    def fit(norm="none", first=(), **settings):
         torch.manual_seed(0)
         task = DiscriminativeTask(UGMMNetwork([4, 5, 3], norm=norm), 3, optimizer={"lr": 0.05})
         watch = Watch()
         average = AverageWeights(AveragingConfig(**settings), EPOCHS)
         data = DataLoader(TensorDataset(*rows), batch_size=10)
         trainer = Trainer(
-            accelerator="cpu", max_epochs=EPOCHS, callbacks=[watch, average],
+            accelerator="cpu", max_epochs=EPOCHS, callbacks=[*first, watch, average],
             enable_checkpointing=False, num_sanity_val_steps=0, **QUIET,
         )  # fmt: skip
         trainer.fit(task, data, data)
@@ -95,6 +95,30 @@ def test_the_moments_of_a_batch_norm_are_averaged(fit):
     _, _, average = fit(name="swa", norm="batch")
     assert any("running_mean" in name for name in average.average)
     assert not any("num_batches" in name for name in average.average)
+
+
+class Prune(Callback):
+    """Keeps half of the components when an epoch begins."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == self.epoch:
+            prune_components(pl_module.network, 0.5)
+
+
+@pytest.mark.parametrize("name", ["ema", "swa"])
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_what_was_pruned_stays_so_and_the_rest_is_averaged(fit, name, epoch):
+    task, watch, _ = fit(first=[Prune(epoch)], name=name, start=0.0, decay=0.6)
+    for layer in task.network.layers:
+        assert not layer.logits.isnan().any()
+        assert (layer.logits.isfinite().sum(1) == layer.in_features // 2).all()
+    seen = watch.steps if name == "ema" else watch.steps[BATCHES - 1 :: BATCHES]
+    expected = ema(seen, 0.6) if name == "ema" else torch.stack(seen).mean(0)
+    torch.testing.assert_close(watch.look(task), expected, rtol=1e-5, atol=1e-6)
+    assert task(torch.zeros(1, 4)).isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -110,5 +110,4 @@ class NADE(AutoregressiveDensity):
     def extra_repr(self) -> str:
         """Describe the network in `repr`; its layers and head describe themselves."""
         widths = [len(norm.weight) for norm in self.norms]  # type: ignore[arg-type]
-        text = f"n_features={self.n_features}, n_classes={self.n_classes}, hidden={widths}"
-        return f"{text}, positions={self.positions}"
+        return f"{super().extra_repr()}, hidden={widths}"

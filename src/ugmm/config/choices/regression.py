@@ -107,9 +107,9 @@ class RegressionTaskConfig(TaskConfig):
         """Whether there are classes to tell apart."""
         return False
 
-    def measured(self, model: ModelConfig) -> tuple[str, ...]:
+    def measured(self, config: Any) -> tuple[str, ...]:
         """Return what a validation measures: see `ugmm.tasks.RegressionTask`."""
-        density = ("nlpd",) if getattr(model, "predicts", "density") == "density" else ()
+        density = ("nlpd",) if getattr(config.model, "predicts", "density") == "density" else ()
         return ("r2", "rmse", "mae", *density, "crps")
 
     def make_objective(self) -> RegressionObjective:

@@ -41,8 +41,8 @@ class TaskConfig(Choice):
         """Whether there are classes to tell apart."""
         return True
 
-    def measured(self, model: ModelConfig) -> tuple[str, ...]:  # noqa: ARG002
-        """Return what a validation measures of a model, by which the best can be chosen."""
+    def measured(self, config: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """Return what a validation of an experiment measures, by which the best can be chosen."""
         return _OF_CLASSES
 
     def network(self, model: ModelConfig, n_features: int, n_classes: int) -> "Network":
@@ -79,7 +79,7 @@ class TaskConfig(Choice):
                 f"model={model.name} with task={self.name}: task=fitted goes with the models lda, "
                 "qda and gmm, and they go with no other task"
             )
-        measured = [f"val/{name}" for name in self.measured(model)]
+        measured = [f"val/{name}" for name in self.measured(config)]
         if config.follows_monitor and monitor not in measured:
             raise UserError(
                 f"trainer.monitor={monitor}: here a validation measures {', '.join(measured)}; "
@@ -142,9 +142,10 @@ class GenerativeConfig(TaskConfig):
         """Whether there are classes to tell apart."""
         return self.label != "none"
 
-    def measured(self, model: ModelConfig) -> tuple[str, ...]:
+    def measured(self, config: Any) -> tuple[str, ...]:
         """Return what a validation measures: see `ugmm.tasks.GenerativeTask`."""
-        density = ("log_prob", *(("bits_per_dim",) if model.is_discrete else ()))
+        in_bits = config.model.is_discrete and not config.data.keeps_missing
+        density = ("log_prob", *(("bits_per_dim",) if in_bits else ()))
         if not self.has_label:
             return density
         score = ("score",) if self.make_objective().is_score else ()
@@ -236,7 +237,7 @@ class FittedTaskConfig(TaskConfig):
 
     is_fitted = True
 
-    def measured(self, model: ModelConfig) -> tuple[str, ...]:  # noqa: ARG002
+    def measured(self, config: Any) -> tuple[str, ...]:  # noqa: ARG002
         """Return what a validation measures: see `ugmm.tasks.FittedTask`."""
         return (*_OF_CLASSES, "log_prob")
 

@@ -201,3 +201,9 @@ class AutoregressiveDensity(Density):
             counts = count_labels(y, self.n_classes)
             self.class_logits.copy_((counts + 0.5).log())
         self.head.init_from(x)
+
+    def extra_repr(self) -> str:
+        """Describe the network in `repr`; its layers and head describe themselves."""
+        text = f"n_features={self.n_features}, n_classes={self.n_classes}"
+        text = f"{text}, positions={self.positions}"
+        return text if self.orders is None else f"{text}, orders={len(self.orders)}"

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ugmm.functional import cumulative_log_score
 from ugmm.kernels import KernelName
-from ugmm.nn.autoregressive.base import AutoregressiveDensity
 from ugmm.nn.autoregressive.heads import HeadName, make_head
+from ugmm.nn.autoregressive.layers import LayeredDensity
 from ugmm.nn.autoregressive.memory import log_totals, remember_columns
 from ugmm.nn.autoregressive.orders import draw_orders, in_turn
 from ugmm.nn.images import find_image_shape
@@ -24,7 +23,7 @@ _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _SCORES = 2**22  # of prefixes, held at once
 
 
-class Conditionals(AutoregressiveDensity):
+class Conditionals(LayeredDensity):
     """The parameters of `AutoregressiveUGMM`, which describes them, and its density."""
 
     start_logits: nn.Parameter | None  # (M,), if there is a memory
@@ -71,10 +70,7 @@ class Conditionals(AutoregressiveDensity):
         if memory == "columns":
             _, *shape = find_image_shape(n_features, image_shape)
             self.start_logits = nn.Parameter(remember_columns(self.prefix, (shape[0], shape[1])))
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in hidden)
-        self.layers = nn.ModuleList(
-            UGMM(n, m, min_scale=min_scale, kernel=kernel) for n, m in pairwise(hidden)
-        )
+        self._add_layers(hidden, min_scale, kernel)
         made = make_head(
             head,
             n_features,
@@ -183,18 +179,4 @@ class Conditionals(AutoregressiveDensity):
         order = None if self.orders is None else self.orders[0]
         first = x if order is None else x[:, order]
         h = self._prefix_scores(first, labels, self.prefix.masked_logits(), order=order)
-        for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):
-            h = norm(h)
-            layer.init_from(h.reshape(-1, h.shape[-1]))
-            h = layer(h)
-
-    def extra_repr(self) -> str:
-        """Describe the network in `repr`; its layers and head describe themselves."""
-        text = f"n_features={self.n_features}, n_classes={self.n_classes}"
-        text = f"{text}, positions={self.positions}"
-        return text if self.orders is None else f"{text}, orders={len(self.orders)}"
-
-    def _after_first(self, h: Tensor) -> Tensor:
-        for norm, layer in zip(self.norms, self.layers, strict=False):
-            h = layer(norm(h))
-        return self.norms[-1](h)
+        self._init_after_first(h)

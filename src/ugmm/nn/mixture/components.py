@@ -60,7 +60,7 @@ def prune_components(
     `network.prepared()`, a CPU computes those that stay alone.
 
     A few steps of training make good for much of what is lost. An average of weights over these
-    must not interpolate (`torch.lerp` of two infinities is NaN).
+    must keep infinities apart, as `trainer.averaging` does: `torch.lerp` of two is NaN.
 
     Args:
         network: Whose layers: every `UGMM` there is.

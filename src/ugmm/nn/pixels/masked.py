@@ -89,7 +89,9 @@ class MaskedUGMM(UGMM):
         inside = (places < x.shape[1]).to(x.dtype)
         weights = self.logits.log_softmax(-1)
         smallest = torch.finfo(x.dtype).tiny
-        kept = (inside @ weights.exp().t()).clamp(min=smallest)  # (P, M); a pixel may see nothing
+        kept = inside @ weights.exp().t()  # (P, M)
+        # A pixel that sees nothing has sums of 0; divided by almost 0, gradients would be NaN.
+        kept = kept.where(kept > smallest, 1)
         start = rows_of(self.start, y).unsqueeze(1)
         if self.binary:
             # What is below the smallest number would be -inf, of which no gradient comes.

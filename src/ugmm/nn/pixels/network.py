@@ -1,23 +1,21 @@
 """The density of images by a masked convolution: normalised by construction, exact in one pass."""
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Literal, cast
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ugmm.kernels import KernelName
-from ugmm.nn.autoregressive.base import AutoregressiveDensity
 from ugmm.nn.autoregressive.heads import Head, make_head
+from ugmm.nn.autoregressive.layers import LayeredDensity
 from ugmm.nn.images import find_image_shape
-from ugmm.nn.mixture import UGMM
 from ugmm.nn.pixels.masked import MaskedUGMM
 
 __all__ = ["PixelUGMM", "image_head"]
 
 
-class PixelUGMM(AutoregressiveDensity):
+class PixelUGMM(LayeredDensity):
     r"""A density of grey images and labels: each pixel given those before it that are near it.
 
     .. math::
@@ -81,10 +79,7 @@ class PixelUGMM(AutoregressiveDensity):
         self.masked = MaskedUGMM(
             shape, radius, hidden[0], n_classes, made.levels == 2, min_scale, kernel
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in hidden)
-        self.layers = nn.ModuleList(
-            UGMM(n, m, min_scale=min_scale, kernel=kernel) for n, m in pairwise(hidden)
-        )
+        self._add_layers(hidden, min_scale, kernel)
         self.read_by(made)
 
     def features(
@@ -107,10 +102,7 @@ class PixelUGMM(AutoregressiveDensity):
         """
         if order is not None:
             raise ValueError("pixels are in one order only: that of lines")
-        h = self.masked(x, y, chosen)
-        for norm, layer in zip(self.norms, self.layers, strict=False):
-            h = layer(norm(h))
-        return self.norms[-1](h)
+        return self._after_first(self.masked(x, y, chosen))
 
     @torch.no_grad()
     def init_from(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -127,18 +119,8 @@ class PixelUGMM(AutoregressiveDensity):
         super().init_from(x, y)
         labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
         self.masked.init_from(x)
-        if not self.layers:
-            return
-        h = self.masked(x, labels)
-        for norm, layer in zip(self.norms, cast("list[UGMM]", list(self.layers)), strict=False):
-            h = norm(h)
-            layer.init_from(h.reshape(-1, h.shape[-1]))
-            h = layer(h)
-
-    def extra_repr(self) -> str:
-        """Describe the network in `repr`; its layers and head describe themselves."""
-        text = f"n_features={self.n_features}, n_classes={self.n_classes}"
-        return f"{text}, positions={self.positions}"
+        if self.layers:
+            self._init_after_first(self.masked(x, labels))
 
 
 def image_head(

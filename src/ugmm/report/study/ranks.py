@@ -18,7 +18,7 @@ def draw_ranks(cases: Sequence[Case], title: str, first: str) -> Figure:
     """Draw a panel for each case: a row for each share missing, a column for each metric.
 
     Args:
-        cases: See `ugmm.report.study.tables.gather`.
+        cases: See `ugmm.report.study.tables.gather`; at least one.
         title: Above the figure.
         first: The model whose name is coloured.
     """
@@ -32,11 +32,10 @@ def draw_ranks(cases: Sequence[Case], title: str, first: str) -> Figure:
         axes.set_axis_off()
     for case in cases:
         _draw(grid[shares.index(case.missing), metrics.index(case.metric)], case, first)
-    figure.supxlabel(
-        "mean rank over tables, best to the left; joined: not told apart by Nemenyi's test (5%)",
-        fontsize=9,
-        color=MUTED,
-    )
+    label = "mean rank over tables, best to the left"
+    if any(case.is_tested for case in cases):
+        label += "; joined: not told apart by Nemenyi's test (5%)"
+    figure.supxlabel(label, fontsize=9, color=MUTED)
     return figure
 
 
@@ -47,7 +46,7 @@ def _draw(axes: Axes, case: Case, first: str) -> None:
         return
     found = rank_models(values)
     k, order = len(models), np.argsort(found.means, kind="stable")
-    groups = cliques(found.means.tolist(), found.critical)
+    groups = cliques(found.means.tolist(), found.critical) if case.is_tested else []
     axes.set_xlim(1 - 0.42 * (k - 1), k + 0.42 * (k - 1))
     left = (k + 1) // 2
     lowest = -0.9 - 0.42 * len(groups) - left
@@ -56,16 +55,8 @@ def _draw(axes: Axes, case: Case, first: str) -> None:
     for rank in range(1, k + 1):
         axes.plot([rank, rank], [0, 0.15], color=INK, linewidth=1)
         axes.text(rank, 0.25, str(rank), ha="center", va="bottom", fontsize=8, color=INK)
-    # The critical difference, as a length on the same axis.
-    axes.plot([1, min(1 + found.critical, k)], [1.25, 1.25], color=MUTED, linewidth=1.5)
-    axes.text(
-        min(1 + found.critical, k) + 0.1,
-        1.25,
-        f"critical difference {found.critical:.2f}",
-        va="center",
-        fontsize=8,
-        color=MUTED,
-    )
+    if case.is_tested:
+        _draw_critical(axes, found.critical, k)
     for level, group in enumerate(groups):
         ends = [found.means[group[0]] - 0.06, found.means[group[-1]] + 0.06]
         axes.plot(ends, [-0.5 - 0.42 * level] * 2, color=INK, linewidth=3.2)
@@ -88,3 +79,10 @@ def _draw(axes: Axes, case: Case, first: str) -> None:
             fontsize=9,
             color=colour,
         )
+
+
+def _draw_critical(axes: Axes, critical: float, k: int) -> None:
+    """Draw the critical difference as a length on the axis of ranks, above them."""
+    end, text = min(1 + critical, k), f"critical difference {critical:.2f}"
+    axes.plot([1, end], [1.25, 1.25], color=MUTED, linewidth=1.5)
+    axes.text(end + 0.1, 1.25, text, va="center", fontsize=8, color=MUTED)

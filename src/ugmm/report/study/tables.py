@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ugmm.report.comparisons import rank_models, signed_rank_p
+from ugmm.report.comparisons import drop_rounding, rank_models, signed_rank_p
 from ugmm.report.escaping import for_markdown, markdown_code
 from ugmm.report.statistics import (
     Difference,
@@ -21,7 +21,9 @@ from ugmm.report.tables import NONE, Cells, format_markdown, format_p
 __all__ = ["METRICS", "Case", "gather", "tables_markdown", "tables_summary"]
 
 METRICS = {"accuracy": "accuracy", "label": "log p(y|z)", "log_prob": "log p(z, y)"}
-_MOST_TABLES = 3  # too few for a test over tables
+# Of five signed ranks the least p is 2 / 2**5 > 0.05; and the quantiles of Friedman's and
+# Nemenyi's tests are those of many tables (over ten, by Demšar's rule of thumb).
+_FEWEST_TABLES = 6
 
 
 class Case(NamedTuple):
@@ -45,6 +47,11 @@ class Case(NamedTuple):
     def title(self) -> str:
         """What it is of."""
         return f"{METRICS[self.metric]}, {self.missing:.0%} of the cells missing"
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether there are tables enough for tests over them to tell models apart."""
+        return len(self.tables) >= _FEWEST_TABLES
 
     @property
     def ranked(self) -> tuple[list[str], np.ndarray]:
@@ -110,7 +117,7 @@ def tables_markdown(
     first, top = next(iter(models)), "#" * level
     lines = [f"{top} {for_markdown(title)}", "", markdown_code(command), ""]
     lines += [*(f"- {text}" for text in about), ""]
-    lines += [f"![Mean ranks of the models]({picture})", ""]
+    lines += [f"![Mean ranks of the models]({picture})", ""] if cases else []
     lines += tables_summary(cases, first, level + 1)
     lines += [f"{top}# Each table", "", "Means over seeds (standard errors of the mean).", ""]
     for case in cases:
@@ -142,11 +149,12 @@ def tables_summary(cases: Sequence[Case], first: str, level: int = 1) -> list[st
     """
     top = "#" * level
     lines = [f"{top} Ranks", "", *(line for case in cases for line in _ranks(case)), ""]
-    lines += [f"{top} {for_markdown(first)} beside each other model", "", _TESTED, ""]
-    for case in cases:
-        if first in case.ranked[0] and len(case.tables) > _MOST_TABLES:
-            cells = format_markdown(_compare(case, first))
-            lines += [f"{top}# {for_markdown(case.title)}", "", cells, ""]
+    tested = [case for case in cases if case.is_tested and first in case.ranked[0]]
+    if tested:
+        lines += [f"{top} {for_markdown(first)} beside each other model", "", _TESTED, ""]
+    for case in tested:
+        cells = format_markdown(_compare(case, first))
+        lines += [f"{top}# {for_markdown(case.title)}", "", cells, ""]
     return lines
 
 
@@ -169,8 +177,8 @@ def _ranks(case: Case) -> list[str]:
     )
     tested = "" if found.p is None else f"; Friedman's test: p {_equals(found.p)}"
     critical = f"; critical difference (Nemenyi, 5%): {found.critical:.2f}"
-    if len(case.tables) <= _MOST_TABLES:
-        tested = critical = ""
+    if not case.is_tested:
+        tested, critical = f"; not tested: fewer than {_FEWEST_TABLES} tables", ""
     return [
         f"- **{for_markdown(case.title)}** ({len(case.tables)} tables): {shown}{tested}{critical}."
     ]
@@ -189,7 +197,7 @@ def _compare(case: Case, first: str) -> Cells:
     for name, own in zip(models, values.T, strict=True):
         if name == first:
             continue
-        differences = (base - own).tolist()
+        differences = drop_rounding(base - own).tolist()
         p = signed_rank_p(differences)
         tested.append(Difference(fmean(differences), None, None, p, None))
         better, worse = (sum(sign * d > 0 for d in differences) for sign in (1, -1))

@@ -94,7 +94,7 @@ def _find_curves(ablation: Ablation, ledger: Ledger) -> list[str]:
         if epochs := point.run.read_metrics():
             return [key for key in dict.fromkeys([*chosen, *CURVES]) if key in epochs[0]]
     config = _first_config(ablation, ledger)
-    logged = {"train/loss", *(f"val/{name}" for name in config.task.measured(config.model))}
+    logged = {"train/loss", *(f"val/{name}" for name in config.task.measured(config))}
     return list(dict.fromkeys([*chosen, *(key for key in CURVES if key in logged)]))
 
 

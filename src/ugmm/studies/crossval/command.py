@@ -1,7 +1,8 @@
 """The command `ugmm crossval`: cross-validate, print the table, and write it down."""
 
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ugmm.studies.published import (
     find_origin,
     format_report,
     link_published,
+    name_file,
     parse_report,
     read_published,
     write_published,
@@ -70,6 +72,7 @@ def run_crossval(
     if published:
         lines = read_published(project_root(), known_as, f"ugmm crossval {name} --publish")
         report, about = parse_report(lines, study.models, _ABOUT, known_as)
+        _check_published(report, study, name_file(known_as))
         show(report, study)
     else:
         folder = Path(runs_dir) / "crossval" / study.name
@@ -99,6 +102,33 @@ def run_crossval(
         sys.stdout.write(f"published in {path}\n")
 
 
+def _check_published(report: Report, study: CrossValidation, path: str) -> None:
+    """Refuse what was kept of another study than the one that its file describes by now."""
+    fits = [fit for of_model in report.values() for fit in of_model]
+    settings = study.settings
+    wanted: dict[str, Iterable[Any]] = {
+        "models": study.models,
+        "data": settings.data,
+        "missing": settings.missing,
+        "seeds": settings.seeds,
+        "folds": range(settings.n_tested),
+    }
+    columns = {"data": "data", "missing": "missing", "seeds": "seed", "folds": "fold"}
+    kept = {key: {fit[column] for fit in fits} for key, column in columns.items()}
+    kept["models"] = set(report)
+    remedy = f"; take back what was changed in {study.name}, or run it, and publish it anew"
+    for key, values in wanted.items():
+        if lacking := [value for value in values if value not in kept[key]]:
+            raise UserError(f"{key}: {lacking[0]} is not among the fits of {path}{remedy}")
+        if gone := kept[key].difference(values):
+            raise UserError(f"{key}: {min(gone)} is gone, of which {path} has fits{remedy}")
+    for name, model in study.models.items():
+        known = [None, *(c.values for c in (*model.candidates, *model.with_gaps))]
+        if others := [fit["values"] for fit in report[name] if fit["values"] not in known]:
+            chosen = json.dumps(others[0])
+            raise UserError(f"models.{name} has no {chosen}, chosen in {path}{remedy}")
+
+
 def _show(report: Report, study: CrossValidation) -> None:
     """Print the table."""
     from rich.console import Console
@@ -120,7 +150,8 @@ def _draw(report: Report, study: CrossValidation, path: Path) -> None:
     from ugmm.report.study.ranks import draw_ranks
     from ugmm.report.style import save
 
-    save(draw_ranks(_gather(report, study), study.title, next(iter(study.models))), path)
+    if cases := _gather(report, study):  # none where every fit failed
+        save(draw_ranks(cases, study.title, next(iter(study.models))), path)
 
 
 def _gather(report: Report, study: CrossValidation) -> list[Case]:
@@ -184,7 +215,9 @@ def _tell(study: CrossValidation, about: Mapping[str, str]) -> list[str]:
     inner = f"{settings.inner_folds}-fold cross-validation"
     if settings.n_inner_tested < settings.inner_folds:
         inner = f"the first {settings.n_inner_tested} of {settings.inner_folds} folds"
-    density = "; a model without a density by `nll`" if settings.select == "log_prob" else ""
+    density = ""
+    if settings.select == "log_prob":
+        density = "; those of a model with a candidate that is no density by `nll`"
     chosen = f"Settings are chosen inside each training fold by {inner}, by `{settings.select}`"
     hidden = (
         f"{', '.join(f'{share:.0%}' for share in settings.missing)} of the cells are hidden "

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 import ugmm
 from ugmm.baselines.estimators import Estimator
+from ugmm.config.choices.data import DataConfig
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.errors import UserError
 from ugmm.studies.crossval.definition import CrossValidation
@@ -56,7 +57,7 @@ def cross_validate(
     """
     with loading():
         most = study.settings.rows
-        tables = {name: read_rows(config, most) for name, config in study.data.items()}
+        tables = {name: _read_rows(name, config, most) for name, config in study.data.items()}
     for name, rows in tables.items():
         _check_folds(name, rows, study)
         _check_gaps(name, rows, study)
@@ -65,6 +66,13 @@ def cross_validate(
     if shared and not take_turns(lambda place: runner.report([place]), places, folder / "claims"):
         return None
     return runner.report(places)
+
+
+def _read_rows(name: str, config: DataConfig, most: int | None) -> Rows:
+    try:
+        return read_rows(config, most)
+    except UserError as error:
+        raise UserError(f"data={name}: {error}") from error
 
 
 def _check_folds(name: str, table: Rows, study: CrossValidation) -> None:
@@ -109,8 +117,8 @@ def _list_inner_fits(model: str, candidates: int, place: Place, folds: int) -> l
 def choose(results: Sequence[Sequence[Mapping[str, Any]]], select: str) -> tuple[int | None, int]:
     """Return the best candidate, the first of equals, and how many inner fits failed.
 
-    A candidate of which a fit failed is not chosen. A model without a density is chosen by the
-    label's likelihood where others are by `log_prob`.
+    A candidate of which a fit failed is not chosen. Where one of the others is no density, all are
+    compared by the label's likelihood, not by `log_prob`: the two are not of one scale.
 
     Args:
         results: Of each candidate the results of its inner folds; see `fit_one`.
@@ -118,13 +126,13 @@ def choose(results: Sequence[Sequence[Mapping[str, Any]]], select: str) -> tuple
     """
     name = "label" if select == "nll" else select
     failed = sum(r["error"] is not None for folds in results for r in folds)
+    good = [c for c, folds in enumerate(results) if all(r["error"] is None for r in folds)]
+    lacking = any(r.get(name) is None for c in good for r in results[c])
+    own = "label" if lacking else name
 
     def value(candidate: int) -> float:
-        folds = results[candidate]
-        own = "label" if any(r.get(name) is None for r in folds) else name
-        return sum(r[own] for r in folds)
+        return sum(r[own] for r in results[candidate])
 
-    good = [c for c, folds in enumerate(results) if all(r["error"] is None for r in folds)]
     return (max(good, key=value) if good else None), failed
 
 

@@ -3,14 +3,24 @@
 import hashlib
 import warnings
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from ugmm.config.choices.data import DataConfig
+from ugmm.errors import UserError
 
-__all__ = ["IMPUTERS", "Imputer", "Rows", "fill_gaps", "hide_cells", "read_rows"]
+__all__ = [
+    "IMPUTERS",
+    "Imputer",
+    "Rows",
+    "check_cut",
+    "fill_gaps",
+    "hide_cells",
+    "read_rows",
+]
 
 Imputer = Literal["mean", "iterative"]
 IMPUTERS: tuple[Imputer, ...] = get_args(Imputer)
@@ -55,17 +65,44 @@ def read_rows(config: DataConfig, most: int | None = None) -> Rows:
         most: How many rows are kept of a larger one: drawn once, as large a share of each class.
 
     Raises:
-        UserError: If they cannot be had.
+        UserError: If they cannot be had, or not be cut to so many.
     """
     data = config.build(seed=0)
     x, y = (t.numpy() for t in data.rows())
     if most is not None and len(y) > most:
         from sklearn.model_selection import train_test_split
 
+        check_cut(y, data.class_names, most)
         x, _, y, _ = train_test_split(x, y, train_size=most, stratify=y, random_state=0)
     columns = data.describe_rows().columns
     widths = [len(column.features) for column in columns] or [1] * x.shape[1]
     return Rows(x, y, np.repeat(np.arange(len(widths)), widths), tuple(data.class_names))
+
+
+def check_cut(y: np.ndarray, class_names: Sequence[str], most: int) -> None:
+    """Refuse a cut that cannot have the shares of the classes.
+
+    Args:
+        y: Labels, (n,).
+        class_names: One name a class.
+        most: How many rows are kept, fewer than n.
+
+    Raises:
+        UserError: If a class has a single row, or fewer rows than classes are kept or left out.
+    """
+    classes, counts = np.unique(y, return_counts=True)
+    if counts.min() < 2:
+        name = class_names[int(classes[counts.argmin()])]
+        raise UserError(
+            f"rows={most} cannot be drawn with the shares of the classes: class {name!r} has a "
+            "single row; leave that class out, or set rows to null"
+        )
+    if not len(classes) <= most <= len(y) - len(classes):
+        raise UserError(
+            f"rows={most} of {len(y)} cannot be drawn with the shares of {len(classes)} classes, "
+            f"each of which is kept and left out in part; set rows from {len(classes)} to "
+            f"{len(y) - len(classes)}, or to null for all"
+        )
 
 
 def hide_cells(rows: Rows, share: float, seed: int) -> np.ndarray:

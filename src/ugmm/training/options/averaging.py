@@ -1,5 +1,6 @@
 """`trainer.averaging`: networks whose weights are averages over the steps of their training."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,7 +65,10 @@ class AverageWeights(Callback):
             if self.count == 0:
                 self.average[name] = tensor.detach().clone()
             else:
-                self.average[name].lerp_(tensor.detach(), share)
+                average = self.average[name]
+                # The logit of a component that was pruned: lerp of two infinities is NaN.
+                gone = average.isneginf() | tensor.isneginf()
+                average.lerp_(tensor.detach(), share).masked_fill_(gone, -math.inf)
         self.count += 1
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
