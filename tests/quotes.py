@@ -119,12 +119,17 @@ def read_sections(text: str) -> dict[str, dict[str, list[Number]]]:
 
 
 def agrees(figure: str, numbers: list[Number]) -> bool:
-    """Whether a figure is one of some numbers, rounded, whatever its sign; 98.1% is 0.981, too."""
+    """Whether a figure is one of some numbers, rounded; 98.1% is 0.981, too.
+
+    If it has a sign, that must be the number's; "worse by 0.30" is -0.30.
+    """
     percent = figure.endswith("%")
     quoted = _read_number(figure.rstrip("%"))
+    signed = figure.startswith(("+", "-"))
     return any(
         number.decimals >= quoted.decimals
-        and abs(quoted.value - number.value) <= _tolerance(quoted, number)
+        and abs(quoted.value - (number.value if signed else abs(number.value)))
+        <= _tolerance(quoted, number)
         for number in _scaled(numbers, percent)
     )
 
@@ -191,4 +196,4 @@ def _read_numbers(cell: str, percent: bool) -> list[Number]:
 
 def _read_number(text: str, percent: bool = False) -> Number:
     value = Decimal(text.replace(",", ""))
-    return Number(abs(value), max(0, -int(value.as_tuple().exponent)), percent)
+    return Number(value, max(0, -int(value.as_tuple().exponent)), percent)

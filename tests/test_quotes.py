@@ -97,6 +97,8 @@ SECTION = """<!-- mine -->
         ("98.360% <!-- from mine: plain -->", 1),  # more than is known
         ("worse by 1.78 points (p < 0.001) <!-- from mine: a|b=[1, 2] -->", 0),
         ("worse by 1.77 points (p < 0.001) <!-- from mine: a|b=[1, 2] -->", 1),
+        ("-1.78, -1.8 and 1.8 <!-- from mine: a|b=[1, 2] -->", 0),
+        ("+1.78, +1.8 and -96.61% <!-- from mine: a|b=[1, 2] -->", 3),
         ("nll 0.093, ece 4.2% or 0.042 <!-- from mine: plain -->", 0),
         ("98.36% <!-- from mine: plain --> and 96.61% <!-- from mine: plain -->", 1),
         ("98.36% and 96.61% <!-- from mine: plain; a|b=[1, 2] -->", 0),

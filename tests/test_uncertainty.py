@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,16 +12,44 @@ from torch.nn import functional as F
 
 from ugmm.calibration import fit_temperature
 from ugmm.data.images import CORRUPTIONS, corrupted
+from ugmm.nn import UGMMNetwork
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "uncertainty"
 
 
+def load(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = __import__(name)
+    monkeypatch.delitem(sys.modules, name)
+    return module
+
+
 @pytest.fixture
 def judging(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    module = __import__("judging")
-    monkeypatch.delitem(sys.modules, "judging")
-    return module
+    return load("judging", monkeypatch)
+
+
+def test_kept_answers_are_of_the_same_weights_and_code(tmp_path, monkeypatch):
+    answers = load("answers", monkeypatch)
+    run, x = tmp_path / "study" / "one", torch.rand(6, 4)
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text("seed: 0")
+    split = SimpleNamespace(x=x, y=torch.zeros(6))
+    data = SimpleNamespace(splits={"val": split, "test": split}, image_shape=(2, 2))
+    asked = []
+
+    def load_network(folder):
+        asked.append(folder)
+        return UGMMNetwork([4, len(asked) + 1])
+
+    monkeypatch.setattr(answers, "load_network", load_network)
+    monkeypatch.setattr(answers, "sets", lambda x, _: iter([("test", lambda: x)]))
+    for weights, classes in (("one", 2), ("one", 2), ("two", 3)):
+        (run / "checkpoints" / "last.ckpt").write_text(weights)
+        assert answers.measure(run, data).scores["test"].shape == (6, classes)
+    assert len(asked) == 2
+    monkeypatch.setattr(answers, "__file__", __file__)  # other code of the same names
+    assert answers.measure(run, data).scores["test"].shape == (6, 4)
 
 
 def test_the_temperature_is_the_best_of_a_fine_grid():

@@ -1,5 +1,6 @@
 """What the networks of a study say of digits, and of what is no digit: their class scores."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import ugmm
 from ugmm.data import MNISTDataModule
 from ugmm.data.files.fashion import read_fashion
 from ugmm.data.images import CORRUPTIONS, corrupted, rotated
@@ -56,7 +58,7 @@ def measure(run: Path, data: MNISTDataModule) -> Answers:
         run: The folder.
         data: Set up. Which rows a run is validated on, its seed does not change.
     """
-    kept = run.parent / "uncertainty" / f"{run.name}.npz"
+    kept = run.parent / "uncertainty" / f"{run.name}-{_hash_sources(run)}.npz"
     val, test = data.splits["val"], data.splits["test"]
     if kept.is_file():
         with np.load(kept) as file:
@@ -71,6 +73,16 @@ def measure(run: Path, data: MNISTDataModule) -> Answers:
         np.savez(partial, **scores)  # type: ignore[arg-type]
         partial.rename(kept)
     return Answers(scores.pop("val"), val.y.numpy(), test.y.numpy(), scores)
+
+
+def _hash_sources(run: Path) -> str:
+    """Return a hash of what a run's scores follow from: its files, and the code that asks it."""
+    code = sorted(Path(ugmm.__file__).parent.rglob("*.py"))
+    weights = sorted((run / "checkpoints").iterdir())
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in (run / "config.yaml", *weights, Path(__file__), *code):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def sets(x: Tensor, shape: tuple[int, int]) -> Iterator[tuple[str, Callable[[], Tensor]]]:

@@ -103,9 +103,10 @@ def test_runs_are_read_as_they_were_written(tmp_path):
 
 def test_fits_are_read_as_they_were_written(tmp_path):
     values = {"seed": 0, "fold": 1, "accuracy": 2 / 3, "log_prob": None, "data": "iris"}
+    values |= {"commit": "1234567890", "machine": "Linux, 2 CPUs", "gaps": True}
     about = {"values": {"reg": 0.1, "hidden": [4]}, "error": None, "warnings": ["a, b"]}
     report = {"=qda": [values | about], "lda": [values | about | {"error": "E: no", "seed": 1}]}
-    told = {"commit": "0123456789", "machine": "Linux, 2 CPUs"}
+    told = {"packages": "torch 2.13.0"}
     text = format_report(report, told)
     known = {m: [{"key": "f", "inner": None} | fit for fit in fits] for m, fits in report.items()}
     assert format_report(known, told) == text
@@ -122,3 +123,4 @@ def test_origins_are_counted():
         "Machine: Linux, 2 CPUs (2 runs); unknown, unknown CPUs (1 run).",
     ]
     assert describe_origins([None]) == []
+    assert describe_origins([origin], "fit")[0] == "Commit: 0123456789 with changes (1 fit)."

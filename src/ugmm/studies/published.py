@@ -38,6 +38,7 @@ __all__ = [
 
 FOLDER = "experiments/published"
 _PLAN = ("key", "model", "folds", "inner_folds", "inner")  # of fits that were read from a file
+_TEXTS = ("commit", "machine")  # though they may look like a number
 _NO_METRICS = ("variant", "seed", "fold", "run", "commit", "machine", "search")
 
 
@@ -67,13 +68,13 @@ def read_origins(records: Iterable[Record]) -> list[Origin | None]:
     return [find_origin(r.read_environment()) if r.environment.is_file() else None for r in runs]
 
 
-def describe_origins(origins: Iterable[Origin | None]) -> list[str]:
-    """Say of which commits the runs were made, and on which machines."""
+def describe_origins(origins: Iterable[Origin | None], noun: str = "run") -> list[str]:
+    """Say of which commits the runs were made, and on which machines; `noun` is what they are."""
     known = [origin for origin in origins if origin is not None]
     counts = {name: Counter(getattr(o, name) for o in known) for name in Origin._fields}
     return [
         f"{name.capitalize()}: "
-        + "; ".join(f"{what} ({format_count(n, 'run')})" for what, n in found.items())
+        + "; ".join(f"{what} ({format_count(n, noun)})" for what, n in found.items())
         + "."
         for name, found in counts.items()
         if found
@@ -211,7 +212,8 @@ def parse_report(
     for number, line in enumerate(lines, 2):
         try:
             told = {name: line[name] for name in about}
-            fit = {n: _value(c) for n, c in line.items() if n not in told and n != "model"}
+            cells = {n: c for n, c in line.items() if n not in told and n != "model"}
+            fit = {n: (c or None) if n in _TEXTS else _value(c) for n, c in cells.items()}
             report.setdefault(names.get(line["model"], line["model"]), []).append(fit)
         except (KeyError, TypeError) as error:
             raise _damaged(study, number, error) from error

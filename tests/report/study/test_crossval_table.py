@@ -7,12 +7,18 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from ugmm.report.study.crossval import crossval_csv, crossval_markdown, crossval_table
+from ugmm.report.study.crossval import (
+    crossval_csv,
+    crossval_markdown,
+    crossval_table,
+    describe_search,
+)
 
 
 def fit(seed, fold, accuracy, *, log_prob=None, error=None, **others):
     figures = {"accuracy": accuracy, "label": -0.5, "log_prob": log_prob, "seconds": 1.0}
-    about = {"seed": seed, "fold": fold, "values": {"reg": 0.1}, "failed": 0, "warnings": []}
+    about = {"seed": seed, "fold": fold, "missing": 0.0, "gaps": False}
+    about |= {"values": {"reg": 0.1}, "failed": 0, "warnings": []}
     return {**about, **({} if error else figures), "error": error, **others}
 
 
@@ -57,6 +63,15 @@ def test_the_terminal_and_markdown_show_the_same_cells():
     assert "- **mlp**: experiment mlp; a.b = [1]; 1 candidate\n" in markdown
     assert "`ugmm crossval x`" in markdown
     assert "went wrong" not in markdown
+
+
+def test_what_a_table_with_gaps_of_its_own_chose_is_told_of_gaps():
+    fits = [fit(0, 0, 0.6), fit(0, 1, 0.8, gaps=True), fit(0, 1, 0.8, missing=0.5, gaps=True)]
+    lists = {"reg": [0.1, 0.2]}
+    both = SimpleNamespace(what="baseline qda", fixed={}, grid=lists, gaps=lists)
+    told = describe_search(both, fits)
+    assert "reg from 0.1 [1], 0.2 [0]; 2 candidates; where values are missing; reg from" in told
+    assert told.endswith("reg from 0.1 [2], 0.2 [0]; 2 candidates")
 
 
 def test_failures_are_counted_and_named():

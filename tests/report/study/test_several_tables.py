@@ -128,3 +128,18 @@ def test_where_every_fit_failed_there_is_no_picture():
     page = tables_markdown(report, "T", "c", [], models, gather(report, False), "ranks.png")
     assert "ranks.png" not in page
     assert "one: 6 of 6 fits failed: E: no" in page
+
+
+def test_log_densities_are_compared_in_nats_a_column():
+    widths = dict(zip(TABLES, (2, 4, 5, 10, 7, 3), strict=True))
+    report = {
+        model: [fit(t, 0.0, 0, 0.5, log_prob=at * n, columns=n) for t, n in widths.items()]
+        for model, at in (("one", -1.0), ("two", -1.5))
+    }
+    models = dict.fromkeys(
+        report, SimpleNamespace(what="baseline", fixed={}, grid={"reg": [0.1]}, gaps=None)
+    )
+    page = tables_markdown(report, "T", "c", [], models, gather(report, True), "ranks.png")
+    assert f"| two | +0.5000 | {len(TABLES)} | 0 |" in page
+    assert "| d | -10.00 | -15.00 | 10 |" in page
+    assert "nats a column" in page

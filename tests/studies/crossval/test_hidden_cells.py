@@ -3,9 +3,11 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer
 
@@ -14,7 +16,14 @@ from ugmm.cli import main
 from ugmm.config.compose import compose_data
 from ugmm.errors import UserError
 from ugmm.studies.crossval import command, read_crossvalidation
-from ugmm.studies.crossval.tables import Rows, check_cut, fill_gaps, hide_cells, read_rows
+from ugmm.studies.crossval.tables import (
+    Rows,
+    check_cut,
+    dequantize,
+    fill_gaps,
+    hide_cells,
+    read_rows,
+)
 
 
 def make_rows(n=2000):
@@ -63,6 +72,33 @@ def test_a_large_table_is_cut_with_the_shares_of_its_classes():
     assert {tuple(row) for row in cut.x} <= {tuple(row) for row in whole.x}
     assert np.array_equal(cut.x, read_rows(compose_data("wine", "test"), 120).x)
     assert cut.columns.tolist() == list(range(13))
+
+
+def test_dequantized_values_have_noise_of_their_step_and_no_constants():
+    draws = np.random.default_rng(0)
+    x = np.stack([draws.integers(3, size=4000) * 2.0, np.ones(4000), draws.normal(size=4000)], 1)
+    rows = dequantize(Rows(x, np.zeros(4000, int), np.arange(3), ("a",)), 0.1)
+    assert rows.columns.tolist() == [0, 2]
+    noise = rows.x - x[:, [0, 2]]
+    widths = np.array([2.0, 0.1 * x[:, 2].std()])  # a step of 2; no step worth the name
+    assert (abs(noise) <= widths / 2).all()
+    np.testing.assert_allclose(noise.std(0), widths / 12**0.5, rtol=0.05)
+    # Three values, alike often, become one uniform density: -log 6 nats, log 1/3 a step of 2.
+    assert np.bincount(np.floor(rows.x[:, 0] + 1).astype(int)).min() > 4000 / 6 * 0.85
+
+
+def test_dequantized_tables_have_whole_rows_alone():
+    x = torch.arange(12.0, dtype=torch.float64).reshape(6, 2)
+    x[1, 0] = torch.nan
+    y = torch.arange(6)
+    about = SimpleNamespace(rows=lambda: (x, y), class_names="abcdef")
+    about.describe_rows = lambda: SimpleNamespace(columns=())
+    config = SimpleNamespace(build=lambda seed: about)
+    assert read_rows(config).has_gaps
+    rows = read_rows(config, least_noise=0.1)
+    assert rows.y.tolist() == [0, 2, 3, 4, 5]
+    assert (abs(rows.x - x[rows.y].numpy()) <= 1).all()  # steps of two
+    assert np.array_equal(rows.x, read_rows(config, least_noise=0.1).x)
 
 
 @pytest.mark.parametrize(("most", "kept"), [(177, "175"), (176, "175"), (2, "3")])
@@ -168,11 +204,23 @@ def test_mistakes_about_gaps_are_one_line(crossval, model, line):
     assert error.count("\n") == 1
 
 
-def test_the_study_of_ten_tables_is_valid_and_searches_equally():
-    study = read_crossvalidation("tables")
+def test_the_studies_of_ten_tables_are_valid_and_search_equally():
+    study, densities = map(read_crossvalidation, ("tables", "densities"))
     assert len(study.data) == 10
+    assert list(densities.data) == list(study.data)
     assert {len(m.with_gaps) for m in study.models.values()} == {4}
     assert {len(m.candidates) for m in study.models.values() if m.grid is not None} == {4}
+    assert {len(m.candidates) for m in densities.models.values()} == {4}
+
+
+def test_densities_of_several_tables_are_of_continuous_values(crossval):
+    qda = {"baseline": "qda", "grid": {"reg": [0.1, 0.5]}}
+    changes = {"missing": [0.0], "select": "log_prob", "dequantize": 0.1}
+    folder = crossval(**changes, models={"qda": qda, "wider": qda})
+    fits = [json.loads(line) for line in (folder / "fits.jsonl").read_text().splitlines()]
+    assert {fit["data"]: fit["columns"] for fit in fits} == {"iris": 5, "wine": 14}
+    page = (folder / "table.md").read_text()
+    assert "at least 0.1 standard deviations, drawn once" in page
 
 
 def test_the_study_that_the_documentation_shows_is_valid(project):

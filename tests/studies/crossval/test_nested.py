@@ -14,7 +14,7 @@ from sklearn.datasets import load_iris
 from ugmm.baselines import BASELINES, QDA, Baseline
 from ugmm.cli import main
 from ugmm.errors import UserError
-from ugmm.studies.crossval import command, read_crossvalidation
+from ugmm.studies.crossval import command, nested, read_crossvalidation
 from ugmm.studies.crossval.fits import (
     Candidate,
     Place,
@@ -81,7 +81,7 @@ def published(crossval, tmp_path, monkeypatch):
     def published(names, models, **keys):
         fit = {"data": "iris", "missing": 0.0, "seed": 0, "values": {"reg": 0.01}}
         fits = [{**fit, "fold": fold} for fold in range(3)]
-        about = dict.fromkeys(("packages", "commit", "machine"), "known")
+        about = dict.fromkeys(("packages", "commit", "machine"), "x")
         write_published(root, "crossval mine", format_report(dict.fromkeys(names, fits), about))
         error = crossval(models, "--published", "--publish", **{"seeds": [0], **keys})
         assert not (root / "experiments/RESULTS.md").exists()
@@ -297,6 +297,25 @@ def test_a_candidate_with_more_components_than_rows_fails_alone(crossval):
     assert [line["values"]["components"] for line in outer] == [1, 1]
     (error,) = {line["error"] for line in fits(folder) if line["values"]["components"] == 26}
     assert error.startswith("ValueError: components=26: a class has 12 training row(s)")
+
+
+def test_fits_are_published_with_the_commit_and_machine_that_made_them(
+    crossval, tmp_path, monkeypatch
+):
+    root = tmp_path / "elsewhere"
+    monkeypatch.setattr(command, "project_root", lambda: root)
+    environment = {"git": {"commit": "a" * 40}, "platform": "Linux", "cpus": 2}
+    for commit, seeds in (("a", [0]), ("b", [0, 1])):
+        environment["git"]["commit"] = commit * 40
+        monkeypatch.setattr(nested, "describe_environment", lambda: environment)
+        folder = crossval({"lda": {"baseline": "lda"}}, "--jobs", "1", "--publish", seeds=seeds)
+    told = (
+        "- Commit: aaaaaaaaaa (3 fits); bbbbbbbbbb (3 fits).\n- Machine: Linux, 2 CPUs (6 fits)."
+    )
+    assert told in (folder / "table.md").read_text()
+    assert told in (root / "experiments/RESULTS.md").read_text()
+    lines = (root / "experiments/published/crossval/mine.csv").read_text().splitlines()
+    assert ["aaaaaaaaaa" in line for line in lines[1:]] == [True] * 3 + [False] * 3
 
 
 def test_without_a_choice_nothing_is_said_of_one(crossval):

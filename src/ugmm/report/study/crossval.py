@@ -143,20 +143,16 @@ def describe_search(model: Any, fits: Fits) -> str:
     parts = [model.what, *(f"{name} = {json.dumps(v)}" for name, v in model.fixed.items())]
     text = "; ".join(map(for_markdown, parts))
     if model.grid is not None:
-        text += _describe_grid(model.grid, [f for f in fits if not _has_gaps(model, f)])
+        text += _describe_grid(model.grid, [f for f in fits if not _has_gaps(f)])
     if model.gaps is not None:
-        gaps = _describe_grid(model.gaps, [f for f in fits if _has_gaps(model, f)])
+        gaps = _describe_grid(model.gaps, [f for f in fits if _has_gaps(f)])
         text += f"{'' if model.grid is None else '; where values are missing'}{gaps}"
     return text
 
 
-def _has_gaps(model: Any, fit: Mapping[str, Any]) -> bool:
-    """Whether a fit chose from what a model has for gaps."""
-    if model.gaps is None or model.grid is None:
-        return model.gaps is not None
-    if set(model.grid) == set(model.gaps) or fit["values"] is None:
-        return fit["missing"] > 0
-    return set(fit["values"]) == set(model.gaps)
+def _has_gaps(fit: Mapping[str, Any]) -> bool:
+    """Whether values were missing; that a table itself lacks some is not told by older files."""
+    return bool(fit.get("gaps", fit["missing"] > 0))
 
 
 def _describe_grid(grid: Mapping[str, Sequence[Any]], fits: Fits) -> str:

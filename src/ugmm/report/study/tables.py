@@ -35,6 +35,8 @@ class Case(NamedTuple):
         models: Their names.
         tables: The names of the data sets.
         spreads: Over seeds: a list for each table, of each model; None where no fit is known.
+        columns: How many columns each table has, the label among them; of a log-density alone,
+            which is compared in nats a column.
     """
 
     metric: str
@@ -42,6 +44,7 @@ class Case(NamedTuple):
     models: list[str]
     tables: list[str]
     spreads: list[list[Spread | None]]
+    columns: list[int] | None = None
 
     @property
     def title(self) -> str:
@@ -71,6 +74,7 @@ def gather(report: Mapping[str, Fits], with_density: bool) -> list[Case]:
     """
     fits = [(model, fit) for model, found in report.items() for fit in found]
     tables = list(dict.fromkeys(fit["data"] for _, fit in fits))
+    widths = {fit["data"]: fit["columns"] for _, fit in fits if fit.get("columns") is not None}
     cases = []
     for missing in sorted({fit["missing"] for _, fit in fits}):
         for metric in METRICS:
@@ -87,7 +91,8 @@ def gather(report: Mapping[str, Fits], with_density: bool) -> list[Case]:
                 [measure_spread(average_by_seed(known.get((t, m), ()))) for m in models]
                 for t in of
             ]
-            cases.append(Case(metric, missing, models, of, spreads))
+            columns = [widths[table] for table in of] if metric == "log_prob" else None
+            cases.append(Case(metric, missing, models, of, spreads, columns))
     return cases
 
 
@@ -151,7 +156,9 @@ def tables_summary(cases: Sequence[Case], first: str, level: int = 1) -> list[st
     lines = [f"{top} Ranks", "", *(line for case in cases for line in _ranks(case)), ""]
     tested = [case for case in cases if case.is_tested and first in case.ranked[0]]
     if tested:
-        lines += [f"{top} {for_markdown(first)} beside each other model", "", _TESTED, ""]
+        has_density = any(case.columns is not None for case in tested)
+        told = _TESTED + _TESTED_DENSITY * has_density
+        lines += [f"{top} {for_markdown(first)} beside each other model", "", told, ""]
     for case in tested:
         cells = format_markdown(_compare(case, first))
         lines += [f"{top}# {for_markdown(case.title)}", "", cells, ""]
@@ -163,6 +170,10 @@ _TESTED = (
     "and worse count tables. p is of Wilcoxon's signed-rank test over tables, and by Holm's "
     "method over the models of one comparison. Models that lack a table are neither ranked nor "
     "compared."
+)
+_TESTED_DENSITY = (
+    " Differences of log p(z, y) are in nats a column, each table's divided by how many it has, "
+    "the label among them: the widest table would else decide on the mean."
 )
 
 
@@ -192,6 +203,8 @@ def _equals(p: float) -> str:
 def _compare(case: Case, first: str) -> Cells:
     """Return the first model's differences from the others, tested over tables."""
     models, values = case.ranked
+    if case.columns is not None:
+        values = values / np.array(case.columns)[:, None]
     base, is_share = values[:, models.index(first)], case.metric == "accuracy"
     rows, tested = [], []
     for name, own in zip(models, values.T, strict=True):
@@ -221,8 +234,12 @@ def _cells(case: Case) -> Cells:
         error = "" if found.error is None else f" ({found.error:.{digits}f})"
         return f"{found.mean:.{digits}f}{error}"
 
-    rows = zip(case.tables, case.spreads, strict=True)
-    return Cells(["table", *case.models], [[t, *map(cell, row)] for t, row in rows])
+    rows = [[t, *map(cell, row)] for t, row in zip(case.tables, case.spreads, strict=True)]
+    header = ["table", *case.models]
+    if case.columns is not None:
+        header.append("columns")
+        rows = [[*row, str(n)] for row, n in zip(rows, case.columns, strict=True)]
+    return Cells(header, rows)
 
 
 def _costs(report: Mapping[str, Fits]) -> Cells:

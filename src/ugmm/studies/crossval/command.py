@@ -18,11 +18,11 @@ from ugmm.report.study.crossval import (
     crossval_table,
 )
 from ugmm.report.study.tables import Case, gather, tables_markdown, tables_summary
-from ugmm.runs import describe_environment
 from ugmm.studies.crossval.definition import CrossValidation, read_crossvalidation
 from ugmm.studies.crossval.nested import cross_validate
 from ugmm.studies.published import (
-    find_origin,
+    Origin,
+    describe_origins,
     format_report,
     link_published,
     name_file,
@@ -36,7 +36,7 @@ from ugmm.writing import make_folder, write_atomic
 __all__ = ["run_crossval"]
 
 Report = Mapping[str, Sequence[Mapping[str, Any]]]
-_ABOUT = ("packages", "commit", "machine")  # what is kept beside the fits
+_ABOUT = ("packages",)  # what is kept beside the fits
 
 
 def run_crossval(
@@ -159,15 +159,14 @@ def _gather(report: Report, study: CrossValidation) -> list[Case]:
 
 
 def _describe_this() -> dict[str, str]:
-    """Return what is told of all fits at once: none is kept of other packages or other code."""
+    """Return what is told of all fits at once: none that other packages made is taken."""
     packages = []
     for package in ("torch", "scikit-learn", "zuko"):
         try:
             packages.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    values = (", ".join(packages), *find_origin(describe_environment()))
-    return dict(zip(_ABOUT, values, strict=True))
+    return dict(zip(_ABOUT, [", ".join(packages)], strict=True))
 
 
 def _describe(
@@ -180,7 +179,7 @@ def _describe(
     level: int = 1,
 ) -> str:
     """Return the table in Markdown, with all that is needed to judge and repeat it."""
-    told = [*_tell(study, about), *further]
+    told = [*_tell(study, about, report), *further]
     command = f"ugmm crossval {name}"
     return crossval_markdown(report, study.title, command, told, study.models, level)
 
@@ -195,13 +194,15 @@ def _describe_tables(
     level: int = 1,
 ) -> str:
     """Return the page of several tables; see `_describe`."""
-    told = [*_tell(study, about), *further]
+    told = [*_tell(study, about, report), *further]
     cases, command = _gather(report, study), f"ugmm crossval {name}"
     return tables_markdown(report, study.title, command, told, study.models, cases, picture, level)
 
 
-def _tell(study: CrossValidation, about: Mapping[str, str]) -> list[str]:
+def _tell(study: CrossValidation, about: Mapping[str, str], report: Report) -> list[str]:
     """Return sentences on data, folds, settings and what computed."""
+    made = [fit for fits in report.values() for fit in fits if fit["values"] is not None]
+    origins = [Origin(*(fit.get(name) or "unknown" for name in Origin._fields)) for fit in made]
     settings = study.settings
     seeds = ", ".join(map(str, settings.seeds))
     data = ", ".join(f"`{name}`" for name in settings.data)
@@ -209,6 +210,12 @@ def _tell(study: CrossValidation, about: Mapping[str, str]) -> list[str]:
         data += (
             f", at most {settings.rows} rows of each, drawn once with the shares of its classes"
         )
+    continuous = (
+        "Values are made continuous: each has uniform noise added, as wide as the smallest step "
+        f"between the values of its feature and at least {settings.dequantize} standard "
+        "deviations, drawn once, the same for all models, in training rows and in test rows. Rows "
+        "with a gap and features that are constant are left out."
+    )
     folds = f"{settings.folds} stratified folds"
     if settings.n_tested < settings.folds:
         folds = f"The first {settings.n_tested} of {folds}"
@@ -226,12 +233,17 @@ def _tell(study: CrossValidation, about: Mapping[str, str]) -> list[str]:
         "or by ridge regressions on the other columns in turn (`IterativeImputer`), fitted to "
         "training rows; models that choose no `impute` are given the gaps."
     )
+    fixed = (
+        "What stands below with `=` is the same in all fits: it was not searched in these folds."
+    )
     lists = [c for m in study.models.values() for c in (m.candidates, m.with_gaps)]
     return [
         f"Data: {data}. {folds}, seeds {seeds} (of the folds and of the models). Features are "
         "standardised by each fold's training rows.",
+        *([continuous] if settings.dequantize is not None else []),
         *([hidden] if settings.missing != [0.0] else []),
         *([f"{chosen}{density}."] if any(len(candidates) > 1 for candidates in lists) else []),
+        *([fixed] if any(model.fixed for model in study.models.values()) else []),
         f"Each fit is on one CPU thread. {about['packages']}.",
-        f"Commit: {about['commit']}. Machine: {about['machine']}.",
+        *describe_origins(origins, "fit"),
     ]

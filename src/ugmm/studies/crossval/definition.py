@@ -28,6 +28,8 @@ class CrossValidationSettings:
     data: list[str] = key()
     missing: list[float] = key([0.0], low=0, below=1)  # shares of cells to hide, one after another
     rows: int | None = key(None, low=100, high=10**9)  # the most of a table; null: all
+    # least width of the noise that makes values continuous, in deviations of their column
+    dequantize: float | None = key(None, above=0, high=1)
     folds: int = key(5, low=2, high=10**6)
     inner_folds: int = key(3, low=2, high=10**6)
     # how many of a seed's folds are tested on, and of its inner folds; null: all

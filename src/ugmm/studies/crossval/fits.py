@@ -133,8 +133,8 @@ def fit_one(candidate: Candidate, place: Place, rows: Rows) -> dict[str, Any]:
 
     Returns:
         See `compute_metrics`, of which `log_prob` is None where values are missing; and `seconds`,
-        of the processor, without what filled gaps; `error`, what went wrong or None; `warnings`,
-        what the model warned of.
+        of the processor, without what filled gaps; `columns`, how many features and the label are;
+        `error`, what went wrong or None; `warnings`, what the model warned of.
 
     Raises:
         UserError: If the user can mend what is wrong, such as a class without a row to fit to.
@@ -159,7 +159,7 @@ def fit_one(candidate: Candidate, place: Place, rows: Rows) -> dict[str, Any]:
             seconds = time.process_time() - started
             is_density = model.normalized and not has_gaps
             found = compute_metrics(log_joint(z_test), y[test], is_density)
-            found["seconds"] = seconds
+            found |= {"seconds": seconds, "columns": z.shape[1] + 1}
             error = None
         except UserError:
             raise  # the same for every fit: the user can mend it

@@ -22,11 +22,13 @@ from ugmm.baselines.estimators import Estimator
 from ugmm.config.choices.data import DataConfig
 from ugmm.config.choices.plugins import plugin_records
 from ugmm.errors import UserError
+from ugmm.runs import describe_environment
 from ugmm.studies.crossval.definition import CrossValidation
 from ugmm.studies.crossval.fits import Candidate, NetworkEstimator, Place, fit_all
 from ugmm.studies.crossval.progress import Fit, Progress
 from ugmm.studies.crossval.tables import Rows, read_rows
 from ugmm.studies.crossval.turns import take_turns
+from ugmm.studies.published import find_origin
 from ugmm.terminal import loading
 from ugmm.writing import cut_torn_line, explaining
 
@@ -48,16 +50,19 @@ def cross_validate(
 
     Returns:
         For each model its outer fits, in the order of `places`: what
-        `fit_one` returns, and `data`, `missing`, `seed`, `fold`, `values` (those chosen, or None
-        where every candidate failed) and `failed` (how many of its inner fits). None where others
-        are still at some.
+        `fit_one` returns, and `data`, `missing`, `seed`, `fold`, `gaps` (whether values are
+        missing there), `values` (those chosen, or None where every candidate failed), `failed`
+        (how many of its inner fits), and the `commit` and `machine` that it was fitted by. None
+        where others are still at some.
 
     Raises:
         UserError: If the user can mend what keeps a fit from running.
     """
     with loading():
-        most = study.settings.rows
-        tables = {name: _read_rows(name, config, most) for name, config in study.data.items()}
+        most, noise = study.settings.rows, study.settings.dequantize
+        tables = {
+            name: _read_rows(name, config, most, noise) for name, config in study.data.items()
+        }
     for name, rows in tables.items():
         _check_folds(name, rows, study)
         _check_gaps(name, rows, study)
@@ -68,9 +73,9 @@ def cross_validate(
     return runner.report(places)
 
 
-def _read_rows(name: str, config: DataConfig, most: int | None) -> Rows:
+def _read_rows(name: str, config: DataConfig, most: int | None, least_noise: float | None) -> Rows:
     try:
-        return read_rows(config, most)
+        return read_rows(config, most, least_noise)
     except UserError as error:
         raise UserError(f"data={name}: {error}") from error
 
@@ -155,6 +160,7 @@ class _Runner:
         self.known: dict[str, dict[str, Any]] = {}
         self.digests = {name: rows.digest for name, rows in tables.items()}
         self.code = _hash_code()
+        self.origin = find_origin(describe_environment())._asdict()
 
     def report(self, places: Sequence[Place]) -> dict[str, list[dict[str, Any]]]:
         """Do all fits of some outer folds that are not known; see `cross_validate`."""
@@ -189,7 +195,7 @@ class _Runner:
             if best is not None:
                 result = final[Fit(model, best, place)]
                 values = self._candidates(model, place)[best].values
-            about = {"values": values, "failed": failed}
+            about = {"gaps": self._has_gaps(place), "values": values, "failed": failed}
             where = {name: getattr(place, name) for name in ("data", "missing", "seed", "fold")}
             report[model].append({**result, **where, **about})
         return report
@@ -203,12 +209,12 @@ class _Runner:
         for number, result in fit_all(jobs, self.tables, self.processes):
             fit = missing[number]
             values = self._candidate(fit).values
-            about = {"model": fit.model, "values": values, **asdict(fit.place)}
+            about = {"model": fit.model, "values": values, **asdict(fit.place), **self.origin}
             line = {"key": keys[fit], **about, **result}
             # Others may be writing there, and not every file system appends a line as a whole.
             with explaining(self.path), self.lock, self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            self.known[keys[fit]] = result
+            self.known[keys[fit]] = line
             progress.show(fit, result)
         return {fit: self.known[keys[fit]] for fit in fits}
 
@@ -219,8 +225,10 @@ class _Runner:
     def _candidates(self, model: str, place: Place) -> list[Candidate]:
         """Return what a model chooses from; nothing where it is left out."""
         about = self.study.models[model]
-        has_gaps = place.missing > 0 or self.tables[place.data].has_gaps
-        return about.with_gaps if has_gaps else about.candidates
+        return about.with_gaps if self._has_gaps(place) else about.candidates
+
+    def _has_gaps(self, place: Place) -> bool:
+        return place.missing > 0 or self.tables[place.data].has_gaps
 
     def _candidate(self, fit: Fit) -> Candidate:
         return self._candidates(fit.model, fit.place)[fit.candidate]

@@ -4,7 +4,7 @@ import hashlib
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "Imputer",
     "Rows",
     "check_cut",
+    "dequantize",
     "fill_gaps",
     "hide_cells",
     "read_rows",
@@ -57,18 +58,25 @@ class Rows:
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
-def read_rows(config: DataConfig, most: int | None = None) -> Rows:
+def read_rows(
+    config: DataConfig, most: int | None = None, least_noise: float | None = None
+) -> Rows:
     """Return the rows of a data set.
 
     Args:
         config: The data set.
         most: How many rows are kept of a larger one: drawn once, as large a share of each class.
+        least_noise: If given, only whole rows are kept, and they are made continuous; see
+            `dequantize`.
 
     Raises:
         UserError: If they cannot be had, or not be cut to so many.
     """
     data = config.build(seed=0)
     x, y = (t.numpy() for t in data.rows())
+    if least_noise is not None:
+        whole = ~np.isnan(x).any(1)
+        x, y = x[whole], y[whole]
     if most is not None and len(y) > most:
         from sklearn.model_selection import train_test_split
 
@@ -76,7 +84,29 @@ def read_rows(config: DataConfig, most: int | None = None) -> Rows:
         x, _, y, _ = train_test_split(x, y, train_size=most, stratify=y, random_state=0)
     columns = data.describe_rows().columns
     widths = [len(column.features) for column in columns] or [1] * x.shape[1]
-    return Rows(x, y, np.repeat(np.arange(len(widths)), widths), tuple(data.class_names))
+    rows = Rows(x, y, np.repeat(np.arange(len(widths)), widths), tuple(data.class_names))
+    return rows if least_noise is None else dequantize(rows, least_noise)
+
+
+def dequantize(rows: Rows, least: float) -> Rows:
+    """Return a table whose values were made continuous, so that no density of it is unbounded.
+
+    Every value has uniform noise added, as wide as the smallest step between the values of its
+    feature. In units of these steps the mean log-density of the result is at most the mean
+    log-probability of the values themselves (Theis et al., arXiv:1511.01844). A smaller step than
+    `least` standard deviations counts as one of that, since values written with many digits may
+    repeat, too. Features that are constant are left out.
+
+    Args:
+        rows: Without gaps.
+        least: The least width, in standard deviations of the feature.
+    """
+    varies = np.ptp(rows.x, axis=0) > 0
+    x = rows.x[:, varies]
+    steps = np.array([np.diff(np.unique(values)).min() for values in x.T])
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, x.shape)
+    x = x + noise * np.maximum(steps, least * x.std(0))
+    return replace(rows, x=x, columns=rows.columns[varies])
 
 
 def check_cut(y: np.ndarray, class_names: Sequence[str], most: int) -> None:
