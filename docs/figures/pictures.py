@@ -39,7 +39,7 @@ PICTURES = (
     _of_run("iris_samples.png", "iris_gen", "samples.png", is_quick=True),
     _of_run("training.png", "mnist_disc", "training.png"),
     _of_run("first_layer.png", "mnist_disc", "first_layer.png"),
-    _of_run("digits_samples.png", "mnist_gen_conv trainer.max_epochs=50", "samples.png"),
+    _of_run("digits_samples.png", "mnist_gen_conv", "samples.png"),
     _of_run("filters.png", "mnist_conv", "filters_1.png"),
     _of_run("recurrence.png", "mnist_rows_rnn", "reading.png"),
     _of_run("attention.png", f"mnist_vit_standard {_SCORE} {_SHORT}", "attention.png"),

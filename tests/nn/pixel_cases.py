@@ -18,7 +18,7 @@ def cases():
             Case(
                 partial(network, D, C, (7, 5), radius=1),
                 (network.__name__, "n_features=4, n_classes=3, positions=None", text),
-                n_parameters=neurons + C * 7 + C + 2 * (7 + 5) + D * (5 + 1),
+                n_parameters=neurons + C * 7 + C + 2 * (7 + 5) + D * (5 + 1) + 5,  # 5 are shared
                 binary=True,
                 draws=True,
             ),

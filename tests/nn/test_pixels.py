@@ -111,6 +111,17 @@ def test_no_pixel_is_known_before_its_turn(head):
         assert (after[:, d:] != before[:, d:]).any()
 
 
+@pytest.mark.parametrize("head", ["bernoulli", "levels"])
+def test_what_pixels_share_is_added_to_what_is_their_own(head):
+    network = make(head)
+    x = pixels(4, network.levels)
+    expected = network.conditionals(x, labels(4))
+    with torch.no_grad():
+        network.head.weight.add_(network.head.common)
+        network.head.common.zero_()
+    torch.testing.assert_close(network.conditionals(x, labels(4)), expected)
+
+
 def test_gradients_go_to_what_is_before_and_near_only():
     network = make("levels")
     x = pixels(1, 256).requires_grad_()

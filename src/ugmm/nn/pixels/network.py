@@ -25,9 +25,10 @@ class PixelUGMM(LayeredDensity):
     `MaskedUGMM`: the same neurons at every pixel, which see the r lines above it and what is to
     its left, so far. More layers may follow, of neurons that see one pixel's scores each (windows
     of 1 by 1), with a LayerNorm before each; so what a pixel depends on does not grow. A head
-    makes a distribution of the scores, with weights of each pixel's own: those of
-    `AutoregressiveUGMM` for binary pixels and for grey levels, which needs scores of a whole
-    prefix where this network needs a window's.
+    makes a distribution of the scores, for binary pixels and for grey levels those of
+    `AutoregressiveUGMM`, which needs scores of a whole prefix where this network needs a window's.
+    As neurons are the same at every pixel, weights of the head that pixels share are added to
+    those of each pixel's own: they are learned from every pixel.
 
     As windows are finite, a training step may look at some pixels only; see `positions`.
 
@@ -151,5 +152,6 @@ def image_head(
         levels=levels,
         neighbours=neighbours,
         image_shape=image_shape,
+        shared=True,
     )
     return (height, width), made

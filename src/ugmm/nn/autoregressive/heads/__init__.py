@@ -34,6 +34,7 @@ def make_head(
     levels: int = 256,
     neighbours: int = 0,
     image_shape: Sequence[int] | None = None,
+    shared: bool = False,
 ) -> Head:
     """Return a head by its name; `AutoregressiveUGMM` says what they are.
 
@@ -46,6 +47,8 @@ def make_head(
         levels: How many values a feature of the head `levels` may have.
         neighbours: How far the pixels are, at most, that a linear term looks at; 0: there is none.
         image_shape: Their height and width; None for square images.
+        shared: Whether scores mean the same at every feature, as those of a convolution do: then
+            features share weights, and learn what is their own besides. Not for Gaussians.
 
     Raises:
         ValueError: If there is no such head, or something is out of its range.
@@ -70,5 +73,5 @@ def make_head(
     if name == "gaussian":
         return GaussianHead(n_features, width, components, min_scale)
     if name == "bernoulli":
-        return BernoulliHead(n_features, width, near)
-    return LevelsHead(n_features, width, components, levels, near)
+        return BernoulliHead(n_features, width, near, shared)
+    return LevelsHead(n_features, width, components, levels, near, shared)

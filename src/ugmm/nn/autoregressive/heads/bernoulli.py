@@ -21,14 +21,18 @@ class BernoulliHead(nn.Module):
         n_features: D.
         width: M, the number of scores for each feature.
         near: A linear term of the pixels before each, (batch, P, 1), or None.
+        shared: Whether features share weights that are added to each one's own.
     """
 
     levels: int | None = 2
 
-    def __init__(self, n_features: int, width: int, near: Neighbours | None = None) -> None:
+    def __init__(
+        self, n_features: int, width: int, near: Neighbours | None = None, shared: bool = False
+    ) -> None:
         super().__init__()
         self.near = near
         self.weight = nn.Parameter(torch.zeros(n_features, width))
+        self.common = nn.Parameter(torch.zeros(width)) if shared else None
         self.bias = nn.Parameter(torch.zeros(n_features))
 
     @torch.no_grad()
@@ -41,7 +45,13 @@ class BernoulliHead(nn.Module):
     def reorder(self, order: Tensor) -> None:
         """Number the features anew: the first is now the one that was number order[0]."""
         for parameter in self.parameters():
-            parameter.copy_(parameter[order])
+            if parameter is not self.common:
+                parameter.copy_(parameter[order])
+
+    def weights(self, at: Tensor | slice) -> Tensor:
+        """Return the weights of some features, with those that all share."""
+        own = self.weight[at]
+        return own if self.common is None else own + self.common
 
     def logits(
         self,
@@ -52,7 +62,7 @@ class BernoulliHead(nn.Module):
     ) -> Tensor:
         """Return the logits of the chosen features, as `GaussianHead.parts` its mixtures."""
         at = features_at(chosen, order)
-        logits = torch.einsum("bpm,pm->bp", g, self.weight[at]) + self.bias[at]
+        logits = torch.einsum("bpm,pm->bp", g, self.weights(at)) + self.bias[at]
         return logits if self.near is None else logits + self.near(x, chosen).squeeze(-1)
 
     def forward(
@@ -77,7 +87,8 @@ class BernoulliHead(nn.Module):
 
     def folded(self, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
         """Return weights (D, M) and biases (D,) for scores without this norm's own."""
-        return self.weight * norm.weight, self.bias + (self.weight * norm.bias).sum(-1)
+        weight = self.weights(slice(None))
+        return weight * norm.weight, self.bias + (weight * norm.bias).sum(-1)
 
     def extra_repr(self) -> str:
         """Describe the head in `repr`."""

@@ -31,7 +31,8 @@ class LevelsHead(nn.Module):
     and the lowest and the highest level a tail of it too, :math:`F(t + h)` and
     :math:`1 - F(t - h)`. So each component's masses sum to one, and by the product on the right
     no digits are lost. Log-weights, means m and logarithms of the scales s are read off the scores
-    g of the feature's prefix by weights of the feature's own: :math:`V_d g^{(d)} + c_d`.
+    g of the feature's prefix by weights of the feature's own, :math:`V_d g^{(d)} + c_d`, or by
+    those and weights that all features share, :math:`(V + V_d) g^{(d)} + c_d`.
 
     Reference:
         T. Salimans, A. Karpathy, X. Chen, D. P. Kingma, *PixelCNN++*, arXiv:1701.05517.
@@ -42,6 +43,7 @@ class LevelsHead(nn.Module):
         components: J, the number of logistics.
         levels: L, at least 3: two levels are the Bernoulli head's.
         near: A linear term of the pixels before each, (batch, P, 3 J), or None.
+        shared: Whether there are shared weights.
     """
 
     levels: int
@@ -53,10 +55,12 @@ class LevelsHead(nn.Module):
         components: int,
         levels: int = 256,
         near: Neighbours | None = None,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.levels, self.components, self.near = levels, components, near
         self.weight = nn.Parameter(torch.zeros(n_features, width, 3 * components))
+        self.common = nn.Parameter(torch.zeros(width, 3 * components)) if shared else None
         start = [torch.zeros(components), self._places()]
         start.append(torch.full((components,), -math.log(components + 1)))
         self.bias = nn.Parameter(torch.cat(start).repeat(n_features, 1))
@@ -80,7 +84,8 @@ class LevelsHead(nn.Module):
     def reorder(self, order: Tensor) -> None:
         """Number the features anew: the first is now the one that was number order[0]."""
         for parameter in self.parameters():
-            parameter.copy_(parameter[order])
+            if parameter is not self.common:
+                parameter.copy_(parameter[order])
 
     def parts(
         self,
@@ -96,7 +101,8 @@ class LevelsHead(nn.Module):
         """
         at = features_at(chosen, order)
         # A product of matrices for each feature.
-        read = torch.einsum("bpm,pmk->bpk", g, self.weight[at]) + self.bias[at]
+        weight = self.weight[at] if self.common is None else self.weight[at] + self.common
+        read = torch.einsum("bpm,pmk->bpk", g, weight) + self.bias[at]
         if self.near is not None:
             read = read + self.near(x, chosen)
         logits, mean, raw_scale = read.split(self.components, -1)
