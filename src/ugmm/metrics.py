@@ -83,8 +83,8 @@ class Metric:
 
         A deviation or a difference is printed likewise.
         """
-        digits = 2 if self.unit == "share" else 4
-        return f"{self.factor * value:{'+' if signed else ''}.{digits}f}"
+        decimals = {"share": ".2f", "count": ",.0f"}.get(self.unit, ".4f")
+        return f"{self.factor * value:{'+' if signed else ''}{decimals}}"
 
 
 # In the order in which they are shown.
