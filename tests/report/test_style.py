@@ -78,3 +78,14 @@ def test_the_package_loads_matplotlib_late_and_pyplot_never():
         assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("width", [4, 8, 12])
+def test_a_long_title_is_inside_of_the_figure(width):
+    figure = new_figure(width, 3, "Which of many kinds of networks do best what was asked? " * 4)
+    figure.draw_without_rendering()
+    (title,) = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
+    box = title.get_window_extent()
+    assert box.x0 > 0
+    assert box.x1 < figure.bbox.x1
+    assert new_figure(width, 3, "short").get_size_inches()[1] == 3

@@ -2,6 +2,7 @@
 
 import io
 import os
+import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
@@ -35,13 +36,20 @@ __all__ = [
 FIRST, SECOND = "#0072B2", "#D55E00"
 SERIES = (FIRST, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", SECOND, "#882255", "#8C8C8C")
 _DPI = 150
+_LETTERS, _LINE = 11, 0.2  # of a title: letters to an inch, and the inches that a line takes
 _MOST_POINTS = 2000  # of a vector graphic: some 100 bytes each
 _UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 INK, MUTED, EMPTY = "#222222", "#6B6B6B", "#EDEDED"
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """Return an empty white figure of `width` x `height` inches that keeps its texts apart."""
+    """Return an empty white figure of `width` x `height` inches that keeps its texts apart.
+
+    A title that is too long for one line takes more, and the figure grows by them.
+    """
+    given = title.split("\n")
+    lines = [part for line in given for part in textwrap.wrap(line, int(_LETTERS * width)) or [""]]
+    height, title = height + _LINE * (len(lines) - len(given)), "\n".join(lines)
     figure = Figure(figsize=(width, height), facecolor="white", dpi=_DPI)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)  # inches
     figure.suptitle(title, fontsize=12, color=INK)

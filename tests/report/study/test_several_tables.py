@@ -127,6 +127,7 @@ def test_where_every_fit_failed_there_is_no_picture():
     models = {"one": SimpleNamespace(what="baseline x", fixed={}, grid={"reg": [1]}, gaps=None)}
     page = tables_markdown(report, "T", "c", [], models, gather(report, False), "ranks.png")
     assert "ranks.png" not in page
+    assert "## Ranks\n\nNo two models have a value on every table.\n" in page
     assert "one: 6 of 6 fits failed: E: no" in page
 
 

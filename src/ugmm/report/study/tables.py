@@ -152,8 +152,8 @@ def tables_summary(cases: Sequence[Case], first: str, level: int = 1) -> list[st
         first: The model's name.
         level: Of the headings.
     """
-    top = "#" * level
-    lines = [f"{top} Ranks", "", *(line for case in cases for line in _ranks(case)), ""]
+    top, ranks = "#" * level, [line for case in cases for line in _ranks(case)]
+    lines = [f"{top} Ranks", "", *(ranks or ["No two models have a value on every table."]), ""]
     tested = [case for case in cases if case.is_tested and first in case.ranked[0]]
     if tested:
         has_density = any(case.columns is not None for case in tested)

@@ -1,7 +1,7 @@
 """The command `ugmm ablate`: plan the points of an ablation, run what is left, report the end."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ugmm.config.choices.plugins import plugin_options
 from ugmm.errors import UserError, nearest
@@ -55,18 +55,28 @@ def run_ablation(
         return
     if wandb and (ablation.space or ablation.families):
         raise UserError(f"{ablation.path}: a search is driven by Optuna: leave --wandb out")
-    over = True
-    for family, search in ablation.searches.items():
-        sys.stdout.write(f"tuning {for_terminal(family)}\n")
-        over &= _work_off(search, name, jobs, retry=retry, wait=wait, tunes=True)
-    if not over:
-        return  # others are at it
+    # Twice: what others were at may be over when the rest is; else nobody would see all done.
+    left = _tune(ablation.searches, name, jobs, retry=retry, wait=wait)
+    if _tune(left, name, jobs, retry=False, wait=wait):
+        return
     ablation, chosen = settle(ablation)
     sys.stdout.writelines(f"{for_terminal(line)}\n" for line in chosen)
     if point is not None:
         _run_alone(ablation, point, retry=retry)
     else:
         _work_off(ablation, name, jobs, retry=retry, wait=wait, wandb=wandb)
+
+
+def _tune(
+    searches: Mapping[str, Ablation], name: str, jobs: int, *, retry: bool, wait: bool
+) -> dict[str, Ablation]:
+    """Work off searches of families one after the other; return those that others are still at."""
+    left = {}
+    for family, search in searches.items():
+        sys.stdout.write(f"tuning {for_terminal(family)}\n")
+        if not _work_off(search, name, jobs, retry=retry, wait=wait, tunes=True):
+            left[family] = search
+    return left
 
 
 def _work_off(

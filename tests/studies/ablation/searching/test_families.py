@@ -134,6 +134,25 @@ def make_up_all(ablation, ledger, *_, **__):
             return []
 
 
+def test_who_ends_last_compares_though_others_ended_searches_meanwhile(
+    ablation, monkeypatch, capsys
+):
+    mine = ablation(TEXT)
+
+    def work(search, ledger, *_, **__):
+        """Find ugmm's search taken; those who have it end it while this one is at the next."""
+        if search.name == "mine-ugmm":
+            Search(search, ledger).ask(Ended.read(ledger))
+            return []
+        if search.name == "mine-mlp":
+            tune(mine)
+        return make_up_all(search, ledger)
+
+    monkeypatch.setattr("ugmm.studies.ablation.command.run_workers", work)
+    assert main(["ablate", "mine.yaml", "--no-wait"]) == 0
+    assert capsys.readouterr().out.endswith("compare the variants with: ugmm compare mine.yaml\n")
+
+
 def test_a_family_of_which_nothing_ends_is_told(ablation, monkeypatch, capsys):
     ablation(TEXT)
 
