@@ -57,10 +57,14 @@ def test_an_ablation_follows_from_what_is_kept_of_it(path):
 def test_a_cross_validation_follows_from_what_is_kept_of_it(path, tmp_path, monkeypatch):
     study = f"crossval {path.stem}"
     write_published(tmp_path, study, path.read_text(encoding="utf-8"))
+    settings = path.with_suffix(".json").read_text(encoding="utf-8")
+    beside = tmp_path / path.with_suffix(".json").relative_to(project_root())
+    beside.write_text(settings, encoding="utf-8")
     monkeypatch.setattr(crossval_command, "project_root", lambda: tmp_path)
     assert main(["crossval", path.stem, "--published", "--publish"]) == 0
     page = (tmp_path / RESULTS).read_text(encoding="utf-8")
     assert section_of(study, page) == section_of(study)
+    assert beside.read_text(encoding="utf-8") == settings
 
 
 @pytest.mark.parametrize("study", SECTIONS)

@@ -23,6 +23,7 @@ from ugmm.studies.crossval.fits import (
     split_rows,
 )
 from ugmm.studies.crossval.nested import choose
+from ugmm.studies.crossval.published import write_settings
 from ugmm.studies.crossval.tables import Rows
 from ugmm.studies.published import format_report, write_published
 
@@ -70,6 +71,9 @@ def test_what_was_published_is_shown_without_the_fits(
     assert not folder.exists()
     kept = (root / "experiments/published/crossval/mine.csv").read_text().splitlines()
     assert len(kept) == 1 + 2 * 2 * 3
+    beside = json.loads((root / "experiments/published/crossval/mine.json").read_text())
+    assert beside["inner_folds"] == 2
+    assert beside["models.qda.grid"] == {"reg": [0.5, 0.01]}
 
 
 @pytest.fixture
@@ -110,6 +114,44 @@ def test_what_was_published_of_another_file_is_refused(published, models, keys, 
 
 def test_a_model_that_was_published_and_is_gone_is_named(published):
     assert "models: lda is gone" in published(["qda", "lda"], {"qda": QDA_ROW})
+
+
+LR_ROW = {"baseline": "hist_boosting", "set": {"steps": 3}, "grid": {"lr": [0.1]}}
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "line"),
+    [
+        ({}, {"rows": 120}, "rows was null in the fits of "),
+        ({}, {"dequantize": 0.1}, "dequantize was null in"),
+        ({}, {"inner_folds": 3}, "inner_folds was 2 in"),
+        ({}, {"inner_tested": 1}, "inner_tested was null in"),
+        ({}, {"folds": 4, "tested": 3}, "folds was 3 in"),
+        ({}, {"select": "nll"}, 'select was "accuracy" in'),
+        ({"set": {"steps": 4}}, {}, 'models.m.set was {"steps": 3} in'),
+        ({"set": {}}, {}, 'models.m.set was {"steps": 3} in'),
+        ({"grid": {"lr": [0.1, 0.3]}}, {}, 'models.m.grid was {"lr": [0.1]} in'),
+    ],
+)
+def test_settings_that_were_edited_since_are_refused(
+    crossval, project, tmp_path, monkeypatch, model, keys, line
+):
+    root = tmp_path / "elsewhere"
+    monkeypatch.setattr(command, "project_root", lambda: root)
+    base = {"seeds": [0], "select": "accuracy"}
+    fit = {"data": "iris", "missing": 0.0, "seed": 0, "values": {"lr": 0.1}}
+    fits = [{**fit, "fold": fold} for fold in range(3)]
+    about = dict.fromkeys(("packages", "commit", "machine"), "x")
+    write_published(root, "crossval mine", format_report({"m": fits}, about))
+    path = project / "mine.yaml"
+    path.write_text(json.dumps({**BASE, **base, "models": {"m": LR_ROW}}))
+    write_settings(root, read_crossvalidation(str(path)))
+    models = {"m": {**LR_ROW, **model}}
+    error = crossval(models, "--published", "--publish", **{**base, **keys})
+    assert line in error
+    assert "take back what was changed in mine" in error
+    assert error.count("\n") == 1
+    assert not (root / "experiments/RESULTS.md").exists()
 
 
 def rows_of(x, y):

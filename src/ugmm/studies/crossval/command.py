@@ -1,11 +1,9 @@
 """The command `ugmm crossval`: cross-validate, print the table, and write it down."""
 
-import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from ugmm.config.files import project_root
@@ -20,12 +18,12 @@ from ugmm.report.study.crossval import (
 from ugmm.report.study.tables import Case, gather, tables_markdown, tables_summary
 from ugmm.studies.crossval.definition import CrossValidation, read_crossvalidation
 from ugmm.studies.crossval.nested import cross_validate
+from ugmm.studies.crossval.published import Report, check_published, write_settings
 from ugmm.studies.published import (
     Origin,
     describe_origins,
     format_report,
     link_published,
-    name_file,
     parse_report,
     read_published,
     write_published,
@@ -35,7 +33,6 @@ from ugmm.writing import make_folder, write_atomic
 
 __all__ = ["run_crossval"]
 
-Report = Mapping[str, Sequence[Mapping[str, Any]]]
 _ABOUT = ("packages",)  # what is kept beside the fits
 
 
@@ -56,7 +53,7 @@ def run_crossval(
         runs_dir: The folder `crossval/<name>` is made in it.
         shared: Take turns with other processes; the last to end shows the table.
         publish: Also write its section of `experiments/RESULTS.md`, and what is kept of its fits
-            (see `ugmm.studies.published`); of several tables the picture in it, too.
+            (see `ugmm.studies.published`) and settings; of several tables the picture in it, too.
         published: Show what was kept when it was published, and fit nothing.
 
     Raises:
@@ -72,7 +69,7 @@ def run_crossval(
     if published:
         lines = read_published(project_root(), known_as, f"ugmm crossval {name} --publish")
         report, about = parse_report(lines, study.models, _ABOUT, known_as)
-        _check_published(report, study, name_file(known_as))
+        check_published(project_root(), study, report)
         show(report, study)
     else:
         folder = Path(runs_dir) / "crossval" / study.name
@@ -93,6 +90,7 @@ def run_crossval(
         root = project_root()
         if not published:
             write_published(root, known_as, format_report(report, about))
+        write_settings(root, study)
         if several:
             _draw(report, study, root / picture)
         link = f"../{quote(picture)}"
@@ -100,33 +98,6 @@ def run_crossval(
         section = describe(report, study, about, name, link, further, level=3)
         path = publish_section(root, known_as, section)
         sys.stdout.write(f"published in {path}\n")
-
-
-def _check_published(report: Report, study: CrossValidation, path: str) -> None:
-    """Refuse what was kept of another study than the one that its file describes by now."""
-    fits = [fit for of_model in report.values() for fit in of_model]
-    settings = study.settings
-    wanted: dict[str, Iterable[Any]] = {
-        "models": study.models,
-        "data": settings.data,
-        "missing": settings.missing,
-        "seeds": settings.seeds,
-        "folds": range(settings.n_tested),
-    }
-    columns = {"data": "data", "missing": "missing", "seeds": "seed", "folds": "fold"}
-    kept = {key: {fit[column] for fit in fits} for key, column in columns.items()}
-    kept["models"] = set(report)
-    remedy = f"; take back what was changed in {study.name}, or run it, and publish it anew"
-    for key, values in wanted.items():
-        if lacking := [value for value in values if value not in kept[key]]:
-            raise UserError(f"{key}: {lacking[0]} is not among the fits of {path}{remedy}")
-        if gone := kept[key].difference(values):
-            raise UserError(f"{key}: {min(gone)} is gone, of which {path} has fits{remedy}")
-    for name, model in study.models.items():
-        known = [None, *(c.values for c in (*model.candidates, *model.with_gaps))]
-        if others := [fit["values"] for fit in report[name] if fit["values"] not in known]:
-            chosen = json.dumps(others[0])
-            raise UserError(f"models.{name} has no {chosen}, chosen in {path}{remedy}")
 
 
 def _show(report: Report, study: CrossValidation) -> None:
