@@ -28,6 +28,7 @@ _NO_FIGURES = re.compile(
     r"|\b\d+%(?= (?:bootstrap )?intervals?\b| level\b| left out\b)"
 )
 _FIGURE = re.compile(r"(?<![\w.,])[+-]?(?:\d[\d,]*)?(?:\.\d+%?|\d%)(?![\w.]*\w)")
+_LAW = re.compile(r"- (?P<family>\w+): .* to the power (?P<exponent>[^,]*), over")
 _FIRST_CELL = re.compile(r"^\|[^|]*")  # names its row
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?(?!\w)")
 
@@ -98,12 +99,14 @@ def read_quotes(text: str) -> Quotes:
 
 
 def read_sections(text: str) -> dict[str, dict[str, list[Number]]]:
-    """Return the numbers of the page of results: by study and row."""
+    """Return the numbers of the page of results: by study and row; exponents, by family."""
     studies: dict[str, dict[str, list[Number]]] = {}
     for match in _SECTION.finditer(text):
         rows = studies.setdefault(match["study"], {})
         header: list[str] = []
         for line in match["text"].splitlines():
+            if law := _LAW.match(line):
+                rows.setdefault(law["family"], []).extend(_read_numbers(law["exponent"], False))
             cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             if not cells:
                 header = []
