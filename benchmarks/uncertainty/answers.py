@@ -76,7 +76,10 @@ def measure(run: Path, data: MNISTDataModule) -> Answers:
 
 
 def _hash_sources(run: Path) -> str:
-    """Return a hash of what a run's scores follow from: its files, and the code that asks it."""
+    """Return a hash of what a run's scores follow from: its files, and the code that asks it.
+
+    Data files are left out: the code holds their digests, which they are checked against.
+    """
     code = sorted(Path(ugmm.__file__).parent.rglob("*.py"))
     weights = sorted((run / "checkpoints").iterdir())
     digest = hashlib.sha256(torch.__version__.encode())

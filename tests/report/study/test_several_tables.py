@@ -144,3 +144,14 @@ def test_log_densities_are_compared_in_nats_a_column():
     assert f"| two | +0.5000 | {len(TABLES)} | 0 |" in page
     assert "| d | -10.00 | -15.00 | 10 |" in page
     assert "nats a column" in page
+
+
+def test_log_densities_of_tables_of_unknown_width_are_compared_as_they_are():
+    report = {
+        model: [fit(t, 0.0, 0, 0.5, log_prob=at) for t in TABLES]
+        for model, at in (("one", -1.0), ("two", -1.5))
+    }
+    report["one"][0]["columns"] = 4
+    page = "\n".join(tables_summary(gather(report, True), "one"))
+    assert f"| two | +0.5000 | {len(TABLES)} | 0 |" in page
+    assert "nats a column" not in page

@@ -99,6 +99,9 @@ def test_dequantized_tables_have_whole_rows_alone():
     assert rows.y.tolist() == [0, 2, 3, 4, 5]
     assert (abs(rows.x - x[rows.y].numpy()) <= 1).all()  # steps of two
     assert np.array_equal(rows.x, read_rows(config, least_noise=0.1).x)
+    x[:, 0] = torch.nan
+    with pytest.raises(UserError, match="every row has a gap, and dequantize keeps whole rows"):
+        read_rows(config, least_noise=0.1)
 
 
 @pytest.mark.parametrize(("most", "kept"), [(177, "175"), (176, "175"), (2, "3")])

@@ -36,7 +36,8 @@ class Case(NamedTuple):
         tables: The names of the data sets.
         spreads: Over seeds: a list for each table, of each model; None where no fit is known.
         columns: How many columns each table has, the label among them; of a log-density alone,
-            which is compared in nats a column.
+            which is compared in nats a column. None, too, where fits do not say it of each table,
+            as those published by an earlier version: these are compared in nats.
     """
 
     metric: str
@@ -91,7 +92,8 @@ def gather(report: Mapping[str, Fits], with_density: bool) -> list[Case]:
                 [measure_spread(average_by_seed(known.get((t, m), ()))) for m in models]
                 for t in of
             ]
-            columns = [widths[table] for table in of] if metric == "log_prob" else None
+            is_divided = metric == "log_prob" and all(table in widths for table in of)
+            columns = [widths[table] for table in of] if is_divided else None
             cases.append(Case(metric, missing, models, of, spreads, columns))
     return cases
 

@@ -70,12 +70,17 @@ def read_rows(
             `dequantize`.
 
     Raises:
-        UserError: If they cannot be had, or not be cut to so many.
+        UserError: If they cannot be had, or not be cut to so many; or if none is whole that must
+            be.
     """
     data = config.build(seed=0)
     x, y = (t.numpy() for t in data.rows())
     if least_noise is not None:
         whole = ~np.isnan(x).any(1)
+        if not whole.any():
+            raise UserError(
+                "every row has a gap, and dequantize keeps whole rows alone; set it to null"
+            )
         x, y = x[whole], y[whole]
     if most is not None and len(y) > most:
         from sklearn.model_selection import train_test_split
@@ -95,7 +100,8 @@ def dequantize(rows: Rows, least: float) -> Rows:
     feature. In units of these steps the mean log-density of the result is at most the mean
     log-probability of the values themselves (Theis et al., arXiv:1511.01844). A smaller step than
     `least` standard deviations counts as one of that, since values written with many digits may
-    repeat, too. Features that are constant are left out.
+    repeat, too: noise that is wider than the smallest step blurs values into each other, and the
+    bound does not hold. Features that are constant are left out.
 
     Args:
         rows: Without gaps.

@@ -23,6 +23,9 @@ class AverageWeights(Callback):
     Validations and the network in the end have the average, and training goes on without it. In
     a checkpoint `state_dict` is the average, and `averaging` holds what training goes on with.
 
+    A logit that was -inf at any step that was taken in, as that of a pruned component is, stays so
+    in the average: no mean of it and finite numbers is finite.
+
     References:
         EMA: B. Polyak and A. Juditsky, SIAM J. Control Optim. 30 (1992), with weights that decay.
         SWA: P. Izmailov et al., UAI 2018; without a second pass for the norms' moments.
