@@ -99,14 +99,12 @@ def read_quotes(text: str) -> Quotes:
 
 
 def read_sections(text: str) -> dict[str, dict[str, list[Number]]]:
-    """Return the numbers of the page of results: by study and row; exponents, by family."""
+    """Return the numbers of the page of results: by study and row."""
     studies: dict[str, dict[str, list[Number]]] = {}
     for match in _SECTION.finditer(text):
         rows = studies.setdefault(match["study"], {})
         header: list[str] = []
         for line in match["text"].splitlines():
-            if law := _LAW.match(line):
-                rows.setdefault(law["family"], []).extend(_read_numbers(law["exponent"], False))
             cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             if not cells:
                 header = []
@@ -119,6 +117,17 @@ def read_sections(text: str) -> dict[str, dict[str, list[Number]]]:
                     percent = "(%)" in label or (shares and label == "difference")
                     rows.setdefault(name, []).extend(_read_numbers(cell, percent))
     return studies
+
+
+def read_laws(text: str) -> dict[str, dict[str, list[Number]]]:
+    """Return the exponents that the page of results tells: by study and family."""
+    return {
+        match["study"]: {
+            law["family"]: _read_numbers(law["exponent"], False)
+            for law in _LAW.finditer(match["text"])
+        }
+        for match in _SECTION.finditer(text)
+    }
 
 
 def agrees(figure: str, numbers: list[Number]) -> bool:
