@@ -28,6 +28,7 @@ _NO_FIGURES = re.compile(
     r"|\b\d+%(?= (?:bootstrap )?intervals?\b| level\b| left out\b)"
 )
 _FIGURE = re.compile(r"(?<![\w.,])[+-]?(?:\d[\d,]*)?(?:\.\d+%?|\d%)(?![\w.]*\w)")
+_LAW = re.compile(r"- (?P<family>\w+): .* to the power (?P<exponent>[^,]*), over")
 _FIRST_CELL = re.compile(r"^\|[^|]*")  # names its row
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?(?!\w)")
 
@@ -116,6 +117,17 @@ def read_sections(text: str) -> dict[str, dict[str, list[Number]]]:
                     percent = "(%)" in label or (shares and label == "difference")
                     rows.setdefault(name, []).extend(_read_numbers(cell, percent))
     return studies
+
+
+def read_laws(text: str) -> dict[str, dict[str, list[Number]]]:
+    """Return the exponents that the page of results tells: by study and family."""
+    return {
+        match["study"]: {
+            law["family"]: _read_numbers(law["exponent"], False)
+            for law in _LAW.finditer(match["text"])
+        }
+        for match in _SECTION.finditer(text)
+    }
 
 
 def agrees(figure: str, numbers: list[Number]) -> bool:

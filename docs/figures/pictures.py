@@ -40,6 +40,7 @@ PICTURES = (
     _of_run("training.png", "mnist_disc", "training.png"),
     _of_run("first_layer.png", "mnist_disc", "first_layer.png"),
     _of_run("digits_samples.png", "mnist_gen_conv", "samples.png"),
+    _of_run("grey_samples.png", "mnist_grey_conv", "samples.png"),
     _of_run("filters.png", "mnist_conv", "filters_1.png"),
     _of_run("recurrence.png", "mnist_rows_rnn", "reading.png"),
     _of_run("attention.png", f"mnist_vit_standard {_SCORE} {_SHORT}", "attention.png"),
