@@ -137,7 +137,7 @@ def _describe_this() -> dict[str, str]:
             packages.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    return dict(zip(_ABOUT, [", ".join(packages)], strict=True))
+    return {"packages": ", ".join(packages)}
 
 
 def _describe(

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ugmm.nn.autoregressive.heads.common import features_at, kind_of_noise
+from ugmm.nn.autoregressive.heads.common import DiscreteHead, features_at, kind_of_noise
 from ugmm.nn.autoregressive.heads.neighbours import Neighbours
 
 __all__ = ["BernoulliHead"]
 
 
-class BernoulliHead(nn.Module):
+class BernoulliHead(DiscreteHead):
     """The probability that a feature is 1, for each feature.
 
     The formula is that of `AutoregressiveUGMM`.
@@ -29,29 +29,13 @@ class BernoulliHead(nn.Module):
     def __init__(
         self, n_features: int, width: int, near: Neighbours | None = None, shared: bool = False
     ) -> None:
-        super().__init__()
-        self.near = near
-        self.weight = nn.Parameter(torch.zeros(n_features, width))
-        self.common = nn.Parameter(torch.zeros(width)) if shared else None
-        self.bias = nn.Parameter(torch.zeros(n_features))
+        super().__init__(torch.zeros(n_features, width), torch.zeros(n_features), near, shared)
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
         """Start each feature from its share of ones in x (batch, D)."""
         share = (x.sum(0) + 0.5) / (len(x) + 1)
         self.bias.copy_(share.logit())
-
-    @torch.no_grad()
-    def reorder(self, order: Tensor) -> None:
-        """Number the features anew: the first is now the one that was number order[0]."""
-        for parameter in self.parameters():
-            if parameter is not self.common:
-                parameter.copy_(parameter[order])
-
-    def weights(self, at: Tensor | slice) -> Tensor:
-        """Return the weights of some features, with those that all share."""
-        own = self.weight[at]
-        return own if self.common is None else own + self.common
 
     def logits(
         self,

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from ugmm.nn.autoregressive.heads.common import features_at, kind_of_noise
+from ugmm.nn.autoregressive.heads.common import DiscreteHead, features_at, kind_of_noise
 from ugmm.nn.autoregressive.heads.neighbours import Neighbours
 
 __all__ = ["LevelsHead"]
@@ -16,7 +16,7 @@ _MIN_SCALE = 1e-3  # an eighth of the step between 256 levels of [-1, 1]; PixelC
 _BEYOND = 1.25  # where the outermost components begin: most of their mass is beyond -1 and 1
 
 
-class LevelsHead(nn.Module):
+class LevelsHead(DiscreteHead):
     r"""A mixture of discretised logistic distributions over L levels, for each feature.
 
     A feature is k / (L - 1) for a level k, and t = 2 x - 1 its place in [-1, 1], where levels are
@@ -57,21 +57,11 @@ class LevelsHead(nn.Module):
         near: Neighbours | None = None,
         shared: bool = False,
     ) -> None:
-        super().__init__()
-        self.levels, self.components, self.near = levels, components, near
-        self.weight = nn.Parameter(torch.zeros(n_features, width, 3 * components))
-        self.common = nn.Parameter(torch.zeros(width, 3 * components)) if shared else None
-        start = [torch.zeros(components), self._places()]
+        start = [torch.zeros(components), _places(components)]
         start.append(torch.full((components,), -math.log(components + 1)))
-        self.bias = nn.Parameter(torch.cat(start).repeat(n_features, 1))
-
-    def _places(self) -> Tensor:
-        """Return where the components begin, (J,)."""
-        if self.components == 1:
-            return torch.zeros(1)
-        places = torch.linspace(-1, 1, self.components)
-        places[[0, -1]] *= _BEYOND
-        return places
+        bias = torch.cat(start).repeat(n_features, 1)
+        super().__init__(torch.zeros(n_features, width, 3 * components), bias, near, shared)
+        self.levels, self.components = levels, components
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
@@ -79,13 +69,6 @@ class LevelsHead(nn.Module):
         nearest = (x * (self.components - 1)).round().long()
         counts = F.one_hot(nearest, self.components).sum(0)
         self.bias[:, : self.components] = (counts + 0.5).log().to(self.bias)
-
-    @torch.no_grad()
-    def reorder(self, order: Tensor) -> None:
-        """Number the features anew: the first is now the one that was number order[0]."""
-        for parameter in self.parameters():
-            if parameter is not self.common:
-                parameter.copy_(parameter[order])
 
     def parts(
         self,
@@ -101,8 +84,7 @@ class LevelsHead(nn.Module):
         """
         at = features_at(chosen, order)
         # A product of matrices for each feature.
-        weight = self.weight[at] if self.common is None else self.weight[at] + self.common
-        read = torch.einsum("bpm,pmk->bpk", g, weight) + self.bias[at]
+        read = torch.einsum("bpm,pmk->bpk", g, self.weights(at)) + self.bias[at]
         if self.near is not None:
             read = read + self.near(x, chosen)
         logits, mean, raw_scale = read.split(self.components, -1)
@@ -146,3 +128,12 @@ class LevelsHead(nn.Module):
         n_features, width, _ = self.weight.shape
         text = f"n_features={n_features}, width={width}, components={self.components}"
         return f"{text}, levels={self.levels}"
+
+
+def _places(components: int) -> Tensor:
+    """Return where the components begin, (J,)."""
+    if components == 1:
+        return torch.zeros(1)
+    places = torch.linspace(-1, 1, components)
+    places[[0, -1]] *= _BEYOND
+    return places
