@@ -125,10 +125,13 @@ def test_a_start_from_data_knows_how_often_levels_are():
     assert 0.2 < p[255, 1] < 0.3
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("radius", [1, 2])
-def test_neighbours_are_the_pixels_before_and_near(radius):
+def test_neighbours_are_the_pixels_before_and_near(radius, shared):
     height, width = 4, 3
-    near = spread(Neighbours((height, width), radius, 2))
+    near = spread(Neighbours((height, width), radius, 2, shared))
+    assert near.weight.shape == ((12,) * (not shared) + (2 * radius * (radius + 1), 2))
+    weight = near.weight.expand(12, -1, -1)
     x = torch.rand(5, height * width)
     expected = torch.zeros(5, height * width, 2)
     for i, j in itertools.product(range(height), range(width)):
@@ -139,9 +142,9 @@ def test_neighbours_are_the_pixels_before_and_near(radius):
             row, column = i + up, j + across
             if row >= 0 and 0 <= column < width:
                 value = 2 * x[:, row * width + column] - 1
-                expected[:, i * width + j] += value[:, None] * near.weight[i * width + j, n]
+                expected[:, i * width + j] += value[:, None] * weight[i * width + j, n]
             n += 1
-        assert n == near.weight.shape[1] == 2 * radius * (radius + 1)
+        assert n == weight.shape[1]
     torch.testing.assert_close(near(x, None), expected)
     chosen = torch.tensor([0, 7, 11])
     torch.testing.assert_close(near(x, chosen), expected[:, chosen])

@@ -28,7 +28,8 @@ class PixelUGMM(LayeredDensity):
     makes a distribution of the scores, for binary pixels and for grey levels those of
     `AutoregressiveUGMM`, which needs scores of a whole prefix where this network needs a window's.
     As neurons are the same at every pixel, weights of the head that pixels share are added to
-    those of each pixel's own: they are learned from every pixel.
+    those of each pixel's own: they are learned from every pixel. So are those of neighbours, which
+    pixels share only.
 
     As windows are finite, a training step may look at some pixels only; see `positions`.
 

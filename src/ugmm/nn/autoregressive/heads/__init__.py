@@ -48,7 +48,8 @@ def make_head(
         neighbours: How far the pixels are, at most, that a linear term looks at; 0: there is none.
         image_shape: Their height and width; None for square images.
         shared: Whether scores mean the same at every feature, as those of a convolution do: then
-            features share weights, and learn what is their own besides. Not for Gaussians.
+            features share weights, and learn what is their own besides; those of neighbours are
+            shared only. Not for Gaussians.
 
     Raises:
         ValueError: If there is no such head, or something is out of its range.
@@ -69,7 +70,7 @@ def make_head(
         if channels != 1:
             raise ValueError("neighbours are those of grey images, of one channel")
         numbers = 1 if name == "bernoulli" else 3 * components
-        near = Neighbours((shape[0], shape[1]), neighbours, numbers)
+        near = Neighbours((shape[0], shape[1]), neighbours, numbers, shared)
     if name == "gaussian":
         return GaussianHead(n_features, width, components, min_scale)
     if name == "bernoulli":

@@ -27,7 +27,7 @@ def places_before(image_shape: tuple[int, int], radius: int) -> Tensor:
 
 
 class Neighbours(nn.Module):
-    """A linear term of the pixels near each, among those before it, with weights of its own.
+    """A linear term of the pixels near each, among those before it.
 
     Pixels are numbered line by line. Those before pixel (i, j) and near it are the pixels of the
     r lines above it, from column j - r to j + r, and the r pixels to its left: the mask of
@@ -38,24 +38,35 @@ class Neighbours(nn.Module):
         image_shape: Height and width, whose product is D.
         radius: r, at least 1. There are N = 2 r (r + 1) neighbours.
         out_features: Numbers for each pixel.
+        shared: Whether all pixels share one set of weights. Otherwise each has its own, which
+            learn from that pixel alone.
     """
 
     places: Tensor  # (D, N), the neighbours' numbers; D where there is none
 
-    def __init__(self, image_shape: tuple[int, int], radius: int, out_features: int) -> None:
+    def __init__(
+        self,
+        image_shape: tuple[int, int],
+        radius: int,
+        out_features: int,
+        shared: bool = False,
+    ) -> None:
         super().__init__()
         self.radius, places = radius, places_before(image_shape, radius)
         self.register_buffer("places", places, persistent=False)
-        self.weight = nn.Parameter(torch.zeros(*places.shape, out_features))
+        shape = places.shape[1:] if shared else places.shape
+        self.weight = nn.Parameter(torch.zeros(*shape, out_features))
 
     def forward(self, x: Tensor, chosen: Tensor | slice | None) -> Tensor:
         """Return the term of the chosen pixels: rows x (batch, D) to (batch, P, out_features)."""
         at = slice(None) if chosen is None else chosen
         near = F.pad(2 * x - 1, (0, 1))[:, self.places[at]]
+        if self.weight.ndim == 2:
+            return near @ self.weight
         return torch.einsum("bpn,pno->bpo", near, self.weight[at])
 
     def extra_repr(self) -> str:
         """Describe the term in `repr`."""
-        n_features, neighbours, out_features = self.weight.shape
+        (n_features, neighbours), out_features = self.places.shape, self.weight.shape[-1]
         text = f"n_features={n_features}, radius={self.radius}, neighbours={neighbours}"
-        return f"{text}, out_features={out_features}"
+        return f"{text}, out_features={out_features}, shared={self.weight.ndim == 2}"
