@@ -1,7 +1,7 @@
 """How an ablation's metric falls as its networks, their data or their training grow."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from statistics import fmean
 from typing import NamedTuple
@@ -45,23 +45,18 @@ def _family_of(variant: str) -> str:
     return variant.partition(" ")[0]
 
 
-def _loss_of(value: float, metric: str) -> float:
-    """Return what falls as a metric gets better.
+def _find_loss(metric: str) -> tuple[str, Callable[[float], float]]:
+    """Return the name of what falls as a metric gets better, and how it follows from the metric.
 
     Of one that should be large that is what it lacks of 1, as accuracy, F1 and R squared do; of a
     log-likelihood, which has no such bound, its negative.
     """
     known = find_metric(metric)
     if known.goal != "max":
-        return value
-    return -value if known.unit == "nats" else 1 - value
-
-
-def _name_loss(metric: str) -> str:
-    known = find_metric(metric)
-    if known.goal != "max":
-        return metric
-    return f"-{metric}" if known.unit == "nats" else f"1 - {metric}"
+        return metric, lambda value: value
+    if known.unit == "nats":
+        return f"-{metric}", lambda value: -value
+    return f"1 - {metric}", lambda value: 1 - value
 
 
 def _collect(records: Sequence[Record], metric: str, along: str) -> dict[str, Places]:
@@ -80,11 +75,12 @@ def _average(
     records: Sequence[Record], metric: str, along: str
 ) -> dict[tuple[str, int, str], tuple[float, float]]:
     """Return where each variant of a family is, seed by seed, in the mean over its folds."""
+    _, loss_of = _find_loss(metric)
     folds: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
     for record in records:
         if metric in record.summary and along in record.summary:
             at = (_family_of(record.variant), record.seed, record.variant)
-            place = (record.summary[along], _loss_of(record.summary[metric], metric))
+            place = (record.summary[along], loss_of(record.summary[metric]))
             folds.setdefault(at, []).append(place)
     return {
         at: (fmean(x for x, _ in places), fmean(y for _, y in places))
@@ -98,7 +94,7 @@ def describe_left_out(records: Sequence[Record], metric: str, along: str) -> lis
     Raises:
         UserError: If no point has one.
     """
-    places, loss = _average(records, metric, along).values(), _name_loss(metric)
+    places, (loss, _) = _average(records, metric, along).values(), _find_loss(metric)
     left_out = sum(not (x > 0 and y > 0) for x, y in places)
     if left_out == len(places):
         raise UserError(
@@ -139,8 +135,9 @@ def fit_scaling(records: Sequence[Record], metric: str, along: str) -> list[Powe
 
 def describe_scaling(laws: Sequence[PowerLaw], metric: str, along: str) -> list[str]:
     """Return a sentence for each law."""
+    loss, _ = _find_loss(metric)
     return [
-        f"{law.family}: {_name_loss(metric)} goes as {along} to the power {law.exponent:.2f}"
+        f"{law.family}: {loss} goes as {along} to the power {law.exponent:.2f}"
         + (f" ({law.low:.2f} to {law.high:.2f})" if law.low is not None else "")
         + f", over {law.points} sizes."
         for law in laws
@@ -152,6 +149,7 @@ def draw_scaling(records: Sequence[Record], metric: str, along: str, title: str)
 
     A dot is a run; lines join the geometric means of the variants of a family.
     """
+    loss, _ = _find_loss(metric)
     axes_of = [along, *(["seconds"] if along != "seconds" else [])]
     figure = new_figure(5.2 * len(axes_of), 4.4, for_plot(title))
     grid = figure.subplots(1, len(axes_of), squeeze=False)[0]
@@ -161,7 +159,7 @@ def draw_scaling(records: Sequence[Record], metric: str, along: str, title: str)
         found = _collect(records, metric, x_name)
         for colour, (family, seeds) in zip(cycle(SERIES), found.items(), strict=False):
             _draw_family(axes, family, [*seeds.values()], colour)
-        tidy(axes, find_metric(x_name).axis, _name_loss(metric))
+        tidy(axes, find_metric(x_name).axis, loss)
         label_log(axes.xaxis, *axes.get_xlim())
         label_log(axes.yaxis, *axes.get_ylim())
         axes.legend(frameon=False, fontsize=9)
