@@ -1,5 +1,6 @@
 """A run of two processes that something is done to: on one machine, or on two with a wire."""
 
+import errno
 import os
 import random
 import signal
@@ -146,8 +147,9 @@ class Trial:
             with (self.folder / "filler").open("wb", buffering=0) as file:
                 while True:
                     file.write(bytes(4096))
-        except OSError:  # it is full
-            pass
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # it is not full: nothing would be tried
+                raise
         for process in self.processes:
             process.wait(PATIENCE)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,12 +81,18 @@ def _hash_sources(run: Path) -> str:
 
     Data files are left out: the code holds their digests, which they are checked against.
     """
-    code = sorted(Path(ugmm.__file__).parent.rglob("*.py"))
-    weights = sorted((run / "checkpoints").iterdir())
-    digest = hashlib.sha256(torch.__version__.encode())
-    for path in (run / "config.yaml", *weights, Path(__file__), *code):
+    digest = hashlib.sha256(_hash_code())
+    for path in (run / "config.yaml", *sorted((run / "checkpoints").iterdir())):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+@cache  # which does not change while all runs of a study are asked
+def _hash_code() -> bytes:
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in (Path(__file__), *sorted(Path(ugmm.__file__).parent.rglob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.digest()
 
 
 def sets(x: Tensor, shape: tuple[int, int]) -> Iterator[tuple[str, Callable[[], Tensor]]]:

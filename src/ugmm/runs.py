@@ -129,7 +129,7 @@ class Run:
             write_atomic(self.config, config)
         except WriteError:
             if not self.config.is_file():
-                with suppress(OSError):
+                with suppress(OSError):  # what is told is that it could not be written to
                     self.environment.unlink(missing_ok=True)
                     self.folder.rmdir()
             raise

@@ -107,7 +107,7 @@ def replacing(path: Path) -> Iterator[Path]:
             with suppress(OSError):  # some file systems have no such thing
                 _sync(path.parent)
         finally:
-            with suppress(OSError):
+            with suppress(OSError):  # it has its name by now; or `sweep` takes it away later
                 temporary.unlink()
 
 
@@ -152,5 +152,5 @@ def sweep(folder: Path) -> None:
     Nobody else may be writing there.
     """
     for partial in folder.rglob(f".*{_PARTIAL}"):
-        with suppress(OSError):
+        with suppress(OSError):  # it is in nobody's way: no name that anybody reads is like it
             partial.unlink()

@@ -31,7 +31,7 @@ def reach_others(leader: str) -> None:
 
 def _name_serves() -> bool:
     """Return whether others reach this machine by what its own name resolves to."""
-    with suppress(OSError):
+    with suppress(OSError):  # it resolves to nothing
         return not ipaddress.ip_address(socket.gethostbyname(socket.gethostname())).is_loopback
     return False
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import compress
 from typing import Literal
@@ -32,12 +33,11 @@ class Cells:
     def numbers(self) -> list[float | None]:
         """Return the values as numbers, None where they are none."""
         if self.dialect.decimal == "point":
-            try:
-                read = list(map(float, self.values))  # type: ignore[arg-type]  # or a TypeError
-            except (TypeError, ValueError):
-                pass
-            else:  # all are numbers, for Python; which reads 1_000 too
-                if "_" not in "".join(self.values):  # type: ignore[arg-type]
+            # Most columns are numbers throughout and read at once, which is quicker; where a value
+            # is missing or no number, each is looked at by itself.
+            with suppress(TypeError, ValueError):
+                read = list(map(float, self.values))  # type: ignore[arg-type]
+                if "_" not in "".join(self.values):  # type: ignore[arg-type]  # 1_000, to Python
                     return read  # type: ignore[return-value]
         read_number = self.dialect.read_number
         return [None if value is None else read_number(value) for value in self.values]

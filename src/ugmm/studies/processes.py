@@ -55,7 +55,7 @@ class Worker:
         code = self.process.exitcode
         if not code:
             return None
-        with suppress(EOFError, OSError):
+        with suppress(EOFError, OSError):  # it was killed before it could say why
             if self._reasons.poll():
                 self._reason = self._reasons.recv()
         if self._reason is not None:

@@ -162,7 +162,7 @@ def parse_records(
     for number, line in enumerate(lines, 2):
         try:
             cells = {name: cell for name, cell in line.items() if cell}
-            figures = {n: float(cell) for n, cell in cells.items() if n not in _NO_METRICS}
+            figures = {n: _number(cell) for n, cell in cells.items() if n not in _NO_METRICS}
             variant = names.get(cells["variant"], cells["variant"])
             fold = int(cells["fold"]) if "fold" in cells else None
             records.append(Record(variant, int(cells["seed"]), fold, Path(cells["run"]), figures))
@@ -218,6 +218,11 @@ def parse_report(
         except (KeyError, TypeError) as error:
             raise _damaged(study, number, error) from error
     return report, told
+
+
+def _number(cell: str) -> float:
+    """Return the number that was written: a count stays one, to be written so again."""
+    return int(cell) if cell.isdecimal() else float(cell)
 
 
 def _cell(value: Any) -> Any:

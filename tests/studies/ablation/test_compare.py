@@ -351,6 +351,26 @@ def test_what_was_published_is_shown_without_the_runs(ablation, root, capsys):
     assert set(kept["machine"]) == {"Linux, 2 CPUs"}
 
 
+def test_published_runs_stay_when_their_folders_are_gone(ablation, root, capsys):
+    path = root / "experiments/published/ablations/mine.csv"
+    ablation()
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    whole, lines = path.read_bytes(), pd.read_csv(path, dtype=str)
+    gone = lines[(lines["variant"] != "plain") | (lines["seed"] == "0")]
+    for folder in gone["run"]:
+        shutil.rmtree(folder)
+    capsys.readouterr()
+    assert main(["compare", "mine.yaml"]) == 0
+    assert f"{len(lines) - len(gone)} of {len(lines)} runs are finished" in capsys.readouterr().out
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    assert path.read_bytes() == whole
+
+    # What the file no longer asks for does not stay.
+    Path("mine.yaml").write_text(TEXT.replace("dropout: 0.3", "dropout: 0.2"))
+    assert main(["compare", "mine.yaml", "--publish"]) == 0
+    assert set(pd.read_csv(path)["variant"]) == {"plain", "wide"}
+
+
 def test_what_was_published_may_be_missing_or_damaged(ablation, root, capsys):
     ablation()
     assert main(["compare", "mine.yaml", "--published"]) == 1

@@ -1,8 +1,7 @@
 """How an ablation's metric falls as its networks, their data or their training grow."""
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.report.escaping import for_plot
 from ugmm.report.statistics import Record, paired_difference
-from ugmm.report.style import SERIES, label_log, new_figure, tidy
+from ugmm.report.style import Look, find_look, label_log, new_figure, tidy
 from ugmm.report.tables import format_count
 
 __all__ = ["PowerLaw", "describe_left_out", "describe_scaling", "draw_scaling", "fit_scaling"]
@@ -45,23 +44,18 @@ def _family_of(variant: str) -> str:
     return variant.partition(" ")[0]
 
 
-def _loss_of(value: float, metric: str) -> float:
-    """Return what falls as a metric gets better.
+def _find_loss(metric: str) -> tuple[str, Callable[[float], float]]:
+    """Return the name of what falls as a metric gets better, and how it follows from the metric.
 
     Of one that should be large that is what it lacks of 1, as accuracy, F1 and R squared do; of a
     log-likelihood, which has no such bound, its negative.
     """
     known = find_metric(metric)
     if known.goal != "max":
-        return value
-    return -value if known.unit == "nats" else 1 - value
-
-
-def _name_loss(metric: str) -> str:
-    known = find_metric(metric)
-    if known.goal != "max":
-        return metric
-    return f"-{metric}" if known.unit == "nats" else f"1 - {metric}"
+        return metric, lambda value: value
+    if known.unit == "nats":
+        return f"-{metric}", lambda value: -value
+    return f"1 - {metric}", lambda value: 1 - value
 
 
 def _collect(records: Sequence[Record], metric: str, along: str) -> dict[str, Places]:
@@ -80,11 +74,12 @@ def _average(
     records: Sequence[Record], metric: str, along: str
 ) -> dict[tuple[str, int, str], tuple[float, float]]:
     """Return where each variant of a family is, seed by seed, in the mean over its folds."""
+    _, loss_of = _find_loss(metric)
     folds: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
     for record in records:
         if metric in record.summary and along in record.summary:
             at = (_family_of(record.variant), record.seed, record.variant)
-            place = (record.summary[along], _loss_of(record.summary[metric], metric))
+            place = (record.summary[along], loss_of(record.summary[metric]))
             folds.setdefault(at, []).append(place)
     return {
         at: (fmean(x for x, _ in places), fmean(y for _, y in places))
@@ -98,7 +93,7 @@ def describe_left_out(records: Sequence[Record], metric: str, along: str) -> lis
     Raises:
         UserError: If no point has one.
     """
-    places, loss = _average(records, metric, along).values(), _name_loss(metric)
+    places, (loss, _) = _average(records, metric, along).values(), _find_loss(metric)
     left_out = sum(not (x > 0 and y > 0) for x, y in places)
     if left_out == len(places):
         raise UserError(
@@ -139,8 +134,9 @@ def fit_scaling(records: Sequence[Record], metric: str, along: str) -> list[Powe
 
 def describe_scaling(laws: Sequence[PowerLaw], metric: str, along: str) -> list[str]:
     """Return a sentence for each law."""
+    loss, _ = _find_loss(metric)
     return [
-        f"{law.family}: {_name_loss(metric)} goes as {along} to the power {law.exponent:.2f}"
+        f"{law.family}: {loss} goes as {along} to the power {law.exponent:.2f}"
         + (f" ({law.low:.2f} to {law.high:.2f})" if law.low is not None else "")
         + f", over {law.points} sizes."
         for law in laws
@@ -152,6 +148,7 @@ def draw_scaling(records: Sequence[Record], metric: str, along: str, title: str)
 
     A dot is a run; lines join the geometric means of the variants of a family.
     """
+    loss, _ = _find_loss(metric)
     axes_of = [along, *(["seconds"] if along != "seconds" else [])]
     figure = new_figure(5.2 * len(axes_of), 4.4, for_plot(title))
     grid = figure.subplots(1, len(axes_of), squeeze=False)[0]
@@ -159,9 +156,9 @@ def draw_scaling(records: Sequence[Record], metric: str, along: str, title: str)
         axes.set_xscale("log")
         axes.set_yscale("log")
         found = _collect(records, metric, x_name)
-        for colour, (family, seeds) in zip(cycle(SERIES), found.items(), strict=False):
-            _draw_family(axes, family, [*seeds.values()], colour)
-        tidy(axes, find_metric(x_name).axis, _name_loss(metric))
+        for number, (family, seeds) in enumerate(found.items()):
+            _draw_family(axes, family, [*seeds.values()], find_look(number))
+        tidy(axes, find_metric(x_name).axis, loss)
         label_log(axes.xaxis, *axes.get_xlim())
         label_log(axes.yaxis, *axes.get_ylim())
         axes.legend(frameon=False, fontsize=9)
@@ -169,14 +166,15 @@ def draw_scaling(records: Sequence[Record], metric: str, along: str, title: str)
 
 
 def _draw_family(
-    axes: Axes, family: str, seeds: Sequence[Mapping[str, tuple[float, float]]], colour: str
+    axes: Axes, family: str, seeds: Sequence[Mapping[str, tuple[float, float]]], look: Look
 ) -> None:
     variants: dict[str, list[tuple[float, float]]] = {}
     for of_seed in seeds:
         for variant, place in of_seed.items():
             variants.setdefault(variant, []).append(place)
     means = sorted(_geometric_mean(places) for places in variants.values())
-    axes.plot(*zip(*means, strict=True), "-", color=colour, label=for_plot(family))
+    colour, style = look
+    axes.plot(*zip(*means, strict=True), linestyle=style, color=colour, label=for_plot(family))
     dots = [place for places in variants.values() for place in places]
     axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, alpha=0.45, color=colour)
 

@@ -26,6 +26,7 @@ from ugmm.studies.published import (
     Origin,
     describe_origins,
     link_published,
+    name_file,
     parse_records,
     read_origins,
     read_published,
@@ -55,7 +56,8 @@ def compare_ablation(
     Args:
         name: Of a file in `experiments/ablations/`, or a YAML file.
         publish: Also write the ablation's section of `experiments/RESULTS.md`, and what is kept
-            of its runs (see `ugmm.studies.published`).
+            of its runs (see `ugmm.studies.published`). What was kept earlier of runs that the file
+            still asks for stays where their folders are gone.
         published: Read what was kept when it was published in place of run folders; nothing is
             written beside them.
         vector: As what vector graphic the pictures are to be written, too.
@@ -65,7 +67,10 @@ def compare_ablation(
             the metric.
     """
     ablation = read_ablation(name)
-    report = _read_published(ablation, name) if published else _read_runs(ablation, name)
+    if published:
+        report = _read_published(ablation, name)
+    else:
+        report = _read_runs(ablation, name, add_published=publish)
     report.show()  # first: it can be read where nothing can be written
     if not published:
         folder = ablation.open_ledger().folder.parent / "compare"
@@ -75,12 +80,13 @@ def compare_ablation(
         report.publish(keep=not published)
 
 
-def _read_runs(ablation: Ablation, name: str) -> "_Report":
-    """Read the run folders."""
+def _read_runs(ablation: Ablation, name: str, *, add_published: bool) -> "_Report":
+    """Read the run folders, and what was published of runs whose folders are gone."""
     asked = ablation
     ablation, chosen = settle(asked)
     ledger = ablation.open_ledger()
-    records, notes = read_records(ablation, ledger)
+    earlier, told = _find_published(ablation, name) if add_published else ([], [])
+    records, notes = read_records(ablation, ledger, earlier)
     runs = ledger.folder.parent
     if not records:
         raise UserError(
@@ -88,11 +94,23 @@ def _read_runs(ablation: Ablation, name: str) -> "_Report":
         )
     first = next(iter(list_variants(ablation, ledger)))
     searches = dict(zip(ablation.variants, chosen, strict=False))
-    report = _Report(ablation, first, records, read_origins(records), searches, notes, name)
+    known = dict(zip((record.folder for record in earlier), told, strict=True))
+    found = zip(records, read_origins(records), strict=True)
+    origins = [origin or known.get(record.folder) for record, origin in found]
+    report = _Report(ablation, first, records, origins, searches, notes, name)
     report.trials = {
         f"searches {search.name}": _list_trials(search) for search in asked.searches.values()
     }
     return report
+
+
+def _find_published(ablation: Ablation, name: str) -> tuple[list[Record], list[Origin | None]]:
+    """Return the runs that were published, if any were, and where each comes from."""
+    root = project_root()
+    if not (root / name_file(ablation.name)).is_file():
+        return [], []
+    lines = read_published(root, ablation.name, f"ugmm compare {name} --publish")
+    return parse_records(lines, ablation.variants, ablation.name)[:2]
 
 
 def _list_trials(search: Ablation) -> str:
@@ -186,10 +204,10 @@ class _Report:
             from ugmm.report.study.scaling import draw_scaling
 
             return draw_scaling(self.records, self.metric, self.along, self.title)
-        from ugmm.report.study.plots import colours_of, final_dots
+        from ugmm.report.study.plots import final_dots, looks_of
 
-        colours = colours_of(self.rows, self.goal, self.baseline)
-        return final_dots(self.rows, self.records, self.metric, self.baseline, self.title, colours)
+        looks = looks_of(self.rows, self.goal, self.baseline)
+        return final_dots(self.rows, self.records, self.metric, self.baseline, self.title, looks)
 
     def describe_picture(self) -> str:
         """Return what `draw` draws."""
@@ -200,7 +218,7 @@ class _Report:
     def write(self, folder: Path, vector: str | None = None) -> None:
         """Write tables, pictures and the page into a folder."""
         from ugmm.report.study.page import html_page
-        from ugmm.report.study.plots import colours_of, validation_curves
+        from ugmm.report.study.plots import looks_of, validation_curves
         from ugmm.report.study.text import variants_csv
         from ugmm.report.style import save
         from ugmm.report.tables import format_markdown
@@ -218,7 +236,7 @@ class _Report:
         twins = _curves(metric, histories)
         final = self.draw()
         curves = validation_curves(
-            histories, twins, self.title, colours_of(self.rows, self.goal, self.baseline)
+            histories, twins, self.title, looks_of(self.rows, self.goal, self.baseline)
         )
         for kind in ("png", vector) if vector else ("png",):
             save(final, folder / f"final.{kind}")

@@ -1,7 +1,7 @@
 """Which finished runs an ablation's file asks for, and what a reader must know of the rest."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from ugmm.report.statistics import Record
 from ugmm.report.tables import format_count
 from ugmm.studies.ablation.definition import Ablation, name_repetition
 from ugmm.studies.ablation.ledger import Ledger
-from ugmm.studies.ablation.points import Point
+from ugmm.studies.ablation.points import ID_DIGITS, Point
 
 __all__ = [
     "check_metric",
@@ -30,8 +30,16 @@ def list_variants(ablation: Ablation, ledger: Ledger) -> Variants:
     return ablation.variants or {point.variant: {} for point in ledger.read_points()}
 
 
-def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list[str]]:
+def read_records(
+    ablation: Ablation, ledger: Ledger, published: Iterable[Record] = ()
+) -> tuple[list[Record], list[str]]:
     """Read the summaries of the points that an ablation's file asks for.
+
+    Args:
+        ablation: The ablation.
+        ledger: Of its runs.
+        published: Runs that were published earlier; each that the file still asks for stands in
+            where there is no finished run.
 
     Returns:
         the finished runs, in the order of the file, and sentences on those that are missing.
@@ -41,18 +49,23 @@ def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list
     """
     variants, points = list_variants(ablation, ledger), ledger.read_points()
     current = _find_current(ablation, variants, points)
+    kept = {(each.variant, each.seed, each.fold): each for each in published}
     records: list[Record] = []
     failed: list[str] = []
     missing: list[str] = []
     for variant, repetition in product(variants, ablation.repetitions):
         name = name_repetition(repetition)
+        seed, fold = repetition["seed"], repetition.get("data.fold")
         point = current.get((variant, name))
         if point is None or not (summary := point.run.read_summary()):
+            earlier = kept.get((variant, seed, fold))
+            if earlier is not None and _is_asked(ablation, earlier, repetition):
+                records.append(earlier)
+                continue
             is_failed = point is not None and ledger.read_state(point) == "failed"
             (failed if is_failed else missing).append(f"{variant}, {name}")
             continue
         finite = {key: value for key, value in summary.items() if math.isfinite(value)}
-        seed, fold = repetition["seed"], repetition.get("data.fold")
         records.append(Record(variant, seed, fold, point.run.folder, finite))
     notes = _describe_finished(len(records), failed, missing)
     if moved := _find_moved(ablation, current):
@@ -60,11 +73,21 @@ def read_records(ablation: Ablation, ledger: Ledger) -> tuple[list[Record], list
             "What these start from has changed since they were planned; `ugmm ablate` would run "
             f"them anew: {_join(moved)}."
         )
-    if earlier := len(points) - len(current):
-        are = "is" if earlier == 1 else "are"
-        counted = format_count(earlier, "run")
+    if former := len(points) - len(current):
+        are = "is" if former == 1 else "are"
+        counted = format_count(former, "run")
         notes.append(f"{counted} of an earlier version of the file {are} left out.")
     return records, notes
+
+
+def _is_asked(ablation: Ablation, record: Record, repetition: Repetition) -> bool:
+    """Whether the file asks for this run now: its folder's name ends in what it computes."""
+    settings = ablation.variants.get(record.variant)
+    if settings is None:
+        return False
+    composed = ablation.compose_point(record.variant, settings, repetition)
+    identity = record.folder.name.rpartition("-")[2]
+    return len(identity) >= ID_DIGITS and composed.identity.startswith(identity)
 
 
 def _find_current(

@@ -67,11 +67,13 @@ class AverageWeights(Callback):
         for name, tensor in weights.items():
             if self.count == 0:
                 self.average[name] = tensor.detach().clone()
-            else:
+            elif name.endswith("logits"):
                 average = self.average[name]
                 # The logit of a component that was pruned: lerp of two infinities is NaN.
                 gone = average.isneginf() | tensor.isneginf()
                 average.lerp_(tensor.detach(), share).masked_fill_(gone, -math.inf)
+            else:
+                self.average[name].lerp_(tensor.detach(), share)
         self.count += 1
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
