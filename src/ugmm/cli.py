@@ -3,14 +3,13 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ugmm import __version__
 from ugmm._lean import starting
-from ugmm.cluster.cpus import count_cpus
-from ugmm.cluster.signals import closing_cleanly, run_command
+from ugmm.cluster.signals import run_command
 from ugmm.deploy.exports.arguments import add_export
 from ugmm.deploy.predicting.arguments import add_predict
 from ugmm.errors import UserError, lacks_memory
@@ -18,6 +17,7 @@ from ugmm.launch.arguments import add_job_commands
 from ugmm.queries.arguments import add_commands
 from ugmm.report.escaping import for_terminal
 from ugmm.stated import add_stated, read_stated
+from ugmm.studies.arguments import LARGE, add_studies
 from ugmm.terminal import guard_streams
 from ugmm.writing import explain
 
@@ -51,10 +51,9 @@ EXTRAS = {
     "export": ("onnx", "onnxruntime", "onnxscript", "safetensors"),
 }
 
-
-# What takes the memory of commands that train.
-_LARGE = "model.hidden, data.batch_size, model.components, task.ensemble"
 _FREEING = "free some, or use a machine with more"
+
+AddParser = Callable[..., argparse.ArgumentParser]  # as `argparse` has it for a command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +116,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     with_plugins = partial(commands.add_parser, parents=[plugins])
 
-    train = with_plugins("train", help="train, test and draw an experiment")
+    _add_runs(with_plugins)
+    add_studies(with_plugins)
+    add_predict(with_plugins)
+    add_commands(with_plugins)
+    add_export(with_plugins)
+    add_job_commands(with_plugins)
+    _add_others(commands.add_parser, with_plugins)
+    return parser
+
+
+def _add_runs(add_parser: AddParser) -> None:
+    """Add the commands about one run."""
+    train = add_parser("train", help="train, test and draw an experiment")
     train.add_argument(
         "experiment", nargs="?", help="a name that `ugmm list` shows, or a YAML file"
     )
@@ -128,9 +139,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="continue the run of this folder, the newest of a group's folder, or `latest`; "
         "perhaps on other hardware, trainer.devices=4",
     )
-    train.set_defaults(command=_train, large=_LARGE)
+    train.set_defaults(command=_train, large=LARGE)
 
-    evaluate = with_plugins("eval", help="test the checkpoint of a run again")
+    evaluate = add_parser("eval", help="test the checkpoint of a run again")
     evaluate.add_argument(
         "run", help="a run folder, a checkpoint, a group's folder (the newest run), or `latest`"
     )
@@ -142,90 +153,34 @@ def make_parser() -> argparse.ArgumentParser:
     add_stated(evaluate)
     evaluate.set_defaults(command=_eval)
 
-    report = with_plugins("report", help="write an HTML page of a run")
+    report = add_parser("report", help="write an HTML page of a run")
     report.add_argument("run", help="see eval")
     report.add_argument("--out", metavar="FILE.html", help="default: report.html in its folder")
     report.set_defaults(command=_report)
 
-    crossval = with_plugins("crossval", help="compare models by nested cross-validation")
-    crossval.add_argument(
-        "crossvalidation", help="a file of experiments/crossval/, or a YAML file"
-    )
-    crossval.add_argument(
-        "--jobs", type=int, default=count_cpus(), help="fits at a time; default: all CPUs"
-    )
-    crossval.add_argument(
-        "--shared",
-        action="store_true",
-        help="take turns with other processes in this folder; end when no fold is free",
-    )
-    crossval.add_argument(
-        "--publish",
-        action="store_true",
-        help="also write its section of experiments/RESULTS.md, and what is kept of its fits",
-    )
-    crossval.add_argument(
-        "--published", action="store_true", help="show what was published, and fit nothing"
-    )
-    crossval.set_defaults(command=_crossval, large=_LARGE)
 
-    ablate = with_plugins("ablate", help="run all points of an ablation")
-    ablate.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
-    ablate.add_argument("--jobs", type=int, default=1, help="points at a time; default: 1")
-    ablate.add_argument("--dry-run", action="store_true", help="only print the plan")
-    ablate.add_argument("--retry", action="store_true", help="run failed points again")
-    ablate.add_argument("--wandb", action="store_true", help="as a sweep of Weights & Biases")
-    ablate.add_argument(
-        "--no-wait",
-        dest="wait",
-        action="store_false",
-        help="end when no point is free, though others still run some",
-    )
-    ablate.add_argument("--point", help="run only this point, as a sweep names it")
-    ablate.set_defaults(command=_ablate, large=_LARGE)
+def _add_others(add_bare: AddParser, add_parser: AddParser) -> None:
+    """Add the commands that upload, list, complete and show.
 
-    compare = with_plugins("compare", help="compare the variants of an ablation")
-    compare.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
-    compare.add_argument(
-        "--publish",
-        action="store_true",
-        help="also write its section of experiments/RESULTS.md, and what is kept of its runs",
-    )
-    shown = compare.add_mutually_exclusive_group()
-    shown.add_argument(
-        "--published", action="store_true", help="show what was published, without run folders"
-    )
-    shown.add_argument(
-        "--vector", choices=("pdf", "svg"), help="also write the pictures so, for print"
-    )
-    compare.set_defaults(command=_compare)
-
-    dashboard = with_plugins("dashboard", help="an ablation's runs in Weights & Biases")
-    dashboard.add_argument("ablation", help="a file of experiments/ablations/, or a YAML file")
-    dashboard.add_argument("--dry-run", action="store_true", help="only print what it would be")
-    dashboard.set_defaults(command=_dashboard)
-
-    add_predict(with_plugins)
-    add_commands(with_plugins)
-    add_export(with_plugins)
-    add_job_commands(with_plugins)
-
-    sync = commands.add_parser("sync", help="upload runs that Weights & Biases has not got")
+    Args:
+        add_bare: For those that take no plugins.
+        add_parser: For those that do.
+    """
+    sync = add_bare("sync", help="upload runs that Weights & Biases has not got")
     sync.add_argument("places", nargs="*", default=["runs"], help="folders of runs; default: runs")
     sync.set_defaults(command=_sync)
 
-    listing = commands.add_parser("list", help="list experiments, ablations and cross-validations")
+    listing = add_bare("list", help="list experiments, ablations and cross-validations")
     listing.set_defaults(command=_list)
 
-    completion = commands.add_parser("completion", help="print what makes a shell complete ugmm")
+    completion = add_bare("completion", help="print what makes a shell complete ugmm")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which one")
     completion.set_defaults(command=_complete_shell)
 
-    show = with_plugins("show", help="print an experiment's resolved configuration")
+    show = add_parser("show", help="print an experiment's resolved configuration")
     show.add_argument("experiment")
     show.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     show.set_defaults(command=_show)
-    return parser
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -287,53 +242,6 @@ def _report(options: argparse.Namespace) -> None:
         from ugmm.reporting import write_report
 
     sys.stdout.write(f"report: {write_report(options.run, options.out)}\n")
-
-
-def _crossval(options: argparse.Namespace) -> None:
-    from ugmm.cluster.preemption import requeuing
-    from ugmm.studies.crossval import run_crossval
-
-    with closing_cleanly(options.as_given), requeuing():
-        run_crossval(
-            options.crossvalidation,
-            options.jobs,
-            shared=options.shared,
-            publish=options.publish,
-            published=options.published,
-        )
-
-
-def _ablate(options: argparse.Namespace) -> None:
-    from ugmm.cluster.preemption import requeuing
-    from ugmm.studies.ablation import run_ablation
-
-    with closing_cleanly(options.as_given), requeuing():
-        run_ablation(
-            options.ablation,
-            options.jobs,
-            dry_run=options.dry_run,
-            retry=options.retry,
-            wandb=options.wandb,
-            point=options.point,
-            wait=options.wait,
-        )
-
-
-def _compare(options: argparse.Namespace) -> None:
-    from ugmm.studies.ablation import compare_ablation
-
-    compare_ablation(
-        options.ablation,
-        publish=options.publish,
-        published=options.published,
-        vector=options.vector,
-    )
-
-
-def _dashboard(options: argparse.Namespace) -> None:
-    from ugmm.studies.ablation import open_dashboard
-
-    open_dashboard(options.ablation, dry_run=options.dry_run)
 
 
 def _sync(options: argparse.Namespace) -> None:

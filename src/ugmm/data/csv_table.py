@@ -70,25 +70,14 @@ def read_csv(
         UserError: If the file cannot be read, or a column is not what it should be; the line
             names the column and the remedy.
     """
-    if not str(path):
-        raise UserError("no file is named; set data.path=table.csv")
-    if label is not None and target is not None:
-        raise UserError(
-            f"{path}: rows have either classes, {label!r}, or a number to predict, {target!r}; "
-            "name one of the two"
-        )
+    kind, asked = _find_asked(path, label, target)
     columns, how = read_cells(path, separator=separator, decimal=decimal, encoding=encoding)
     types = dict(types or {})
-    kind, asked = ("label", label) if target is None else ("target", target)
     _check_names(path, list(columns), kind, asked, types)
     used = [column for name, column in columns.items() if types.get(name) != "drop"]
     numbers = np.arange(1, 1 + len(next(iter(columns.values())).values))
     if missing == "drop":
-        complete = [None not in row for row in zip(*(c.values for c in used), strict=True)]
-        used = [column.keep(complete) for column in used]
-        if not any(complete):
-            raise UserError(f"{path}: every row lacks a value; use data.missing=mean or keep")
-        numbers = numbers[complete]
+        used, numbers = _keep_complete(path, used)
     _refuse_missing(used, kind, asked, missing)
     keep = missing == "keep"
     features = {c.name: encode(c, types.get(c.name), keep=keep) for c in used if c.name != asked}
@@ -96,12 +85,9 @@ def read_csv(
         raise UserError(f"{path} has no column that could be a feature")
     column = next((c for c in used if c.name == asked), None)
     if column is None or target is None:
-        answer, notes = (
-            read_classes(column, len(used[0].values)),
-            _notes(columns, features, column),
-        )
+        answer, classes = read_classes(column, len(numbers)), column
     else:
-        answer, notes = read_target(column), _notes(columns, features, None)
+        answer, classes = read_target(column), None
     return Table(
         x=np.hstack([column.x for column in features.values()]),
         y=answer.y,
@@ -117,7 +103,7 @@ def read_csv(
             [
                 _describe_file(path, how, columns, features, len(answer.y)),
                 *_describe_columns(columns, features, {asked: (kind, answer.content)}),
-                *notes,
+                *_notes(columns, features, classes),
             ]
         ),
     )
@@ -173,6 +159,20 @@ def _without_missing(values: Sequence[str]) -> list[str | None]:
     return [None if v in missing else v for v in values] if missing else list(values)
 
 
+def _find_asked(
+    path: str | Path, label: str | None, target: str | None
+) -> tuple[Literal["label", "target"], str | None]:
+    """Return whether rows have classes or numbers to predict, and the column of these."""
+    if not str(path):
+        raise UserError("no file is named; set data.path=table.csv")
+    if label is not None and target is not None:
+        raise UserError(
+            f"{path}: rows have either classes, {label!r}, or a number to predict, {target!r}; "
+            "name one of the two"
+        )
+    return ("label", label) if target is None else ("target", target)
+
+
 def _check_names(
     path: str | Path, names: list[str], kind: str, asked: str | None, types: Mapping[str, str]
 ) -> None:
@@ -191,6 +191,14 @@ def _check_names(
             raise UserError(f"data.types.{name}={stated} must be numeric, categorical or drop")
         if name == asked:
             raise UserError(f"data.types names {name!r}, the {kind}; leave it out there")
+
+
+def _keep_complete(path: str | Path, columns: list[Cells]) -> tuple[list[Cells], np.ndarray]:
+    """Return the columns without the rows that lack a value, and the numbers of the others."""
+    complete = [None not in row for row in zip(*(c.values for c in columns), strict=True)]
+    if not any(complete):
+        raise UserError(f"{path}: every row lacks a value; use data.missing=mean or keep")
+    return [column.keep(complete) for column in columns], 1 + np.flatnonzero(complete)
 
 
 def _refuse_missing(columns: Iterable[Cells], kind: str, asked: str | None, missing: str) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import textwrap
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -24,6 +25,8 @@ __all__ = [
     "MUTED",
     "SECOND",
     "SERIES",
+    "Look",
+    "find_look",
     "label_log",
     "new_figure",
     "save",
@@ -40,6 +43,32 @@ _LETTERS, _LINE = 11, 0.2  # of a title: letters to an inch, and the inches that
 _MOST_POINTS = 2000  # of a vector graphic: some 100 bytes each
 _UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 INK, MUTED, EMPTY = "#222222", "#6B6B6B", "#EDEDED"
+
+
+class Look(NamedTuple):
+    """How one of several lines looks.
+
+    Attributes:
+        colour: Of `SERIES`.
+        style: matplotlib's style of a line.
+    """
+
+    colour: str
+    style: Any
+
+    @property
+    def is_solid(self) -> bool:
+        """Whether it is one of those that a colour tells apart."""
+        return bool(self.style == "-")
+
+
+def find_look(number: int) -> Look:
+    """Return how the line of a number, from 0, looks: like that of no other number.
+
+    Solid in each colour, then dashed, then dashed with a dot in each gap, with two dots ...
+    """
+    times, place = divmod(number, len(SERIES))
+    return Look(SERIES[place], (0, (4, 2, *[1, 2] * (times - 1))) if times else "-")
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:

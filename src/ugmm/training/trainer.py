@@ -37,6 +37,23 @@ __all__ = [
     "quieten",
 ]
 
+# The keys of `trainer` that Lightning's Trainer takes as they are.
+_OF_LIGHTNING = (
+    "max_epochs",
+    "accelerator",
+    "devices",
+    "num_nodes",
+    "strategy",
+    "precision",
+    "gradient_clip_val",
+    "accumulate_grad_batches",
+    "log_every_n_steps",
+    "fast_dev_run",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+)
+
 
 def check_hardware(config: TrainerConfig) -> None:
     """Refuse devices that this machine does not have.
@@ -89,37 +106,8 @@ def make_trainer(
         best: The epoch and the validation of the best checkpoint, if the run has one already.
     """
     wanted = config.trainer
-    settings: dict[str, Any] = {
-        name: getattr(wanted, name)
-        for name in (
-            "max_epochs",
-            "accelerator",
-            "devices",
-            "num_nodes",
-            "strategy",
-            "precision",
-            "gradient_clip_val",
-            "accumulate_grad_batches",
-            "log_every_n_steps",
-            "fast_dev_run",
-            "limit_train_batches",
-            "limit_val_batches",
-            "limit_test_batches",
-        )
-    }
+    settings: dict[str, Any] = {name: getattr(wanted, name) for name in _OF_LIGHTNING}
     quieten()
-    guard = StopOnNonFinite(run.last)
-    callbacks: list[Callback] = [
-        SeedEpochs(config.seed),
-        GoOnMidway(),
-        guard,
-        EndTogether(),
-        stamp,
-        make_progress(),
-    ]
-    callbacks += optional_callbacks(wanted)
-    if not wanted.fast_dev_run:
-        callbacks += _checkpoints(wanted, run, stamp, best, guard)
     plugins: list[Any] = [
         AtomicCheckpointIO(run.last, wanted.checkpoint.keep),
         launch_environment(),
@@ -129,7 +117,7 @@ def make_trainer(
         **{"profiler": NoProfiler(), **wanted.extra},
         # At least one validation, however few the epochs: it chooses the best checkpoint.
         check_val_every_n_epoch=min(wanted.check_val_every_n_epoch, wanted.max_epochs),
-        callbacks=callbacks,
+        callbacks=_callbacks(config, run, stamp, best),
         plugins=plugins,
         logger=loggers,
         default_root_dir=run.folder,
@@ -156,6 +144,25 @@ def leave_signals_alone(trainer: Trainer) -> None:
     """
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+
+def _callbacks(
+    config: Config, run: Run, stamp: StampCheckpoints, best: tuple[int, float] | None
+) -> list[Callback]:
+    """Return all that acts while a run goes on, in the order in which it acts."""
+    wanted, guard = config.trainer, StopOnNonFinite(run.last)
+    found: list[Callback] = [
+        SeedEpochs(config.seed),
+        GoOnMidway(),
+        guard,
+        EndTogether(),
+        stamp,
+        make_progress(),
+        *optional_callbacks(wanted),
+    ]
+    if not wanted.fast_dev_run:
+        found += _checkpoints(wanted, run, stamp, best, guard)
+    return found
 
 
 def optional_callbacks(wanted: TrainerConfig, stop: type[StopEarly] = StopEarly) -> list[Callback]:

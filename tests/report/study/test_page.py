@@ -10,9 +10,10 @@ from browser import BROWSER, Browser
 from ugmm.report.page import inline_svg
 from ugmm.report.statistics import Record
 from ugmm.report.study.page import html_page
-from ugmm.report.study.plots import colours_of, final_dots, validation_curves
+from ugmm.report.study.plots import final_dots, looks_of, validation_curves
 from ugmm.report.study.text import caption, conclusion, table_cells
 from ugmm.report.study.variants import compare_variants
+from ugmm.report.style import find_look
 
 
 def page(folder):
@@ -32,11 +33,11 @@ def page(folder):
     ]
     rows = compare_variants(records, "test/accuracy", "max", "plain", ["test/nll"])
     history = [{"epoch": float(e), "val/accuracy": 1 - 0.5**e} for e in range(1, 9)]
-    colours = colours_of(rows, "max", "plain")
+    looks = looks_of(rows, "max", "plain")
     curves = validation_curves(
-        {name: [history] * 3 for name in names}, ["val/accuracy"], "Q", colours
+        {name: [history] * 3 for name in names}, ["val/accuracy"], "Q", looks
     )
-    dots = final_dots(rows, records, "test/accuracy", "plain", "Q", colours)
+    dots = final_dots(rows, records, "test/accuracy", "plain", "Q", looks)
     return html_page(
         "Does <it> help?",
         conclusion(rows, "test/accuracy", "max", "plain"),
@@ -80,7 +81,7 @@ def test_colours_follow_the_reader(tmp_path):
 def test_a_figure_gives_the_same_svg_twice(tmp_path):
     history = [{"epoch": 0.0, "val/nll": 1.0}, {"epoch": 1.0, "val/nll": 0.5}]
     first, second = (
-        inline_svg(validation_curves({"a": [history]}, ["val/nll"], "Q", {"a": "#0072B2"}), "x")
+        inline_svg(validation_curves({"a": [history]}, ["val/nll"], "Q", {"a": find_look(0)}), "x")
         for _ in range(2)
     )
     assert first == second

@@ -1,74 +1,20 @@
 """The command `ugmm compare`, on runs that are made up."""
 
-import json
 import math
 import shutil
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
+from compare_cases import TEXT, tables
 
 from ugmm.cli import main
 from ugmm.errors import UserError
 from ugmm.report.study import plots
-from ugmm.studies.ablation import compare as command
-
-TEXT = """# Does dropout help?
-experiment: iris_disc
-seeds: [0, 1, 2, 3]
-folds: [0, 1]
-report: [test/nll]
-variants:
-  plain: {}
-  dropout: {model.dropout: 0.3}
-  wide: {model.hidden: [40, 20]}
-"""
 
 
-@pytest.fixture
-def ablation(ablation):
-    """Plan an ablation and make up its runs, less those that `left_out` names."""
-
-    def make(text=TEXT, left_out=(), also=None):
-        found = ablation(text)
-        found.open_ledger().extend(found.points)
-        rng = np.random.default_rng(0)
-        for point in found.points:
-            figures = {
-                "val/accuracy": rng.random(),
-                "test/accuracy": rng.random(),
-                "test/nll": rng.random(),
-                "seconds": rng.random(),
-                "parameters": 345,
-            }
-            named = (point.variant, point.repetition)
-            figures |= (also or {}).get(named, {})
-            if named not in left_out and not point.run.folder.exists():
-                make_up(point.run, figures)
-        return found
-
-    return make
-
-
-def make_up(run, figures, epochs=4):
-    run.folder.mkdir(parents=True)
-    run.write_summary(figures)
-    git = {"commit": "0123456789abcdef", "dirty": False}
-    environment = {"git": git, "platform": "Linux", "cpus": 2}
-    run.environment.write_text(json.dumps(environment))
-    lines = [f"{epoch},{epoch},{0.9 + epoch / 100},{1 / (epoch + 1)}" for epoch in range(epochs)]
-    run.metrics.write_text("\n".join(["epoch,step,val/accuracy,val/nll", *lines]) + "\n")
-
-
-def tables():
-    folder = Path("runs/mine/compare")
-    return pd.read_csv(folder / "table.csv"), pd.read_csv(folder / "runs.csv")
-
-
-def test_the_table_follows_from_the_runs(ablation, capsys):
-    ablation()
+def test_the_table_follows_from_the_runs(made_up, capsys):
+    made_up()
     assert main(["compare", "mine.yaml", "--vector", "pdf"]) == 0
     table, runs = tables()
     seeds = runs.groupby(["variant", "seed"])[["test/accuracy", "test/nll"]].mean()
@@ -95,16 +41,16 @@ def test_the_table_follows_from_the_runs(ablation, capsys):
         assert Path("runs/mine/compare", name).is_file()
 
 
-def test_an_environment_may_say_less(ablation, capsys):
-    (point, *_) = ablation().points
+def test_an_environment_may_say_less(made_up, capsys):
+    (point, *_) = made_up().points
     point.run.environment.write_text("{}")
     assert main(["compare", "mine.yaml"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "Commit: unknown (1 run); 0123456789 (23 runs)." in output
 
 
-def test_runs_that_are_missing_are_named(ablation, capsys):
-    ablation(left_out={("dropout", "seed=3 fold=0"), ("dropout", "seed=3 fold=1")})
+def test_runs_that_are_missing_are_named(made_up, capsys):
+    made_up(left_out={("dropout", "seed=3 fold=0"), ("dropout", "seed=3 fold=1")})
     assert main(["compare", "mine.yaml"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "22 of 24 runs are finished" in output
@@ -115,35 +61,35 @@ def test_runs_that_are_missing_are_named(ablation, capsys):
     assert difference == pytest.approx((seeds["dropout"] - seeds["plain"]).mean())
 
 
-def test_runs_of_an_earlier_file_are_left_out(ablation, capsys):
-    ablation()
-    ablation(TEXT.replace("wide: {model.hidden: [40, 20]}", "wider: {model.hidden: [60, 20]}"))
+def test_runs_of_an_earlier_file_are_left_out(made_up, capsys):
+    made_up()
+    made_up(TEXT.replace("wide: {model.hidden: [40, 20]}", "wider: {model.hidden: [60, 20]}"))
     assert main(["compare", "mine.yaml"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "8 runs of an earlier version of the file are left out" in output
     assert list(tables()[0]["variant"]) == ["plain", "dropout", "wider"]
 
 
-def test_of_two_plans_for_a_name_the_later_counts(ablation):
-    old = ablation()
-    new = ablation(TEXT + "set: {trainer.max_epochs: 7}\n")
+def test_of_two_plans_for_a_name_the_later_counts(made_up):
+    old = made_up()
+    new = made_up(TEXT + "set: {trainer.max_epochs: 7}\n")
     assert main(["compare", "mine.yaml"]) == 0
     folders = set(tables()[1]["run"])
     assert folders == {str(point.run.folder) for point in new.points}
     assert not folders & {str(point.run.folder) for point in old.points}
 
 
-def test_a_file_that_is_changed_back_has_its_own_runs_again(ablation):
+def test_a_file_that_is_changed_back_has_its_own_runs_again(made_up):
     changes = ("set: {trainer.max_epochs: 7}\n", "set: {trainer.max_epochs: 9}\n", "")
-    points = {change: ablation(TEXT + change).points for change in changes}
+    points = {change: made_up(TEXT + change).points for change in changes}
     for change in changes:  # unlike the last one, none of these was planned last
         Path("mine.yaml").write_text(TEXT + change)
         assert main(["compare", "mine.yaml"]) == 0
         assert set(tables()[1]["run"]) == {str(point.run.folder) for point in points[change]}
 
 
-def test_runs_are_not_taken_for_those_of_a_changed_file(ablation, capsys):
-    ablation()
+def test_runs_are_not_taken_for_those_of_a_changed_file(made_up, capsys):
+    made_up()
     change = "dropout: {model.dropout: 0.4}"
     Path("mine.yaml").write_text(TEXT.replace("dropout: {model.dropout: 0.3}", change))
     assert main(["compare", "mine.yaml"]) == 0
@@ -153,11 +99,11 @@ def test_runs_are_not_taken_for_those_of_a_changed_file(ablation, capsys):
     assert list(tables()[0]["variant"]) == ["plain", "wide"]
 
 
-def test_a_changed_experiment_is_told(ablation, capsys):
+def test_a_changed_experiment_is_told(made_up, capsys):
     real = Path("experiments").resolve()
     Path("experiments").unlink()
     shutil.copytree(real, "experiments")
-    ablation(TEXT.replace("plain: {}", "plain: {experiment: iris_lda}"))
+    made_up(TEXT.replace("plain: {}", "plain: {experiment: iris_lda}"))
     assert main(["compare", "mine.yaml"]) == 0
     assert "has changed" not in capsys.readouterr().out
     base = Path("experiments/iris_disc.yaml")
@@ -169,20 +115,20 @@ def test_a_changed_experiment_is_told(ablation, capsys):
     assert "would run them anew: dropout; wide." in output
 
 
-def test_where_points_run_makes_them_no_others(ablation):
-    ablation()
+def test_where_points_run_makes_them_no_others(made_up):
+    made_up()
     settings = "set: {tracking.mode: offline, trainer.devices: 2, data: iris}\n"
     Path("mine.yaml").write_text(TEXT + settings)
     assert main(["compare", "mine.yaml"]) == 0
     assert len(tables()[1]) == 24
 
 
-def test_a_figure_that_is_not_finite_is_left_out_and_named(ablation, capsys):
+def test_a_figure_that_is_not_finite_is_left_out_and_named(made_up, capsys):
     also = {
         ("dropout", "seed=1 fold=0"): {"test/accuracy": math.nan},
         ("wide", "seed=2 fold=1"): {"test/nll": math.inf},
     }
-    ablation(also=also)
+    made_up(also=also)
     assert main(["compare", "mine.yaml"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "24 of 24 runs are finished" in output
@@ -198,9 +144,9 @@ def test_a_figure_that_is_not_finite_is_left_out_and_named(ablation, capsys):
     assert row["p"] == pytest.approx(scipy.stats.ttest_1samp(differences, 0).pvalue)
 
 
-def test_a_variant_without_the_metric_is_named(ablation, capsys):
+def test_a_variant_without_the_metric_is_named(made_up, capsys):
     also = {("wide", f"seed={s} fold={f}"): {"own": 1.0 + s} for s in range(4) for f in (0, 1)}
-    ablation(TEXT + "metric: own\ngoal: max\n", also=also)
+    made_up(TEXT + "metric: own\ngoal: max\n", also=also)
     assert main(["compare", "mine.yaml"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "own, and left out of it: plain, seed=0 fold=0;" in output
@@ -208,9 +154,9 @@ def test_a_variant_without_the_metric_is_named(ablation, capsys):
     assert list(tables()[0]["variant"]) == ["wide"]
 
 
-def test_a_baseline_without_runs_is_said_to_be_missing(ablation, capsys):
+def test_a_baseline_without_runs_is_said_to_be_missing(made_up, capsys):
     lost = {("plain", f"seed={seed} fold={fold}") for seed in range(4) for fold in (0, 1)}
-    ablation(left_out=lost)
+    made_up(left_out=lost)
     assert main(["compare", "mine.yaml"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "baseline" not in output
@@ -219,9 +165,9 @@ def test_a_baseline_without_runs_is_said_to_be_missing(ablation, capsys):
     assert tables()[0]["difference"].isna().all()
 
 
-def test_failed_runs_are_told_from_those_to_come(ablation, capsys):
+def test_failed_runs_are_told_from_those_to_come(made_up, capsys):
     lost = {("wide", "seed=0 fold=0"), ("wide", "seed=1 fold=0")}
-    found = ablation(left_out=lost)
+    found = made_up(left_out=lost)
     (failed,) = (p for p in found.points if (p.variant, p.repetition) == min(lost))
     found.open_ledger().write_failure(failed, UserError("the loss is nan"))
     assert main(["compare", "mine.yaml"]) == 0
@@ -230,9 +176,9 @@ def test_failed_runs_are_told_from_those_to_come(ablation, capsys):
     assert "Not finished, and left out: wide, seed=1 fold=0." in output
 
 
-def test_names_in_brackets_are_no_markup(ablation, capsys):
+def test_names_in_brackets_are_no_markup(made_up, capsys):
     name = "a [bold]b[/] $x_1$"
-    ablation(TEXT.replace("wide:", f"'{name}':").replace("Does", "Does [it] cost $5, or"))
+    made_up(TEXT.replace("wide:", f"'{name}':").replace("Does", "Does [it] cost $5, or"))
     assert main(["compare", "mine.yaml"]) == 0
     output = capsys.readouterr().out
     assert "Does [it] cost $5, or dropout help?" in output
@@ -249,8 +195,8 @@ variants:
 """
 
 
-def test_names_are_no_orders_in_any_medium(ablation, capsys):
-    ablation(HOSTILE)
+def test_names_are_no_orders_in_any_medium(made_up, capsys):
+    made_up(HOSTILE)
     assert main(["ablate", "mine.yaml", "--dry-run"]) == 0
     assert main(["compare", "mine.yaml"]) == 0
     output = capsys.readouterr().out
@@ -265,8 +211,8 @@ def test_names_are_no_orders_in_any_medium(ablation, capsys):
     assert r"| a\|b [x\](javascript:1) \<b> |" in texts[-1]
 
 
-def test_a_damaged_summary_is_one_line(ablation, capsys):
-    run = ablation().points[3].run
+def test_a_damaged_summary_is_one_line(made_up, capsys):
+    run = made_up().points[3].run
     run.summary.write_text("{")
     assert main(["compare", "mine.yaml"]) == 1
     error = capsys.readouterr().err
@@ -282,8 +228,8 @@ def test_a_damaged_summary_is_one_line(ablation, capsys):
         ("metric: seconds\ngoal: least\n", "goal"),
     ],
 )
-def test_mistakes_are_one_clear_line(ablation, capsys, text, line):
-    ablation()
+def test_mistakes_are_one_clear_line(made_up, capsys, text, line):
+    made_up()
     Path("mine.yaml").write_text(TEXT + text)
     assert main(["compare", "mine.yaml"]) == 1
     error = capsys.readouterr().err
@@ -291,8 +237,8 @@ def test_mistakes_are_one_clear_line(ablation, capsys, text, line):
     assert error.count("\n") == 1
 
 
-def test_a_metric_of_ones_own_has_a_goal(ablation):
-    ablation()
+def test_a_metric_of_ones_own_has_a_goal(made_up):
+    made_up()
     Path("mine.yaml").write_text(TEXT + "metric: seconds\ngoal: min\n")
     assert main(["compare", "mine.yaml"]) == 0
     table, runs = tables()
@@ -300,94 +246,11 @@ def test_a_metric_of_ones_own_has_a_goal(ablation):
     assert table["best_run"][0] == plain.loc[plain["seconds"].idxmin(), "run"]
 
 
-def test_nothing_has_been_run(ablation, capsys):
+def test_nothing_has_been_run(made_up, capsys):
     Path("mine.yaml").write_text(TEXT)
     assert main(["compare", "mine.yaml"]) == 1
     assert "holds no finished run of mine.yaml; start it with: ugmm abl" in capsys.readouterr().err
     assert not Path("runs").exists()
-
-
-@pytest.fixture
-def root(monkeypatch, tmp_path):
-    """The project that is published in."""
-    root = tmp_path / "elsewhere"
-    (root / "experiments").mkdir(parents=True)
-    monkeypatch.setattr(command, "project_root", lambda: root)
-    return root
-
-
-def test_a_published_section_replaces_its_own(ablation, root):
-    ablation()
-    path = root / "experiments" / "RESULTS.md"
-    path.write_text("# Mine\n\n<!-- other -->\nkept\n<!-- /other -->\n")
-    for _ in range(2):
-        assert main(["compare", "mine.yaml", "--publish"]) == 0
-    text = path.read_text()
-    assert text.startswith("# Mine\n\n<!-- other -->\nkept\n<!-- /other -->\n\n")
-    assert text.count("<!-- mine -->\n### Does dropout help?\n") == 1
-    assert "| plain | 4 |" in text
-    assert (root / "docs" / "images" / "ablations" / "mine.png").is_file()
-    assert "[published/ablations/mine.csv](published/ablations/mine.csv)" in text
-
-
-def test_what_was_published_is_shown_without_the_runs(ablation, root, capsys):
-    lost = {("=wide", "seed=0 fold=1")}
-    nan = {("dropout", "seed=1 fold=0"): {"test/nll": math.nan}}
-    ablation(TEXT.replace("wide:", "'=wide':"), left_out=lost, also=nan)
-    assert main(["compare", "mine.yaml", "--publish"]) == 0
-    shown = capsys.readouterr().out.partition("the same as a page")[0]
-    path = root / "experiments" / "RESULTS.md"
-    page = path.read_bytes()
-    shutil.rmtree("runs")
-    path.unlink()
-    assert main(["compare", "mine.yaml", "--published"]) == 0
-    assert capsys.readouterr().out == shown
-    assert main(["compare", "mine.yaml", "--published", "--publish"]) == 0
-    assert path.read_bytes() == page
-    assert not Path("runs").exists()
-    kept = pd.read_csv(root / "experiments/published/ablations/mine.csv", dtype=str)
-    assert len(kept) == 23
-    assert set(kept["commit"]) == {"0123456789"}
-    assert set(kept["machine"]) == {"Linux, 2 CPUs"}
-
-
-def test_published_runs_stay_when_their_folders_are_gone(ablation, root, capsys):
-    path = root / "experiments/published/ablations/mine.csv"
-    ablation()
-    assert main(["compare", "mine.yaml", "--publish"]) == 0
-    whole, lines = path.read_bytes(), pd.read_csv(path, dtype=str)
-    gone = lines[(lines["variant"] != "plain") | (lines["seed"] == "0")]
-    for folder in gone["run"]:
-        shutil.rmtree(folder)
-    capsys.readouterr()
-    assert main(["compare", "mine.yaml"]) == 0
-    assert f"{len(lines) - len(gone)} of {len(lines)} runs are finished" in capsys.readouterr().out
-    assert main(["compare", "mine.yaml", "--publish"]) == 0
-    assert path.read_bytes() == whole
-
-    # What the file no longer asks for does not stay.
-    Path("mine.yaml").write_text(TEXT.replace("dropout: 0.3", "dropout: 0.2"))
-    assert main(["compare", "mine.yaml", "--publish"]) == 0
-    assert set(pd.read_csv(path)["variant"]) == {"plain", "wide"}
-
-
-def test_what_was_published_may_be_missing_or_damaged(ablation, root, capsys):
-    ablation()
-    assert main(["compare", "mine.yaml", "--published"]) == 1
-    error = capsys.readouterr().err
-    assert "no run of mine is kept in" in error
-    assert "publish it: ugmm compare mine.yaml --publish" in error
-    assert main(["compare", "mine.yaml", "--publish"]) == 0
-    path = root / "experiments/published/ablations/mine.csv"
-    for old, new in (("plain,0,0,0.", "plain,zero,0,0."), ("variant,", "variants,")):
-        text = path.read_text()
-        path.write_text(text.replace(old, new))
-        capsys.readouterr()
-        assert main(["compare", "mine.yaml", "--published"]) == 1
-        error = capsys.readouterr().err
-        assert "published/ablations/mine.csv is damaged (line 2: " in error
-        assert error.count("\n") == 1
-        path.write_text(text)
 
 
 NUMBERS = """# Do neurons predict diabetes better than a plane?
@@ -402,7 +265,7 @@ variants:
 """
 
 
-def test_how_the_metric_falls_along_a_size(ablation, root, capsys):
+def test_how_the_metric_falls_along_a_size(made_up, root, capsys):
     sizes = {"ugmm 5": 100, "ugmm 10": 200, "ugmm 20": 400}
     entries = [f"  {name}: {{model.hidden: [{name[5:]}]}}\n" for name in sizes]
     also = {
@@ -412,7 +275,7 @@ def test_how_the_metric_falls_along_a_size(ablation, root, capsys):
     }
     text = "# Q\nexperiment: iris_disc\nalong: parameters\nseeds: [1, 2]\nvariants:\n"
     text += "".join(entries)
-    ablation(text, also=also)
+    made_up(text, also=also)
     assert main(["compare", "mine.yaml", "--publish"]) == 0
     said = "ugmm: 1 - test/accuracy goes as parameters to the power -1.00 (-1.00 to -1.00)"
     assert said in " ".join(capsys.readouterr().out.split())
@@ -421,12 +284,12 @@ def test_how_the_metric_falls_along_a_size(ablation, root, capsys):
     assert "test/accuracy along parameters, a dot a run, a line a family" in page
     assert main(["compare", "mine.yaml", "--published"]) == 0
     assert said in " ".join(capsys.readouterr().out.split())
-    ablation(text.replace("along: parameters", "along: parameter"), also=also)
+    made_up(text.replace("along: parameters", "along: parameter"), also=also)
     assert main(["compare", "mine.yaml"]) == 1
     assert "no run has the metric 'parameter'; did you mean parameters" in capsys.readouterr().err
 
 
-def test_numbers_are_compared_with_the_least_as_the_best(ablation, capsys, monkeypatch):
+def test_numbers_are_compared_with_the_least_as_the_best(made_up, capsys, monkeypatch):
     shown = []
     draw = plots.validation_curves
 
@@ -435,7 +298,7 @@ def test_numbers_are_compared_with_the_least_as_the_best(ablation, capsys, monke
         return draw(histories, metrics, *others)
 
     monkeypatch.setattr(plots, "validation_curves", seen)
-    found = ablation(NUMBERS)
+    found = made_up(NUMBERS)
     for place, point in enumerate(found.points):
         crps = 30.0 + 4 * (point.variant == "plane") + place % 3
         point.run.write_summary(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         crossval_table,
     )
     from ugmm.report.study.page import html_page
-    from ugmm.report.study.plots import colours_of, final_dots, validation_curves
+    from ugmm.report.study.plots import final_dots, looks_of, validation_curves
     from ugmm.report.study.ranks import draw_ranks
     from ugmm.report.study.tables import gather, tables_markdown, tables_summary
     from ugmm.report.study.text import (
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Row",
     "caption",
-    "colours_of",
     "compare_variants",
     "conclusion",
     "crossval_csv",
@@ -43,6 +42,7 @@ __all__ = [
     "final_dots",
     "gather",
     "html_page",
+    "looks_of",
     "runs_csv",
     "table_cells",
     "tables_markdown",
@@ -55,7 +55,7 @@ __all__ = [
 _HOME = {
     "Row": "variants",
     "caption": "text",
-    "colours_of": "plots",
+    "looks_of": "plots",
     "compare_variants": "variants",
     "conclusion": "text",
     "crossval_csv": "crossval",

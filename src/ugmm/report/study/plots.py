@@ -1,5 +1,6 @@
 """The pictures of an ablation: curves with bands over seeds, and the final metric as dots."""
 
+import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,75 +14,81 @@ from ugmm.metrics import find_metric, label_axis
 from ugmm.report.escaping import for_plot
 from ugmm.report.statistics import Record
 from ugmm.report.study.variants import Row
-from ugmm.report.style import INK, MUTED, SERIES, new_figure, tidy
+from ugmm.report.style import INK, MUTED, SERIES, Look, find_look, new_figure, tidy
 
-__all__ = ["colours_of", "final_dots", "validation_curves"]
+__all__ = ["final_dots", "looks_of", "validation_curves"]
 
 History = Sequence[Mapping[str, float | None]]
 _SETTLED = 0.5  # the share of a variant's epochs, at the end, by which the axis is scaled
-_REST = ""  # the name of what is no variant
-_OTHERS = SERIES[-1]  # where there are more variants than colours
+_COLUMNS, _LINE = 3, 0.19  # of the curves' legend: and the inches that a line of it takes
 
 
-def colours_of(rows: Sequence[Row], goal: str, baseline: str) -> dict[str, str]:
-    """Give each variant a colour; of more than eight, the baseline and the best six.
+def looks_of(rows: Sequence[Row], goal: str, baseline: str) -> dict[str, Look]:
+    """Give each variant a look of its own.
 
-    The others are grey.
+    Of more than eight, the baseline and the best seven are solid lines.
 
     Args:
         rows: See `compare_variants`.
         goal: `max` or `min`: which are the best.
         baseline: A variant.
     """
+    sign = -1 if goal == "max" else 1
+    ranked = sorted(rows, key=lambda row: (row.variant != baseline, sign * row.metric.mean))
+    solid = {row.variant for row in ranked[: len(SERIES)]}
     names = [row.variant for row in rows]
-    if len(rows) > len(SERIES):
-        sign = -1 if goal == "max" else 1
-        ranked = sorted(rows, key=lambda row: (row.variant != baseline, sign * row.metric.mean))
-        chosen = {row.variant for row in ranked[: len(SERIES) - 1]}
-        names = [name for name in names if name in chosen]
-    colours = dict(zip(names, SERIES, strict=False))
-    return {row.variant: colours.get(row.variant, _OTHERS) for row in rows}
+    looks = {
+        name: find_look(number)
+        for number, name in enumerate(sorted(names, key=lambda name: name not in solid))
+    }
+    return {name: looks[name] for name in names}
 
 
 def validation_curves(
     histories: Mapping[str, Sequence[History]],
     metrics: Sequence[str],
     title: str,
-    colours: Mapping[str, str],
+    looks: Mapping[str, Look],
 ) -> Figure:
     """Draw validation metrics by epoch: each variant's mean, with a band from least to most.
+
+    Lines that are dashed have no band.
 
     Args:
         histories: By variant, the lines of `metrics.csv` of each of its runs.
         metrics: Names such as `val/accuracy`, a panel each; those never logged are left out.
         title: Above the figure.
-        colours: See `colours_of`.
+        looks: See `looks_of`.
     """
     curves = {
         metric: {variant: _by_epoch(runs, metric) for variant, runs in histories.items()}
         for metric in metrics
     }
     shown = [metric for metric in metrics if any(len(c[0]) for c in curves[metric].values())]
-    figure = new_figure(max(5.6 * len(shown), 7), 4.6, for_plot(title))
+    names = _labels(list(histories))
+    texts = sum(text.count("\n") + 1 for text in names.values())
+    height = 4.6 + _LINE * max(math.ceil(texts / _COLUMNS) - 3, 0)
+    figure = new_figure(max(5.6 * len(shown), 7), height, for_plot(title))
     if not shown:
         figure.text(0.5, 0.45, "no validation was logged", ha="center", fontsize=11, color=MUTED)
         return figure
     grid = figure.subplots(1, len(shown), squeeze=False)[0]
     lines: dict[str, Artist] = {}
     for axes, metric in zip(grid, shown, strict=True):
-        lines |= _draw_curves(axes, metric, curves[metric], colours)
+        lines |= _draw_curves(axes, metric, curves[metric], looks)
     several = any(len(runs) > 1 for runs in histories.values())
-    names = {**_labels(list(histories)), _REST: "others"}
+    bands = "band" if all(looks[name].is_solid for name in lines) else "band of solid lines"
     order = [name for name in names if name in lines]
     legend = figure.legend(
         [lines[name] for name in order],
         [names[name] for name in order],
         loc="outside lower center",
-        ncols=3,
+        ncols=_COLUMNS,
+        handlelength=3,  # in which dashes are seen
         frameon=False,
         fontsize=9,
         labelcolor=INK,
-        title="mean over runs, band from least to most" if several else None,
+        title=f"mean over runs, {bands} from least to most" if several else None,
         title_fontsize=9,
     )
     legend.get_title().set_color(INK)
@@ -94,9 +101,11 @@ def final_dots(
     metric: str,
     baseline: str,
     title: str,
-    colours: Mapping[str, str],
+    looks: Mapping[str, Look],
 ) -> Figure:
     """Draw a metric's mean and 95% interval for each variant, a small dot for each run.
+
+    The diamond of a variant whose line is dashed is hollow.
 
     Args:
         rows: See `compare_variants`; the first is drawn at the top.
@@ -104,13 +113,14 @@ def final_dots(
         metric: What is drawn.
         baseline: Whose mean becomes a line.
         title: Above the figure.
-        colours: See `colours_of`.
+        looks: See `looks_of`.
     """
     factor = find_metric(metric).factor
     figure = new_figure(8, 1.7 + 0.42 * len(rows), for_plot(title))
     axes = figure.subplots()
     for height, row in enumerate(rows):
-        colour, mean = colours[row.variant], factor * row.metric.mean
+        look, mean = looks[row.variant], factor * row.metric.mean
+        colour = look.colour
         of_row = [r for r in records if r.variant == row.variant and metric in r.summary]
         runs = [factor * record.summary[metric] for record in of_row]
         # A little above and below, by seed, so that equal ones are both seen.
@@ -119,18 +129,19 @@ def final_dots(
         if row.metric.low is not None and row.metric.high is not None:
             ends = [factor * row.metric.low, factor * row.metric.high]
             axes.plot(ends, [height, height], color=colour, linewidth=2.4, solid_capstyle="butt")
-        axes.plot([mean], [height], "D", markersize=6.5, color=colour)
+        within = colour if look.is_solid else "white"
+        axes.plot([mean], [height], "D", markersize=6.5, color=colour, markerfacecolor=within)
         if row.variant == baseline:
             axes.axvline(mean, color=MUTED, linewidth=1, linestyle="--", zorder=0)
     tidy(axes, for_plot(label_axis(metric)))
     axes.set_yticks(range(len(rows)), _labels([row.variant for row in rows]).values())
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    figure.supxlabel(  # of the figure: beside long names the axes may be narrower than it is
-        "diamond: mean; bar: 95% bootstrap interval; dots: runs; dashed: the baseline's mean",
-        fontsize=9,
-        color=MUTED,
-    )
+    about = "diamond: mean; bar: 95% bootstrap interval; dots: runs; dashed: the baseline's mean"
+    if not all(looks[row.variant].is_solid for row in rows):
+        about += f"\nhollow: neither the baseline nor one of the best {len(SERIES) - 1}"
+    # Of the figure: beside long names the axes may be narrower than it is.
+    figure.supxlabel(about, fontsize=9, color=MUTED)
     return figure
 
 
@@ -155,26 +166,26 @@ def _draw_curves(
     axes: Axes,
     metric: str,
     curves: Mapping[str, tuple[np.ndarray, ...]],
-    colours: Mapping[str, str],
+    looks: Mapping[str, Look],
 ) -> dict[str, Artist]:
     """Draw one panel, and return the line of each variant for the legend."""
     factor = find_metric(metric).factor
     settled: list[float] = []
     lines: dict[str, Artist] = {}
-    crowded = len(curves) > len(SERIES)
     for variant, (epochs, mean, low, high) in curves.items():
         if not len(epochs):
             continue
-        colour = colours[variant]
-        rest = crowded and colour == _OTHERS
-        if not rest:
+        look = looks[variant]
+        colour, style = look
+        width, above = 1.1, 2
+        if look.is_solid:
+            width, above = 1.6, 3
             axes.fill_between(epochs, factor * low, factor * high, color=colour, alpha=0.15, lw=0)
         marker = "o" if len(epochs) < 15 else ""
-        width, above = (0.8, 2) if rest else (1.6, 3)
-        (line,) = axes.plot(
-            epochs, factor * mean, marker=marker, ms=3, color=colour, lw=width, zorder=above
-        )
-        lines[_REST if rest else variant] = line
+        (lines[variant],) = axes.plot(
+            epochs, factor * mean, marker=marker, ms=3,
+            color=colour, linestyle=style, lw=width, zorder=above,
+        )  # fmt: skip
         late = epochs >= (1 - _SETTLED) * epochs[-1]
         settled += [*(factor * low[late]), *(factor * high[late])]
     tidy(axes, "epoch", for_plot(label_axis(metric)))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
 from statistics import fmean
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.report.escaping import for_plot
 from ugmm.report.statistics import Record, paired_difference
-from ugmm.report.style import SERIES, label_log, new_figure, tidy
+from ugmm.report.style import Look, find_look, label_log, new_figure, tidy
 from ugmm.report.tables import format_count
 
 __all__ = ["PowerLaw", "describe_left_out", "describe_scaling", "draw_scaling", "fit_scaling"]
@@ -157,8 +156,8 @@ def draw_scaling(records: Sequence[Record], metric: str, along: str, title: str)
         axes.set_xscale("log")
         axes.set_yscale("log")
         found = _collect(records, metric, x_name)
-        for colour, (family, seeds) in zip(cycle(SERIES), found.items(), strict=False):
-            _draw_family(axes, family, [*seeds.values()], colour)
+        for number, (family, seeds) in enumerate(found.items()):
+            _draw_family(axes, family, [*seeds.values()], find_look(number))
         tidy(axes, find_metric(x_name).axis, loss)
         label_log(axes.xaxis, *axes.get_xlim())
         label_log(axes.yaxis, *axes.get_ylim())
@@ -167,14 +166,15 @@ def draw_scaling(records: Sequence[Record], metric: str, along: str, title: str)
 
 
 def _draw_family(
-    axes: Axes, family: str, seeds: Sequence[Mapping[str, tuple[float, float]]], colour: str
+    axes: Axes, family: str, seeds: Sequence[Mapping[str, tuple[float, float]]], look: Look
 ) -> None:
     variants: dict[str, list[tuple[float, float]]] = {}
     for of_seed in seeds:
         for variant, place in of_seed.items():
             variants.setdefault(variant, []).append(place)
     means = sorted(_geometric_mean(places) for places in variants.values())
-    axes.plot(*zip(*means, strict=True), "-", color=colour, label=for_plot(family))
+    colour, style = look
+    axes.plot(*zip(*means, strict=True), linestyle=style, color=colour, label=for_plot(family))
     dots = [place for places in variants.values() for place in places]
     axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, alpha=0.45, color=colour)
 

@@ -204,10 +204,10 @@ class _Report:
             from ugmm.report.study.scaling import draw_scaling
 
             return draw_scaling(self.records, self.metric, self.along, self.title)
-        from ugmm.report.study.plots import colours_of, final_dots
+        from ugmm.report.study.plots import final_dots, looks_of
 
-        colours = colours_of(self.rows, self.goal, self.baseline)
-        return final_dots(self.rows, self.records, self.metric, self.baseline, self.title, colours)
+        looks = looks_of(self.rows, self.goal, self.baseline)
+        return final_dots(self.rows, self.records, self.metric, self.baseline, self.title, looks)
 
     def describe_picture(self) -> str:
         """Return what `draw` draws."""
@@ -218,7 +218,7 @@ class _Report:
     def write(self, folder: Path, vector: str | None = None) -> None:
         """Write tables, pictures and the page into a folder."""
         from ugmm.report.study.page import html_page
-        from ugmm.report.study.plots import colours_of, validation_curves
+        from ugmm.report.study.plots import looks_of, validation_curves
         from ugmm.report.study.text import variants_csv
         from ugmm.report.style import save
         from ugmm.report.tables import format_markdown
@@ -236,7 +236,7 @@ class _Report:
         twins = _curves(metric, histories)
         final = self.draw()
         curves = validation_curves(
-            histories, twins, self.title, colours_of(self.rows, self.goal, self.baseline)
+            histories, twins, self.title, looks_of(self.rows, self.goal, self.baseline)
         )
         for kind in ("png", vector) if vector else ("png",):
             save(final, folder / f"final.{kind}")
