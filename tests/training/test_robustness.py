@@ -8,7 +8,7 @@ from scipy.stats import mannwhitneyu
 from ugmm.baselines import MLP
 from ugmm.config.compose import compose
 from ugmm.data import MNISTDataModule, Split
-from ugmm.data.images import observed_pixels, rotated
+from ugmm.data.images import CORRUPTIONS, corrupted, observed_pixels, rotated
 from ugmm.errors import UserError
 from ugmm.nn import UGMMNetwork
 from ugmm.training import robustness
@@ -41,6 +41,8 @@ def test_metrics_of_a_network_of_mixtures(data):
     with torch.no_grad():
         cases = {
             "rotated_30": network(rotated(x, (28, 28), 30)),
+            "noisy": network(corrupted(x, (28, 28), "noisy", seed=0)),
+            "faint": network(0.3 * x),
             "filled_50": network(filled),
             "missing_50": network.marginal_class_scores(x, observed),
         }
@@ -55,7 +57,7 @@ def test_metrics_of_a_network_of_mixtures(data):
         "missing": robustness.MISSING,
     }
     named = {f"{kind}_{size}" for kind, sizes in kinds.items() for size in sizes}
-    assert {key.partition("/")[0] for key in results} == {*named, "fashion"}
+    assert {key.partition("/")[0] for key in results} == {*named, *CORRUPTIONS, "fashion"}
 
 
 def test_the_area_is_mann_whitneys_statistic(data, monkeypatch):

@@ -1,4 +1,4 @@
-"""How sure a network is where it should not be: digits turned, half hidden, and no digits."""
+"""How sure a network is where it should not be: digits turned, spoiled, and no digits."""
 
 from typing import Protocol, cast, runtime_checkable
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ugmm.data import MNISTDataModule
 from ugmm.data.files.fashion import read_fashion
-from ugmm.data.images import observed_pixels, rotated
+from ugmm.data.images import CORRUPTIONS, corrupted, observed_pixels, rotated
 from ugmm.data.mnist import image_rows
 from ugmm.nn import Classifier
 from ugmm.tasks.measures import split_metrics, update_metrics
@@ -32,10 +32,11 @@ class CanLeaveOut(Protocol):
 
 @torch.no_grad()
 def score_robustness(network: Classifier, data: MNISTDataModule) -> dict[str, float]:
-    """Test a network on digits turned and half hidden, and on clothes.
+    """Test a network on digits turned, spoiled and half hidden, and on clothes.
 
     Returns:
         `rotated_30/accuracy`, `/nll` and `/ece`, of digits turned by so many degrees;
+        `noisy/...`, and so on, of digits spoiled in the ways of `ugmm.data.images.corrupted`;
         `filled_50/...`, with so many percent of the pixels replaced by their training mean, and
         `missing_50/...`, with these pixels left out, if the network can do that;
         `fashion/auroc_posterior` and `fashion/auroc_score`: how well images of clothes are told
@@ -54,6 +55,8 @@ def score_robustness(network: Classifier, data: MNISTDataModule) -> dict[str, fl
     for angle in ANGLES:
         turned = rotated(x, data.image_shape, angle)
         test(f"rotated_{angle}", _scores(network, turned))
+    for kind in CORRUPTIONS:
+        test(kind, _scores(network, corrupted(x, data.image_shape, kind, seed=0)))
     mean = data.splits["train"].x.mean(0)
     for percent in MISSING:
         observed = observed_pixels(x, percent / 100, seed=percent)

@@ -19,7 +19,8 @@ __all__ = [
 
 _NAMED = 3  # of the classes that are lost
 ROBUSTNESS_NOTE = (
-    "rotated: degrees; filled, missing: percent of the pixels replaced by their mean, "
+    "rotated: degrees; noisy, blurred, faint, hidden: as in ugmm.data.images.corrupted; filled, "
+    "missing: percent of the pixels replaced by their mean, "
     "or left out; auroc: digits against clothes, by the posterior or the log-sum of scores"
 )
 
