@@ -65,7 +65,7 @@ def test_a_lack_of_memory_is_one_line(monkeypatch, capsys, error):
     freeing = "free some, or use a machine with more\n"  # where no setting would help
     for where, command, remedy in [
         ("cli", "train iris_disc", settings),
-        ("cli", "crossval iris", settings),
+        ("studies.arguments", "crossval iris", settings),
         ("queries.arguments", "sample run", "make the largest of -n, the rows of "),
         ("cli", "show iris_disc", freeing),
         ("cli", "eval run", freeing),
