@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from ugmm.launch.arguments import add_job_commands
 from ugmm.queries.arguments import add_commands
 from ugmm.report.escaping import for_terminal
 from ugmm.stated import add_stated, read_stated
-from ugmm.studies.arguments import LARGE, add_studies
+from ugmm.studies.arguments import LARGE, AddParser, add_studies
 from ugmm.terminal import guard_streams
 from ugmm.writing import explain
 
@@ -52,8 +52,6 @@ EXTRAS = {
 }
 
 _FREEING = "free some, or use a machine with more"
-
-AddParser = Callable[..., argparse.ArgumentParser]  # as `argparse` has it for a command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from ugmm.cluster.cpus import count_cpus
 from ugmm.cluster.signals import closing_cleanly
 
-__all__ = ["LARGE", "add_studies"]
+__all__ = ["LARGE", "AddParser", "add_studies"]
 
 # What takes the memory of commands that train.
 LARGE = "model.hidden, data.batch_size, model.components, task.ensemble"
 
-AddParser = Callable[..., argparse.ArgumentParser]
+AddParser = Callable[..., argparse.ArgumentParser]  # as `argparse` has it for a command
 
 _ABLATION = "a file of experiments/ablations/, or a YAML file"
 

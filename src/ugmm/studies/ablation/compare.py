@@ -106,11 +106,9 @@ def _read_runs(ablation: Ablation, name: str, *, add_published: bool) -> "_Repor
 
 def _find_published(ablation: Ablation, name: str) -> tuple[list[Record], list[Origin | None]]:
     """Return the runs that were published, if any were, and where each comes from."""
-    root = project_root()
-    if not (root / name_file(ablation.name)).is_file():
+    if not (project_root() / name_file(ablation.name)).is_file():
         return [], []
-    lines = read_published(root, ablation.name, f"ugmm compare {name} --publish")
-    return parse_records(lines, ablation.variants, ablation.name)[:2]
+    return _parse_published(ablation, name)[:2]
 
 
 def _list_trials(search: Ablation) -> str:
@@ -124,12 +122,19 @@ def _list_trials(search: Ablation) -> str:
 
 def _read_published(ablation: Ablation, name: str) -> "_Report":
     """Read what was kept of the runs when they were published."""
-    lines = read_published(project_root(), ablation.name, f"ugmm compare {name} --publish")
+    records, origins, searches = _parse_published(ablation, name)
     known = [*ablation.variants, *ablation.families]
-    records, origins, searches = parse_records(lines, known, ablation.name)
     notes = describe_published(known, ablation.repetitions, records)
     first = known[0] if known else records[0].variant
     return _Report(ablation, first, records, origins, searches, notes, name)
+
+
+def _parse_published(
+    ablation: Ablation, name: str
+) -> tuple[list[Record], list[Origin | None], dict[str, str]]:
+    """Return the runs that were published, where each comes from, and what chose its variant."""
+    lines = read_published(project_root(), ablation.name, f"ugmm compare {name} --publish")
+    return parse_records(lines, [*ablation.variants, *ablation.families], ablation.name)
 
 
 class _Report:

@@ -31,10 +31,12 @@ class DiscreteHead(nn.Module):
 
     @torch.no_grad()
     def reorder(self, order: Tensor) -> None:
-        """Number the features anew: the first is now the one that was number order[0]."""
-        for parameter in self.parameters():
-            if parameter is not self.common:
-                parameter.copy_(parameter[order])
+        """Number the features anew: the first is now the one that was number order[0].
+
+        For a head without a term of neighbours, which are those of one order only.
+        """
+        for parameter in (self.weight, self.bias):
+            parameter.copy_(parameter[order])
 
     def weights(self, at: Tensor | slice) -> Tensor:
         """Return the weights of some features, with those that all share."""
