@@ -121,13 +121,12 @@ def read_sections(text: str) -> dict[str, dict[str, list[Number]]]:
 
 def read_laws(text: str) -> dict[str, dict[str, list[Number]]]:
     """Return the exponents that the page of results tells: by study and family."""
-    return {
-        match["study"]: {
-            law["family"]: _read_numbers(law["exponent"], False)
-            for law in _LAW.finditer(match["text"])
-        }
-        for match in _SECTION.finditer(text)
-    }
+    found: dict[str, dict[str, list[Number]]] = {}
+    for match in _SECTION.finditer(text):
+        laws = found.setdefault(match["study"], {})
+        for law in _LAW.finditer(match["text"]):
+            laws.setdefault(law["family"], []).extend(_read_numbers(law["exponent"], False))
+    return found
 
 
 def agrees(figure: str, numbers: list[Number]) -> bool:

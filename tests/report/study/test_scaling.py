@@ -10,9 +10,9 @@ from scipy import stats
 from ugmm.errors import UserError
 from ugmm.report.statistics import Record
 from ugmm.report.study.scaling import (
-    describe_left_out,
     describe_scaling,
     draw_scaling,
+    find_counterparts,
     fit_scaling,
 )
 
@@ -72,8 +72,7 @@ def test_what_cannot_be_fitted_is_left_out():
 
 def test_it_is_said_in_words_and_drawn():
     runs = make_runs("ugmm", -0.5, noise=0.1) + make_runs("mlp", -0.25, seeds=(0,))
-    laws = fit_scaling(runs, "test/accuracy", "parameters")
-    first, second = describe_scaling(laws, "test/accuracy", "parameters")
+    first, second = describe_scaling(runs, "test/accuracy", "parameters")
     assert first.startswith("ugmm: 1 - test/accuracy goes as parameters to the power -0.")
     assert first.endswith("), over 4 sizes.")
     assert second == "mlp: 1 - test/accuracy goes as parameters to the power -0.25, over 4 sizes."
@@ -91,14 +90,35 @@ def change(runs, **values):
 
 def test_points_without_a_logarithm_are_counted_and_none_left_is_refused():
     runs = make_runs("ugmm", -0.5)
-    assert describe_left_out(runs, "test/accuracy", "parameters") == []
+    assert len(describe_scaling(runs, "test/accuracy", "parameters")) == 1
     perfect = change(runs[:2], **{"test/accuracy": 1.0}) + runs[2:]
-    assert describe_left_out(perfect, "test/accuracy", "parameters") == [
+    assert describe_scaling(perfect, "test/accuracy", "parameters")[1:] == [
         "Left out along parameters: 2 of 12 points, where 1 - test/accuracy or parameters is not "
         "above 0 and has no logarithm."
     ]
     with pytest.raises(UserError, match=r"nothing is left .* -test/log_prob above 0"):
-        describe_left_out(change(runs, **{"test/log_prob": 2.0}), "test/log_prob", "parameters")
+        describe_scaling(change(runs, **{"test/log_prob": 2.0}), "test/log_prob", "parameters")
+
+
+def test_families_of_other_sizes_have_laws_over_their_common_ones_too():
+    smallest, rest = make_runs("mlp", -0.25)[:3], make_runs("mlp", -0.25)[3:]
+    bent = change(smallest, **{"test/accuracy": 0.1}) + rest
+    short = [run for run in make_runs("ugmm", -0.5) if run.variant != "ugmm 10"]
+    said = describe_scaling(short + bent, "test/accuracy", "parameters")
+    power = "1 - test/accuracy goes as parameters to the power"
+    common = "over the 3 sizes that all families have."
+    assert said[0] == f"ugmm: {power} -0.50 (-0.50 to -0.50), over 3 sizes."
+    assert said[1].startswith(f"mlp: {power} -0.")
+    assert "-0.25" not in said[1]
+    assert said[2] == f"ugmm: {power} -0.50 (-0.50 to -0.50), {common}"
+    assert said[3] == f"mlp: {power} -0.25 (-0.25 to -0.25), {common}"
+
+
+def test_variants_of_one_size_are_counterparts():
+    names = ["ugmm 1", "ugmm 2", "mlp 1", "mlp 2", "mlp 4"]
+    assert find_counterparts(names, "ugmm 1") == {"mlp 1": "ugmm 1", "mlp 2": "ugmm 2"}
+    assert find_counterparts(names, "mlp 4") == {"ugmm 1": "mlp 1", "ugmm 2": "mlp 2"}
+    assert find_counterparts(["ugmm 1", "ugmm 2", "mlp 4"], "ugmm 1") is None
 
 
 def test_a_metric_that_should_be_large_falls_as_what_it_lacks():
@@ -115,4 +135,4 @@ def test_a_metric_that_should_be_large_falls_as_what_it_lacks():
     for metric, loss in (("test/log_prob", "-test/log_prob"), ("test/r2", "1 - test/r2")):
         laws = fit_scaling(runs, metric, "parameters")
         assert laws[0].exponent == pytest.approx(-1)
-        assert describe_scaling(laws, metric, "parameters")[0].startswith(f"ugmm: {loss} goes as")
+        assert describe_scaling(runs, metric, "parameters")[0].startswith(f"ugmm: {loss} goes as")

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from ugmm.metrics import label_column
 from ugmm.report.statistics import Record
-from ugmm.report.study.text import conclusion, table_cells, variants_table
+from ugmm.report.study.text import caption, conclusion, table_cells, variants_table
 from ugmm.report.study.variants import compare_variants
+from ugmm.report.tables import NONE
 from ugmm.studies.ablation import read_ablation
 
 
@@ -73,6 +74,22 @@ def test_differences_are_those_of_scipy():
     smallest, largest = sorted(raw)
     adjusted = sorted(difference.adjusted for difference in compared.values())
     assert adjusted == pytest.approx([min(1, 2 * smallest), max(min(1, 2 * smallest), largest)])
+
+
+def test_counterparts_are_compared_pair_by_pair():
+    rows = records(np.random.default_rng(2), variants=("u 1", "u 2", "m 1", "m 2", "m 4"))
+    table = frame(rows).pivot(index="seed", columns="variant", values="m")
+    pairs = {"m 1": "u 1", "m 2": "u 2"}
+    found = compare_variants(rows, "m", "max", "u 1", (), pairs)
+    assert [row.against for row in found] == [None, None, "u 1", "u 2", None]
+    raw = [scipy.stats.ttest_rel(table[one], table[other]).pvalue for one, other in pairs.items()]
+    assert [row.difference.p for row in found[2:4]] == pytest.approx(raw)
+    assert min(row.difference.adjusted for row in found[2:4]) == pytest.approx(2 * min(raw))
+    (cells,) = table_cells(found, "m", (), "u 1")
+    assert [row[3][:8] for row in cells.rows[:2]] == ["baseline", "baseline"]
+    assert cells.rows[4][3] == NONE
+    assert "Against u of the same size, at the 5% level" in conclusion(found, "m", "max", "u 1")
+    assert "the difference from u of the same size (" in caption(found, "u 1")
 
 
 def test_only_common_seeds_are_compared():

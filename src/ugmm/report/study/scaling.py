@@ -1,7 +1,7 @@
 """How an ablation's metric falls as its networks, their data or their training grow."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -16,7 +16,13 @@ from ugmm.report.statistics import Record, paired_difference
 from ugmm.report.style import Look, find_look, label_log, new_figure, tidy
 from ugmm.report.tables import format_count
 
-__all__ = ["PowerLaw", "describe_left_out", "describe_scaling", "draw_scaling", "fit_scaling"]
+__all__ = [
+    "PowerLaw",
+    "describe_scaling",
+    "draw_scaling",
+    "find_counterparts",
+    "fit_scaling",
+]
 
 
 Places = dict[int, dict[str, tuple[float, float]]]  # by seed and variant
@@ -40,8 +46,37 @@ class PowerLaw(NamedTuple):
     points: int
 
 
+def find_counterparts(variants: Iterable[str], baseline: str) -> dict[str, str] | None:
+    """Return by variant the one of the baseline's family that has the same size.
+
+    Such are alike in their names but for the first word, which is the family.
+
+    Args:
+        variants: Their names.
+        baseline: A variant; to its family the others are compared, size by size.
+
+    Returns:
+        None if no two are of one size.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for variant in variants:
+        found.setdefault(_family_of(variant), {})[_size_of(variant)] = variant
+    sizes = found.pop(_family_of(baseline), {})
+    pairs = {
+        variant: sizes[size]
+        for others in found.values()
+        for size, variant in others.items()
+        if size in sizes
+    }
+    return pairs or None
+
+
 def _family_of(variant: str) -> str:
     return variant.partition(" ")[0]
+
+
+def _size_of(variant: str) -> str:
+    return variant.partition(" ")[2]
 
 
 def _find_loss(metric: str) -> tuple[str, Callable[[float], float]]:
@@ -87,27 +122,6 @@ def _average(
     }
 
 
-def describe_left_out(records: Sequence[Record], metric: str, along: str) -> list[str]:
-    """Return a sentence on the points that have no logarithm, if there are any.
-
-    Raises:
-        UserError: If no point has one.
-    """
-    places, (loss, _) = _average(records, metric, along).values(), _find_loss(metric)
-    left_out = sum(not (x > 0 and y > 0) for x, y in places)
-    if left_out == len(places):
-        raise UserError(
-            f"nothing is left to show along {along}: no run has {along} and {loss} above 0, and "
-            "so a logarithm; choose another metric, or take `along` out"
-        )
-    if not left_out:
-        return []
-    return [
-        f"Left out along {along}: {left_out} of {format_count(len(places), 'point')}, where "
-        f"{loss} or {along} is not above 0 and has no logarithm."
-    ]
-
-
 def fit_scaling(records: Sequence[Record], metric: str, along: str) -> list[PowerLaw]:
     r"""Fit :math:`\text{loss} \propto x^a` to each family, a seed at a time.
 
@@ -132,14 +146,61 @@ def fit_scaling(records: Sequence[Record], metric: str, along: str) -> list[Powe
     return laws
 
 
-def describe_scaling(laws: Sequence[PowerLaw], metric: str, along: str) -> list[str]:
-    """Return a sentence for each law."""
+def describe_scaling(records: Sequence[Record], metric: str, along: str) -> list[str]:
+    """Return sentences on the law of each family, and on points that have no place in one.
+
+    Where families have other sizes than one another, there are laws over their common ones, too.
+
+    Args:
+        records: See `fit_scaling`, as for the others.
+        metric: What falls.
+        along: What grows.
+
+    Raises:
+        UserError: If no point has a logarithm.
+    """
     loss, _ = _find_loss(metric)
-    return [
+    powers = [(law, f"{law.points} sizes") for law in fit_scaling(records, metric, along)]
+    common = _keep_common_sizes(records)
+    if len(common) < len(records):
+        laws = fit_scaling(common, metric, along)
+        powers += [(law, f"the {law.points} sizes that all families have") for law in laws]
+    said = [
         f"{law.family}: {loss} goes as {along} to the power {law.exponent:.2f}"
         + (f" ({law.low:.2f} to {law.high:.2f})" if law.low is not None else "")
-        + f", over {law.points} sizes."
-        for law in laws
+        + f", over {sizes}."
+        for law, sizes in powers
+    ]
+    return said + _describe_left_out(records, metric, along)
+
+
+def _keep_common_sizes(records: Sequence[Record]) -> list[Record]:
+    """Return the runs of sizes that every family has."""
+    sizes: dict[str, set[str]] = {}
+    for record in records:
+        sizes.setdefault(_family_of(record.variant), set()).add(_size_of(record.variant))
+    common = set.intersection(*sizes.values())
+    return [record for record in records if _size_of(record.variant) in common]
+
+
+def _describe_left_out(records: Sequence[Record], metric: str, along: str) -> list[str]:
+    """Return a sentence on the points that have no logarithm, if there are any.
+
+    Raises:
+        UserError: If no point has one.
+    """
+    places, (loss, _) = _average(records, metric, along).values(), _find_loss(metric)
+    left_out = sum(not (x > 0 and y > 0) for x, y in places)
+    if left_out == len(places):
+        raise UserError(
+            f"nothing is left to show along {along}: no run has {along} and {loss} above 0, and "
+            "so a logarithm; choose another metric, or take `along` out"
+        )
+    if not left_out:
+        return []
+    return [
+        f"Left out along {along}: {left_out} of {format_count(len(places), 'point')}, where "
+        f"{loss} or {along} is not above 0 and has no logarithm."
     ]
 
 

@@ -34,9 +34,9 @@ def caption(rows: Sequence[Row], baseline: str) -> str:
     return (
         "Mean ± standard deviation between seeds (the 95% bootstrap interval of the mean), a "
         "seed's figure being the mean over its folds, where there are folds; the difference from "
-        f"{baseline} (Student's 95% interval, over the seeds that both have) and the p-value of "
-        f"the paired t-test, adjusted by Holm's method for all rows.{few} Time is that of "
-        "training one run, beside whatever else the machine had to do."
+        f"{_name_others(rows, baseline)} (Student's 95% interval, over the seeds that both have) "
+        f"and the p-value of the paired t-test, adjusted by Holm's method for all rows.{few} Time "
+        "is that of training one run, beside whatever else the machine had to do."
     )
 
 
@@ -67,7 +67,7 @@ def conclusion(rows: Sequence[Row], metric: str, goal: str, baseline: str) -> st
     parts = [f"{verdict}: {_names(names)}" for verdict, names in groups.items() if names]
     if not parts:
         return said + without
-    return f"{said}. Against {baseline}, at the 5% level: {'; '.join(parts)}."
+    return f"{said}. Against {_name_others(rows, baseline)}, at the 5% level: {'; '.join(parts)}."
 
 
 def table_cells(
@@ -75,7 +75,8 @@ def table_cells(
 ) -> list[Cells]:
     """Return the tables as text: the metric's, then those of further metrics, if any."""
     header = ["variant", "seeds", label_column(metric), "difference", "p", "time", "parameters"]
-    tables = [Cells(header, [_cells(row, metric, baseline) for row in rows])]
+    bases = {baseline, *(row.against for row in rows)}
+    tables = [Cells(header, [_cells(row, metric, row.variant in bases) for row in rows])]
     for start in range(0, len(report), _ACROSS):
         names = report[start : start + _ACROSS]
         spreads = [
@@ -143,16 +144,22 @@ def runs_csv(
     return csv_text(lines)
 
 
+def _name_others(rows: Sequence[Row], baseline: str) -> str:
+    """Return what variants are compared with: one of them, or of one family each with its own."""
+    bases = {row.against for row in rows if row.against is not None}
+    return baseline if len(bases) < 2 else f"{baseline.partition(' ')[0]} of the same size"
+
+
 def _names(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names) if len(names) <= most else f"{len(names)} variants"
 
 
-def _cells(row: Row, metric: str, baseline: str) -> list[str]:
+def _cells(row: Row, metric: str, is_baseline: bool) -> list[str]:
     cells = [row.variant, str(row.seeds), _format_spread(row.metric, metric)]
     if row.metric.low is not None:
         cells[-1] += f" ({_format_interval(row.metric, metric)})"
     d, printed = row.difference, find_metric(metric).format_in_column
-    if row.variant == baseline:
+    if is_baseline:
         cells += ["baseline", ""]
     elif d is None:
         cells += [NONE, NONE]

@@ -1,6 +1,6 @@
 """What the repetitions of an ablation's variants say of them, a row each. Imports no torch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -28,7 +28,8 @@ class Row:
         runs: How many runs have the metric.
         seeds: How many seeds they have between them.
         metric: Its spread.
-        difference: From the baseline; None for the baseline itself, and where no seed is common.
+        against: The variant that it is compared with; None if it is compared with none.
+        difference: From that one; None without one, and where no seed is common.
         report: The spreads of further metrics; those that no run has are missing.
         seconds: Mean of a run's training.
         parameters: Of a network.
@@ -39,6 +40,7 @@ class Row:
     runs: int
     seeds: int
     metric: Spread
+    against: str | None
     difference: Difference | None
     report: dict[str, Spread]
     seconds: float | None
@@ -52,6 +54,7 @@ def compare_variants(
     goal: Goal,
     baseline: str,
     report: Sequence[str] = (),
+    counterparts: Mapping[str, str] | None = None,
 ) -> list[Row]:
     """Return one row for each variant that has the metric, in the order of the records.
 
@@ -61,21 +64,26 @@ def compare_variants(
         goal: Whether more or less of it is better.
         baseline: The variant that others are compared with.
         report: Further keys to tabulate.
+        counterparts: In the baseline's place, by variant the one that it is compared with.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
         if metric in record.summary:
             groups.setdefault(record.variant, []).append(record)
-    base = groups.get(baseline, [])
+    if counterparts is None:
+        counterparts = {variant: baseline for variant in groups if variant != baseline}
+    against = [counterparts.get(variant) for variant in groups]
     differences = adjust_by_holm(
         [
-            None if variant == baseline else _difference(runs, base, metric)
-            for variant, runs in groups.items()
+            None if base is None else _difference(runs, groups.get(base, []), metric)
+            for runs, base in zip(groups.values(), against, strict=True)
         ]
     )
     best = max if goal == "max" else min
     rows = []
-    for (variant, runs), difference in zip(groups.items(), differences, strict=True):
+    for (variant, runs), base, difference in zip(
+        groups.items(), against, differences, strict=True
+    ):
         seeds = _by_seed(runs, metric)
         spread = measure_spread(seeds)
         assert spread is not None
@@ -87,6 +95,7 @@ def compare_variants(
                 len(runs),
                 len(seeds),
                 spread,
+                base,
                 difference,
                 {name: found for name, found in further.items() if found is not None},
                 _mean(run.summary.get("seconds") for run in runs),

@@ -10,7 +10,7 @@ from ugmm.config.files import project_root
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Record
-from ugmm.report.study.variants import Row, compare_variants
+from ugmm.report.study.variants import compare_variants
 from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.file import read_ablation
@@ -160,7 +160,7 @@ class _Report:
         notes: list[str],
         name: str,
     ) -> None:
-        from ugmm.report.study.scaling import describe_left_out, describe_scaling, fit_scaling
+        from ugmm.report.study.scaling import describe_scaling, find_counterparts
         from ugmm.report.study.text import caption, conclusion, runs_csv, table_cells
 
         metric, report = ablation.settings.metric, ablation.settings.report
@@ -170,14 +170,13 @@ class _Report:
         self.along = ablation.settings.along
         if self.along:
             check_metric(self.along, records, ablation.path)
-            laws = fit_scaling(records, metric, self.along)
-            notes += describe_scaling(laws, metric, self.along)
-            notes += describe_left_out(records, metric, self.along)
+            notes += describe_scaling(records, metric, self.along)
         self.title, self.goal, self.study = ablation.title, ablation.goal, ablation.name
         baseline = ablation.settings.baseline or first
         self.name, self.baseline = name, baseline
         self.metric, self.report, self.records = metric, report, records
-        self.rows: list[Row] = compare_variants(records, metric, self.goal, baseline, report)
+        others = find_counterparts([r.variant for r in records], baseline) if self.along else None
+        self.rows = compare_variants(records, metric, self.goal, baseline, report, others)
         self.tables = table_cells(self.rows, metric, report, baseline)
         self.caption = caption(self.rows, baseline)
         self.conclusion = conclusion(self.rows, metric, self.goal, baseline)
@@ -186,9 +185,8 @@ class _Report:
         self.notes = [*notes, f"The best run of {best.variant}: {best.best}."]
         along = [self.along] if self.along else []
         names = [*dict.fromkeys((metric, *report, *along, "seconds", "parameters"))]
-        self.trials: dict[
-            str, str
-        ] = {}  # of the searches that chose the variants, as CSV, by name
+        # Of the searches that chose the variants, as CSV, by name.
+        self.trials: dict[str, str] = {}
         self.runs_csv = runs_csv(records, names, tell_runs(records, origins, searches))
 
     def show(self) -> None:

@@ -70,7 +70,7 @@ def test_each_family_is_searched_by_validation_on_a_seed_of_its_own(ablation):
         assert epochs == ({2, 6} if name == "ugmm" else {3, 9})
 
 
-def test_the_best_of_each_is_trained_as_long_as_the_last_rung_with_new_seeds(ablation):
+def test_the_best_of_each_is_trained_for_as_long_as_it_was_with_new_seeds(ablation):
     mine = ablation(TEXT)
     tune(mine)
     settled, notes = settle(mine)

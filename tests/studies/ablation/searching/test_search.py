@@ -234,6 +234,17 @@ def test_what_diverged_or_failed_further_up_is_not_the_best(ablation):
     assert search.find_best(ended).values == top.values
 
 
+def test_a_longer_training_that_is_worse_is_not_the_best(ablation):
+    def overfits(config):
+        return far_from_best(config) + 0.01 * (config.trainer.max_epochs == 18)
+
+    _, search, ended = run_all(ablation(RUNGS), overfits)
+    best = search.find_best(ended)
+    assert (best.rung, search.list_chosen(best)["trainer.max_epochs"]) == (1, 6)
+    assert "trainer.max_epochs=6" in search.describe_best(ended)
+    assert "after 6 epochs" in search.describe("mine", best)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [

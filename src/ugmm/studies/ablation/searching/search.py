@@ -40,7 +40,7 @@ class Best:
     Attributes:
         number: Of the trial.
         values: What it sets.
-        score: Its mean of the metric on the highest rung that any trial has finished.
+        score: Its mean of the metric on the rung where it was best.
         rung: That rung, from 0.
         trials: How many trials have a score.
         seconds: That all of them were trained for.
@@ -118,27 +118,28 @@ class Search:
         return True
 
     def find_best(self, ended: Ended) -> Best | None:
-        """Return the best trial of those on the highest rung; None if none has ended.
+        """Return the best trial and the rung where it was best; None if none has ended.
 
-        A trial that failed, or has no number for a score, is not chosen.
+        Each rung is a training of its own, and a longer one may be worse. Of scores that are equal
+        the higher rung's counts. A trial that failed, or has no number for a score, is not chosen.
         """
         trials, scores = self.read_trials(), {}
         for number, trial in enumerate(trials):
             found = self._list_scores(trial, ended)
             if not ended.has_failed(trial) and all(map(math.isfinite, found)):
-                scores[number] = found
-        rung = max(map(len, scores.values()), default=0) - 1
-        if rung < 0:
+                scores |= {(number, rung): score for rung, score in enumerate(found)}
+        if not scores:
             return None
-        top = {number: found[rung] for number, found in scores.items() if len(found) > rung}
-        number = (max if self.ablation.goal == "max" else min)(top, key=top.__getitem__)
+        sign = 1 if self.ablation.goal == "max" else -1
+        number, rung = max(scores, key=lambda at: (sign * scores[at], at[1], -at[0]))
         tried = sum(bool(self._list_scores(trial, ended)) for trial in trials)
         seconds = ended.add_seconds(trials)
-        return Best(number, trials[number].values, top[number], rung, tried, seconds)
+        score = scores[number, rung]
+        return Best(number, trials[number].values, score, rung, tried, seconds)
 
     def list_chosen(self, best: Best) -> dict[str, Any]:
-        """Return all that the best trial sets, on the last rung."""
-        return {**self.ablation.common, **self._settings_of(best.values, self.rungs[-1])}
+        """Return all that the best trial sets, on the rung where it was best."""
+        return {**self.ablation.common, **self._settings_of(best.values, self.rungs[best.rung])}
 
     def describe_best(self, ended: Ended) -> str:
         """Say which trial is best, and how to run it again; empty if none has ended."""
