@@ -123,7 +123,8 @@ class Search:
         Each rung is a training of its own, and a longer one may be worse. Of scores that are equal
         the higher rung's counts. A trial that failed, or has no number for a score, is not chosen.
         """
-        trials, scores = self.read_trials(), {}
+        trials = self.read_trials()
+        scores: dict[tuple[int, int], float] = {}  # by number and rung
         for number, trial in enumerate(trials):
             found = self._list_scores(trial, ended)
             if not ended.has_failed(trial) and all(map(math.isfinite, found)):
