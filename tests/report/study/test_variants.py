@@ -90,6 +90,8 @@ def test_counterparts_are_compared_pair_by_pair():
     assert cells.rows[4][3] == NONE
     assert "Against u of the same size, at the 5% level" in conclusion(found, "m", "max", "u 1")
     assert "the difference from u of the same size (" in caption(found, "u 1")
+    one = compare_variants(rows, "m", "max", "u 1", (), {"m 2": "u 2"})
+    assert "the difference from u 2 (" in caption(one, "u 1")
 
 
 def test_only_common_seeds_are_compared():

@@ -146,8 +146,8 @@ def runs_csv(
 
 def _name_others(rows: Sequence[Row], baseline: str) -> str:
     """Return what variants are compared with: one of them, or of one family each with its own."""
-    bases = {row.against for row in rows if row.against is not None}
-    return baseline if len(bases) < 2 else f"{baseline.partition(' ')[0]} of the same size"
+    bases = {row.against for row in rows if row.against is not None} or {baseline}
+    return bases.pop() if len(bases) == 1 else f"{baseline.partition(' ')[0]} of the same size"
 
 
 def _names(names: Sequence[str], most: int = 8) -> str:
