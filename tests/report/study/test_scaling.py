@@ -12,9 +12,9 @@ from ugmm.report.statistics import Record
 from ugmm.report.study.scaling import (
     describe_scaling,
     draw_scaling,
-    find_counterparts,
     fit_scaling,
 )
+from ugmm.report.study.variants import find_counterparts
 
 SIZES = (10, 20, 40, 80)
 

@@ -1,7 +1,7 @@
 """How an ablation's metric falls as its networks, their data or their training grow."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from ugmm.errors import UserError
 from ugmm.metrics import find_metric
 from ugmm.report.escaping import for_plot
 from ugmm.report.statistics import Record, paired_difference
+from ugmm.report.study.variants import family_of, size_of
 from ugmm.report.style import Look, find_look, label_log, new_figure, tidy
 from ugmm.report.tables import format_count
 
@@ -20,7 +21,6 @@ __all__ = [
     "PowerLaw",
     "describe_scaling",
     "draw_scaling",
-    "find_counterparts",
     "fit_scaling",
 ]
 
@@ -44,39 +44,6 @@ class PowerLaw(NamedTuple):
     low: float | None
     high: float | None
     points: int
-
-
-def find_counterparts(variants: Iterable[str], baseline: str) -> dict[str, str] | None:
-    """Return by variant the one of the baseline's family that has the same size.
-
-    Such are alike in their names but for the first word, which is the family.
-
-    Args:
-        variants: Their names.
-        baseline: A variant; to its family the others are compared, size by size.
-
-    Returns:
-        None if no two are of one size.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for variant in variants:
-        found.setdefault(_family_of(variant), {})[_size_of(variant)] = variant
-    sizes = found.pop(_family_of(baseline), {})
-    pairs = {
-        variant: sizes[size]
-        for others in found.values()
-        for size, variant in others.items()
-        if size in sizes
-    }
-    return pairs or None
-
-
-def _family_of(variant: str) -> str:
-    return variant.partition(" ")[0]
-
-
-def _size_of(variant: str) -> str:
-    return variant.partition(" ")[2]
 
 
 def _find_loss(metric: str) -> tuple[str, Callable[[float], float]]:
@@ -113,7 +80,7 @@ def _average(
     folds: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
     for record in records:
         if metric in record.summary and along in record.summary:
-            at = (_family_of(record.variant), record.seed, record.variant)
+            at = (family_of(record.variant), record.seed, record.variant)
             place = (record.summary[along], loss_of(record.summary[metric]))
             folds.setdefault(at, []).append(place)
     return {
@@ -178,9 +145,9 @@ def _keep_common_sizes(records: Sequence[Record]) -> list[Record]:
     """Return the runs of sizes that every family has."""
     sizes: dict[str, set[str]] = {}
     for record in records:
-        sizes.setdefault(_family_of(record.variant), set()).add(_size_of(record.variant))
+        sizes.setdefault(family_of(record.variant), set()).add(size_of(record.variant))
     common = set.intersection(*sizes.values())
-    return [record for record in records if _size_of(record.variant) in common]
+    return [record for record in records if size_of(record.variant) in common]
 
 
 def _describe_left_out(records: Sequence[Record], metric: str, along: str) -> list[str]:

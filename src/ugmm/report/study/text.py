@@ -8,7 +8,7 @@ from rich.table import Table
 from ugmm.metrics import find_metric, label_column
 from ugmm.report.escaping import csv_text, for_rich
 from ugmm.report.statistics import Record, Spread
-from ugmm.report.study.variants import Row
+from ugmm.report.study.variants import Row, family_of
 from ugmm.report.tables import NONE, Cells, format_p, format_time
 
 __all__ = [
@@ -147,7 +147,7 @@ def runs_csv(
 def _name_others(rows: Sequence[Row], baseline: str) -> str:
     """Return what variants are compared with: one of them, or of one family each with its own."""
     bases = {row.against for row in rows if row.against is not None} or {baseline}
-    return bases.pop() if len(bases) == 1 else f"{baseline.partition(' ')[0]} of the same size"
+    return bases.pop() if len(bases) == 1 else f"{family_of(baseline)} of the same size"
 
 
 def _names(names: Sequence[str], most: int = 8) -> str:

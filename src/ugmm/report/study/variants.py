@@ -16,7 +16,7 @@ from ugmm.report.statistics import (
     paired_difference,
 )
 
-__all__ = ["Row", "compare_variants"]
+__all__ = ["Row", "compare_variants", "family_of", "find_counterparts", "size_of"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,41 @@ class Row:
     seconds: float | None
     parameters: int | None
     best: Path
+
+
+def family_of(variant: str) -> str:
+    """Return the family that a variant belongs to: the first word of its name."""
+    return variant.partition(" ")[0]
+
+
+def size_of(variant: str) -> str:
+    """Return the size of a variant among its family: what its name has after the first word."""
+    return variant.partition(" ")[2]
+
+
+def find_counterparts(variants: Iterable[str], baseline: str) -> dict[str, str] | None:
+    """Return by variant the one of the baseline's family that has the same size.
+
+    Such are alike in their names but for the first word, which is the family.
+
+    Args:
+        variants: Their names.
+        baseline: A variant; to its family the others are compared, size by size.
+
+    Returns:
+        None if no two are of one size.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for variant in variants:
+        found.setdefault(family_of(variant), {})[size_of(variant)] = variant
+    sizes = found.pop(family_of(baseline), {})
+    pairs = {
+        variant: sizes[size]
+        for others in found.values()
+        for size, variant in others.items()
+        if size in sizes
+    }
+    return pairs or None
 
 
 def compare_variants(

@@ -10,7 +10,7 @@ from ugmm.config.files import project_root
 from ugmm.errors import UserError
 from ugmm.report.escaping import for_markdown, for_rich, markdown_code
 from ugmm.report.statistics import Record
-from ugmm.report.study.variants import compare_variants
+from ugmm.report.study.variants import compare_variants, find_counterparts
 from ugmm.runs import Run
 from ugmm.studies.ablation.definition import Ablation
 from ugmm.studies.ablation.file import read_ablation
@@ -160,7 +160,7 @@ class _Report:
         notes: list[str],
         name: str,
     ) -> None:
-        from ugmm.report.study.scaling import describe_scaling, find_counterparts
+        from ugmm.report.study.scaling import describe_scaling
         from ugmm.report.study.text import caption, conclusion, runs_csv, table_cells
 
         metric, report = ablation.settings.metric, ablation.settings.report

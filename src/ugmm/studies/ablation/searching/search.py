@@ -125,15 +125,16 @@ class Search:
         """
         trials = self.read_trials()
         scores: dict[tuple[int, int], float] = {}  # by number and rung
+        tried = 0
         for number, trial in enumerate(trials):
             found = self._list_scores(trial, ended)
+            tried += bool(found)
             if not ended.has_failed(trial) and all(map(math.isfinite, found)):
                 scores |= {(number, rung): score for rung, score in enumerate(found)}
         if not scores:
             return None
         sign = 1 if self.ablation.goal == "max" else -1
         number, rung = max(scores, key=lambda at: (sign * scores[at], at[1], -at[0]))
-        tried = sum(bool(self._list_scores(trial, ended)) for trial in trials)
         seconds = ended.add_seconds(trials)
         score = scores[number, rung]
         return Best(number, trials[number].values, score, rung, tried, seconds)
